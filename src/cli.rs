@@ -1,0 +1,67 @@
+//! The command line: flags, files, exit codes and everything that is printed.
+//!
+//! Each command has a short file of its own below; [`inputs`] reads what several commands share
+//! and [`output`] is the one place that writes to stdout, stderr and files. Nothing below this
+//! room prints, and this room computes nothing.
+
+pub mod catalogue;
+pub mod inputs;
+pub mod output;
+
+use std::process::ExitCode as ProcessExit;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::ExitCode;
+use output::Console;
+
+/// Plans the cut of NVIDIA GPUs into MIG instances from what the teams need, proves it optimal,
+/// and writes it as a file that nvidia-mig-parted and the GPU Operator take.
+#[derive(Debug, Parser)]
+#[command(name = "migplan", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Example:
+  migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
+
+Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 bad input, 4 some demand unplaced (--strict),
+5 no plan within --time-limit, 6 NVML or driver not available, 7 refused and nothing touched,
+8 failed and rolled back, 9 failed and rollback incomplete.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print no summary and no warnings
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Print more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Catalogue(catalogue::Args),
+}
+
+/// Parses the arguments, runs the command, prints the one error, gives the exit code.
+pub fn main() -> ProcessExit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+            // Printing can only fail where nobody listens.
+            let _ = e.print();
+            return ProcessExit::from(code as u8);
+        }
+    };
+    let console = Console::new(cli.quiet, cli.verbose);
+    let result = match cli.command {
+        Command::Catalogue(args) => catalogue::run(&args, &console),
+    };
+    let code = match result {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            console.error(&error);
+            error.code
+        }
+    };
+    ProcessExit::from(code as u8)
+}

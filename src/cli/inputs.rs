@@ -1,0 +1,160 @@
+//! Inputs that several commands share: catalogue, fleet and workloads.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::output::Console;
+use crate::demand::{self, Demand};
+use crate::error::{Error, ExitCode, Problem, Result};
+use crate::fleet::{self, Fleet};
+use crate::hardware::Catalogue;
+use crate::units::Headroom;
+
+/// The environment variable that stands in for `--gpus`.
+pub const GPUS_VARIABLE: &str = "MIGPLAN_GPUS";
+
+/// Which boards exist.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CatalogueArgs {
+    /// Add or replace boards from this file (JSON, as `migplan catalogue BOARD --format json`)
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+}
+
+impl CatalogueArgs {
+    /// The built-in boards and those of `--catalogue`.
+    ///
+    /// # Errors
+    /// The file cannot be read or contradicts itself (exit 3).
+    pub fn read(&self) -> Result<Catalogue> {
+        let catalogue = Catalogue::built_in();
+        match &self.catalogue {
+            None => Ok(catalogue),
+            Some(file) => catalogue.with_file(&file.display().to_string(), &read_text(file)?),
+        }
+    }
+}
+
+/// Which GPUs to plan for.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FleetArgs {
+    /// GPUs of one node, such as 4xa100-80gb,8xh100-80gb [env: MIGPLAN_GPUS]
+    #[arg(long, value_name = "GPUS", conflicts_with = "fleet")]
+    pub gpus: Option<String>,
+    /// GPUs of many nodes: a CSV with the columns node,board,gpus (- is stdin)
+    #[arg(long, value_name = "FILE")]
+    pub fleet: Option<PathBuf>,
+}
+
+impl FleetArgs {
+    /// The fleet that the flags, or else `MIGPLAN_GPUS`, name.
+    ///
+    /// # Errors
+    /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6).
+    pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Fleet> {
+        if let Some(text) = &self.gpus {
+            return fleet::spec::parse(text, "--gpus", catalogue);
+        }
+        if let Some(file) = &self.fleet {
+            let (fleet, warnings) = fleet::csv::read(open(file)?, &name_of(file), catalogue)?;
+            console.warn(&warnings);
+            return Ok(fleet);
+        }
+        match std::env::var(GPUS_VARIABLE) {
+            Ok(text) if !text.trim().is_empty() => {
+                fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
+            }
+            _ => Err(Error::new(
+                ExitCode::NoDriver,
+                "no GPUs named, and this version does not ask the driver",
+            )
+            .hint("name the GPUs: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus")),
+        }
+    }
+}
+
+/// What to plan.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DemandArgs {
+    /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub workloads: Vec<PathBuf>,
+    /// Raise every memory demand by this share, such as 10%
+    #[arg(long, value_name = "PERCENT", default_value = "0%")]
+    pub headroom: Headroom,
+}
+
+impl DemandArgs {
+    /// The demand of all files together, with headroom.
+    ///
+    /// # Errors
+    /// Bad files (exit 3), the problems of all of them at once.
+    pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
+        let mut demand = Demand::default();
+        let mut problems = Vec::new();
+        let mut hint = None;
+        for file in &self.workloads {
+            match demand::csv::read(open(file)?, &name_of(file), catalogue) {
+                Ok((read, warnings)) => {
+                    console.warn(&warnings);
+                    demand = demand.overridden_by(read);
+                }
+                Err(e) => {
+                    problems.extend(e.problems);
+                    hint = hint.or(e.hint);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error { code: ExitCode::BadInput, problems, hint });
+        }
+        Ok(demand.with_headroom(self.headroom))
+    }
+}
+
+/// The name of a file for messages; `-` is stdin.
+pub fn name_of(file: &Path) -> String {
+    file.display().to_string()
+}
+
+/// Opens a file, or stdin for `-`.
+///
+/// # Errors
+/// It is not there or may not be read (exit 3).
+pub fn open(file: &Path) -> Result<Box<dyn Read + Send>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin()));
+    }
+    let fail = |message: String| Error::input(Problem::new(message).in_file(name_of(file)));
+    match fs::metadata(file) {
+        Ok(m) if m.is_dir() => return Err(fail("is a folder, not a file".into())),
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(fail("no such file".into()).hint(format!(
+                "you are in {}",
+                std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default()
+            )));
+        }
+        Err(e) => return Err(fail(format!("cannot be read: {e}"))),
+    }
+    let file = fs::File::open(file).map_err(|e| fail(format!("cannot be read: {e}")))?;
+    Ok(Box::new(file))
+}
+
+/// Reads a whole text file, or stdin for `-`.
+///
+/// # Errors
+/// As [`open`]; also a text that is not UTF-8.
+pub fn read_text(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    open(file)?.read_to_string(&mut text).map_err(|e| {
+        let message = if e.kind() == io::ErrorKind::InvalidData {
+            "is not UTF-8 text".to_string()
+        } else {
+            format!("cannot be read: {e}")
+        };
+        Error::input(Problem::new(message).in_file(name_of(file)))
+    })?;
+    Ok(text)
+}

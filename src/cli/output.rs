@@ -1,0 +1,112 @@
+//! Where text goes: results to stdout or a file, everything else to stderr.
+
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::Path;
+
+use crate::error::{Error, ExitCode, Problem, Result};
+
+/// The terminal that the user sits at, as far as the flags let us use it.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    quiet: bool,
+    verbose: u8,
+}
+
+const ERROR: anstyle::Style = anstyle::AnsiColor::Red.on_default().bold();
+const WARNING: anstyle::Style = anstyle::AnsiColor::Yellow.on_default().bold();
+const HINT: anstyle::Style = anstyle::AnsiColor::Cyan.on_default().bold();
+
+impl Console {
+    /// A console that prints no summary (`quiet`) or more than usual (`verbose`).
+    pub fn new(quiet: bool, verbose: u8) -> Console {
+        Console { quiet, verbose }
+    }
+
+    /// How much more than usual to print: 0, 1, 2 …
+    pub fn verbosity(&self) -> u8 {
+        self.verbose
+    }
+
+    /// Whether a progress bar makes sense: stderr is a terminal and nobody asked for quiet.
+    pub fn is_interactive(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Prints a text for people on stderr, unless quiet.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            // A closed stderr is nobody's loss.
+            let _ = writeln!(anstream::stderr(), "{text}");
+        }
+    }
+
+    /// Prints warnings on stderr, unless quiet.
+    pub fn warn(&self, warnings: &[Problem]) {
+        for warning in warnings {
+            self.say(&format!("{WARNING}warning{WARNING:#}: {warning}"));
+        }
+    }
+
+    /// Prints an error and its hint on stderr, quiet or not.
+    pub fn error(&self, error: &Error) {
+        let mut stderr = anstream::stderr().lock();
+        for problem in &error.problems {
+            let _ = writeln!(stderr, "{ERROR}error{ERROR:#}: {problem}");
+        }
+        if let Some(hint) = &error.hint {
+            let _ = writeln!(stderr, "{HINT}hint{HINT:#}: {hint}");
+        }
+    }
+}
+
+/// Writes a result to stdout, or to `file` where one is named (`-` is stdout). A file appears
+/// whole or not at all.
+///
+/// # Errors
+/// The file cannot be written (exit 3). A reader that closed the pipe is no error.
+pub fn write_result(
+    file: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    match file.filter(|f| *f != Path::new("-")) {
+        None => {
+            let mut stdout = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+            match write(&mut stdout).and_then(|()| stdout.flush()) {
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                Err(e) => {
+                    Err(Error::new(ExitCode::BadInput, format!("cannot write to stdout: {e}")))
+                }
+                Ok(()) => Ok(()),
+            }
+        }
+        Some(file) => write_file(file, write).map_err(|e| {
+            Error::input(
+                Problem::new(format!("cannot be written: {e}")).in_file(file.display().to_string()),
+            )
+            .hint("name a file in a folder that exists and that you may write to")
+        }),
+    }
+}
+
+fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // A device or pipe cannot be replaced by a new file, only written to.
+    if fs::metadata(file).is_ok_and(|m| !m.is_file()) {
+        let mut out = BufWriter::new(fs::OpenOptions::new().write(true).open(file)?);
+        write(&mut out)?;
+        return out.flush();
+    }
+    let mut name = file.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = file.with_file_name(name);
+    let written = (|| {
+        let mut out = BufWriter::with_capacity(1 << 16, fs::File::create(&temporary)?);
+        write(&mut out)?;
+        out.flush()?;
+        fs::rename(&temporary, file)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

@@ -1,0 +1,374 @@
+//! Demand from a CSV, and back into one.
+//!
+//! Every problem of the file is reported at once, with line, column and value.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::{Demand, MAX_COUNT, Workload};
+use crate::error::{Error, Problem, Result};
+use crate::hardware::Catalogue;
+use crate::table::{Column, Row, Table, shorten};
+use crate::units::{Decimal, Mebibytes, MemoryUnit, NumberError, Weight, parse_memory};
+
+const COLUMNS: &[Column] = &[
+    Column { name: "team", required: true },
+    Column { name: "workload", required: true },
+    Column { name: "memory", required: false },
+    Column { name: "memory_gib", required: false },
+    Column { name: "memory_mib", required: false },
+    Column { name: "memory_gb", required: false },
+    Column { name: "count", required: false },
+    Column { name: "priority", required: false },
+    Column { name: "weight", required: false },
+    Column { name: "compute", required: false },
+    Column { name: "media", required: false },
+    Column { name: "boards", required: false },
+    Column { name: "gpus", required: false },
+];
+const TEAM: usize = 0;
+const WORKLOAD: usize = 1;
+const MEMORY: [(usize, Option<MemoryUnit>); 4] = [
+    (2, None),
+    (3, Some(MemoryUnit::Gibibyte)),
+    (4, Some(MemoryUnit::Mebibyte)),
+    (5, Some(MemoryUnit::Gigabyte)),
+];
+const COUNT: usize = 6;
+const PRIORITY: usize = 7;
+const WEIGHT: usize = 8;
+const COMPUTE: usize = 9;
+const MEDIA: usize = 10;
+const BOARDS: usize = 11;
+const GPUS: usize = 12;
+
+/// The most whole GPUs that one replica may want; no node has more.
+const MAX_WHOLE_GPUS: u64 = 1024;
+
+const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus; such as 'nlp,serving,30GiB,2'";
+
+/// What a row may share with the rows before it.
+struct Shared<'c> {
+    catalogue: &'c Catalogue,
+    names: HashMap<Box<str>, Arc<str>>,
+    boards: HashMap<Box<str>, Arc<[String]>>,
+    any_board: Arc<[String]>,
+}
+
+/// Reads a workloads file. Returns the demand and warnings (unknown columns, rows of no replica).
+///
+/// # Errors
+/// All problems at once (exit 3).
+pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Demand, Vec<Problem>)> {
+    let mut table = Table::open(input, file, COLUMNS, HINT)?;
+    if !MEMORY.iter().any(|(column, _)| table.has(*column)) && !table.has(GPUS) {
+        return Err(Error::input(
+            Problem::new("has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)")
+                .in_file(file),
+        )
+        .hint(HINT));
+    }
+    let mut shared = Shared {
+        catalogue,
+        names: HashMap::new(),
+        boards: HashMap::new(),
+        any_board: Arc::new([]),
+    };
+    let mut workloads = Vec::new();
+    let mut seen: HashMap<(Arc<str>, Arc<str>), u64> = HashMap::new();
+    let mut idle = Vec::new();
+    let rows = table.for_each_row(|row, problems| {
+        let before = problems.len();
+        let Some(workload) = read_row(row, &mut shared, problems) else {
+            debug_assert!(problems.len() > before, "a refused row has a problem");
+            return;
+        };
+        let key = (workload.team.clone(), workload.name.clone());
+        if let Some(first) = seen.get(&key) {
+            problems.push(
+                Problem::new(format!(
+                    "columns 'team' and 'workload': '{}' is on line {first} already; use the column count for replicas",
+                    shorten(&workload.label())
+                ))
+                .at_line(row.line),
+            );
+            return;
+        }
+        seen.insert(key, row.line);
+        if workload.count == 0 {
+            idle.push(row.problem(COUNT, "asks for no replica").in_file(file));
+        }
+        workloads.push(workload);
+    });
+    if table.problems.is_empty() && rows == 0 {
+        table.problems.push(Problem::new("has a header, but no workloads").in_file(file));
+    }
+    if !table.problems.is_empty() {
+        return Err(Error::inputs(table.problems).hint(HINT));
+    }
+    let mut warnings = table.warnings;
+    warnings.extend(idle);
+    Ok((Demand::new(workloads), warnings))
+}
+
+/// Reads one row, adding everything that is wrong with it to `problems`.
+fn read_row(
+    row: &Row<'_>,
+    shared: &mut Shared<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Workload> {
+    let before = problems.len();
+    let team = name(row, TEAM, problems);
+    let workload = name(row, WORKLOAD, problems);
+    let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS, problems);
+    let memory = memory(row, whole_gpus, problems);
+    let count = whole(row, COUNT, 1, MAX_COUNT, problems);
+    let priority = priority(row, problems);
+    let weight = row.get(WEIGHT).map_or(Weight::ONE, |text| {
+        Weight::parse(text).unwrap_or_else(|e| {
+            problems.push(row.problem(WEIGHT, e));
+            Weight::ONE
+        })
+    });
+    let compute_slices = whole(row, COMPUTE, 1, 7, problems);
+    if compute_slices == 0 {
+        problems.push(row.problem(COMPUTE, "is zero; a workload needs 1 to 7 compute slices"));
+    }
+    let media = match row.get(MEDIA).map(str::to_ascii_lowercase).as_deref() {
+        None | Some("false" | "no" | "0") => false,
+        Some("true" | "yes" | "1") => true,
+        Some(_) => {
+            problems.push(row.problem(MEDIA, "is neither true nor false"));
+            false
+        }
+    };
+    let boards = boards(row, shared, problems);
+    if problems.len() > before {
+        return None;
+    }
+    let mut intern = |text: &str| match shared.names.get(text) {
+        Some(known) => known.clone(),
+        None => shared.names.entry(text.into()).or_insert_with(|| text.into()).clone(),
+    };
+    Some(Workload {
+        team: intern(team?),
+        name: Arc::from(workload?),
+        memory,
+        count,
+        priority,
+        weight,
+        compute_slices: u32::try_from(compute_slices).ok()?,
+        media,
+        boards,
+        whole_gpus: u32::try_from(whole_gpus).ok()?,
+    })
+}
+
+fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Problem>) -> Option<&'r str> {
+    let Some(name) = row.get(column) else {
+        problems.push(row.problem(column, "is empty"));
+        return None;
+    };
+    if name.chars().any(char::is_control) {
+        problems.push(row.problem(column, "has a control character"));
+        return None;
+    }
+    Some(name)
+}
+
+fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Problem>) -> Option<Mebibytes> {
+    let given: Vec<(usize, Option<MemoryUnit>)> =
+        MEMORY.into_iter().filter(|(column, _)| row.get(*column).is_some()).collect();
+    match given[..] {
+        [] if whole_gpus > 0 => None,
+        [] => {
+            problems.push(
+                Problem::new(
+                    "column 'memory': is empty; only a workload with gpus may leave it out",
+                )
+                .at_line(row.line),
+            );
+            None
+        }
+        [(column, unit)] => {
+            let text = row.get(column).unwrap_or("");
+            match parse_memory(text, unit) {
+                Ok(memory) => Some(memory),
+                Err(e) => {
+                    problems.push(row.problem(column, memory_advice(text, unit, &e)));
+                    None
+                }
+            }
+        }
+        [(first, _), (second, _), ..] => {
+            problems.push(row.problem(
+                second,
+                format_args!(
+                    "stands beside the column '{}'; fill in one of them",
+                    COLUMNS[first].name
+                ),
+            ));
+            None
+        }
+    }
+}
+
+/// The error of a memory cell with what to write instead.
+fn memory_advice(text: &str, unit: Option<MemoryUnit>, error: &NumberError) -> String {
+    match error {
+        NumberError::NoUnit => {
+            format!("{error}; write {text}GiB or {text}GB, or name the column memory_gib")
+        }
+        NumberError::UnknownUnit(_) => format!("{error}; use MiB, GiB, MB or GB"),
+        NumberError::NotANumber if text.contains(',') => format!("{error}; write a decimal point"),
+        NumberError::NotANumber if unit.is_none() => format!("{error} with a unit, such as 30GiB"),
+        _ => error.to_string(),
+    }
+}
+
+/// A whole number of at most `most`; `default` where the cell is empty or wrong.
+fn whole(
+    row: &Row<'_>,
+    column: usize,
+    default: u64,
+    most: u64,
+    problems: &mut Vec<Problem>,
+) -> u64 {
+    let Some(text) = row.get(column) else {
+        return default;
+    };
+    let value = Decimal::parse(text).and_then(|value| {
+        let value = value.whole().ok_or(NumberError::Fraction)?;
+        u64::try_from(value)
+            .ok()
+            .filter(|value| *value <= most)
+            .ok_or_else(|| NumberError::TooLarge(most.to_string()))
+    });
+    value.unwrap_or_else(|e| {
+        // The limit that counts is the column's, not that of the digits.
+        let e = if matches!(e, NumberError::TooLarge(_)) {
+            NumberError::TooLarge(most.to_string())
+        } else {
+            e
+        };
+        problems.push(row.problem(column, e));
+        default
+    })
+}
+
+fn priority(row: &Row<'_>, problems: &mut Vec<Problem>) -> i64 {
+    let Some(text) = row.get(PRIORITY) else {
+        return 0;
+    };
+    text.parse::<i32>().map_or_else(
+        |_| {
+            problems.push(row.problem(
+                PRIORITY,
+                "is not a whole number from -2147483648 to 2147483647, as in Kubernetes",
+            ));
+            0
+        },
+        i64::from,
+    )
+}
+
+fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Problem>) -> Arc<[String]> {
+    let Some(text) = row.get(BOARDS) else {
+        return shared.any_board.clone();
+    };
+    if let Some(known) = shared.boards.get(text) {
+        return known.clone();
+    }
+    let mut ids = Vec::new();
+    let before = problems.len();
+    for name in text.split('|') {
+        match shared.catalogue.find(name, None) {
+            Ok(board) => ids.push(board.id.clone()),
+            Err(e) => {
+                problems.push(Problem::new(format!("column 'boards': {e}")).at_line(row.line))
+            }
+        }
+    }
+    ids.sort();
+    ids.dedup();
+    let ids: Arc<[String]> = ids.into();
+    if problems.len() == before {
+        shared.boards.insert(text.into(), ids.clone());
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demand(text: &str) -> Result<(Demand, Vec<Problem>)> {
+        read(text.as_bytes(), "teams.csv", &Catalogue::built_in())
+    }
+
+    #[test]
+    fn every_column_is_read() {
+        let (demand, warnings) = demand(
+            "team;workload;memory;count;priority;weight;compute;media;boards;gpus;qos\n\
+             nlp;train;30GiB;2;-5;1.5;3;true;h100-80gb|a100-80gb;;x\n\
+             nlp;big;;;;;;;;4;\n",
+        )
+        .unwrap();
+        let [big, train] = demand.workloads() else { panic!() };
+        assert_eq!(train.memory, Some(Mebibytes(30_720)));
+        assert_eq!((train.count, train.priority, train.weight.0), (2, -5, 1_500_000));
+        assert_eq!((train.compute_slices, train.media, train.whole_gpus), (3, true, 0));
+        assert_eq!(*train.boards, ["a100-sxm4-80gb".to_string(), "h100-sxm5-80gb".to_string()]);
+        assert_eq!((big.memory, big.whole_gpus, big.count, big.compute_slices), (None, 4, 1, 1));
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings[0].to_string(), "teams.csv:1: column 'qos' is not known and ignored");
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let error = demand(
+            "team,workload,memory,count,priority,weight,compute,media,boards,gpus\n\
+             ,a,30,-1,high,0,9,maybe,t4,1.5\n\
+             t,b,30XB,1.5,1,1,0,,,\n\
+             t,c,NaN,1e30,1,NaN,1,,,\n\
+             t,d,1e30GiB,1,1,1,1,,,\n\
+             t,e,,1,1,1,1,,,\n\
+             t,f,1GiB,1,1,1,1,,,\n\
+             t,f,1GiB,1,1,1,1,,,\n",
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        for part in [
+            "teams.csv:2: column 'team': '' is empty",
+            "teams.csv:2: column 'memory': '30' has no unit; write 30GiB or 30GB, or name the column memory_gib",
+            "teams.csv:2: column 'count': '-1' is negative",
+            "teams.csv:2: column 'priority': 'high' is not a whole number",
+            "teams.csv:2: column 'weight': '0' is zero",
+            "teams.csv:2: column 'compute': '9' is too large (at most 7)",
+            "teams.csv:2: column 'media': 'maybe' is neither",
+            "teams.csv:2: column 'boards': 't4' cannot do MIG",
+            "teams.csv:2: column 'gpus': '1.5' is not a whole number",
+            "teams.csv:3: column 'memory': '30XB' has the unknown unit 'XB'",
+            "teams.csv:3: column 'count': '1.5' is not a whole number",
+            "teams.csv:3: column 'compute': '0' is zero",
+            "teams.csv:4: column 'memory': 'NaN' is not a number",
+            "teams.csv:4: column 'count': '1e30' is too large (at most 1000000000)",
+            "teams.csv:5: column 'memory': '1e30GiB' is too large",
+            "teams.csv:6: column 'memory': is empty",
+            "teams.csv:8: columns 'team' and 'workload': 't/f' is on line 7 already",
+        ] {
+            assert!(text.contains(part), "missing: {part}\nin:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_rows_or_memory_is_refused() {
+        assert!(demand("team,workload,memory\n").unwrap_err().to_string().contains("no workloads"));
+        assert!(
+            demand("team,workload\na,b\n").unwrap_err().to_string().contains("no column 'memory'")
+        );
+        let (found, warnings) = demand("team,workload,memory_gib,count\na,b,3,0\n").unwrap();
+        assert_eq!((found.replicas(), warnings.len()), (0, 1));
+    }
+}

@@ -1,0 +1,180 @@
+//! What can go wrong, in one shape: problems with file, line and value, a hint, an exit code.
+//!
+//! Rooms collect every [`Problem`] of an input before they give up, so that a person mends a file
+//! once. The texts live where the problem is found; only `cli` prints them.
+
+use std::fmt;
+
+/// The exit codes of the contract. Scripts rely on them; never renumber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Done.
+    Success = 0,
+    /// A bug in migplan.
+    Internal = 1,
+    /// Wrong flags or arguments.
+    Usage = 2,
+    /// A file, row or field that cannot be used.
+    BadInput = 3,
+    /// `--strict`, and some demand is unplaced.
+    Unplaced = 4,
+    /// No plan within `--time-limit`.
+    TimeLimit = 5,
+    /// NVML or the driver is not available.
+    NoDriver = 6,
+    /// Busy, drifted or unsafe: nothing was touched.
+    Refused = 7,
+    /// A change failed and was rolled back.
+    RolledBack = 8,
+    /// A change failed and the rollback is incomplete.
+    RollbackIncomplete = 9,
+}
+
+/// One thing that is wrong with an input.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problem {
+    /// The file as the user named it (`-` is stdin), or the flag.
+    pub file: Option<String>,
+    /// The line in that file, from 1.
+    pub line: Option<u64>,
+    /// What is wrong, with column name and value; a lower-case sentence without a full stop.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem without a place.
+    pub fn new(message: impl Into<String>) -> Problem {
+        Problem { message: message.into(), ..Problem::default() }
+    }
+
+    /// The same problem, found in `file`.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>) -> Problem {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// The same problem, found on `line` (from 1).
+    #[must_use]
+    pub fn at_line(mut self, line: u64) -> Problem {
+        self.line = Some(line);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            let file = if file == "-" { "<stdin>" } else { file };
+            write!(f, "{file}:")?;
+        }
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if self.file.is_some() || self.line.is_some() {
+            f.write_str(" ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a command could not do its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What the process exits with.
+    pub code: ExitCode,
+    /// Everything that is wrong; never empty.
+    pub problems: Vec<Problem>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error with one problem.
+    pub fn new(code: ExitCode, message: impl Into<String>) -> Error {
+        Error { code, problems: vec![Problem::new(message)], hint: None }
+    }
+
+    /// Wrong flags or arguments (exit 2).
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error::new(ExitCode::Usage, message)
+    }
+
+    /// An input that cannot be used (exit 3).
+    pub fn input(problem: Problem) -> Error {
+        Error { code: ExitCode::BadInput, problems: vec![problem], hint: None }
+    }
+
+    /// Several problems of the input, all at once (exit 3).
+    pub fn inputs(problems: Vec<Problem>) -> Error {
+        Error { code: ExitCode::BadInput, problems, hint: None }
+    }
+
+    /// A bug in migplan (exit 1).
+    pub fn internal(message: impl Into<String>) -> Error {
+        Error::new(ExitCode::Internal, message)
+    }
+
+    /// The same error with advice.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// `1 GPU`, `2 GPUs`: a count with its noun, the plural by an added `s`.
+pub fn plural(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
+/// A whole number with commas between thousands.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_place() {
+        let problem =
+            Problem::new("column 'count': '-1' is negative").in_file("teams.csv").at_line(3);
+        assert_eq!(problem.to_string(), "teams.csv:3: column 'count': '-1' is negative");
+        assert_eq!(Problem::new("x").in_file("-").to_string(), "<stdin>: x");
+    }
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(plural(1, "GPU"), "1 GPU");
+        assert_eq!(plural(12_500, "node"), "12,500 nodes");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+    }
+}

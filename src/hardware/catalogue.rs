@@ -1,0 +1,570 @@
+//! The boards that migplan knows: embedded from `data/gpus/`, overridden by a user's file, checked
+//! when they are loaded, found by the names that people and tools use.
+//!
+//! A table that contradicts itself is refused here, so every other room may trust it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+
+use super::{
+    Architecture, Board, BoardRef, MediaEngines, Profile, ProfileName, Provenance, layout,
+};
+use crate::error::{Error, Problem, Result};
+use crate::units::Mebibytes;
+
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../data/gpus/", $name, ".json")))),*]
+    };
+}
+
+/// The embedded files by name. A test compares this list with the folder.
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "a100-pcie-40gb",
+    "a100-pcie-80gb",
+    "a100-pg506-96gb",
+    "a100-sxm-64gb",
+    "a100-sxm4-40gb",
+    "a100-sxm4-80gb",
+    "a30-24gb",
+    "b200-180gb",
+    "b300-269gb",
+    "gb200-186gb",
+    "gb200-189gb",
+    "gb300-278gb",
+    "gb300-station-251gb",
+    "gh200-144gb",
+    "gh200-96gb",
+    "h100-nvl-94gb",
+    "h100-pcie-80gb",
+    "h100-sxm5-64gb",
+    "h100-sxm5-80gb",
+    "h100-sxm5-94gb",
+    "h100-sxm5-96gb",
+    "h20-141gb",
+    "h20-96gb",
+    "h200-nvl-141gb",
+    "h200-sxm-141gb",
+    "rtx-pro-4500-blackwell-32gb",
+    "rtx-pro-5000-blackwell-48gb",
+    "rtx-pro-6000-blackwell-maxq-96gb",
+    "rtx-pro-6000-blackwell-server-96gb",
+    "rtx-pro-6000-blackwell-workstation-96gb",
+];
+
+const WITHOUT_MIG: &str = include_str!("../../data/boards-without-mig.json");
+
+/// Schema key of a board file.
+pub const BOARD_SCHEMA: &str = "migplan.board/v1";
+
+/// A board file as it is written; [`Board`] is its checked form.
+#[derive(Deserialize)]
+struct BoardFile {
+    schema: String,
+    id: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    products: Vec<String>,
+    #[serde(default)]
+    gfd_products: Vec<String>,
+    architecture: Architecture,
+    #[serde(default)]
+    chip: String,
+    #[serde(default)]
+    pci_ids: Vec<String>,
+    memory_mib: u64,
+    memory_source: SourceFile,
+    compute_slices: u32,
+    memory_slices: u32,
+    mig_mode: ModeFile,
+    #[serde(default)]
+    min_driver: Option<String>,
+    #[serde(default)]
+    confidence: String,
+    #[serde(default)]
+    notes: Vec<String>,
+    profiles: Vec<ProfileFile>,
+    #[serde(default)]
+    sources: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct SourceFile {
+    source: String,
+    confidence: String,
+}
+
+#[derive(Deserialize)]
+struct ModeFile {
+    enable_needs_gpu_reset: bool,
+    mode_persists_across_reboot: bool,
+}
+
+#[derive(Deserialize)]
+struct ProfileFile {
+    name: ProfileName,
+    #[serde(default)]
+    profile_id: Option<u32>,
+    nvml_index: u32,
+    compute_slices: u32,
+    memory_slices: u32,
+    starts: Vec<u32>,
+    max_instances: u32,
+    memory_mib: u64,
+    #[serde(default)]
+    memory_mib_seen: Vec<u64>,
+    #[serde(default)]
+    sm_count: Option<u32>,
+    source: MemoryAndPlacement,
+    confidence: MemoryAndPlacement,
+}
+
+#[derive(Deserialize)]
+struct MemoryAndPlacement {
+    memory: String,
+    placement: String,
+}
+
+/// A `--catalogue` file: one board, or several under `boards`.
+#[derive(Deserialize)]
+struct BoardsFile {
+    boards: Vec<serde_json::Value>,
+}
+
+/// Every board that plans may use, ordered by id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogue {
+    boards: Vec<BoardRef>,
+}
+
+static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| {
+    let boards: Vec<BoardRef> = EMBEDDED
+        .par_iter()
+        .map(|(name, text)| {
+            let file: BoardFile = serde_json::from_str(text)
+                .unwrap_or_else(|e| panic!("embedded board {name} cannot be read: {e}"));
+            let board = check(file).unwrap_or_else(|e| panic!("embedded board {name}: {e:?}"));
+            Arc::new(board)
+        })
+        .collect();
+    let catalogue = Catalogue::sorted(boards);
+    let problems = catalogue.cross_check();
+    assert!(problems.is_empty(), "embedded boards: {problems:?}");
+    catalogue
+});
+
+impl Catalogue {
+    /// The boards that come with migplan. Loading checks every table; a test loads it, so a
+    /// contradiction in the embedded data never reaches a user.
+    pub fn built_in() -> Catalogue {
+        BUILT_IN.clone()
+    }
+
+    fn sorted(mut boards: Vec<BoardRef>) -> Catalogue {
+        boards.sort_by(|a, b| a.id.cmp(&b.id));
+        Catalogue { boards }
+    }
+
+    /// The boards, ordered by id.
+    pub fn boards(&self) -> &[BoardRef] {
+        &self.boards
+    }
+
+    /// This catalogue with the boards of a user's file added; an equal id replaces.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file (exit 3): no JSON, a missing field, a placement
+    /// outside the board, an instance maximum that placements contradict, a PCI id that two
+    /// boards of the same memory claim.
+    pub fn with_file(&self, file: &str, text: &str) -> Result<Catalogue> {
+        let at = |message: String| Problem::new(message).in_file(file);
+        let broken = |e: serde_json::Error| {
+            let line = u64::try_from(e.line()).unwrap_or(0);
+            let problem = at(format!("is not a board file: {e}"));
+            Error::input(if line > 0 { problem.at_line(line) } else { problem })
+                .hint(format!("a board file looks like those that `migplan catalogue BOARD --format json` prints (schema {BOARD_SCHEMA})"))
+        };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(broken)?;
+        let values = if value.get("boards").is_some() {
+            serde_json::from_value::<BoardsFile>(value).map_err(broken)?.boards
+        } else {
+            vec![value]
+        };
+        let mut boards = self.boards.clone();
+        let mut problems = Vec::new();
+        for value in values {
+            let name = value.get("id").and_then(|id| id.as_str()).unwrap_or("?").to_string();
+            let parsed: std::result::Result<BoardFile, _> = serde_json::from_value(value);
+            match parsed.map_err(|e| vec![e.to_string()]).and_then(check) {
+                Ok(board) => {
+                    boards.retain(|b| b.id != board.id);
+                    boards.push(Arc::new(board));
+                }
+                Err(messages) => problems
+                    .extend(messages.into_iter().map(|m| at(format!("board '{name}': {m}")))),
+            }
+        }
+        let catalogue = Catalogue::sorted(boards);
+        problems.extend(catalogue.cross_check().into_iter().map(at));
+        if problems.is_empty() { Ok(catalogue) } else { Err(Error::inputs(problems)) }
+    }
+
+    /// Contradictions between boards: a name or a PCI id that does not say which is meant.
+    fn cross_check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut names: BTreeMap<String, &str> = BTreeMap::new();
+        for board in &self.boards {
+            for name in std::iter::once(&board.id).chain(&board.aliases) {
+                if let Some(other) = names.insert(normalise(name), &board.id) {
+                    problems.push(format!("the name '{name}' belongs to {other} and {}", board.id));
+                }
+            }
+        }
+        let mut ids: BTreeMap<(String, u64), &str> = BTreeMap::new();
+        for board in &self.boards {
+            for pci_id in &board.pci_ids {
+                let key = (pci_id.to_ascii_lowercase(), board.memory.0);
+                if let Some(other) = ids.insert(key, &board.id) {
+                    problems.push(format!(
+                        "PCI id {pci_id} is on {other} and {}, and both have {}",
+                        board.id, board.memory
+                    ));
+                }
+            }
+        }
+        problems
+    }
+
+    /// The board of exactly this id.
+    pub fn by_id(&self, id: &str) -> Option<&BoardRef> {
+        self.boards.binary_search_by(|b| b.id.as_str().cmp(id)).ok().map(|i| &self.boards[i])
+    }
+
+    /// Finds a board by id, alias or product name, whatever the case; `memory` decides between
+    /// boards that share a product name.
+    ///
+    /// # Errors
+    /// A sentence that says what is near, that the board has no MIG, or which boards it may be.
+    pub fn find(
+        &self,
+        name: &str,
+        memory: Option<Mebibytes>,
+    ) -> std::result::Result<&BoardRef, BoardNotFound> {
+        let wanted = normalise(name);
+        let by_name = self.boards.iter().find(|b| {
+            normalise(&b.id) == wanted || b.aliases.iter().any(|a| normalise(a) == wanted)
+        });
+        if let Some(board) = by_name {
+            return Ok(board);
+        }
+        let mut of_product: Vec<&BoardRef> = self
+            .boards
+            .iter()
+            .filter(|b| b.products.iter().chain(&b.gfd_products).any(|p| normalise(p) == wanted))
+            .collect();
+        if let Some(memory) = memory {
+            of_product.sort_by_key(|b| b.memory.0.abs_diff(memory.0));
+            of_product.truncate(1);
+        }
+        match of_product[..] {
+            [board] => Ok(board),
+            [] => Err(self.not_found(name, &wanted)),
+            _ => Err(BoardNotFound::Ambiguous {
+                name: name.to_string(),
+                boards: of_product.iter().map(|b| b.id.clone()).collect(),
+            }),
+        }
+    }
+
+    fn not_found(&self, name: &str, wanted: &str) -> BoardNotFound {
+        if boards_without_mig().iter().any(|n| is_model(wanted, &normalise(n))) {
+            return BoardNotFound::WithoutMig { name: name.to_string() };
+        }
+        let mut near: Vec<(bool, f64, &str)> = self
+            .boards
+            .iter()
+            .flat_map(|b| std::iter::once(&b.id).chain(&b.aliases).map(move |n| (b, n)))
+            .map(|(b, n)| {
+                let contains = !wanted.is_empty() && n.starts_with(wanted);
+                (contains, strsim::jaro_winkler(&normalise(n), wanted), b.id.as_str())
+            })
+            .filter(|(contains, score, _)| *contains || *score > 0.8)
+            .collect();
+        near.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
+        let mut ids: Vec<String> = Vec::new();
+        for (_, _, id) in near {
+            if !ids.iter().any(|known| known == id) && ids.len() < 4 {
+                ids.push(id.to_string());
+            }
+        }
+        BoardNotFound::Unknown { name: name.to_string(), near: ids }
+    }
+}
+
+/// Why no board goes by a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BoardNotFound {
+    /// Nobody knows it.
+    #[error("unknown board '{name}'{}", near_text(near))]
+    Unknown {
+        /// The name as given.
+        name: String,
+        /// Ids that look alike, best first.
+        near: Vec<String>,
+    },
+    /// A real GPU that cannot be cut.
+    #[error(
+        "'{name}' cannot do MIG: NVIDIA offers it on A30, A100, H100 and later data-centre boards and on RTX PRO Blackwell"
+    )]
+    WithoutMig {
+        /// The name as given.
+        name: String,
+    },
+    /// A product name that several boards share.
+    #[error("'{name}' may be {}", boards.join(" or "))]
+    Ambiguous {
+        /// The name as given.
+        name: String,
+        /// The boards that it may be.
+        boards: Vec<String>,
+    },
+}
+
+fn near_text(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
+}
+
+fn boards_without_mig() -> Vec<String> {
+    #[derive(Deserialize)]
+    struct File {
+        names: Vec<String>,
+    }
+    serde_json::from_str::<File>(WITHOUT_MIG).map(|f| f.names).unwrap_or_default()
+}
+
+/// Whether `wanted` is the model `name`, perhaps with a memory size or form factor behind it
+/// (`tesla-v100-sxm2-16gb` is a `v100`).
+fn is_model(wanted: &str, name: &str) -> bool {
+    let wanted = wanted.strip_prefix("tesla-").unwrap_or(wanted);
+    wanted == name || wanted.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// Lower case, words joined by `-`, NVIDIA's name and feature discovery's MIG suffix taken off.
+fn normalise(name: &str) -> String {
+    let mut text: String = name
+        .trim()
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_whitespace() || c == '_' { '-' } else { c })
+        .collect();
+    if let Some(at) = text.find("-mig-") {
+        text.truncate(at);
+    }
+    let text = text.strip_suffix("-shared").unwrap_or(&text);
+    text.strip_prefix("nvidia-").unwrap_or(text).to_string()
+}
+
+/// Turns a file into a board, or says everything that contradicts itself.
+fn check(file: BoardFile) -> std::result::Result<Board, Vec<String>> {
+    let mut problems = Vec::new();
+    if file.schema != BOARD_SCHEMA {
+        problems.push(format!("schema is '{}', not {BOARD_SCHEMA}", file.schema));
+    }
+    if file.id.is_empty() || file.id != normalise(&file.id) {
+        problems.push("id must be lower case, with '-' between its parts".to_string());
+    }
+    // 32 memory slices is four times today's largest 8-slice board; it bounds every search.
+    if !(1..=32).contains(&file.memory_slices) || !(1..=32).contains(&file.compute_slices) {
+        problems.push("compute_slices and memory_slices must be 1 to 32".to_string());
+        return Err(problems);
+    }
+    if file.profiles.is_empty() {
+        problems.push("has no profiles".to_string());
+    }
+    for pci_id in &file.pci_ids {
+        let hex = pci_id.strip_prefix("0x").unwrap_or("");
+        if hex.len() != 8 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            problems.push(format!("PCI id '{pci_id}' is not like 0x20B210DE"));
+        }
+    }
+    let source = |key: &str| file.sources.get(key).cloned().unwrap_or_else(|| key.to_string());
+    let mut names: Vec<&ProfileName> = Vec::new();
+    for p in &file.profiles {
+        let name = &p.name;
+        if names.contains(&name) {
+            problems.push(format!("{name} is listed twice"));
+        }
+        names.push(name);
+        if p.memory_slices == 0 || p.starts.is_empty() || !p.starts.is_sorted_by(|a, b| a < b) {
+            problems.push(format!("{name}: needs a size and ascending starts"));
+            continue;
+        }
+        if p.starts.iter().any(|s| s.saturating_add(p.memory_slices) > file.memory_slices) {
+            problems.push(format!(
+                "{name}: a placement leaves the board's {} memory slices",
+                file.memory_slices
+            ));
+        }
+        if p.compute_slices == 0
+            || p.compute_slices > file.compute_slices
+            || p.compute_slices != name.gpu_slices
+        {
+            problems.push(format!(
+                "{name}: {} compute slices contradict the name or the board",
+                p.compute_slices
+            ));
+        }
+        if p.memory_mib == 0 || p.memory_mib > file.memory_mib {
+            problems.push(format!(
+                "{name}: {} MiB is not within the board's {} MiB",
+                p.memory_mib, file.memory_mib
+            ));
+        }
+        let exclusive = matches!(name.media_engines(), MediaEngines::One | MediaEngines::All);
+        let possible =
+            if exclusive { 1 } else { layout::most_disjoint(&p.starts, p.memory_slices) };
+        if p.max_instances != possible {
+            problems.push(format!(
+                "{name}: max_instances is {}, but its placements allow {possible}",
+                p.max_instances
+            ));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let profiles = file
+        .profiles
+        .iter()
+        .map(|p| Profile {
+            name: p.name.clone(),
+            profile_id: p.profile_id,
+            nvml_index: p.nvml_index,
+            compute_slices: p.compute_slices,
+            memory_slices: p.memory_slices,
+            starts: p.starts.clone(),
+            max_instances: p.max_instances,
+            memory: Mebibytes(p.memory_mib),
+            memory_seen: p.memory_mib_seen.iter().copied().map(Mebibytes).collect(),
+            sm_count: p.sm_count,
+            memory_provenance: Provenance {
+                source: source(&p.source.memory),
+                confidence: p.confidence.memory.clone(),
+            },
+            placement_provenance: Provenance {
+                source: source(&p.source.placement),
+                confidence: p.confidence.placement.clone(),
+            },
+        })
+        .collect();
+    let memory_provenance = Provenance {
+        source: source(&file.memory_source.source),
+        confidence: file.memory_source.confidence.clone(),
+    };
+    Ok(Board {
+        id: file.id,
+        aliases: file.aliases,
+        products: file.products,
+        gfd_products: file.gfd_products,
+        architecture: file.architecture,
+        chip: file.chip,
+        pci_ids: file.pci_ids,
+        memory: Mebibytes(file.memory_mib),
+        memory_provenance,
+        compute_slices: file.compute_slices,
+        memory_slices: file.memory_slices,
+        mode_change_needs_reset: file.mig_mode.enable_needs_gpu_reset,
+        mode_survives_reboot: file.mig_mode.mode_persists_across_reboot,
+        min_driver: file.min_driver,
+        confidence: file.confidence,
+        notes: file.notes,
+        profiles,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_embedded() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/gpus");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.trim_end_matches(".json").to_string())
+            .collect();
+        files.sort();
+        let embedded: Vec<&str> = EMBEDDED.iter().map(|(name, _)| *name).collect();
+        assert_eq!(files, embedded);
+        let ids: Vec<String> =
+            Catalogue::built_in().boards().iter().map(|b| b.id.clone()).collect();
+        assert_eq!(ids, embedded);
+    }
+
+    #[test]
+    fn boards_are_found_by_the_names_people_use() {
+        let catalogue = Catalogue::built_in();
+        for (name, id) in [
+            ("a100-80gb", "a100-sxm4-80gb"),
+            ("A100-80GB", "a100-sxm4-80gb"),
+            ("a100-40gb", "a100-sxm4-40gb"),
+            ("h100-80gb", "h100-sxm5-80gb"),
+            ("h200", "h200-sxm-141gb"),
+            ("NVIDIA A100-SXM4-80GB", "a100-sxm4-80gb"),
+            ("NVIDIA-A100-SXM4-80GB", "a100-sxm4-80gb"),
+            ("NVIDIA-H100-80GB-HBM3-MIG-1g.10gb", "h100-sxm5-80gb"),
+            ("nvidia a100 80gb pcie", "a100-pcie-80gb"),
+            ("A30", "a30-24gb"),
+        ] {
+            assert_eq!(catalogue.find(name, None).unwrap().id, id, "{name}");
+        }
+        assert_eq!(
+            catalogue.find("NVIDIA GB200", Some(Mebibytes(192_600))).unwrap().id,
+            "gb200-189gb"
+        );
+        assert!(matches!(
+            catalogue.find("NVIDIA GB200", None),
+            Err(BoardNotFound::Ambiguous { .. })
+        ));
+    }
+
+    #[test]
+    fn boards_that_are_not_there_are_told_apart() {
+        let catalogue = Catalogue::built_in();
+        for name in ["T4", "Tesla T4", "NVIDIA A40", "Tesla-V100-SXM2-16GB", "l40s"] {
+            assert!(
+                matches!(catalogue.find(name, None), Err(BoardNotFound::WithoutMig { .. })),
+                "{name}"
+            );
+        }
+        let Err(BoardNotFound::Unknown { near, .. }) = catalogue.find("a100-80", None) else {
+            panic!()
+        };
+        assert!(near.contains(&"a100-sxm4-80gb".to_string()), "{near:?}");
+        assert!(matches!(catalogue.find("", None), Err(BoardNotFound::Unknown { .. })));
+    }
+
+    #[test]
+    fn an_override_is_checked_and_replaces() {
+        let text = EMBEDDED.iter().find(|(n, _)| *n == "a30-24gb").unwrap().1;
+        let catalogue = Catalogue::built_in();
+        let changed = catalogue.with_file("my.json", &text.replace("5952", "5900")).unwrap();
+        assert_eq!(changed.by_id("a30-24gb").unwrap().profiles[0].memory, Mebibytes(5900));
+        assert_eq!(changed.boards().len(), catalogue.boards().len());
+        let bad = text
+            .replace("\"max_instances\": 4", "\"max_instances\": 5")
+            .replace("\"starts\": [0, 2]", "\"starts\": [0, 3]");
+        let error = catalogue.with_file("my.json", &bad).unwrap_err();
+        assert!(error.problems.len() >= 2, "{error}");
+        assert!(
+            catalogue.with_file("my.json", "{").unwrap_err().to_string().contains("my.json:1:")
+        );
+        let twin = text.replace("a30-24gb", "a30-other").replace("[\"a30\"]", "[]");
+        assert!(catalogue.with_file("my.json", &twin).unwrap_err().to_string().contains("PCI id"));
+    }
+}

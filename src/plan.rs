@@ -1,0 +1,206 @@
+//! The plan: a layout for every GPU, who sits where, who is left out and why, and the proof.
+//!
+//! These types are the plan JSON of the contract (`migplan.plan/v1`): keys may be added, never
+//! renamed. A plan is a value; how it was found is not its business.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hardware::ProfileName;
+
+/// Schema key of a plan.
+pub const PLAN_SCHEMA: &str = "migplan.plan/v1";
+
+/// What every GPU becomes and who gets what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Always [`PLAN_SCHEMA`].
+    pub schema: String,
+    /// One entry for each GPU of the fleet, ordered by node and index.
+    pub gpus: Vec<GpuPlan>,
+    /// Workloads of which some replicas have no place, ordered by priority, team and name.
+    pub unplaced: Vec<Unplaced>,
+    /// Sums over the plan.
+    pub totals: Totals,
+    /// What was proved, stage by stage.
+    pub proof: Proof,
+}
+
+/// One GPU of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuPlan {
+    /// Its node.
+    pub node: Arc<str>,
+    /// Its index on the node.
+    pub gpu: u32,
+    /// Its board's id.
+    pub board: Arc<str>,
+    /// Whether MIG is on.
+    pub mig: bool,
+    /// Its instances, ordered by start. With MIG off at most one, the whole GPU.
+    pub instances: Vec<Instance>,
+}
+
+/// One instance of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Which profile.
+    pub profile: InstanceProfile,
+    /// First memory slice.
+    pub start: u32,
+    /// Memory slices.
+    pub size: u32,
+    /// Usable memory in MiB.
+    pub memory_mib: u64,
+    /// Who sits in it; nobody in a spare instance.
+    #[serde(flatten)]
+    pub occupant: Option<Occupant>,
+}
+
+/// The replica that an instance is handed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occupant {
+    /// The team.
+    pub team: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// Which of its replicas, from 1.
+    pub replica: u64,
+    /// What the replica needs here in MiB; of several whole GPUs, this GPU's share.
+    pub demand_mib: u64,
+}
+
+/// The profile of an instance, or a GPU that is handed out whole with MIG off.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InstanceProfile {
+    /// A MIG profile.
+    Mig(ProfileName),
+    /// The whole GPU, MIG off; `full` in JSON.
+    Full,
+}
+
+impl std::fmt::Display for InstanceProfile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            InstanceProfile::Mig(name) => name.fmt(f),
+            InstanceProfile::Full => f.write_str(crate::hardware::FULL_GPU),
+        }
+    }
+}
+
+impl Serialize for InstanceProfile {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for InstanceProfile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == crate::hardware::FULL_GPU {
+            return Ok(InstanceProfile::Full);
+        }
+        text.parse().map(InstanceProfile::Mig).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Replicas of a workload that have no place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unplaced {
+    /// The team.
+    pub team: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// How many of its replicas.
+    pub replicas: u64,
+    /// Why.
+    pub reason: Reason,
+    /// Why, in a sentence with numbers.
+    pub detail: String,
+    /// The cheapest thing that would help, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub help: Option<String>,
+}
+
+/// Why replicas have no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No instance that its boards can make is large enough.
+    TooLarge,
+    /// The fleet has none of the boards that it may run on.
+    NoBoard,
+    /// There is no room left beside what comes first.
+    FleetFull,
+    /// No node has so many whole GPUs of one board.
+    NeedsWholeGpus,
+}
+
+/// Sums over a plan. `idle_mib` = `fleet_mib` − `placed_mib` = `rounding_mib` + `spare_mib` +
+/// `unusable_mib`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    /// Replicas asked for.
+    pub replicas: u64,
+    /// Replicas that have a place.
+    pub placed: u64,
+    /// Memory asked for. A workload of whole GPUs that names no memory counts what it got, and
+    /// where it got nothing, the least that its GPUs here would have.
+    pub demand_mib: u64,
+    /// Memory asked for by those that have a place.
+    pub placed_mib: u64,
+    /// Whole memory of all GPUs.
+    pub fleet_mib: u64,
+    /// Memory of the fleet that serves nobody.
+    pub idle_mib: u64,
+    /// Of that: in instances handed out, but not asked for.
+    pub rounding_mib: u64,
+    /// Of that: in instances and whole GPUs that nobody has.
+    pub spare_mib: u64,
+    /// Of that: the rest, which no instance offers.
+    pub unusable_mib: u64,
+    /// GPUs of the fleet.
+    pub gpus: u64,
+    /// GPUs that serve somebody.
+    pub gpus_used: u64,
+}
+
+/// What was proved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Whether every stage was proved.
+    pub status: Status,
+    /// The stages in order.
+    pub stages: Vec<Stage>,
+    /// Wall-clock seconds of solving: the one number that differs between equal runs.
+    pub solve_seconds: f64,
+}
+
+/// Whether a plan is proved to be the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Every stage's bound equals its value.
+    Optimal,
+    /// The time limit ended the search; the last stage has a gap.
+    TimeLimit,
+}
+
+/// One stage of the goal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Its name, such as `placed_mib`.
+    pub objective: String,
+    /// What the plan reaches.
+    pub value: serde_json::Number,
+    /// What no plan can pass.
+    pub bound: serde_json::Number,
+}
+
+impl Stage {
+    /// Whether the stage is proved.
+    pub fn proved(&self) -> bool {
+        self.value == self.bound
+    }
+}

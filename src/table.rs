@@ -1,0 +1,411 @@
+//! Tables that people make: CSV with a header, in any column order, from any spreadsheet.
+//!
+//! Finds the delimiter, skips comments and a byte-order mark, knows the line of every row, and
+//! collects problems instead of stopping at the first. It does not know what a column means.
+
+use std::io::{self, BufReader, Cursor, Read};
+
+use crate::error::{Error, Problem, Result};
+
+/// The header must be within this many bytes of the start.
+const HEADER_BYTES: u64 = 64 * 1024;
+/// A record longer than this is no table row.
+const RECORD_BYTES: u64 = 1024 * 1024;
+/// Reading stops after this many problems: nobody reads more, and a wrong file has millions.
+pub const MAX_PROBLEMS: usize = 200;
+
+/// A column that a table may have.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// The name in the header, lower case.
+    pub name: &'static str,
+    /// Whether a table without it is refused.
+    pub required: bool,
+}
+
+/// A table that is being read, with the problems and warnings found so far.
+pub struct Table<'a> {
+    file: String,
+    reader: csv::Reader<Box<dyn Read + 'a>>,
+    /// For each column asked for, where it is.
+    positions: Vec<Option<usize>>,
+    names: Vec<&'static str>,
+    width: usize,
+    /// What is wrong so far.
+    pub problems: Vec<Problem>,
+    /// What is odd but usable.
+    pub warnings: Vec<Problem>,
+}
+
+/// One row: its line and its cells by the order of the columns asked for.
+pub struct Row<'t> {
+    record: &'t csv::StringRecord,
+    positions: &'t [Option<usize>],
+    names: &'t [&'static str],
+    /// Line in the file, from 1.
+    pub line: u64,
+}
+
+impl Row<'_> {
+    /// The trimmed cell of column `index` (in the order asked for), `None` where the table has no
+    /// such column or the cell is empty.
+    pub fn get(&self, index: usize) -> Option<&str> {
+        let cell = self.record.get(self.positions[index]?)?.trim();
+        (!cell.is_empty()).then_some(cell)
+    }
+
+    /// A problem with the cell of column `index`: `column 'count': '-1' is negative`.
+    pub fn problem(&self, index: usize, message: impl std::fmt::Display) -> Problem {
+        let value = self.get(index).unwrap_or("");
+        Problem::new(format!("column '{}': '{}' {message}", self.names[index], shorten(value)))
+            .at_line(self.line)
+    }
+}
+
+/// A value short enough to print, without control characters.
+pub fn shorten(value: &str) -> String {
+    let mut short: String =
+        value.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if value.chars().nth(60).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+impl<'a> Table<'a> {
+    /// Opens a table. `file` is the name for messages; `columns` are those that the caller knows.
+    ///
+    /// # Errors
+    /// An empty input, no text, or a first line that is no header with the required columns; with
+    /// `hint` (exit 3).
+    pub fn open(
+        input: impl Read + 'a,
+        file: &str,
+        columns: &[Column],
+        hint: &str,
+    ) -> Result<Table<'a>> {
+        let fail = |problem: Problem| Err(Error::input(problem.in_file(file)).hint(hint));
+        let mut input = BufReader::with_capacity(1 << 16, input);
+        let mut head = Vec::new();
+        if let Err(e) = input.by_ref().take(HEADER_BYTES).read_to_end(&mut head) {
+            return fail(Problem::new(format!("cannot be read: {e}")));
+        }
+        if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
+            return fail(Problem::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
+        }
+        let head: Vec<u8> = head.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(head);
+        let Some((header_line, header)) = find_header(&head) else {
+            return fail(Problem::new(if head.iter().all(u8::is_ascii_whitespace) {
+                "is empty"
+            } else {
+                "has only comments"
+            }));
+        };
+        let Ok(header) = std::str::from_utf8(header) else {
+            return fail(Problem::new("is not a CSV in UTF-8").at_line(header_line));
+        };
+        if header.contains('\0') {
+            return fail(Problem::new("is a binary file, not a CSV").at_line(header_line));
+        }
+        let delimiter = best_delimiter(header, columns);
+        let lines = Lines {
+            inner: Cursor::new(head.clone()).chain(input),
+            record_bytes: 0,
+            quoted: false,
+            previous: b'\n',
+        };
+        let mut reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .comment(Some(b'#'))
+            .flexible(true)
+            .from_reader(Box::new(lines) as Box<dyn Read + 'a>);
+        let names: Vec<String> = match reader.headers() {
+            Ok(record) => record.iter().map(|n| n.trim().to_lowercase()).collect(),
+            Err(e) => return fail(csv_problem(&e)),
+        };
+        let mut table = Table {
+            file: file.to_string(),
+            reader,
+            positions: Vec::new(),
+            names: columns.iter().map(|c| c.name).collect(),
+            width: names.len(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let known = |name: &String| columns.iter().any(|c| c.name == name);
+        if !names.iter().any(known) {
+            let required: Vec<&str> =
+                columns.iter().filter(|c| c.required).map(|c| c.name).collect();
+            return fail(
+                Problem::new(format!(
+                    "the first line must be a header with the columns {}, but it is '{}'",
+                    required.join(", "),
+                    shorten(header.trim())
+                ))
+                .at_line(header_line),
+            );
+        }
+        for (i, name) in names.iter().enumerate() {
+            let at = |message: String| Problem::new(message).in_file(file).at_line(header_line);
+            if !name.is_empty() && names[..i].contains(name) {
+                table.problems.push(at(format!("column '{}' occurs twice", shorten(name))));
+            } else if !name.is_empty() && !known(name) {
+                table
+                    .warnings
+                    .push(at(format!("column '{}' is not known and ignored", shorten(name))));
+            }
+        }
+        for column in columns {
+            let position = names.iter().position(|n| n == column.name);
+            if position.is_none() && column.required {
+                table.problems.push(
+                    Problem::new(format!("has no column '{}'", column.name))
+                        .in_file(file)
+                        .at_line(header_line),
+                );
+            }
+            table.positions.push(position);
+        }
+        if table.problems.is_empty() {
+            Ok(table)
+        } else {
+            Err(Error::inputs(table.problems).hint(hint))
+        }
+    }
+
+    /// Whether the header has column `index`.
+    pub fn has(&self, index: usize) -> bool {
+        self.positions[index].is_some()
+    }
+
+    /// Hands every row to `visit`, which returns the row's problems; their file is filled in.
+    /// Returns the number of rows read.
+    pub fn for_each_row(&mut self, mut visit: impl FnMut(&Row<'_>, &mut Vec<Problem>)) -> u64 {
+        let mut record = csv::StringRecord::new();
+        let mut rows = 0;
+        let mut found = Vec::new();
+        loop {
+            match self.reader.read_record(&mut record) {
+                Ok(false) => break,
+                Ok(true) => {
+                    // Where the reader stands now is one line behind the record's last; a record's
+                    // own position is before the comments and blank lines that precede it.
+                    let inside = record.iter().flat_map(str::bytes).filter(|b| *b == b'\n').count();
+                    let line = self.reader.position().line() - 1 - inside as u64;
+                    if record.iter().all(|cell| cell.trim().is_empty()) {
+                        continue;
+                    }
+                    rows += 1;
+                    let surplus =
+                        record.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
+                    if record.len() < self.width || surplus {
+                        found.push(
+                            Problem::new(format!(
+                                "has {} fields, but the header has {}",
+                                record.len(),
+                                self.width
+                            ))
+                            .at_line(line),
+                        );
+                    } else {
+                        let row = Row {
+                            record: &record,
+                            positions: &self.positions,
+                            names: &self.names,
+                            line,
+                        };
+                        visit(&row, &mut found);
+                    }
+                }
+                Err(e) => {
+                    found.push(csv_problem(&e));
+                    // A row that is no UTF-8 can be skipped; the reader cannot go on after others.
+                    if !matches!(e.kind(), csv::ErrorKind::Utf8 { .. }) {
+                        self.take(&mut found);
+                        break;
+                    }
+                }
+            }
+            self.take(&mut found);
+            if self.problems.len() >= MAX_PROBLEMS {
+                self.problems.truncate(MAX_PROBLEMS);
+                self.problems.push(
+                    Problem::new("has more problems; reading stopped here")
+                        .in_file(self.file.clone()),
+                );
+                break;
+            }
+        }
+        rows
+    }
+
+    fn take(&mut self, found: &mut Vec<Problem>) {
+        for problem in found.drain(..) {
+            self.problems.push(problem.in_file(self.file.clone()));
+        }
+    }
+}
+
+/// The first line with content that is no comment, and its number.
+fn find_header(head: &[u8]) -> Option<(u64, &[u8])> {
+    head.split(|b| *b == b'\n')
+        .zip(1..)
+        .find(|(line, _)| !line.starts_with(b"#") && !line.iter().all(u8::is_ascii_whitespace))
+        .map(|(line, number)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
+}
+
+/// The delimiter that makes the most known column names of a header line; a comma if none does.
+fn best_delimiter(header: &str, columns: &[Column]) -> u8 {
+    let known = |delimiter: char| {
+        header
+            .split(delimiter)
+            .map(|name| name.trim().trim_matches('"').to_lowercase())
+            .filter(|name| columns.iter().any(|c| c.name == name))
+            .count()
+    };
+    [b',', b';', b'\t'].into_iter().rev().max_by_key(|d| known(char::from(*d))).unwrap_or(b',')
+}
+
+fn csv_problem(error: &csv::Error) -> Problem {
+    let line = error.position().map(csv::Position::line);
+    let message = match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_string(),
+        csv::ErrorKind::Io(e) => format!("cannot be read: {e}"),
+        _ => error.to_string(),
+    };
+    let problem = Problem::new(message);
+    match line {
+        Some(line) => problem.at_line(line),
+        None => problem,
+    }
+}
+
+/// Hands on the input with every line ended by one `\n`, the last one too, so that lines can be
+/// counted; and stops where one record grows beyond reason, as binary files and lost quotes make it.
+struct Lines<R> {
+    inner: R,
+    record_bytes: u64,
+    quoted: bool,
+    previous: u8,
+}
+
+impl<R: Read> Read for Lines<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.inner.read(buffer)?;
+            if read == 0 {
+                let unfinished = !matches!(self.previous, b'\n' | b'\r') && !buffer.is_empty();
+                if unfinished {
+                    self.previous = b'\n';
+                    buffer[0] = b'\n';
+                }
+                return Ok(usize::from(unfinished));
+            }
+            let mut kept = 0;
+            for at in 0..read {
+                let byte = buffer[at];
+                let second_half = byte == b'\n' && self.previous == b'\r';
+                self.previous = byte;
+                if second_half {
+                    continue;
+                }
+                buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
+                match buffer[kept] {
+                    b'"' => self.quoted = !self.quoted,
+                    b'\n' if !self.quoted => self.record_bytes = 0,
+                    _ => {}
+                }
+                kept += 1;
+                self.record_bytes += 1;
+                if self.record_bytes > RECORD_BYTES {
+                    return Err(io::Error::other(if self.quoted {
+                        "a quoted field is longer than 1 MiB; is a closing quote missing?"
+                    } else {
+                        "a line is longer than 1 MiB; this is no table"
+                    }));
+                }
+            }
+            if kept > 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] =
+        &[Column { name: "a", required: true }, Column { name: "b", required: false }];
+
+    type Read = (Vec<(u64, String, String)>, Vec<Problem>, Vec<Problem>);
+
+    fn rows(text: &[u8]) -> Result<Read> {
+        let mut table = Table::open(text, "t.csv", COLUMNS, "hint")?;
+        let mut rows = Vec::new();
+        table.for_each_row(|row, _| {
+            rows.push((
+                row.line,
+                row.get(0).unwrap_or("").to_string(),
+                row.get(1).unwrap_or("").to_string(),
+            ));
+        });
+        Ok((rows, table.problems, table.warnings))
+    }
+
+    #[test]
+    fn spreadsheets_of_all_kinds_read_alike() {
+        let expected = vec![(2, "1".to_string(), "x y".to_string())];
+        for text in [
+            "a,b\n1,x y\n",
+            "\u{feff}a,b\r\n1,x y\r\n",
+            "A;B\n1;x y",
+            "b\ta\nx y\t1\n",
+            "\"a\",\"b\"\n\"1\",\"x y\"\n",
+        ] {
+            assert_eq!(rows(text.as_bytes()).unwrap().0, expected, "{text:?}");
+        }
+        let (found, _, _) = rows(b"# made by hand\na,b\n\n# more\n1,x\n").unwrap();
+        assert_eq!(found, vec![(5, "1".to_string(), "x".to_string())]);
+    }
+
+    #[test]
+    fn odd_columns_warn_and_short_rows_are_problems() {
+        let (found, problems, warnings) = rows(b"a,b,c\n1,2,3\n1\n1,2,3,\n1,2,3,4\n").unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(problems.len(), 2);
+        assert_eq!(problems[0].to_string(), "t.csv:3: has 1 fields, but the header has 3");
+        assert_eq!(warnings.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_table_is_told_so() {
+        let message = |text: &[u8]| rows(text).err().unwrap().to_string();
+        assert_eq!(message(b""), "t.csv: is empty");
+        assert_eq!(message(b" \n\n"), "t.csv: is empty");
+        assert_eq!(message(b"# x\n"), "t.csv: has only comments");
+        assert!(message(b"1,2\n").contains("must be a header"));
+        assert!(message(b"b\n1\n").contains("has no column 'a'"));
+        assert!(message(b"a,a\n1,2\n").contains("occurs twice"));
+        assert!(message(b"\xff\xfea\0,\0").contains("UTF-16"));
+        assert!(message(b"\x89PNG\0\0").contains("UTF-8"));
+        assert!(message(b"abc\0def").contains("binary"));
+    }
+
+    #[test]
+    fn a_lost_quote_and_an_endless_line_end() {
+        let endless = [b"a,b\n".to_vec(), vec![b'x'; 3 << 20]].concat();
+        assert!(rows(&endless).unwrap().1[0].message.contains("no table"));
+        let lost = [b"a,b\n\"1,2\n".to_vec(), b"1,2\n".repeat(1 << 19)].concat();
+        assert!(rows(&lost).unwrap().1[0].message.contains("closing quote"));
+        let (found, problems, _) = rows(b"a,b\n\xff,1\n2,3\n").unwrap();
+        assert_eq!((found.len(), problems.len()), (1, 1));
+    }
+
+    #[test]
+    fn reading_stops_after_many_problems() {
+        let bad = [b"a,b\n".to_vec(), b"1\n".repeat(100_000)].concat();
+        assert_eq!(rows(&bad).unwrap().1.len(), MAX_PROBLEMS + 1);
+    }
+}

@@ -1,0 +1,439 @@
+//! Quantities with their units: memory in MiB, weights in millionths, percentages.
+//!
+//! Everything is an exact integer inside; decimal text is read digit by digit, never through a
+//! float, because 25.6 GiB must become the same number of MiB on every machine. This file knows
+//! nothing of GPUs, files or workloads.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+
+use serde::{Deserialize, Serialize};
+
+/// An amount of GPU memory in whole MiB (2^20 bytes).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Mebibytes(pub u64);
+
+/// More than any GPU or any sum of a fleet's GPUs will hold; larger input is a mistake in the file.
+pub const MAX_MEMORY_MIB: u64 = 1 << 40;
+
+impl Mebibytes {
+    /// Zero MiB.
+    pub const ZERO: Mebibytes = Mebibytes(0);
+
+    /// The same amount in GiB, for charts and sentences only.
+    pub fn as_gib(self) -> f64 {
+        self.0 as f64 / 1024.0
+    }
+
+    /// The amount as a person would say it, in GiB with at most one decimal (`38 GiB`, `9.5 GiB`).
+    pub fn human(self) -> String {
+        let tenths = (u128::from(self.0) * 10 + 512) / 1024;
+        if tenths % 10 == 0 {
+            format!("{} GiB", tenths / 10)
+        } else {
+            format!("{}.{} GiB", tenths / 10, tenths % 10)
+        }
+    }
+
+    /// `self - other`, or zero where `other` is larger.
+    pub fn saturating_sub(self, other: Mebibytes) -> Mebibytes {
+        Mebibytes(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for Mebibytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB", self.0)
+    }
+}
+
+impl Add for Mebibytes {
+    type Output = Mebibytes;
+    fn add(self, other: Mebibytes) -> Mebibytes {
+        Mebibytes(self.0 + other.0)
+    }
+}
+
+impl Sub for Mebibytes {
+    type Output = Mebibytes;
+    fn sub(self, other: Mebibytes) -> Mebibytes {
+        Mebibytes(self.0 - other.0)
+    }
+}
+
+impl AddAssign for Mebibytes {
+    fn add_assign(&mut self, other: Mebibytes) {
+        self.0 += other.0;
+    }
+}
+
+impl std::iter::Sum for Mebibytes {
+    fn sum<I: Iterator<Item = Mebibytes>>(iter: I) -> Mebibytes {
+        iter.fold(Mebibytes::ZERO, Add::add)
+    }
+}
+
+/// The unit in which a bare or suffixed number of memory is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryUnit {
+    /// One byte.
+    Byte,
+    /// 2^10 bytes.
+    Kibibyte,
+    /// 2^20 bytes.
+    Mebibyte,
+    /// 2^30 bytes.
+    Gibibyte,
+    /// 2^40 bytes.
+    Tebibyte,
+    /// 10^3 bytes.
+    Kilobyte,
+    /// 10^6 bytes.
+    Megabyte,
+    /// 10^9 bytes.
+    Gigabyte,
+    /// 10^12 bytes.
+    Terabyte,
+}
+
+impl MemoryUnit {
+    /// Bytes in one unit.
+    pub fn bytes(self) -> u128 {
+        match self {
+            MemoryUnit::Byte => 1,
+            MemoryUnit::Kibibyte => 1 << 10,
+            MemoryUnit::Mebibyte => 1 << 20,
+            MemoryUnit::Gibibyte => 1 << 30,
+            MemoryUnit::Tebibyte => 1 << 40,
+            MemoryUnit::Kilobyte => 1_000,
+            MemoryUnit::Megabyte => 1_000_000,
+            MemoryUnit::Gigabyte => 1_000_000_000,
+            MemoryUnit::Terabyte => 1_000_000_000_000,
+        }
+    }
+
+    fn from_suffix(suffix: &str) -> Option<MemoryUnit> {
+        Some(match suffix.to_ascii_lowercase().as_str() {
+            "b" => MemoryUnit::Byte,
+            "kib" | "ki" => MemoryUnit::Kibibyte,
+            "mib" | "mi" => MemoryUnit::Mebibyte,
+            "gib" | "gi" => MemoryUnit::Gibibyte,
+            "tib" | "ti" => MemoryUnit::Tebibyte,
+            "kb" => MemoryUnit::Kilobyte,
+            "mb" => MemoryUnit::Megabyte,
+            "gb" => MemoryUnit::Gigabyte,
+            "tb" => MemoryUnit::Terabyte,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a number could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// Nothing but white space.
+    #[error("is empty")]
+    Empty,
+    /// Not digits with at most one decimal point.
+    #[error("is not a number")]
+    NotANumber,
+    /// A minus sign.
+    #[error("is negative")]
+    Negative,
+    /// Zero where more is needed.
+    #[error("is zero")]
+    Zero,
+    /// A fraction where a whole number is needed.
+    #[error("is not a whole number")]
+    Fraction,
+    /// Larger than the largest that makes sense.
+    #[error("is too large (at most {0})")]
+    TooLarge(String),
+    /// A number of memory without a unit.
+    #[error("has no unit")]
+    NoUnit,
+    /// A suffix that is no unit of memory.
+    #[error("has the unknown unit '{0}'")]
+    UnknownUnit(String),
+}
+
+/// A non-negative decimal as text gives it: `mantissa / 10^decimals`, exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decimal {
+    mantissa: u128,
+    decimals: u32,
+}
+
+impl Decimal {
+    /// Reads `12`, `12.5`, `.5`, `1e3`, `2.5E-1`. At most 24 significant digits.
+    ///
+    /// # Errors
+    /// [`NumberError`] for anything else: signs, `NaN`, `inf`, thousands separators.
+    pub fn parse(text: &str) -> Result<Decimal, NumberError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(NumberError::Empty);
+        }
+        let text = text.strip_prefix('+').unwrap_or(text);
+        if let Some(rest) = text.strip_prefix('-') {
+            return Err(match Decimal::parse(rest) {
+                Ok(_) | Err(NumberError::TooLarge(_)) => NumberError::Negative,
+                Err(_) => NumberError::NotANumber,
+            });
+        }
+        let (digits, exponent) = match text.split_once(['e', 'E']) {
+            Some((digits, exponent)) => {
+                let exponent: i32 = exponent.parse().map_err(|_| NumberError::NotANumber)?;
+                (digits, exponent)
+            }
+            None => (text, 0),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() && fraction.is_empty()
+            || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit())
+        {
+            return Err(NumberError::NotANumber);
+        }
+        let too_large = || NumberError::TooLarge("10^24".into());
+        let fraction = fraction.trim_end_matches('0');
+        let mut mantissa: u128 = 0;
+        for digit in whole.trim_start_matches('0').bytes().chain(fraction.bytes()) {
+            mantissa = mantissa * 10 + u128::from(digit - b'0');
+            if mantissa > 10u128.pow(24) {
+                return Err(too_large());
+            }
+        }
+        let decimals =
+            i64::try_from(fraction.len()).map_err(|_| too_large())? - i64::from(exponent);
+        if mantissa == 0 {
+            return Ok(Decimal { mantissa: 0, decimals: 0 });
+        }
+        if decimals < 0 {
+            if decimals < -24 {
+                return Err(too_large());
+            }
+            mantissa = mantissa
+                .checked_mul(10u128.pow(u32::try_from(-decimals).unwrap_or(24)))
+                .filter(|m| *m <= 10u128.pow(24))
+                .ok_or_else(too_large)?;
+            return Ok(Decimal { mantissa, decimals: 0 });
+        }
+        let mut decimals = decimals;
+        // A value below 10^-24 differs from zero by nothing that could matter; keep one digit.
+        while decimals > 24 {
+            mantissa = mantissa.div_ceil(10);
+            decimals -= 1;
+            if mantissa == 1 && decimals > 24 {
+                decimals = 24;
+            }
+        }
+        Ok(Decimal { mantissa, decimals: u32::try_from(decimals).unwrap_or(24) })
+    }
+
+    /// `self × numerator / denominator`, rounded up to a whole number; `None` on overflow.
+    pub fn scale_ceil(self, numerator: u128, denominator: u128) -> Option<u128> {
+        let product = self.mantissa.checked_mul(numerator)?;
+        Some(product.div_ceil(denominator.checked_mul(10u128.pow(self.decimals))?))
+    }
+
+    /// The value as a whole number, `None` where it has a fraction.
+    pub fn whole(self) -> Option<u128> {
+        self.mantissa
+            .is_multiple_of(10u128.pow(self.decimals))
+            .then(|| self.mantissa / 10u128.pow(self.decimals))
+    }
+
+    /// Whether the value is zero.
+    pub fn is_zero(self) -> bool {
+        self.mantissa == 0
+    }
+}
+
+/// Reads an amount of memory: `30GB`, `30 GiB`, `9500MiB`, or, where the column names the unit, a
+/// bare number. The result is rounded up to whole MiB.
+///
+/// # Errors
+/// [`NumberError`]; a bare number without a `default_unit` is [`NumberError::NoUnit`].
+pub fn parse_memory(
+    text: &str,
+    default_unit: Option<MemoryUnit>,
+) -> Result<Mebibytes, NumberError> {
+    let text = text.trim();
+    let split = text
+        .char_indices()
+        .find(|(at, c)| c.is_alphabetic() && !(matches!(c, 'e' | 'E') && is_exponent(&text[*at..])))
+        .map_or(text.len(), |(at, _)| at);
+    let (number, suffix) = (text[..split].trim(), text[split..].trim());
+    if number.is_empty() && !suffix.is_empty() {
+        return Err(NumberError::NotANumber);
+    }
+    let number = Decimal::parse(number)?;
+    let unit = if suffix.is_empty() {
+        default_unit.ok_or(NumberError::NoUnit)?
+    } else {
+        MemoryUnit::from_suffix(suffix)
+            .ok_or_else(|| NumberError::UnknownUnit(suffix.to_string()))?
+    };
+    let too_large = || NumberError::TooLarge("1 EiB".into());
+    let mib = number.scale_ceil(unit.bytes(), 1 << 20).ok_or_else(too_large)?;
+    let mib = u64::try_from(mib).ok().filter(|m| *m <= MAX_MEMORY_MIB).ok_or_else(too_large)?;
+    if mib == 0 {
+        return Err(NumberError::Zero);
+    }
+    Ok(Mebibytes(mib))
+}
+
+/// Whether `text`, which starts with `e` or `E`, goes on like an exponent (`e3`, `E-2`).
+fn is_exponent(text: &str) -> bool {
+    let rest = text[1..].trim_start_matches(['+', '-']);
+    rest.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The worth of one replica among its equals in priority, in millionths, so that sums are exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(pub u64);
+
+impl Weight {
+    /// The weight 1, the default.
+    pub const ONE: Weight = Weight(Weight::SCALE);
+    /// Millionths in 1.
+    pub const SCALE: u64 = 1_000_000;
+    /// The largest weight that may be asked for.
+    pub const MAX: u64 = 1_000_000;
+
+    /// Reads a positive decimal of at most [`Weight::MAX`]; digits past the sixth are rounded up.
+    ///
+    /// # Errors
+    /// [`NumberError`] for zero, negative, too large or no number at all.
+    pub fn parse(text: &str) -> Result<Weight, NumberError> {
+        let value = Decimal::parse(text)?;
+        if value.is_zero() {
+            return Err(NumberError::Zero);
+        }
+        let too_large = || NumberError::TooLarge(Weight::MAX.to_string());
+        let scaled = value.scale_ceil(u128::from(Weight::SCALE), 1).ok_or_else(too_large)?;
+        u64::try_from(scaled)
+            .ok()
+            .filter(|w| *w <= Weight::MAX * Weight::SCALE)
+            .map(Weight)
+            .ok_or_else(too_large)
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Weight::ONE
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&millionths(u128::from(self.0)))
+    }
+}
+
+/// A number of millionths as a plain decimal (`1500000` is `1.5`).
+pub fn millionths(value: u128) -> String {
+    let (whole, part) = (value / 1_000_000, value % 1_000_000);
+    if part == 0 {
+        whole.to_string()
+    } else {
+        format!("{whole}.{part:06}").trim_end_matches('0').to_string()
+    }
+}
+
+/// A share that is added to every demand, in millionths (`10%` is 100,000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Headroom(pub u64);
+
+impl Headroom {
+    /// `memory` raised by this share, rounded up to whole MiB.
+    pub fn raise(self, memory: Mebibytes) -> Mebibytes {
+        let raised = (u128::from(memory.0) * (1_000_000 + u128::from(self.0))).div_ceil(1_000_000);
+        Mebibytes(u64::try_from(raised).unwrap_or(u64::MAX))
+    }
+}
+
+impl std::str::FromStr for Headroom {
+    type Err = String;
+
+    /// Reads `10%` or `12.5%`; at most 1000%.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(number) = text.trim().strip_suffix('%') else {
+            return Err(format!("'{text}' has no percent sign; write for example 10%"));
+        };
+        let share = Decimal::parse(number)
+            .map_err(|e| format!("'{text}' {e}; write for example 10%"))?
+            .scale_ceil(10_000, 1)
+            .filter(|share| *share <= 10_000_000)
+            .ok_or_else(|| format!("'{text}' is more than 1000%"))?;
+        Ok(Headroom(u64::try_from(share).unwrap_or(10_000_000)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_rounded_up_to_whole_mib() {
+        let gib = Some(MemoryUnit::Gibibyte);
+        assert_eq!(parse_memory("30GB", None), Ok(Mebibytes(28_611)));
+        assert_eq!(parse_memory("30 GiB", None), Ok(Mebibytes(30_720)));
+        assert_eq!(parse_memory("30Gi", None), Ok(Mebibytes(30_720)));
+        assert_eq!(parse_memory("9500MiB", None), Ok(Mebibytes(9_500)));
+        assert_eq!(parse_memory("25.60", gib), Ok(Mebibytes(26_215)));
+        assert_eq!(parse_memory("8.000", gib), Ok(Mebibytes(8_192)));
+        assert_eq!(parse_memory("1e3MiB", None), Ok(Mebibytes(1_000)));
+        assert_eq!(parse_memory("1 B", None), Ok(Mebibytes(1)));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_meant_is_refused() {
+        let gib = Some(MemoryUnit::Gibibyte);
+        assert_eq!(parse_memory("30", None), Err(NumberError::NoUnit));
+        assert_eq!(parse_memory("30XB", None), Err(NumberError::UnknownUnit("XB".into())));
+        assert_eq!(parse_memory("NaN", gib), Err(NumberError::NotANumber));
+        assert_eq!(parse_memory("inf", gib), Err(NumberError::NotANumber));
+        assert_eq!(parse_memory("-3", gib), Err(NumberError::Negative));
+        assert_eq!(parse_memory("0", gib), Err(NumberError::Zero));
+        assert_eq!(parse_memory("", gib), Err(NumberError::Empty));
+        assert_eq!(parse_memory("1,5", gib), Err(NumberError::NotANumber));
+        let million_digits = "9".repeat(1_000_000);
+        for large in ["1e30", "1000000000000000000000000000000", million_digits.as_str()] {
+            assert!(
+                matches!(parse_memory(large, gib), Err(NumberError::TooLarge(_))),
+                "{large:.40}"
+            );
+        }
+        assert_eq!(parse_memory("1e-999999", gib), Ok(Mebibytes(1)));
+    }
+
+    #[test]
+    fn people_read_gib() {
+        assert_eq!(Mebibytes(38 * 1024).human(), "38 GiB");
+        assert_eq!(Mebibytes(9_728).human(), "9.5 GiB");
+        assert_eq!(Mebibytes(0).human(), "0 GiB");
+    }
+
+    #[test]
+    fn headroom_is_exact() {
+        let ten: Headroom = "10%".parse().unwrap();
+        assert_eq!(ten.raise(Mebibytes(10_240)), Mebibytes(11_264));
+        assert_eq!("12.5%".parse::<Headroom>().unwrap().raise(Mebibytes(8)), Mebibytes(9));
+        assert!("10".parse::<Headroom>().is_err());
+        assert!("-1%".parse::<Headroom>().is_err());
+        assert!("1e30%".parse::<Headroom>().is_err());
+    }
+
+    #[test]
+    fn weights_keep_six_decimals() {
+        assert_eq!(Weight::parse("1.5"), Ok(Weight(1_500_000)));
+        assert_eq!(Weight(1_500_000).to_string(), "1.5");
+        assert_eq!(Weight::parse("0"), Err(NumberError::Zero));
+        assert!(Weight::parse("1e9").is_err());
+    }
+}
