@@ -7,6 +7,7 @@
 pub mod catalogue;
 pub mod inputs;
 pub mod output;
+pub mod suggest;
 
 use std::process::ExitCode as ProcessExit;
 
@@ -39,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Catalogue(catalogue::Args),
+    Suggest(suggest::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -55,6 +57,7 @@ pub fn main() -> ProcessExit {
     let console = Console::new(cli.quiet, cli.verbose);
     let result = match cli.command {
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Suggest(args) => suggest::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

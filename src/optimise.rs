@@ -1,0 +1,106 @@
+//! From demand and fleet to the proved best plan.
+//!
+//! The way: [`problem`] aggregates, [`formulation`] writes the integer program, [`stages`] runs
+//! the goal through [`solve`], [`cards`] turns counts into instances on GPUs, [`explain`] says why
+//! somebody is left out. The room knows no files, no NVML and no output format, and the plan's
+//! checker knows nothing of this room.
+
+mod baseline;
+mod cards;
+mod explain;
+mod formulation;
+mod model;
+mod problem;
+mod solve;
+mod stages;
+
+pub use baseline::{Baseline, MoreGpus};
+
+use std::time::Duration;
+
+use crate::demand::Demand;
+use crate::error::Result;
+use crate::fleet::Fleet;
+use crate::plan::Plan;
+
+/// What becomes of the slices that the demand leaves free on GPUs in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Spare {
+    /// As many further replicas in the demand's own proportions as fit.
+    #[default]
+    Mix,
+    /// The largest instances that fit.
+    Largest,
+    /// Nothing: only instances that somebody has.
+    None,
+}
+
+/// How to plan.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What becomes of free slices.
+    pub spare: Spare,
+    /// Stop proving after this time and take the best plan so far.
+    pub time_limit: Option<Duration>,
+    /// The last stage to solve.
+    pub until: Until,
+}
+
+/// Where the stages end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// After `gpus_used`: enough to know how many GPUs a demand needs.
+    GpusUsed,
+    /// After `rounding_mib`: enough to compare one cut with another.
+    RoundingMib,
+    /// The whole goal.
+    #[default]
+    Everything,
+}
+
+/// The answer to a demand.
+#[derive(Debug, Clone)]
+pub struct Suggestion {
+    /// The best plan.
+    pub plan: Plan,
+    /// What every uniform preset would have placed, the best first.
+    pub presets: Vec<Baseline>,
+    /// The fewest further GPUs that would place what the fleet is too full for, where there is
+    /// such demand.
+    pub more_gpus: Option<MoreGpus>,
+}
+
+/// Finds the best plan for `demand` on `fleet` and proves it, stage by stage.
+///
+/// # Errors
+/// No plan within the time limit (exit 5); a contradiction inside (exit 1).
+pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Plan> {
+    let problem = problem::Problem::new(demand, fleet);
+    let solution = stages::run(&problem, options)?;
+    let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
+    Ok(explain::plan(demand, fleet, &problem, solution, placed))
+}
+
+/// As [`suggest`], with what a person wants to know beside the plan.
+///
+/// # Errors
+/// As [`suggest`].
+pub fn suggest_and_compare(
+    demand: &Demand,
+    fleet: &Fleet,
+    options: &Options,
+) -> Result<Suggestion> {
+    let problem = problem::Problem::new(demand, fleet);
+    let (suggestion, presets) = rayon::join(
+        || {
+            let solution = stages::run(&problem, options)?;
+            let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
+            let plan = explain::plan(demand, fleet, &problem, solution, placed);
+            let more_gpus = baseline::more_gpus(demand, fleet, &plan, options)?;
+            Ok((plan, more_gpus))
+        },
+        || baseline::presets(&problem, options),
+    );
+    let (plan, more_gpus) = suggestion?;
+    Ok(Suggestion { plan, presets: presets?, more_gpus })
+}

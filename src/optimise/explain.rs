@@ -1,0 +1,234 @@
+//! Why somebody is left out, and the sums of a plan.
+
+use super::cards::Placed;
+use super::problem::{Hopeless, Problem};
+use super::stages::Solution;
+use crate::demand::{Demand, Workload};
+use crate::fleet::Fleet;
+use crate::hardware::BoardRef;
+use crate::plan::{GpuPlan, Plan, Reason, Totals, Unplaced};
+use crate::units::Mebibytes;
+
+/// Puts the plan together.
+pub(crate) fn plan(
+    demand: &Demand,
+    fleet: &Fleet,
+    problem: &Problem,
+    solution: Solution,
+    placed: Placed,
+) -> Plan {
+    let boards = fleet.boards();
+    let spare = spare_instances(&placed.gpus, problem);
+    let mut unplaced: Vec<(i64, Unplaced)> = Vec::new();
+    for (index, workload) in demand.workloads().iter().enumerate() {
+        let replicas = workload.count - placed.replicas[index];
+        if replicas == 0 {
+            continue;
+        }
+        let (reason, detail, help) = match problem.hopeless.get(&index) {
+            Some(why) => hopeless(*why, workload, &boards),
+            None => full(workload, &spare),
+        };
+        let unplaced_row = Unplaced {
+            team: workload.team.clone(),
+            workload: workload.name.clone(),
+            replicas,
+            reason,
+            detail,
+            help,
+        };
+        unplaced.push((-workload.priority, unplaced_row));
+    }
+    // The demand is ordered by team and name; a stable sort keeps that within a priority.
+    unplaced.sort_by_key(|(priority, _)| *priority);
+    let totals = totals(demand, fleet, &placed);
+    Plan {
+        schema: crate::plan::PLAN_SCHEMA.to_string(),
+        gpus: placed.gpus,
+        unplaced: unplaced.into_iter().map(|(_, row)| row).collect(),
+        totals,
+        proof: solution.proof,
+    }
+}
+
+fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
+    let mut totals = Totals {
+        replicas: demand.replicas(),
+        placed: placed.replicas.iter().sum(),
+        gpus: fleet.gpu_count() as u64,
+        ..Totals::default()
+    };
+    let (mut handed_out, mut demand_mib) = (0, 0);
+    for gpu in &placed.gpus {
+        let mut used = false;
+        for instance in &gpu.instances {
+            match &instance.occupant {
+                Some(occupant) => {
+                    used = true;
+                    handed_out += instance.memory_mib;
+                    totals.placed_mib += occupant.demand_mib;
+                }
+                None => totals.spare_mib += instance.memory_mib,
+            }
+        }
+        totals.gpus_used += u64::from(used);
+    }
+    for node in fleet.nodes() {
+        totals.fleet_mib += node.gpus.iter().map(|b| b.memory.0).sum::<u64>();
+    }
+    for (workload, replicas) in demand.workloads().iter().zip(&placed.replicas) {
+        let each = workload.memory.unwrap_or_else(|| least_whole_memory(workload, fleet));
+        demand_mib += u128::from(each.0) * u128::from(workload.count);
+        if workload.memory.is_none() {
+            // What it got counts as what it asked for.
+            demand_mib -= u128::from(each.0) * u128::from(*replicas);
+        }
+    }
+    for instance in placed.gpus.iter().flat_map(|g| &g.instances) {
+        if let Some(occupant) = &instance.occupant {
+            if wants_all_memory(demand, &occupant.team, &occupant.workload) {
+                demand_mib += u128::from(occupant.demand_mib);
+            }
+        }
+    }
+    totals.demand_mib = u64::try_from(demand_mib).unwrap_or(u64::MAX);
+    totals.rounding_mib = handed_out - totals.placed_mib;
+    totals.idle_mib = totals.fleet_mib - totals.placed_mib;
+    totals.unusable_mib = totals.idle_mib - totals.rounding_mib - totals.spare_mib;
+    totals
+}
+
+fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
+    demand
+        .workloads()
+        .binary_search_by(|w| (&*w.team, &*w.name).cmp(&(team, name)))
+        .is_ok_and(|at| demand.workloads()[at].memory.is_none())
+}
+
+/// The least memory that the whole GPUs of a workload would have on this fleet.
+fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
+    let each = fleet.boards().iter().filter(|b| workload.allows(b)).map(|b| b.memory.0).min();
+    Mebibytes(each.unwrap_or(0) * u64::from(workload.whole_gpus))
+}
+
+/// Why not even an empty fleet could serve a workload.
+fn hopeless(
+    why: Hopeless,
+    workload: &Workload,
+    boards: &[BoardRef],
+) -> (Reason, String, Option<String>) {
+    match why {
+        Hopeless::NoBoard => (
+            Reason::NoBoard,
+            format!(
+                "runs on {} only; this fleet has {}",
+                workload.boards.join(" or "),
+                boards.iter().map(|b| b.id.as_str()).collect::<Vec<_>>().join(" and ")
+            ),
+            Some(format!("1 more GPU of {}", workload.boards.join(" or "))),
+        ),
+        Hopeless::TooLarge => too_large(workload, boards),
+        Hopeless::NeedsWholeGpus => {
+            let memory = workload.memory.map_or(String::new(), |m| format!(" with {m} in all"));
+            (
+                Reason::NeedsWholeGpus,
+                format!(
+                    "needs {} of one board on one node{memory}; no node here has them",
+                    crate::error::plural(u64::from(workload.whole_gpus), "whole GPU")
+                ),
+                None,
+            )
+        }
+    }
+}
+
+fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Option<String>) {
+    let memory = workload.memory.unwrap_or_default();
+    let allowed: Vec<&BoardRef> = boards.iter().filter(|b| workload.allows(b)).collect();
+    let fits = |p: &crate::hardware::Profile| {
+        p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
+    };
+    let conditions = match (workload.compute_slices, workload.media) {
+        (1, false) => String::new(),
+        (1, true) => " with media engines".to_string(),
+        (n, false) => format!(" with {n} compute slices"),
+        (n, true) => format!(" with {n} compute slices and media engines"),
+    };
+    let largest = allowed
+        .iter()
+        .flat_map(|b| b.profiles.iter().map(move |p| (b, p)))
+        .filter(|(_, p)| p.name.is_plain() || workload.media)
+        .filter(|(_, p)| fits(p))
+        .max_by(|a, b| (a.1.memory, &b.0.id, &b.1.name).cmp(&(b.1.memory, &a.0.id, &a.1.name)));
+    let (detail, mut help) = match largest {
+        Some((_, profile)) => (
+            format!(
+                "needs {memory}{conditions}; the largest instance here{} is {} with {}",
+                if conditions.is_empty() { "" } else { " that has them" },
+                profile.name,
+                profile.memory
+            ),
+            Some(format!(
+                "{} less demand ({} less)",
+                (memory - profile.memory).human(),
+                memory - profile.memory
+            )),
+        ),
+        None => (format!("needs an instance{conditions}; no board here has one"), None),
+    };
+    let whole = allowed.iter().filter(|b| {
+        !workload.media && b.memory >= memory && b.compute_slices >= workload.compute_slices
+    });
+    if let Some(board) = whole.min_by_key(|b| (b.memory, b.id.clone())) {
+        help = Some(format!(
+            "a whole GPU: {} has {} with MIG off; set the column gpus to 1",
+            board.id, board.memory
+        ));
+    }
+    (Reason::TooLarge, detail, help)
+}
+
+/// A spare instance of the plan.
+struct SpareInstance {
+    board: BoardRef,
+    profile: usize,
+}
+
+fn spare_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<SpareInstance> {
+    let mut found: Vec<SpareInstance> = Vec::new();
+    for gpu in gpus {
+        let Some(pool) = problem.pools.iter().find(|p| p.board.id == *gpu.board) else { continue };
+        for instance in gpu.instances.iter().filter(|i| i.occupant.is_none()) {
+            let crate::plan::InstanceProfile::Mig(name) = &instance.profile else { continue };
+            let Some((profile, _)) = pool.board.profile(name) else { continue };
+            if !found.iter().any(|s| s.profile == profile && s.board.id == pool.board.id) {
+                found.push(SpareInstance { board: pool.board.clone(), profile });
+            }
+        }
+    }
+    found
+}
+
+/// Why a full fleet cannot serve a workload, and what would help.
+fn full(workload: &Workload, spare: &[SpareInstance]) -> (Reason, String, Option<String>) {
+    let (what, memory) = match (workload.whole_gpus, workload.memory) {
+        (0, Some(memory)) => (format!("needs {memory}"), memory),
+        (n, _) => {
+            let needs =
+                format!("needs {} on one node", crate::error::plural(u64::from(n), "whole GPU"));
+            (needs, Mebibytes::ZERO)
+        }
+    };
+    let detail = format!("{what}; no room is left beside what comes first");
+    let nearest = spare
+        .iter()
+        .filter(|s| workload.whole_gpus == 0 && workload.allows(&s.board))
+        .map(|s| &s.board.profiles[s.profile])
+        .filter(|p| p.memory < memory && p.compute_slices >= workload.compute_slices)
+        .filter(|p| !workload.media || p.has_media())
+        .max_by_key(|p| (p.memory, std::cmp::Reverse(p.name.clone())));
+    let help = nearest.map(|p| {
+        format!("{} less demand: a spare {} has {}", (memory - p.memory).human(), p.name, p.memory)
+    });
+    (Reason::FleetFull, detail, help)
+}
