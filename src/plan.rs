@@ -3,6 +3,8 @@
 //! These types are the plan JSON of the contract (`migplan.plan/v1`): keys may be added, never
 //! renamed. A plan is a value; how it was found is not its business.
 
+pub mod read;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +46,7 @@ pub struct GpuPlan {
 
 /// One instance of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "read::InstanceFile")]
 pub struct Instance {
     /// Which profile.
     pub profile: InstanceProfile,
