@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod demand;
+pub mod emit;
 pub mod error;
 pub mod fleet;
 pub mod hardware;

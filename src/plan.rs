@@ -4,6 +4,7 @@
 //! renamed. A plan is a value; how it was found is not its business.
 
 pub mod check;
+pub mod read;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub struct GpuPlan {
 
 /// One instance of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "read::InstanceFile")]
 pub struct Instance {
     /// Which profile.
     pub profile: InstanceProfile,

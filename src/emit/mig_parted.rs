@@ -1,0 +1,517 @@
+//! A plan as the file of nvidia-mig-parted, `version: v1`: what its `assert`, its `apply` and the
+//! GPU Operator's mig-manager take.
+//!
+//! The format has counts per GPU and nothing else: no placements, no owners. It refuses every
+//! unknown key, so notes for people go into comments. Each distinct node becomes one label. See
+//! `api/spec/v1/spec.go` of NVIDIA/mig-parted v0.15.0.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+
+use super::{NodeGpus, is_label_value, nodes, yaml};
+use crate::error::{Error, Problem, Result, plural};
+use crate::hardware::{BoardRef, Catalogue, ProfileName};
+use crate::plan::{GpuPlan, InstanceProfile, Plan};
+
+/// The label of a plan's config where nobody names another.
+pub const DEFAULT_NAME: &str = "migplan";
+
+/// The label of the config that switches MIG off on every GPU.
+pub const ALL_DISABLED: &str = "all-disabled";
+
+/// How a plan becomes a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The label, or with several distinct nodes the first part of `name-1`, `name-2` …
+    pub name: String,
+    /// Whether to add `all-disabled` and a uniform `all-<profile>` for each profile of the boards.
+    pub with_presets: bool,
+    /// Notes for people, a comment line each at the head of the file.
+    pub notes: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { name: DEFAULT_NAME.to_string(), with_presets: false, notes: Vec::new() }
+    }
+}
+
+/// A mig-parted file and which node takes which of its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigPartedFile {
+    /// The YAML.
+    pub text: String,
+    /// Every node, ordered by name, with its label.
+    pub assignments: Vec<(Arc<str>, String)>,
+}
+
+/// Which labels beside the plan's own a file gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extra {
+    /// None.
+    Nothing,
+    /// `all-disabled`.
+    AllDisabled,
+    /// `all-disabled` and the uniform ones.
+    Presets,
+}
+
+/// Writes a plan as a mig-parted file.
+///
+/// # Errors
+/// A name that is no Kubernetes label value or that a preset has already (exit 2); a plan without
+/// GPUs, with one GPU twice, or with a board that the catalogue lacks (exit 3).
+pub fn write(plan: &Plan, catalogue: &Catalogue, options: &Options) -> Result<MigPartedFile> {
+    let extra = if options.with_presets { Extra::Presets } else { Extra::Nothing };
+    write_with(&nodes(plan), catalogue, &options.name, extra, &options.notes)
+}
+
+/// Writes `node,config` rows: which node takes which label.
+///
+/// # Errors
+/// What the writer reports.
+pub fn write_assignments(
+    assignments: &[(Arc<str>, String)],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(["node", "config"])?;
+    for (node, config) in assignments {
+        csv.write_record([node.as_ref(), config.as_str()])?;
+    }
+    csv.flush()
+}
+
+/// One item under a label: which GPUs, and what becomes of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry {
+    /// PCI ids; empty is no filter.
+    filter: Vec<String>,
+    devices: Devices,
+    cut: Cut,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Devices {
+    All,
+    Indices(Vec<u32>),
+}
+
+/// What becomes of a GPU: MIG off, or so many instances of each profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Cut {
+    Whole,
+    Instances(Vec<(ProfileName, u32)>),
+}
+
+pub(super) fn write_with(
+    nodes: &[NodeGpus<'_>],
+    catalogue: &Catalogue,
+    name: &str,
+    extra: Extra,
+    notes: &[String],
+) -> Result<MigPartedFile> {
+    check_name(name)?;
+    if nodes.is_empty() {
+        return Err(Error::input(Problem::new("the plan has no GPUs")));
+    }
+    let mut configs: Vec<(Vec<Entry>, Vec<&Arc<str>>)> = Vec::new();
+    let mut known: HashMap<Vec<Entry>, usize> = HashMap::new();
+    let mut config_of_node = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let entries = entries(node, catalogue)?;
+        let config = *known.entry(entries).or_insert_with_key(|entries| {
+            configs.push((entries.clone(), Vec::new()));
+            configs.len() - 1
+        });
+        configs[config].1.push(node.name);
+        config_of_node.push(config);
+    }
+    let label = |config: usize| {
+        if configs.len() == 1 { name.to_string() } else { format!("{name}-{}", config + 1) }
+    };
+    check_name(&label(configs.len() - 1))?;
+    let presets = presets(nodes, catalogue, extra)?;
+    if let Some(taken) = (0..configs.len()).map(label).find(|l| presets.contains_key(l)) {
+        return Err(Error::usage(format!("the config name '{taken}' belongs to a preset"))
+            .hint("give the plan's config another name with --name"));
+    }
+
+    let mut text = String::new();
+    for line in notes.iter().flat_map(|note| note.lines()) {
+        let _ = writeln!(text, "{}", format!("# {}", yaml::comment(line)).trim_end());
+    }
+    text.push_str("version: v1\nmig-configs:\n");
+    for (config, (entries, of_nodes)) in configs.iter().enumerate() {
+        if configs.len() > 1 {
+            let _ = writeln!(text, "  # {}", yaml::comment(&summary(of_nodes)));
+        }
+        write_config(&mut text, &label(config), entries);
+    }
+    for (label, entries) in &presets {
+        write_config(&mut text, label, entries);
+    }
+    let assignments = nodes
+        .iter()
+        .zip(config_of_node)
+        .map(|(node, config)| (node.name.clone(), label(config)))
+        .collect();
+    Ok(MigPartedFile { text, assignments })
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if is_label_value(name) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("the config name '{name}' cannot be the value of a Kubernetes label"))
+        .hint(
+            "use at most 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends",
+        ))
+}
+
+/// The first few of a config's nodes, for a comment.
+fn summary(nodes: &[&Arc<str>]) -> String {
+    const SHOWN: usize = 3;
+    const LENGTH: usize = 40;
+    let mut text = format!("{}: ", plural(u64::try_from(nodes.len()).unwrap_or(0), "node"));
+    for (i, node) in nodes.iter().take(SHOWN).enumerate() {
+        if i > 0 {
+            text.push_str(", ");
+        }
+        text.extend(node.chars().take(LENGTH));
+        if node.chars().nth(LENGTH).is_some() {
+            text.push('…');
+        }
+    }
+    if nodes.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// The entries of one node, every GPU in exactly one of them.
+fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
+    if let Some(twice) = node.gpus.chunk_by(|a, b| a.gpu == b.gpu).find(|same| same.len() > 1) {
+        let index = twice.first().map_or(0, |gpu| gpu.gpu);
+        return Err(Error::input(Problem::new(format!(
+            "the plan has GPU {index} of node '{}' twice",
+            node.name
+        ))));
+    }
+    // GPUs that are alike, in the order of their first index.
+    let mut groups: Vec<(&str, Cut, Vec<u32>)> = Vec::new();
+    let mut known: HashMap<(&str, Cut), usize> = HashMap::new();
+    for gpu in &node.gpus {
+        let key = (gpu.board.as_ref(), cut(gpu));
+        let group = *known.entry(key).or_insert_with_key(|(board, cut)| {
+            groups.push((board, cut.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].2.push(gpu.gpu);
+    }
+    let mut boards: Vec<&str> = groups.iter().map(|(board, ..)| *board).collect();
+    boards.sort_unstable();
+    boards.dedup();
+    let filters = if boards.len() > 1 { filters(&boards, catalogue)? } else { None };
+    Ok(groups
+        .iter()
+        .map(|(board, cut, indices)| {
+            let filter = filters.as_ref().and_then(|f| f.get(board)).cloned().unwrap_or_default();
+            // Indices of a fleet that was only described may differ on the machine; a filter does
+            // not, so it does without them wherever it can.
+            let alone = groups.iter().filter(|(other, ..)| other == board).count() == 1;
+            let by_filter = !filter.is_empty() && alone;
+            let devices = if groups.len() == 1 || by_filter {
+                Devices::All
+            } else {
+                Devices::Indices(indices.clone())
+            };
+            Entry { filter, devices, cut: cut.clone() }
+        })
+        .collect())
+}
+
+/// The PCI ids that tell these boards apart; `None` where they do not: a board without known ids,
+/// or two boards with a common one (GB200 and GB300 come with different memory under one id).
+fn filters<'b>(
+    boards: &[&'b str],
+    catalogue: &Catalogue,
+) -> Result<Option<BTreeMap<&'b str, Vec<String>>>> {
+    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
+    let mut filters = BTreeMap::new();
+    for id in boards {
+        let board = board(catalogue, id)?;
+        let shared =
+            board.pci_ids.iter().any(|pci| owners.insert(pci.to_lowercase(), id).is_some());
+        if board.pci_ids.is_empty() || shared {
+            return Ok(None);
+        }
+        filters.insert(*id, board.pci_ids.clone());
+    }
+    Ok(Some(filters))
+}
+
+fn board<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c BoardRef> {
+    catalogue.by_id(id).ok_or_else(|| {
+        Error::input(Problem::new(format!("the plan has the board '{id}', which is not known")))
+            .hint("`migplan catalogue` lists the boards; --catalogue FILE adds yours")
+    })
+}
+
+fn cut(gpu: &GpuPlan) -> Cut {
+    if !gpu.mig {
+        return Cut::Whole;
+    }
+    let mut profiles: Vec<&ProfileName> = gpu
+        .instances
+        .iter()
+        .filter_map(|instance| match &instance.profile {
+            InstanceProfile::Mig(name) => Some(name),
+            InstanceProfile::Full => None,
+        })
+        .collect();
+    profiles.sort_unstable();
+    let mut counts: Vec<(ProfileName, u32)> = Vec::new();
+    for profile in profiles {
+        match counts.last_mut() {
+            Some((last, count)) if last == profile => *count += 1,
+            _ => counts.push((profile.clone(), 1)),
+        }
+    }
+    Cut::Instances(counts)
+}
+
+/// The labels beside the plan's own.
+fn presets(
+    nodes: &[NodeGpus<'_>],
+    catalogue: &Catalogue,
+    extra: Extra,
+) -> Result<BTreeMap<String, Vec<Entry>>> {
+    let mut presets: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    if extra == Extra::Nothing {
+        return Ok(presets);
+    }
+    let disabled = Entry { filter: Vec::new(), devices: Devices::All, cut: Cut::Whole };
+    presets.insert(ALL_DISABLED.to_string(), vec![disabled]);
+    if extra == Extra::AllDisabled {
+        return Ok(presets);
+    }
+    let mut ids: Vec<&str> =
+        nodes.iter().flat_map(|node| &node.gpus).map(|gpu| gpu.board.as_ref()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in &ids {
+        let board = board(catalogue, id)?;
+        for profile in &board.profiles {
+            let cut = Cut::Instances(vec![(profile.name.clone(), profile.max_instances)]);
+            // One board needs no filter; of several, each gets its own number of instances.
+            let filter = if ids.len() > 1 { board.pci_ids.clone() } else { Vec::new() };
+            if ids.len() > 1 && filter.is_empty() {
+                continue; // Without a filter it would fall on the other boards too.
+            }
+            let entries = presets.entry(format!("all-{}", profile.name.label())).or_default();
+            match entries.iter_mut().find(|entry| entry.cut == cut) {
+                Some(same) => {
+                    same.filter.extend(filter);
+                    same.filter.sort();
+                    same.filter.dedup();
+                }
+                None => entries.push(Entry { filter, devices: Devices::All, cut }),
+            }
+        }
+    }
+    Ok(presets)
+}
+
+fn write_config(text: &mut String, label: &str, entries: &[Entry]) {
+    let _ = writeln!(text, "  {}:", yaml::scalar(label));
+    for entry in entries {
+        let devices = match &entry.devices {
+            Devices::All => "all".to_string(),
+            Devices::Indices(indices) => format!("[{}]", comma(indices)),
+        };
+        match &entry.filter[..] {
+            [] => {
+                let _ = writeln!(text, "    - devices: {devices}");
+            }
+            filter => {
+                let ids: Vec<String> = filter.iter().map(|id| yaml::quoted(id)).collect();
+                let _ = match &ids[..] {
+                    [id] => writeln!(text, "    - device-filter: {id}"),
+                    ids => writeln!(text, "    - device-filter: [{}]", ids.join(", ")),
+                };
+                let _ = writeln!(text, "      devices: {devices}");
+            }
+        }
+        match &entry.cut {
+            Cut::Whole => text.push_str("      mig-enabled: false\n"),
+            Cut::Instances(counts) if counts.is_empty() => {
+                text.push_str("      mig-enabled: true\n      mig-devices: {}\n");
+            }
+            Cut::Instances(counts) => {
+                text.push_str("      mig-enabled: true\n      mig-devices:\n");
+                for (profile, count) in counts {
+                    let _ = writeln!(text, "        \"{profile}\": {count}");
+                }
+            }
+        }
+    }
+}
+
+fn comma(indices: &[u32]) -> String {
+    let mut text = String::with_capacity(indices.len() * 4);
+    for (i, index) in indices.iter().enumerate() {
+        let _ = write!(text, "{}{index}", if i > 0 { ", " } else { "" });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Instance, PLAN_SCHEMA, Proof, Status, Totals};
+
+    /// A plan from `node gpu board profiles…`, a line for each GPU; `off` is MIG off.
+    fn plan(text: &str) -> Plan {
+        let gpus = text
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let [node, gpu, board, profiles @ ..] = &words[..] else { panic!("{line}") };
+                let instances = profiles
+                    .iter()
+                    .filter(|p| **p != "off")
+                    .map(|p| Instance {
+                        profile: InstanceProfile::Mig(p.parse().unwrap()),
+                        start: 0,
+                        size: 1,
+                        memory_mib: 1,
+                        occupant: None,
+                    })
+                    .collect();
+                GpuPlan {
+                    node: (*node).into(),
+                    gpu: gpu.parse().unwrap(),
+                    board: (*board).into(),
+                    mig: !profiles.contains(&"off"),
+                    instances,
+                }
+            })
+            .collect();
+        Plan {
+            schema: PLAN_SCHEMA.to_string(),
+            gpus,
+            unplaced: Vec::new(),
+            totals: Totals::default(),
+            proof: Proof { status: Status::Optimal, stages: Vec::new(), solve_seconds: 0.0 },
+        }
+    }
+
+    fn file(text: &str, options: &Options) -> Result<MigPartedFile> {
+        write(&plan(text), &Catalogue::built_in(), options)
+    }
+
+    #[test]
+    fn alike_gpus_need_no_list() {
+        let file = file(
+            "n 0 a100-sxm4-80gb 3g.40gb 1g.10gb 1g.10gb+me\nn 1 a100-sxm4-80gb 1g.10gb+me 3g.40gb 1g.10gb",
+            &Options { notes: vec!["two\nlines: #1".to_string()], ..Options::default() },
+        )
+        .unwrap();
+        assert_eq!(
+            file.text,
+            "# two\n# lines: #1\nversion: v1\nmig-configs:\n  migplan:\n    - devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.10gb\": 1\n        \"1g.10gb+me\": 1\n        \"3g.40gb\": 1\n"
+        );
+        assert_eq!(file.assignments, [("n".into(), "migplan".to_string())]);
+    }
+
+    #[test]
+    fn several_boards_are_told_apart_by_filter() {
+        let file = file(
+            "n 2 a30-24gb off\nn 0 h100-sxm5-80gb 7g.80gb\nn 1 h100-sxm5-80gb off",
+            &Options::default(),
+        )
+        .unwrap();
+        let body = file.text.split_once("migplan:\n").unwrap().1;
+        assert_eq!(
+            body,
+            concat!(
+                "    - device-filter: [\"0x233010DE\", \"0x232410DE\"]\n      devices: [0]\n",
+                "      mig-enabled: true\n      mig-devices:\n        \"7g.80gb\": 1\n",
+                "    - device-filter: [\"0x233010DE\", \"0x232410DE\"]\n      devices: [1]\n",
+                "      mig-enabled: false\n",
+                "    - device-filter: \"0x20B710DE\"\n      devices: all\n",
+                "      mig-enabled: false\n",
+            )
+        );
+    }
+
+    #[test]
+    fn boards_under_one_pci_id_are_told_apart_by_index() {
+        let file =
+            file("n 0 gb200-186gb 7g.186gb\nn 1 gb200-189gb off", &Options::default()).unwrap();
+        assert!(!file.text.contains("device-filter"), "{}", file.text);
+        assert!(file.text.contains("devices: [0]") && file.text.contains("devices: [1]"));
+    }
+
+    #[test]
+    fn distinct_nodes_get_labels_of_their_own() {
+        let file = file(
+            "b 0 a30-24gb off\nc 0 a30-24gb 4g.24gb\na 0 a30-24gb 4g.24gb\nc 1 a30-24gb 4g.24gb",
+            &Options { name: "cut".to_string(), ..Options::default() },
+        )
+        .unwrap();
+        let labels: Vec<(&str, &str)> =
+            file.assignments.iter().map(|(n, l)| (n.as_ref(), l.as_str())).collect();
+        assert_eq!(labels, [("a", "cut-1"), ("b", "cut-2"), ("c", "cut-1")]);
+        assert!(file.text.contains("  # 2 nodes: a, c\n  cut-1:\n"), "{}", file.text);
+        let mut csv = Vec::new();
+        write_assignments(&file.assignments, &mut csv).unwrap();
+        assert_eq!(String::from_utf8(csv).unwrap(), "node,config\na,cut-1\nb,cut-2\nc,cut-1\n");
+    }
+
+    #[test]
+    fn presets_are_those_of_the_boards() {
+        let options = Options { with_presets: true, ..Options::default() };
+        let one = file("n 0 a30-24gb off", &options).unwrap().text;
+        assert!(one.contains("  all-1g.6gb.me:\n    - devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.6gb+me\": 1\n"), "{one}");
+        assert!(one.contains("  all-disabled:\n    - devices: all\n      mig-enabled: false\n"));
+        let two = file("n 0 a100-sxm4-40gb off\nn 1 a100-sxm4-80gb off", &options).unwrap().text;
+        let ten = two.split_once("  all-1g.10gb:\n").unwrap().1;
+        assert!(ten.starts_with("    - device-filter: [\"0x20B010DE\", \"0x20BD10DE\"]\n      devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.10gb\": 4\n    - device-filter: [\"0x20B210DE\", \"0x20F310DE\"]\n"), "{ten}");
+        for taken in ["all-disabled", "all-1g.6gb"] {
+            let options = Options { name: taken.to_string(), ..options.clone() };
+            let error = file("n 0 a30-24gb off", &options).unwrap_err();
+            assert_eq!(error.code, crate::error::ExitCode::Usage);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused() {
+        let long = "x".repeat(63);
+        for name in ["", "-a", "a b", "a/b", "ü", "a.", &"x".repeat(64)] {
+            let options = Options { name: name.to_string(), ..Options::default() };
+            let error = file("n 0 a30-24gb off", &options).unwrap_err();
+            assert_eq!(error.code, crate::error::ExitCode::Usage, "{name}");
+        }
+        let options = Options { name: long, ..Options::default() };
+        assert!(file("n 0 a30-24gb off", &options).is_ok());
+        assert!(file("n 0 a30-24gb off\nm 0 a30-24gb 4g.24gb", &options).is_err());
+        assert!(file("", &Options::default()).is_err());
+        assert!(file("n 0 a30-24gb off\nn 0 a30-24gb off", &Options::default()).is_err());
+        assert!(file("n 0 x off\nn 1 a30-24gb off", &Options::default()).is_err());
+    }
+
+    #[test]
+    fn one_node_may_have_very_many_gpus() {
+        let mut one: Plan = plan("n 0 a100-sxm4-80gb 7g.80gb");
+        let gpu = one.gpus.pop().unwrap();
+        for index in 0..100_000 {
+            one.gpus.push(GpuPlan { gpu: index, mig: index % 2 == 0, ..gpu.clone() });
+        }
+        let file = write(&one, &Catalogue::built_in(), &Options::default()).unwrap();
+        assert_eq!(file.text.matches("devices: [").count(), 2);
+    }
+}

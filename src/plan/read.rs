@@ -1,0 +1,290 @@
+//! A plan back from its JSON, checked against the boards before anything trusts it.
+//!
+//! A plan file may be old, edited by hand or made with another catalogue. What is wrong with it is
+//! said all at once. Whether it is a *good* plan is not asked here.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{GpuPlan, Instance, InstanceProfile, Occupant, PLAN_SCHEMA, Plan};
+use crate::error::{Error, Problem, Result, plural};
+use crate::hardware::layout::{self, Placement};
+use crate::hardware::{Board, Catalogue};
+
+const HINT: &str = "make the plan with `migplan suggest --plan plan.json` (or --format json)";
+
+/// After so many problems the rest is only counted.
+const MAX_PROBLEMS: usize = 50;
+
+/// An instance as it is written: an occupant is there whole or not at all.
+#[derive(Deserialize)]
+pub(super) struct InstanceFile {
+    profile: InstanceProfile,
+    start: u32,
+    size: u32,
+    memory_mib: u64,
+    team: Option<Arc<str>>,
+    workload: Option<Arc<str>>,
+    replica: Option<u64>,
+    demand_mib: Option<u64>,
+}
+
+impl TryFrom<InstanceFile> for Instance {
+    type Error = &'static str;
+
+    fn try_from(file: InstanceFile) -> std::result::Result<Instance, Self::Error> {
+        let occupant = match (file.team, file.workload, file.replica, file.demand_mib) {
+            (None, None, None, None) => None,
+            (Some(team), Some(workload), Some(replica), Some(demand_mib)) => {
+                Some(Occupant { team, workload, replica, demand_mib })
+            }
+            _ => return Err("an instance has team, workload, replica and demand_mib, or none"),
+        };
+        Ok(Instance {
+            profile: file.profile,
+            start: file.start,
+            size: file.size,
+            memory_mib: file.memory_mib,
+            occupant,
+        })
+    }
+}
+
+/// Reads a plan and checks that its GPUs can be what it says.
+///
+/// # Errors
+/// Everything that is wrong (exit 3): no JSON, another schema, an unknown board or profile, a GPU
+/// that is there twice, instances that cannot be on one GPU together, names that no input allows.
+pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<Plan> {
+    let mut text = Vec::new();
+    input
+        .read_to_end(&mut text)
+        .map_err(|e| Error::input(Problem::new(format!("cannot be read: {e}")).in_file(file)))?;
+    let plan: Plan = serde_json::from_slice(&text).map_err(|e| not_a_plan(&text, file, &e))?;
+    drop(text);
+    if plan.schema != PLAN_SCHEMA {
+        return Err(wrong_schema(&plan.schema, file));
+    }
+    let mut problems = Vec::new();
+    let mut seen: HashMap<(&str, u32), ()> = HashMap::with_capacity(plan.gpus.len());
+    let mut homes: HashMap<(&str, &str, u64), &str> = HashMap::new();
+    for gpu in &plan.gpus {
+        let mut report = |message: String| {
+            problems.push(format!("node '{}' GPU {}: {message}", printable(&gpu.node), gpu.gpu));
+        };
+        if gpu.node.is_empty() || gpu.node.chars().any(char::is_control) {
+            report("the node's name is empty or has a control character".to_string());
+        }
+        if seen.insert((&gpu.node, gpu.gpu), ()).is_some() {
+            report("is in the plan twice".to_string());
+        }
+        match catalogue.by_id(&gpu.board) {
+            None => report(format!("the board '{}' is not known", printable(&gpu.board))),
+            Some(board) => check_gpu(gpu, board, &mut report),
+        }
+        for occupant in gpu.instances.iter().filter_map(|i| i.occupant.as_ref()) {
+            for name in [&occupant.team, &occupant.workload] {
+                if name.is_empty() || name.chars().any(char::is_control) {
+                    report(format!(
+                        "the name '{}' is empty or has a control character",
+                        printable(name)
+                    ));
+                }
+            }
+            let replica = (&*occupant.team, &*occupant.workload, occupant.replica);
+            let home = homes.entry(replica).or_insert(&gpu.node);
+            if **home != *gpu.node {
+                report(format!(
+                    "replica {} of {}/{} is on node '{home}' too",
+                    occupant.replica, occupant.team, occupant.workload
+                ));
+            }
+        }
+        if problems.len() > MAX_PROBLEMS * 2 {
+            break;
+        }
+    }
+    if plan.gpus.is_empty() {
+        problems.push("the plan has no GPUs".to_string());
+    }
+    if problems.is_empty() {
+        return Ok(plan);
+    }
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    problems.truncate(MAX_PROBLEMS);
+    if more > 0 {
+        problems.push("and more problems like these".to_string());
+    }
+    let problems = problems.into_iter().map(|p| Problem::new(p).in_file(file)).collect();
+    Err(Error::inputs(problems)
+        .hint(format!("{HINT}; with the --catalogue that it was made with, if there was one")))
+}
+
+/// Everything about one GPU that its board does not allow.
+fn check_gpu(gpu: &GpuPlan, board: &Board, report: &mut impl FnMut(String)) {
+    let mut placements = Vec::with_capacity(gpu.instances.len());
+    let mut complete = true;
+    for instance in &gpu.instances {
+        let what = format!("{}@{}", instance.profile, instance.start);
+        let (size, memory) = match &instance.profile {
+            InstanceProfile::Full => {
+                if gpu.mig {
+                    report("'full' is a GPU with MIG off, but here MIG is on".to_string());
+                }
+                if instance.start != 0 {
+                    report(format!("{what}: a whole GPU starts at 0"));
+                }
+                (board.memory_slices, board.memory.0)
+            }
+            InstanceProfile::Mig(name) => {
+                if !gpu.mig {
+                    report(format!("{what}: an instance needs MIG, which is off here"));
+                }
+                let Some((profile, known)) = board.profile(name) else {
+                    report(format!("{} has no profile {name}", board.id));
+                    complete = false;
+                    continue;
+                };
+                placements.push(Placement { start: instance.start, profile });
+                (known.memory_slices, board.memory.0)
+            }
+        };
+        if instance.size != size {
+            report(format!("{what}: size is {}, but the profile takes {size}", instance.size));
+        }
+        if instance.memory_mib == 0 || instance.memory_mib > memory {
+            report(format!(
+                "{what}: memory_mib is {}, but the board has {memory}",
+                instance.memory_mib
+            ));
+        }
+        if let Some(occupant) = &instance.occupant
+            && occupant.demand_mib > instance.memory_mib
+        {
+            report(format!(
+                "{what}: {}/{} needs {} MiB, more than the instance's {}",
+                occupant.team, occupant.workload, occupant.demand_mib, instance.memory_mib
+            ));
+        }
+    }
+    if !gpu.mig && gpu.instances.len() > 1 {
+        report(format!(
+            "has {} with MIG off",
+            plural(u64::try_from(gpu.instances.len()).unwrap_or(0), "instance")
+        ));
+    }
+    if complete
+        && gpu.mig
+        && let Err(e) = layout::check(board, &placements)
+    {
+        report(e.to_string());
+    }
+}
+
+/// Says what a text is that is no plan.
+fn not_a_plan(text: &[u8], file: &str, error: &serde_json::Error) -> Error {
+    #[derive(Deserialize)]
+    struct SchemaOnly {
+        schema: Option<serde_json::Value>,
+    }
+    if let Ok(SchemaOnly { schema: Some(schema) }) = serde_json::from_slice(text)
+        && schema != PLAN_SCHEMA
+    {
+        return wrong_schema(schema.as_str().unwrap_or("not a text"), file);
+    }
+    let at = |message: String| Problem::new(message).in_file(file);
+    let trimmed = text.trim_ascii();
+    if trimmed.is_empty() {
+        return Error::input(at("is empty".to_string())).hint(HINT);
+    }
+    if trimmed.first() != Some(&b'{') {
+        return Error::input(at("is no plan JSON".to_string()))
+            .hint(format!("{HINT}; the YAML of `suggest` is for nvidia-mig-parted"));
+    }
+    let line = u64::try_from(error.line()).unwrap_or(0);
+    // The position is in the message as well; once is enough.
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or(&message).to_string();
+    let problem = at(format!("is no plan: {message}"));
+    Error::input(if line > 0 { problem.at_line(line) } else { problem }).hint(HINT)
+}
+
+fn wrong_schema(schema: &str, file: &str) -> Error {
+    Error::input(
+        Problem::new(format!("schema is '{}', not {PLAN_SCHEMA}", printable(schema))).in_file(file),
+    )
+    .hint(HINT)
+}
+
+/// A text that cannot upset a terminal or fill a screen.
+fn printable(text: &str) -> String {
+    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: &str = r#"{"schema": "migplan.plan/v1",
+     "gpus": [{"node": "n", "gpu": 0, "board": "a100-sxm4-80gb", "mig": true, "later": 1,
+               "instances": [{"profile": "3g.40gb", "start": 4, "size": 4, "memory_mib": 40192,
+                              "team": "t", "workload": "w", "replica": 1, "demand_mib": 31000},
+                             {"profile": "1g.10gb", "start": 0, "size": 1, "memory_mib": 9728}]},
+              {"node": "n", "gpu": 1, "board": "a100-sxm4-80gb", "mig": false,
+               "instances": [{"profile": "full", "start": 0, "size": 8, "memory_mib": 81920}]}],
+     "unplaced": [], "totals": {"replicas": 1, "placed": 1, "demand_mib": 31000,
+     "placed_mib": 31000, "fleet_mib": 163840, "idle_mib": 132840, "rounding_mib": 9192,
+     "spare_mib": 91648, "unusable_mib": 32000, "gpus": 2, "gpus_used": 1},
+     "proof": {"status": "optimal", "stages": [], "solve_seconds": 0.01}}"#;
+
+    fn plan(text: &str) -> Result<Plan> {
+        read(text.as_bytes(), "plan.json", &Catalogue::built_in())
+    }
+
+    fn errors(from: &str, to: &str) -> String {
+        assert!(PLAN.contains(from), "{from}");
+        plan(&PLAN.replace(from, to)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_plan_survives_its_json() {
+        let read = plan(PLAN).unwrap();
+        assert_eq!(read.gpus.len(), 2);
+        let again = plan(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert_eq!(read, again);
+    }
+
+    #[test]
+    fn what_is_no_plan_is_told() {
+        assert!(plan("").unwrap_err().to_string().contains("is empty"));
+        assert!(plan("version: v1\n").unwrap_err().to_string().contains("no plan JSON"));
+        assert!(plan("{}").unwrap_err().to_string().contains("missing field `schema`"));
+        assert!(plan("{\"schema\": \"migplan.plan/v2\"}").unwrap_err().to_string().contains("v2"));
+        assert!(plan(&PLAN[..400]).unwrap_err().to_string().contains("plan.json:"));
+        assert!(errors(", \"demand_mib\": 31000}", "}").contains("team, workload, replica"));
+    }
+
+    #[test]
+    fn what_the_board_does_not_allow_is_told() {
+        for (from, to, message) in [
+            ("a100-sxm4-80gb\", \"mig\": true", "b\", \"mig\": true", "board 'b' is not known"),
+            ("\"3g.40gb\"", "\"9g.40gb\"", "no profile 9g.40gb"),
+            ("\"start\": 4", "\"start\": 1", "cannot start at memory slice 1"),
+            ("\"start\": 4", "\"start\": 0", "overlap"),
+            ("\"size\": 4", "\"size\": 3", "the profile takes 4"),
+            ("40192", "0", "memory_mib is 0"),
+            ("\"demand_mib\": 31000}", "\"demand_mib\": 50000}", "needs 50000 MiB"),
+            ("\"gpu\": 1", "\"gpu\": 0", "is in the plan twice"),
+            ("\"mig\": true", "\"mig\": false", "needs MIG, which is off"),
+            ("\"mig\": false", "\"mig\": true", "MIG is on"),
+            ("\"team\": \"t\"", "\"team\": \"a\\u0007\"", "control character"),
+        ] {
+            let text = errors(from, to);
+            assert!(text.contains(message), "{message} in {text}");
+        }
+        assert!(errors("40192", "400000").contains("the board has 81920"));
+    }
+}
