@@ -10,6 +10,7 @@ pub mod demand;
 pub mod error;
 pub mod fleet;
 pub mod hardware;
+pub mod mig_parted;
 pub mod plan;
 pub mod table;
 pub mod units;
