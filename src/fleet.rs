@@ -4,6 +4,7 @@
 //! knows boards, but nothing of demand or plans.
 
 pub mod csv;
+pub mod observed;
 pub mod spec;
 
 use crate::hardware::BoardRef;

@@ -11,6 +11,7 @@ pub mod emit;
 pub mod error;
 pub mod fleet;
 pub mod hardware;
+pub mod mig_parted;
 pub mod optimise;
 pub mod plan;
 pub mod table;

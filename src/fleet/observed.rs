@@ -1,0 +1,210 @@
+//! What a node has right now: GPUs with MIG mode, instances, and who holds them.
+//!
+//! Plain values, whoever observed them: NVML, a checkpoint file, a test. This file knows boards,
+//! but nothing of drivers, plans or changes.
+
+use crate::hardware::layout::{Counts, Placement};
+use crate::hardware::{Board, BoardRef, ProfileName};
+use crate::units::Mebibytes;
+
+/// All GPUs of one node, in NVML's order (that of their PCI addresses).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObservedNode {
+    /// The driver's version, where it tells.
+    pub driver: Option<String>,
+    /// GPU 0, 1, 2 …
+    pub gpus: Vec<ObservedGpu>,
+}
+
+/// One GPU as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedGpu {
+    /// Its index on the node.
+    pub index: u32,
+    /// `GPU-…`; stays the same when indices move.
+    pub uuid: String,
+    /// The product name.
+    pub product: String,
+    /// PCI device and vendor id as mig-parted's `device-filter` writes them (`0x20B210DE`).
+    pub pci_id: Option<u32>,
+    /// PCI subsystem device and vendor id, likewise.
+    pub subsystem_id: Option<u32>,
+    /// The PCI address, such as `00000000:07:00.0`.
+    pub pci_address: Option<String>,
+    /// Its board with the tables as the driver reports them; `None` where it cannot do MIG or
+    /// nobody knows its profiles.
+    pub board: Option<BoardRef>,
+    /// Whole memory.
+    pub memory: Mebibytes,
+    /// MIG mode; `None` where the GPU cannot do MIG.
+    pub mode: Option<MigMode>,
+    /// What it is cut into.
+    pub instances: Instances,
+    /// Processes that hold the GPU outside of any instance (with MIG off, all of them).
+    pub processes: Vec<Process>,
+    /// Whether the driver told of processes at all; without root it may not.
+    pub processes_known: bool,
+}
+
+/// MIG mode now, and the one that a reset of the GPU will bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigMode {
+    /// On now.
+    pub current: bool,
+    /// On after the next reset.
+    pub pending: bool,
+}
+
+impl MigMode {
+    /// A mode that nothing will change.
+    pub fn settled(on: bool) -> MigMode {
+        MigMode { current: on, pending: on }
+    }
+}
+
+/// The instances of a GPU, as far as the driver told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instances {
+    /// All of them with their placements, ordered by start.
+    Known(Vec<ObservedInstance>),
+    /// The driver keeps placements to itself, mostly because we are not root; what every user may
+    /// see instead.
+    Hidden {
+        /// Why.
+        why: String,
+        /// The MIG devices that can be seen.
+        devices: Vec<MigDevice>,
+    },
+}
+
+/// One GPU instance with its compute instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedInstance {
+    /// Index into the board's profiles.
+    pub profile: usize,
+    /// The id that NVML knows the profile by.
+    pub profile_id: u32,
+    /// First memory slice.
+    pub start: u32,
+    /// Memory slices.
+    pub size: u32,
+    /// NVML's id of the instance; it does not follow from the placement.
+    pub id: u32,
+    /// Its compute instances, ordered by id. Without any, nothing can use the instance.
+    pub compute: Vec<ComputeInstance>,
+}
+
+/// One compute instance: what CUDA sees as a MIG device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComputeInstance {
+    /// NVML's id within the GPU instance.
+    pub id: u32,
+    /// Compute slices.
+    pub slices: u32,
+    /// `MIG-…`, where the driver tells.
+    pub uuid: Option<String>,
+    /// Processes that run in it.
+    pub processes: Vec<Process>,
+}
+
+/// A MIG device as a user without root sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigDevice {
+    /// The profile, where it can be told.
+    pub profile: Option<ProfileName>,
+    /// NVML's id of the GPU instance.
+    pub gpu_instance: u32,
+    /// NVML's id of the compute instance.
+    pub compute_instance: u32,
+    /// `MIG-…`.
+    pub uuid: Option<String>,
+}
+
+/// A process on a GPU.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// Its id on the host, also when it runs in a container.
+    pub pid: u32,
+    /// Its program, where the driver or the system tells.
+    pub name: Option<String>,
+    /// GPU memory that it holds, where the driver tells.
+    pub used: Option<Mebibytes>,
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} (pid {})", self.pid),
+            None => write!(f, "pid {}", self.pid),
+        }
+    }
+}
+
+/// What an instance is, apart from its place: a GPU instance and how it is shared between compute
+/// instances.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    /// Index into the board's profiles.
+    pub profile: usize,
+    /// Compute slices of each compute instance, largest first; mostly one that takes all.
+    pub compute: Vec<u32>,
+}
+
+impl Shape {
+    /// The ordinary instance: one compute instance that takes all of it.
+    pub fn whole(board: &Board, profile: usize) -> Shape {
+        Shape { profile, compute: vec![board.profiles[profile].compute_slices] }
+    }
+
+    /// The names of its MIG devices, as mig-parted writes them (`1c.3g.40gb` twice).
+    pub fn names(&self, board: &Board) -> Vec<ProfileName> {
+        let name = &board.profiles[self.profile].name;
+        self.compute
+            .iter()
+            .map(|&slices| ProfileName { compute_instance_slices: slices, ..name.clone() })
+            .collect()
+    }
+}
+
+/// How often each profile occurs among `shapes`, by index into [`Board::profiles`].
+pub fn counts(board: &Board, shapes: &[Shape]) -> Counts {
+    let mut counts = vec![0; board.profiles.len()];
+    for shape in shapes {
+        counts[shape.profile] += 1;
+    }
+    counts
+}
+
+impl ObservedInstance {
+    /// Where it is.
+    pub fn placement(&self) -> Placement {
+        Placement { start: self.start, profile: self.profile }
+    }
+
+    /// What it is.
+    pub fn shape(&self) -> Shape {
+        let mut compute: Vec<u32> = self.compute.iter().map(|c| c.slices).collect();
+        compute.sort_unstable_by(|a, b| b.cmp(a));
+        Shape { profile: self.profile, compute }
+    }
+
+    /// The processes in it.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.compute.iter().flat_map(|c| &c.processes)
+    }
+
+    /// Whether something runs in it.
+    pub fn is_busy(&self) -> bool {
+        self.processes().next().is_some()
+    }
+}
+
+impl ObservedGpu {
+    /// Its instances, where they are known; an empty list where they are hidden.
+    pub fn known_instances(&self) -> &[ObservedInstance] {
+        match &self.instances {
+            Instances::Known(instances) => instances,
+            Instances::Hidden { .. } => &[],
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! From a label to the GPUs of one node: which entry is for which GPU, and what each shall hold.
+
+use std::collections::BTreeMap;
+
+use super::{Config, Devices, Entry, Filter, WantedProfile};
+use crate::error::{Error, Problem, Result, plural};
+use crate::fleet::observed::{ObservedGpu, Shape, counts};
+use crate::hardware::layout::{self, Counts};
+use crate::hardware::{Board, BoardRef, Catalogue};
+
+/// A GPU as the filters and indices of a configuration see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeGpu {
+    /// Its board; `None` where it cannot do MIG.
+    pub board: Option<BoardRef>,
+    /// Its product name, for messages.
+    pub product: String,
+    /// Its PCI device and vendor id; where unknown, any that its board may have.
+    pub pci_id: Option<u32>,
+    /// Its PCI subsystem id; where unknown, filters on it are taken to match.
+    pub subsystem_id: Option<u32>,
+}
+
+impl From<&BoardRef> for NodeGpu {
+    fn from(board: &BoardRef) -> NodeGpu {
+        NodeGpu {
+            board: Some(board.clone()),
+            product: board.id.clone(),
+            pci_id: None,
+            subsystem_id: None,
+        }
+    }
+}
+
+impl From<&ObservedGpu> for NodeGpu {
+    fn from(gpu: &ObservedGpu) -> NodeGpu {
+        NodeGpu {
+            board: gpu.mode.and(gpu.board.clone()),
+            product: gpu.product.clone(),
+            pci_id: gpu.pci_id,
+            subsystem_id: gpu.subsystem_id,
+        }
+    }
+}
+
+/// What a label wants of one GPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedGpu {
+    /// The GPU's index on the node.
+    pub gpu: u32,
+    /// Its board.
+    pub board: BoardRef,
+    /// Whether MIG shall be on.
+    pub mig: bool,
+    /// Its instances, sorted; a layout that holds them exists.
+    pub instances: Vec<Shape>,
+    /// The line of the entry that says so.
+    pub line: u64,
+}
+
+impl WantedGpu {
+    /// How often each profile is wanted, by index into the board's profiles.
+    pub fn counts(&self) -> Counts {
+        counts(&self.board, &self.instances)
+    }
+}
+
+/// What a label wants of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The label.
+    pub label: String,
+    /// One for each GPU that an entry is for, by index.
+    pub gpus: Vec<WantedGpu>,
+    /// What is odd, but can be carried out.
+    pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// What `label` (or the only label) wants of a node whose GPU 0, 1, … are of these boards.
+    ///
+    /// # Errors
+    /// As [`Config::resolve_node`].
+    pub fn resolve(&self, label: Option<&str>, boards: &[BoardRef]) -> Result<Resolved> {
+        self.resolve_node(label, &boards.iter().map(NodeGpu::from).collect::<Vec<_>>())
+    }
+
+    /// What `label` (or the only label) wants of a node with these GPUs.
+    ///
+    /// # Errors
+    /// Every reason why it cannot be carried out there (exit 3): no such label, an index or a
+    /// filter that names no GPU, entries that contradict each other, a profile that the board does
+    /// not have, counts that no layout holds.
+    pub fn resolve_node(&self, label: Option<&str>, gpus: &[NodeGpu]) -> Result<Resolved> {
+        let label = self.select(label)?;
+        let entries: &[Entry] = self.labels.get(label).map_or(&[], Vec::as_slice);
+        let mut resolver =
+            Resolver { gpus, chosen: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
+        let mut idle_filters: Vec<&Entry> = Vec::new();
+        for entry in entries {
+            if !resolver.entry(entry) {
+                idle_filters.push(entry);
+            }
+        }
+        resolver.judge_idle_filters(&idle_filters);
+        let mut wanted: Vec<WantedGpu> = Vec::new();
+        // GPUs of one entry and board get the same answer, so it is worked out once.
+        let mut known: Vec<(&Entry, BoardRef, Option<Vec<Shape>>)> = Vec::new();
+        for (&gpu, &entry) in &resolver.chosen.clone() {
+            let Some(board) = gpus.get(gpu as usize).and_then(|g| g.board.clone()) else {
+                continue;
+            };
+            let found = known.iter().find(|(e, b, _)| std::ptr::eq(*e, entry) && **b == *board);
+            let instances = match found {
+                Some((_, _, instances)) => instances.clone(),
+                None => {
+                    let result = instances_of(entry, &board);
+                    let instances = result.as_ref().ok().cloned();
+                    resolver.problems.extend(result.err().unwrap_or_default());
+                    known.push((entry, board.clone(), instances.clone()));
+                    instances
+                }
+            };
+            if let Some(instances) = instances {
+                wanted.push(WantedGpu { gpu, board, mig: entry.mig, instances, line: entry.line });
+            }
+        }
+        let in_file = |problems: Vec<Problem>| -> Vec<Problem> {
+            problems.into_iter().map(|p| p.in_file(&self.file)).collect()
+        };
+        if !resolver.problems.is_empty() {
+            let mut problems = in_file(resolver.problems);
+            problems.sort_by_key(|p| p.line);
+            return Err(Error::inputs(problems).hint(format!(
+                "nothing was changed; label '{label}' must fit {}",
+                describe(gpus)
+            )));
+        }
+        let uncovered: Vec<String> = (0u32..)
+            .zip(gpus)
+            .filter(|(i, g)| g.board.is_some() && !resolver.chosen.contains_key(i))
+            .map(|(i, _)| i.to_string())
+            .collect();
+        if !uncovered.is_empty() {
+            resolver.warnings.push(Problem::new(format!(
+                "'{label}' has no entry for GPU {}, which stays as it is",
+                uncovered.join(", ")
+            )));
+        }
+        let warnings = in_file(resolver.warnings);
+        Ok(Resolved { label: label.to_string(), gpus: wanted, warnings })
+    }
+}
+
+/// `GPU 0-3 (a100-sxm4-80gb)`: what the node has, for the hint.
+fn describe(gpus: &[NodeGpu]) -> String {
+    let mut groups: Vec<(usize, usize, &str)> = Vec::new();
+    for (i, gpu) in gpus.iter().enumerate() {
+        let name = gpu.board.as_ref().map_or(gpu.product.as_str(), |b| b.id.as_str());
+        match groups.last_mut() {
+            Some((_, last, n)) if *n == name => *last = i,
+            _ => groups.push((i, i, name)),
+        }
+    }
+    if groups.is_empty() {
+        return "a node without GPUs".to_string();
+    }
+    let texts: Vec<String> = groups
+        .into_iter()
+        .map(
+            |(a, b, name)| {
+                if a == b { format!("GPU {a} ({name})") } else { format!("GPU {a}-{b} ({name})") }
+            },
+        )
+        .collect();
+    texts.join(", ")
+}
+
+struct Resolver<'a> {
+    gpus: &'a [NodeGpu],
+    /// The entry for each GPU.
+    chosen: BTreeMap<u32, &'a Entry>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Hands the entry its GPUs; false where its filter matches none.
+    fn entry(&mut self, entry: &'a Entry) -> bool {
+        let matches = |gpu: &NodeGpu| {
+            entry.filters.is_empty() || entry.filters.iter().any(|f| f.matches(gpu))
+        };
+        let total = u32::try_from(self.gpus.len()).unwrap_or(u32::MAX);
+        let mut found = false;
+        match &entry.devices {
+            Devices::All => {
+                for (index, gpu) in (0u32..).zip(self.gpus) {
+                    if !matches(gpu) {
+                        continue;
+                    }
+                    found = true;
+                    if gpu.board.is_some() {
+                        self.choose(index, entry);
+                    } else if entry.mig {
+                        self.warnings.push(
+                            Problem::new(format!(
+                                "devices: GPU {index} ({}) cannot do MIG and is left alone; nvidia-mig-parted assert will fail here unless a device-filter leaves it out",
+                                gpu.product
+                            ))
+                            .at_line(entry.devices_line),
+                        );
+                    }
+                }
+            }
+            Devices::Indices(indices) => {
+                for &index in indices {
+                    let Some(gpu) = self.gpus.get(index as usize) else {
+                        let range = match total {
+                            0 => "this node has no GPU".to_string(),
+                            1 => "this node has only GPU 0".to_string(),
+                            n => format!("this node has GPU 0 to {}", n - 1),
+                        };
+                        self.problem(
+                            entry.devices_line,
+                            format!("devices: no GPU {index}; {range}"),
+                        );
+                        found = true;
+                        continue;
+                    };
+                    if !matches(gpu) {
+                        // With a filter that matches elsewhere, the pair is a mistake; the filter
+                        // alone is judged later.
+                        if self.gpus.iter().any(matches) {
+                            found = true;
+                            self.problem(
+                                entry.devices_line,
+                                format!("devices: GPU {index} ({}) is not one that the device-filter names", gpu.product),
+                            );
+                        }
+                        continue;
+                    }
+                    found = true;
+                    if gpu.board.is_some() {
+                        self.choose(index, entry);
+                    } else if entry.mig {
+                        self.problem(
+                            entry.devices_line,
+                            format!("devices: GPU {index} ({}) cannot do MIG", gpu.product),
+                        );
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn choose(&mut self, gpu: u32, entry: &'a Entry) {
+        match self.chosen.get(&gpu) {
+            Some(other) if !other.wants_the_same(entry) => {
+                let line = other.line;
+                self.problem(
+                    entry.line,
+                    format!(
+                        "this entry and the one on line {line} want different things of GPU {gpu}"
+                    ),
+                );
+            }
+            Some(_) => {}
+            None => {
+                self.chosen.insert(gpu, entry);
+            }
+        }
+    }
+
+    /// A filter that matches nothing here is fine in a label written for many boards, such as the
+    /// ones that mig-parted ships: then it names a board that exists, and other entries are for
+    /// the GPUs of this node. Anything else is a typing mistake that mig-parted would report as
+    /// success.
+    fn judge_idle_filters(&mut self, idle: &[&Entry]) {
+        let all_covered = (0u32..)
+            .zip(self.gpus)
+            .all(|(i, gpu)| gpu.board.is_none() || self.chosen.contains_key(&i));
+        for entry in idle {
+            let for_other_boards = entry.filters.iter().any(|f| f.names_a_board());
+            if all_covered && for_other_boards && !self.chosen.is_empty() {
+                continue;
+            }
+            if entry.filters.is_empty() {
+                self.problem(entry.devices_line, "devices: there is no GPU here".to_string());
+            } else {
+                self.problem(
+                    entry.filter_line,
+                    format!("device-filter: no GPU of this node has {}", entry.filter_text()),
+                );
+            }
+        }
+    }
+
+    fn problem(&mut self, line: u64, message: impl Into<String>) {
+        self.problems.push(Problem::new(message).at_line(line));
+    }
+}
+
+impl Entry {
+    fn wants_the_same(&self, other: &Entry) -> bool {
+        let sorted = |profiles: &[WantedProfile]| {
+            let mut counts: BTreeMap<_, u32> = BTreeMap::new();
+            for p in profiles {
+                let sum = counts.entry(p.name.clone()).or_default();
+                *sum = sum.saturating_add(p.count);
+            }
+            counts
+        };
+        self.mig == other.mig && sorted(&self.profiles) == sorted(&other.profiles)
+    }
+
+    fn filter_text(&self) -> String {
+        let texts: Vec<String> = self
+            .filters
+            .iter()
+            .map(|f| match f.subsystem {
+                None => format!("0x{:08X}", f.device),
+                Some(s) => format!("0x{:08X}:0x{s:08X}", f.device),
+            })
+            .collect();
+        texts.join(" or ")
+    }
+}
+
+impl Filter {
+    fn matches(self, gpu: &NodeGpu) -> bool {
+        let device = match gpu.pci_id {
+            Some(id) => id == self.device,
+            None => gpu.board.as_ref().is_some_and(|b| self.is_of(b)),
+        };
+        let subsystem = match (self.subsystem, gpu.subsystem_id) {
+            (Some(wanted), Some(id)) => wanted == id,
+            _ => true,
+        };
+        device && subsystem
+    }
+
+    fn is_of(self, board: &Board) -> bool {
+        board
+            .pci_ids
+            .iter()
+            .filter_map(|id| u32::from_str_radix(id.trim_start_matches("0x"), 16).ok())
+            .any(|id| id == self.device)
+    }
+
+    fn names_a_board(self) -> bool {
+        Catalogue::built_in().boards().iter().any(|b| self.is_of(b))
+    }
+}
+
+/// The compute instances that NVIDIA offers in a GPU instance of `gpu_slices`, smaller than all of
+/// it (MIG user guide, `nvidia-smi mig -lcip`).
+fn offers_compute_instance(gpu_slices: u32, slices: u32) -> bool {
+    slices == gpu_slices
+        || slices == 1
+        || (slices == 2 && gpu_slices >= 3)
+        || ((slices == 3 || slices == 4) && gpu_slices >= 7)
+}
+
+/// The instances that an entry makes on a board. As in mig-parted, compute instances of one GPU
+/// profile share GPU instances: largest first, each goes into the last GPU instance of its profile
+/// as long as that has compute slices left.
+fn instances_of(entry: &Entry, board: &Board) -> std::result::Result<Vec<Shape>, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut compute: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for wanted in &entry.profiles {
+        let mut wrong = |message: String| {
+            problems.push(Problem::new(format!("mig-devices: {message}")).at_line(wanted.line));
+        };
+        let name = &wanted.name;
+        let Some((profile, info)) = board.profile(&name.gpu_instance()) else {
+            let known: Vec<String> = board.profiles.iter().map(|p| p.name.to_string()).collect();
+            wrong(format!("{} has no profile {name}; it has {}", board.id, known.join(", ")));
+            continue;
+        };
+        let slices = name.compute_instance_slices;
+        if !offers_compute_instance(info.compute_slices, slices) {
+            wrong(format!("{name}: a {} has no compute instance of {slices} slices", info.name));
+            continue;
+        }
+        let most = info.max_instances.saturating_mul(info.compute_slices / slices);
+        if wanted.count > most {
+            wrong(format!(
+                "{name}: {} asked for, but {} holds at most {most}",
+                wanted.count, board.id
+            ));
+            continue;
+        }
+        compute
+            .entry(profile)
+            .or_default()
+            .extend(std::iter::repeat_n(slices, wanted.count as usize));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut shapes: Vec<Shape> = Vec::new();
+    for (profile, mut all) in compute {
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        let room = board.profiles[profile].compute_slices;
+        let mut last: Option<Shape> = None;
+        for slices in all {
+            match &mut last {
+                Some(shape) if shape.compute.iter().sum::<u32>() + slices <= room => {
+                    shape.compute.push(slices);
+                }
+                _ => {
+                    shapes.extend(last.replace(Shape { profile, compute: vec![slices] }));
+                }
+            }
+        }
+        shapes.extend(last);
+    }
+    shapes.sort();
+    if layout::place(board, &counts(board, &shapes), &[]).is_none() {
+        let asked: Vec<String> =
+            entry.profiles.iter().map(|p| format!("{} × {}", p.count, p.name)).collect();
+        let slices: u32 = shapes.iter().map(|s| board.profiles[s.profile].memory_slices).sum();
+        let reason = if slices > board.memory_slices {
+            format!(
+                "they cover {slices} memory slices, and it has {}",
+                plural(board.memory_slices.into(), "memory slice")
+            )
+        } else {
+            "no placement holds them together".to_string()
+        };
+        let line = entry.profiles.first().map_or(entry.line, |p| p.line);
+        return Err(vec![
+            Problem::new(format!(
+                "mig-devices: {} do not fit on {}: {reason}",
+                asked.join(", "),
+                board.id
+            ))
+            .at_line(line),
+        ]);
+    }
+    Ok(shapes)
+}

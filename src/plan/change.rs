@@ -1,0 +1,405 @@
+//! The cheapest change from the instances that a GPU has to those that it shall have.
+//!
+//! Exact, by search: a GPU has a handful of instances, so every choice of what to keep can be
+//! tried. What runs is worth more than what is idle, and what exists more than what must be made:
+//! first the fewest busy instances are destroyed (none at all, unless disruption is allowed), then
+//! the fewest instances, then the fewest are created. Pure functions of plain values: the
+//! optimiser prices plans with them, and `apply` carries their result out.
+
+use std::cmp::Ordering;
+
+use crate::fleet::observed::{ObservedInstance, Shape};
+use crate::hardware::Board;
+use crate::hardware::layout::{self, Counts, Placement};
+
+/// An instance that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// What it is and where.
+    pub placement: Placement,
+    /// Its compute instances.
+    pub compute: Vec<PresentCompute>,
+}
+
+/// A compute instance that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresentCompute {
+    /// Compute slices.
+    pub slices: u32,
+    /// Whether something runs in it.
+    pub busy: bool,
+}
+
+impl Present {
+    /// An ordinary instance, with one compute instance that takes all of it.
+    pub fn whole(board: &Board, placement: Placement, busy: bool) -> Present {
+        let slices = board.profiles[placement.profile].compute_slices;
+        Present { placement, compute: vec![PresentCompute { slices, busy }] }
+    }
+
+    /// Whether something runs in it.
+    pub fn is_busy(&self) -> bool {
+        self.compute.iter().any(|c| c.busy)
+    }
+}
+
+impl From<&ObservedInstance> for Present {
+    fn from(instance: &ObservedInstance) -> Present {
+        let compute = instance
+            .compute
+            .iter()
+            .map(|c| PresentCompute { slices: c.slices, busy: !c.processes.is_empty() });
+        Present { placement: instance.placement(), compute: compute.collect() }
+    }
+}
+
+/// What to do with the instances of one GPU. Indices are into the slice of present instances.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Left as they are.
+    pub keep: Vec<usize>,
+    /// GPU instances that stay, while compute instances in them go or come.
+    pub refit: Vec<Refit>,
+    /// Destroyed.
+    pub destroy: Vec<usize>,
+    /// Made, ordered by start, after everything is destroyed that has to go.
+    pub create: Vec<Create>,
+}
+
+/// New compute instances for a GPU instance that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refit {
+    /// Which present instance.
+    pub instance: usize,
+    /// Which of its compute instances go, as indices into [`Present::compute`].
+    pub destroy: Vec<usize>,
+    /// Compute slices of those that come, largest first.
+    pub create: Vec<u32>,
+}
+
+/// An instance to make.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Create {
+    /// What and where.
+    pub placement: Placement,
+    /// Compute slices of its compute instances, largest first.
+    pub compute: Vec<u32>,
+}
+
+impl Change {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.refit.is_empty() && self.destroy.is_empty() && self.create.is_empty()
+    }
+
+    /// Instances that lose their contents: destroyed, or with a compute instance destroyed.
+    pub fn destroyed(&self) -> usize {
+        self.destroy.len() + self.refit.iter().filter(|r| !r.destroy.is_empty()).count()
+    }
+}
+
+/// Why a GPU cannot become what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// No layout of the board holds it, whatever the present state.
+    Impossible,
+    /// Busy instances stand in the way.
+    Busy {
+        /// The fewest busy instances whose end would make room, as indices into the present ones.
+        in_the_way: Vec<usize>,
+        /// The nearest that is possible while everything busy stays: as many memory slices of what
+        /// is wanted as can be had. Sorted by start, busy instances included.
+        nearest: Vec<Placement>,
+        /// What that lacks, by profile index.
+        missing: Counts,
+    },
+}
+
+/// The cheapest change that makes `wanted` out of `present`.
+///
+/// # Errors
+/// No layout holds `wanted`, or only one that ends busy instances while `allow_disruption` is
+/// false; then with those that are in the way.
+pub fn plan(
+    board: &Board,
+    present: &[Present],
+    wanted: &[Shape],
+    allow_disruption: bool,
+) -> Result<Change, Blocked> {
+    let mut counts = vec![0; board.profiles.len()];
+    for shape in wanted {
+        counts[shape.profile] += 1;
+    }
+    if let Some(change) = search(board, present, wanted, &counts, allow_disruption) {
+        return Ok(change);
+    }
+    // Allowed to end what is busy, the search ends as little of it as possible: what is in the way.
+    let Some(change) = search(board, present, wanted, &counts, true) else {
+        return Err(Blocked::Impossible);
+    };
+    let refitted = change
+        .refit
+        .iter()
+        .filter(|r| r.destroy.iter().any(|&c| present[r.instance].compute[c].busy));
+    let mut in_the_way: Vec<usize> = change
+        .destroy
+        .iter()
+        .copied()
+        .filter(|&i| present[i].is_busy())
+        .chain(refitted.map(|r| r.instance))
+        .collect();
+    in_the_way.sort_unstable();
+    let (nearest, missing) = nearest(board, present, &counts);
+    Err(Blocked::Busy { in_the_way, nearest, missing })
+}
+
+/// The fewest instances that must go so that the GPU can hold `counts` (by profile index, each
+/// instance with one compute instance that takes all of it). `None` where no layout holds them, or
+/// only one that ends busy instances while `allow_disruption` is false.
+pub fn fewest_destroyed(
+    board: &Board,
+    present: &[Present],
+    counts: &[u32],
+    allow_disruption: bool,
+) -> Option<u32> {
+    let wanted: Vec<Shape> = (0..board.profiles.len())
+        .flat_map(|p| {
+            let count = counts.get(p).copied().unwrap_or(0);
+            std::iter::repeat_n(Shape::whole(board, p), count as usize)
+        })
+        .collect();
+    let change = search(board, present, &wanted, counts, allow_disruption)?;
+    u32::try_from(change.destroyed()).ok()
+}
+
+/// The change to an exact layout, placements included: how a saved state is restored.
+pub fn restore(present: &[Present], target: &[Create]) -> Change {
+    let mut change = Change::default();
+    let mut missing: Vec<&Create> = target.iter().collect();
+    for (i, instance) in present.iter().enumerate() {
+        match missing.iter().position(|t| t.placement == instance.placement) {
+            None => change.destroy.push(i),
+            Some(at) => match refit(&instance.compute, &missing.swap_remove(at).compute) {
+                None => change.keep.push(i),
+                Some((destroy, create)) => {
+                    change.refit.push(Refit { instance: i, destroy, create });
+                }
+            },
+        }
+    }
+    change.create = missing.into_iter().cloned().collect();
+    change.create.sort();
+    change
+}
+
+/// What to do so that compute instances `present` become `wanted`; `None` where nothing is. Busy
+/// ones are kept before idle ones.
+fn refit(present: &[PresentCompute], wanted: &[u32]) -> Option<(Vec<usize>, Vec<u32>)> {
+    let mut create = wanted.to_vec();
+    let mut order: Vec<usize> = (0..present.len()).collect();
+    order.sort_by_key(|&i| !present[i].busy);
+    let mut destroy: Vec<usize> = Vec::new();
+    for i in order {
+        match create.iter().position(|&slices| slices == present[i].slices) {
+            Some(at) => {
+                create.remove(at);
+            }
+            None => destroy.push(i),
+        }
+    }
+    destroy.sort_unstable();
+    create.sort_unstable_by(|a, b| b.cmp(a));
+    (!destroy.is_empty() || !create.is_empty()).then_some((destroy, create))
+}
+
+/// What a change costs, in the order in which it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+struct Cost {
+    busy: usize,
+    destroyed: usize,
+    created: usize,
+}
+
+struct Search<'a> {
+    board: &'a Board,
+    present: &'a [Present],
+    wanted: &'a [Shape],
+    counts: &'a [u32],
+    allow_disruption: bool,
+    best: Option<(Cost, Change)>,
+}
+
+fn search(
+    board: &Board,
+    present: &[Present],
+    wanted: &[Shape],
+    counts: &[u32],
+    allow_disruption: bool,
+) -> Option<Change> {
+    let mut search = Search { board, present, wanted, counts, allow_disruption, best: None };
+    let mut room = counts.to_vec();
+    search.choose(0, &mut room, &mut Vec::new(), Cost::default());
+    search.best.map(|(_, change)| change)
+}
+
+impl Search<'_> {
+    /// Decides for the present instance `next` and all after it whether they stay.
+    fn choose(&mut self, next: usize, room: &mut Counts, kept: &mut Vec<usize>, cost: Cost) {
+        if self.best.as_ref().is_some_and(|(best, _)| cost.cmp(best) == Ordering::Greater) {
+            return;
+        }
+        let Some(instance) = self.present.get(next) else {
+            self.judge(kept, cost);
+            return;
+        };
+        let profile = instance.placement.profile;
+        if room.get(profile).is_some_and(|r| *r > 0) {
+            room[profile] -= 1;
+            kept.push(next);
+            self.choose(next + 1, room, kept, cost);
+            kept.pop();
+            room[profile] += 1;
+        }
+        let busy = instance.is_busy();
+        if !busy || self.allow_disruption {
+            let cost =
+                Cost { busy: cost.busy + usize::from(busy), destroyed: cost.destroyed + 1, ..cost };
+            self.choose(next + 1, room, kept, cost);
+        }
+    }
+
+    /// Completes the choice: places the rest around what is kept, and hands out the shapes.
+    fn judge(&mut self, kept: &[usize], mut cost: Cost) {
+        let fixed: Vec<Placement> = kept.iter().map(|&i| self.present[i].placement).collect();
+        let mut rest = self.counts.to_vec();
+        for placement in &fixed {
+            rest[placement.profile] -= 1;
+        }
+        let Some(layout) = layout::place(self.board, &rest, &fixed) else {
+            return;
+        };
+        let mut change = Change {
+            destroy: (0..self.present.len()).filter(|i| !kept.contains(i)).collect(),
+            ..Change::default()
+        };
+        let mut new: Vec<Placement> = layout.into_iter().filter(|p| !fixed.contains(p)).collect();
+        for profile in 0..self.board.profiles.len() {
+            let of_profile: Vec<usize> = kept
+                .iter()
+                .copied()
+                .filter(|&i| self.present[i].placement.profile == profile)
+                .collect();
+            let shapes: Vec<&Shape> = self.wanted.iter().filter(|s| s.profile == profile).collect();
+            let Some((extra, refits, left)) = self.hand_out(&of_profile, &shapes) else {
+                return;
+            };
+            cost.busy += extra.busy;
+            cost.destroyed += extra.destroyed;
+            cost.created += extra.created;
+            for &i in &of_profile {
+                match refits.iter().find(|r| r.instance == i) {
+                    Some(refit) => change.refit.push(refit.clone()),
+                    None => change.keep.push(i),
+                }
+            }
+            for shape in left {
+                let Some(at) = new.iter().position(|p| p.profile == profile) else {
+                    return;
+                };
+                cost.created += 1;
+                change
+                    .create
+                    .push(Create { placement: new.remove(at), compute: shape.compute.clone() });
+            }
+        }
+        change.keep.sort_unstable();
+        change.refit.sort_by_key(|r| r.instance);
+        change.create.sort();
+        if self.best.as_ref().is_none_or(|(best, _)| cost < *best) {
+            self.best = Some((cost, change));
+        }
+    }
+
+    /// Gives each kept instance of a profile one of the wanted shapes, at the least cost: the cost,
+    /// what must be refitted for it, and the shapes that are left to create.
+    fn hand_out<'s>(
+        &self,
+        kept: &[usize],
+        shapes: &[&'s Shape],
+    ) -> Option<(Cost, Vec<Refit>, Vec<&'s Shape>)> {
+        let Some((&first, rest)) = kept.split_first() else {
+            return Some((Cost::default(), Vec::new(), shapes.to_vec()));
+        };
+        let mut best: Option<(Cost, Vec<Refit>, Vec<&Shape>)> = None;
+        for (at, shape) in shapes.iter().enumerate() {
+            // Equal shapes are interchangeable: try the first of each.
+            if shapes[..at].iter().any(|s| s == shape) {
+                continue;
+            }
+            let mut cost = Cost::default();
+            let change = refit(&self.present[first].compute, &shape.compute);
+            if let Some((destroy, create)) = &change {
+                let busy = destroy.iter().any(|&c| self.present[first].compute[c].busy);
+                if busy && !self.allow_disruption {
+                    continue;
+                }
+                cost.busy = usize::from(busy);
+                cost.destroyed = usize::from(!destroy.is_empty());
+                cost.created = usize::from(!create.is_empty());
+            }
+            let mut remaining = shapes.to_vec();
+            remaining.remove(at);
+            let Some((more, mut refits, left)) = self.hand_out(rest, &remaining) else {
+                continue;
+            };
+            cost.busy += more.busy;
+            cost.destroyed += more.destroyed;
+            cost.created += more.created;
+            if best.as_ref().is_none_or(|(b, ..)| cost < *b) {
+                if let Some((destroy, create)) = change {
+                    refits.push(Refit { instance: first, destroy, create });
+                }
+                best = Some((cost, refits, left));
+            }
+        }
+        best
+    }
+}
+
+/// The layout that keeps everything busy and holds the most of `counts`, by memory slices and then
+/// by instances, and what it lacks.
+fn nearest(board: &Board, present: &[Present], counts: &[u32]) -> (Vec<Placement>, Counts) {
+    let busy: Vec<Placement> =
+        present.iter().filter(|p| p.is_busy()).map(|p| p.placement).collect();
+    // Busy instances that are wanted anyway are had already.
+    let mut open = counts.to_vec();
+    for placement in &busy {
+        if let Some(count) = open.get_mut(placement.profile) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    let mut best: (u32, u32, Vec<Placement>, Counts) = (0, 0, busy.clone(), vec![0; open.len()]);
+    let mut some = vec![0; open.len()];
+    loop {
+        let slices = some.iter().zip(&board.profiles).map(|(n, p)| n * p.memory_slices).sum();
+        let number = some.iter().sum();
+        if (slices, number) > (best.0, best.1)
+            && let Some(layout) = layout::place(board, &some, &busy)
+        {
+            best = (slices, number, layout, some.clone());
+        }
+        // Counts up like an odometer through every part of `open`.
+        let Some(digit) = (0..some.len()).find(|&d| some[d] < open[d]) else {
+            break;
+        };
+        some[..digit].fill(0);
+        some[digit] += 1;
+    }
+    let missing = open.iter().zip(&best.3).map(|(wanted, had)| wanted - had).collect();
+    let mut layout = best.2;
+    layout.sort();
+    (layout, missing)
+}
+
+#[cfg(test)]
+mod tests;
