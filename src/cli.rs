@@ -5,9 +5,11 @@
 //! room prints, and this room computes nothing.
 
 pub mod catalogue;
+pub mod check;
 pub mod inputs;
 pub mod output;
 pub mod suggest;
+mod summary;
 
 use std::process::ExitCode as ProcessExit;
 
@@ -39,8 +41,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Catalogue(catalogue::Args),
     Suggest(suggest::Args),
+    Check(check::Args),
+    Catalogue(catalogue::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -56,8 +59,9 @@ pub fn main() -> ProcessExit {
     };
     let console = Console::new(cli.quiet, cli.verbose);
     let result = match cli.command {
-        Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Suggest(args) => suggest::run(&args, &console),
+        Command::Check(args) => check::run(&args, &console),
+        Command::Catalogue(args) => catalogue::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

@@ -63,7 +63,7 @@ pub enum Until {
 pub struct Suggestion {
     /// The best plan.
     pub plan: Plan,
-    /// What every uniform preset would have placed, the best first.
+    /// What every uniform preset would have placed, the most first.
     pub presets: Vec<Baseline>,
     /// The fewest further GPUs that would place what the fleet is too full for, where there is
     /// such demand.

@@ -9,6 +9,8 @@ use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::thousands;
+
 /// An amount of GPU memory in whole MiB (2^20 bytes).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -28,10 +30,13 @@ impl Mebibytes {
         self.0 as f64 / 1024.0
     }
 
-    /// The amount as a person would say it, in GiB with at most one decimal (`38 GiB`, `9.5 GiB`).
+    /// The amount as a person would say it, in GiB: `38 GiB`, `9.5 GiB`, `1,250 GiB`.
     pub fn human(self) -> String {
-        let tenths = (u128::from(self.0) * 10 + 512) / 1024;
-        if tenths % 10 == 0 {
+        if self.0 >= 1000 * 1024 {
+            return format!("{} GiB", thousands((self.0 + 512) / 1024));
+        }
+        let tenths = (self.0 * 10 + 512) / 1024;
+        if tenths.is_multiple_of(10) {
             format!("{} GiB", tenths / 10)
         } else {
             format!("{}.{} GiB", tenths / 10, tenths % 10)
@@ -417,6 +422,7 @@ mod tests {
         assert_eq!(Mebibytes(38 * 1024).human(), "38 GiB");
         assert_eq!(Mebibytes(9_728).human(), "9.5 GiB");
         assert_eq!(Mebibytes(0).human(), "0 GiB");
+        assert_eq!(Mebibytes(1_250 * 1024 + 700).human(), "1,251 GiB");
     }
 
     #[test]

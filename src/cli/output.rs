@@ -60,6 +60,53 @@ impl Console {
     }
 }
 
+/// How a result to read is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// An empty table without lines, for text that also survives a copy into a mail.
+pub fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// A table as text without blanks at the end of its lines.
+pub fn render(table: &comfy_table::Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Checks that a result can be written to `file`, before the work that makes it.
+///
+/// # Errors
+/// The folder is not there, or `file` is a folder (exit 3).
+pub fn check_writable(file: Option<&Path>) -> Result<()> {
+    let Some(file) = file.filter(|f| *f != Path::new("-")) else { return Ok(()) };
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let problem = if file.is_dir() {
+        "is a folder, not a file".to_string()
+    } else if !folder.is_dir() {
+        format!("cannot be written: there is no folder {}", folder.display())
+    } else {
+        return Ok(());
+    };
+    Err(Error::input(Problem::new(problem).in_file(file.display().to_string()))
+        .hint("name a file in a folder that exists and that you may write to"))
+}
+
 /// Writes a result to stdout, or to `file` where one is named (`-` is stdout). A file appears
 /// whole or not at all.
 ///

@@ -161,7 +161,11 @@ pub(super) fn write_with(
     Ok(MigPartedFile { text, assignments })
 }
 
-fn check_name(name: &str) -> Result<()> {
+/// Checks that a config can go by this name before any work is done for it.
+///
+/// # Errors
+/// A name that is no Kubernetes label value (exit 2).
+pub fn check_name(name: &str) -> Result<()> {
     if is_label_value(name) {
         return Ok(());
     }

@@ -139,6 +139,8 @@ struct BoardsFile {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogue {
     boards: Vec<BoardRef>,
+    /// The files of boards that a user added or replaced, by id.
+    user_files: BTreeMap<String, serde_json::Value>,
 }
 
 static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| {
@@ -166,7 +168,15 @@ impl Catalogue {
 
     fn sorted(mut boards: Vec<BoardRef>) -> Catalogue {
         boards.sort_by(|a, b| a.id.cmp(&b.id));
-        Catalogue { boards }
+        Catalogue { boards, user_files: BTreeMap::new() }
+    }
+
+    /// The file of the board of this id, with every source, as `--catalogue` takes it.
+    pub fn file(&self, id: &str) -> Option<serde_json::Value> {
+        self.user_files.get(id).cloned().or_else(|| {
+            let (_, text) = EMBEDDED.iter().find(|(name, _)| *name == id)?;
+            serde_json::from_str(text).ok()
+        })
     }
 
     /// The boards, ordered by id.
@@ -195,20 +205,23 @@ impl Catalogue {
             vec![value]
         };
         let mut boards = self.boards.clone();
+        let mut user_files = self.user_files.clone();
         let mut problems = Vec::new();
         for value in values {
             let name = value.get("id").and_then(|id| id.as_str()).unwrap_or("?").to_string();
-            let parsed: std::result::Result<BoardFile, _> = serde_json::from_value(value);
+            let parsed: std::result::Result<BoardFile, _> = serde_json::from_value(value.clone());
             match parsed.map_err(|e| vec![e.to_string()]).and_then(check) {
                 Ok(board) => {
                     boards.retain(|b| b.id != board.id);
+                    user_files.insert(board.id.clone(), value);
                     boards.push(Arc::new(board));
                 }
                 Err(messages) => problems
                     .extend(messages.into_iter().map(|m| at(format!("board '{name}': {m}")))),
             }
         }
-        let catalogue = Catalogue::sorted(boards);
+        let mut catalogue = Catalogue::sorted(boards);
+        catalogue.user_files = user_files;
         problems.extend(catalogue.cross_check().into_iter().map(at));
         if problems.is_empty() { Ok(catalogue) } else { Err(Error::inputs(problems)) }
     }

@@ -47,7 +47,7 @@ pub struct MoreGpus {
 }
 
 /// Every uniform preset of the fleet's boards: `all-<profile>` cuts each GPU that has the profile
-/// into as many instances of it as fit, and leaves the others whole. The best comes first.
+/// into as many instances of it as fit, and leaves the others whole. The one that places most comes first.
 pub(crate) fn presets(problem: &Problem, options: &Options) -> Result<Vec<Baseline>> {
     let names: BTreeSet<ProfileName> = problem
         .pools
@@ -63,9 +63,8 @@ pub(crate) fn presets(problem: &Problem, options: &Options) -> Result<Vec<Baseli
             evaluate(problem, format!("all-{}", name.label()), cuts, options)
         })
         .collect::<Result<_>>()?;
-    presets.sort_by(|a, b| {
-        (&b.placed_weight, b.placed_mib, &a.name).cmp(&(&a.placed_weight, a.placed_mib, &b.name))
-    });
+    presets
+        .sort_by(|a, b| (b.placed, b.placed_mib, &a.name).cmp(&(a.placed, a.placed_mib, &b.name)));
     Ok(presets)
 }
 

@@ -4,8 +4,9 @@ use super::cards::Placed;
 use super::problem::{Hopeless, Problem};
 use super::stages::Solution;
 use crate::demand::{Demand, Workload};
+use crate::error::plural;
 use crate::fleet::Fleet;
-use crate::hardware::BoardRef;
+use crate::hardware::{BoardRef, Profile};
 use crate::plan::{GpuPlan, Plan, Reason, Totals, Unplaced};
 use crate::units::Mebibytes;
 
@@ -27,7 +28,7 @@ pub(crate) fn plan(
         }
         let (reason, detail, help) = match problem.hopeless.get(&index) {
             Some(why) => hopeless(*why, workload, &boards),
-            None => full(workload, &spare),
+            None => full(workload, replicas, &spare, &boards),
         };
         let unplaced_row = Unplaced {
             team: workload.team.clone(),
@@ -134,7 +135,7 @@ fn hopeless(
                 Reason::NeedsWholeGpus,
                 format!(
                     "needs {} of one board on one node{memory}; no node here has them",
-                    crate::error::plural(u64::from(workload.whole_gpus), "whole GPU")
+                    plural(u64::from(workload.whole_gpus), "whole GPU")
                 ),
                 None,
             )
@@ -145,7 +146,7 @@ fn hopeless(
 fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Option<String>) {
     let memory = workload.memory.unwrap_or_default();
     let allowed: Vec<&BoardRef> = boards.iter().filter(|b| workload.allows(b)).collect();
-    let fits = |p: &crate::hardware::Profile| {
+    let fits = |p: &Profile| {
         p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
     };
     let conditions = match (workload.compute_slices, workload.media) {
@@ -210,25 +211,53 @@ fn spare_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<SpareInstance> {
 }
 
 /// Why a full fleet cannot serve a workload, and what would help.
-fn full(workload: &Workload, spare: &[SpareInstance]) -> (Reason, String, Option<String>) {
-    let (what, memory) = match (workload.whole_gpus, workload.memory) {
-        (0, Some(memory)) => (format!("needs {memory}"), memory),
-        (n, _) => {
-            let needs =
-                format!("needs {} on one node", crate::error::plural(u64::from(n), "whole GPU"));
-            (needs, Mebibytes::ZERO)
-        }
+fn full(
+    workload: &Workload,
+    replicas: u64,
+    spare: &[SpareInstance],
+    boards: &[BoardRef],
+) -> (Reason, String, Option<String>) {
+    let Some(memory) = workload.memory.filter(|_| workload.whole_gpus == 0) else {
+        let gpus = plural(u64::from(workload.whole_gpus), "whole GPU");
+        let detail = format!("needs {gpus} on one node; no room is left beside what comes first");
+        let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
+        return (Reason::FleetFull, detail, Some(more_gpus(more, workload, boards)));
     };
-    let detail = format!("{what}; no room is left beside what comes first");
+    let detail = format!("needs {memory}; no room is left beside what comes first");
+    let suits = |p: &Profile| {
+        p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
+    };
     let nearest = spare
         .iter()
-        .filter(|s| workload.whole_gpus == 0 && workload.allows(&s.board))
+        .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
-        .filter(|p| p.memory < memory && p.compute_slices >= workload.compute_slices)
-        .filter(|p| !workload.media || p.has_media())
+        .filter(|p| p.memory < memory && suits(p))
         .max_by_key(|p| (p.memory, std::cmp::Reverse(p.name.clone())));
-    let help = nearest.map(|p| {
-        format!("{} less demand: a spare {} has {}", (memory - p.memory).human(), p.name, p.memory)
-    });
-    (Reason::FleetFull, detail, help)
+    let help = match nearest {
+        Some(p) => format!(
+            "{} less demand: a spare {} has {}",
+            (memory - p.memory).human(),
+            p.name,
+            p.memory
+        ),
+        None => {
+            let of_one_gpu = boards
+                .iter()
+                .filter(|b| workload.allows(b))
+                .flat_map(|b| &b.profiles)
+                .filter(|p| p.memory >= memory && suits(p))
+                .map(|p| u64::from(p.max_instances))
+                .max()
+                .unwrap_or(1);
+            more_gpus(replicas.div_ceil(of_one_gpu), workload, boards)
+        }
+    };
+    (Reason::FleetFull, detail, Some(help))
+}
+
+/// `2 more GPUs of a100-sxm4-80gb`.
+fn more_gpus(gpus: u64, workload: &Workload, boards: &[BoardRef]) -> String {
+    let allowed: Vec<&str> =
+        boards.iter().filter(|b| workload.allows(b)).map(|b| b.id.as_str()).collect();
+    format!("{} of {}", plural(gpus, "more GPU"), allowed.join(" or "))
 }

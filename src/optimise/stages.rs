@@ -231,7 +231,7 @@ impl<'p> Search<'p> {
                 };
             }
             let model = &self.formulation.model;
-            let t0 = Instant::now();
+
             let answer = solve::solve(model, objective, self.values.as_deref(), self.deadline)?;
             let Some(mut values) = answer.values else {
                 return match self.values {
@@ -239,14 +239,6 @@ impl<'p> Search<'p> {
                     None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
                 };
             };
-            eprintln!(
-                "  solve {:?} rows {} cols {} bound {} val {}",
-                t0.elapsed(),
-                self.formulation.model.rows.len(),
-                self.formulation.model.columns.len(),
-                answer.bound,
-                dot(&objective.terms, &values)
-            );
             let tightened = self.formulation.tighten(self.problem, &values);
             self.formulation.settle(self.problem, &mut values);
             if self.formulation.model.holds(&values) && self.is_better(objective, &values) {

@@ -1,0 +1,195 @@
+//! `migplan check`: is this YAML valid for mig-parted, and can these GPUs really hold it?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::inputs::{CatalogueArgs, FleetArgs, name_of, open, read_text};
+use super::output::{Console, Format, write_result};
+use crate::error::{Error, ExitCode, Problem, Result, plural};
+use crate::fleet::{Fleet, Node};
+use crate::hardware::BoardRef;
+use crate::mig_parted::Config;
+use crate::table::{Column, Table};
+
+/// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  migplan check -f config.yaml --gpus 4xa100-80gb
+  migplan check -f config.yaml --fleet fleet.csv --assignments nodes.csv
+  migplan suggest -w teams.csv --gpus 8xh100-80gb | migplan check -f - --gpus 8xh100-80gb")]
+pub struct Args {
+    /// The mig-parted file (- is stdin)
+    #[arg(short, long, value_name = "FILE", default_value = "config.yaml")]
+    file: PathBuf,
+    /// The label to check; without it, every label of the file
+    #[arg(short = 'c', long, value_name = "LABEL", conflicts_with = "assignments")]
+    config: Option<String>,
+    /// Which node takes which label (CSV: node,config); without it every node must hold every label
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    assignments: Option<PathBuf>,
+    #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Nodes of the same boards, which give the same answers.
+struct Alike<'f> {
+    boards: &'f [BoardRef],
+    nodes: Vec<&'f str>,
+}
+
+pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    let catalogue = args.catalogue.read()?;
+    let fleet = args.fleet.read(&catalogue, console)?;
+    let file = name_of(&args.file);
+    let config = Config::parse(&read_text(&args.file)?, &file)?;
+    let labels: Vec<&str> = match &args.config {
+        Some(label) => vec![config.select(Some(label))?],
+        None => config.labels().collect(),
+    };
+    let mut problems: Vec<Problem> = Vec::new();
+    let cases: Vec<(&str, Alike<'_>)> = match &args.assignments {
+        Some(assignments) => assigned(assignments, &config, &fleet, &mut problems)?,
+        None => labels
+            .iter()
+            .flat_map(|label| alike(fleet.nodes().iter()).into_iter().map(|a| (*label, a)))
+            .collect(),
+    };
+    let mut warnings = Vec::new();
+    let mut checked = BTreeMap::new();
+    for (label, alike) in &cases {
+        let several = cases.len() > 1;
+        let place = |problem: Problem| match several {
+            true => Problem {
+                message: format!("{} ({})", problem.message, whom(label, alike)),
+                ..problem
+            },
+            false => problem,
+        };
+        match config.resolve(Some(label), alike.boards) {
+            Err(error) => problems.extend(error.problems.into_iter().map(place)),
+            Ok(resolved) => {
+                warnings.extend(resolved.warnings.into_iter().map(place));
+                let covered: BTreeSet<usize> =
+                    resolved.gpus.iter().map(|g| g.gpu as usize).collect();
+                let missing: Vec<String> = (0..alike.boards.len())
+                    .filter(|gpu| !covered.contains(gpu))
+                    .map(|gpu| gpu.to_string())
+                    .collect();
+                if !missing.is_empty() {
+                    warnings.push(place(
+                        Problem::new(format!(
+                            "label '{label}' says nothing of GPU {}; mig-parted leaves it as it is, and its assert fails",
+                            missing.join(", ")
+                        ))
+                        .in_file(&file),
+                    ));
+                }
+                *checked.entry(*label).or_insert(0u64) += alike.nodes.len() as u64;
+            }
+        }
+    }
+    console.warn(&warnings);
+    if args.format == Format::Json {
+        let text =
+            |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
+        let result = serde_json::json!({
+            "schema": "migplan.check/v1",
+            "ok": problems.is_empty(),
+            "labels": labels,
+            "problems": text(&problems),
+            "warnings": text(&warnings),
+        });
+        write_result(None, |out| {
+            serde_json::to_writer_pretty(&mut *out, &result)?;
+            writeln!(out)
+        })?;
+    }
+    if !problems.is_empty() {
+        return Err(Error { code: ExitCode::BadInput, problems, hint: None }
+            .hint("`migplan catalogue BOARD` shows what a board can hold; `migplan suggest` writes a file that fits"));
+    }
+    if args.format == Format::Text {
+        let gpus = fleet.gpu_count() as u64;
+        write_result(None, |out| {
+            for (label, nodes) in &checked {
+                writeln!(
+                    out,
+                    "{file}: {label}: valid for mig-parted, and {} of {} can hold it",
+                    plural(*nodes, "node"),
+                    plural(gpus, "GPU")
+                )?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// `label 'migplan' on gpu-01 and 3 more nodes`.
+fn whom(label: &str, alike: &Alike<'_>) -> String {
+    let first = alike.nodes.first().copied().unwrap_or_default();
+    match alike.nodes.len() {
+        0 | 1 => format!("label '{label}' on {first}"),
+        n => format!("label '{label}' on {first} and {}", plural(n as u64 - 1, "more node")),
+    }
+}
+
+/// Groups nodes that have the same boards at the same indices.
+fn alike<'f>(nodes: impl Iterator<Item = &'f Node>) -> Vec<Alike<'f>> {
+    let mut groups: BTreeMap<Vec<&str>, Alike<'f>> = BTreeMap::new();
+    for node in nodes {
+        let boards = node.gpus.iter().map(|b| b.id.as_str()).collect();
+        let group =
+            groups.entry(boards).or_insert_with(|| Alike { boards: &node.gpus, nodes: Vec::new() });
+        group.nodes.push(&node.name);
+    }
+    groups.into_values().collect()
+}
+
+const COLUMNS: &[Column] =
+    &[Column { name: "node", required: true }, Column { name: "config", required: true }];
+
+/// The nodes of each label as `--assignments` says.
+fn assigned<'f>(
+    file: &std::path::Path,
+    config: &'f Config,
+    fleet: &'f Fleet,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<(&'f str, Alike<'f>)>> {
+    let hint = "an assignments file has the columns node,config, as `migplan suggest --assignments` writes it";
+    let mut table = Table::open(open(file)?, &name_of(file), COLUMNS, hint)?;
+    let mut nodes_of: BTreeMap<&str, BTreeMap<&str, &Node>> = BTreeMap::new();
+    let mut open_nodes: BTreeMap<&str, &Node> =
+        fleet.nodes().iter().map(|n| (n.name.as_str(), n)).collect();
+    table.for_each_row(|row, found| {
+        let label = row.get(1).and_then(|label| config.labels().find(|l| *l == label));
+        let node = row.get(0).and_then(|node| open_nodes.remove(node));
+        if label.is_none() {
+            found.push(row.problem(1, "is no label of the file"));
+        }
+        match node {
+            None => found.push(row.problem(0, "is no node of the fleet, or is here twice")),
+            Some(node) => {
+                if let Some(label) = label {
+                    nodes_of.entry(label).or_default().insert(&node.name, node);
+                }
+            }
+        }
+    });
+    problems.extend(table.problems);
+    for node in open_nodes.keys() {
+        problems.push(
+            Problem::new(format!("node '{node}' of the fleet has no config"))
+                .in_file(name_of(file)),
+        );
+    }
+    Ok(nodes_of
+        .into_iter()
+        .flat_map(|(label, nodes)| alike(nodes.into_values()).into_iter().map(move |a| (label, a)))
+        .collect())
+}
