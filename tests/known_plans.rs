@@ -71,7 +71,9 @@ fn one_of_each() {
 
 #[test]
 fn fewest_gpus_for_known_mixes() {
-    for (of_3g, of_2g, of_1g, gpus_needed) in [(1, 2, 3, 2), (1, 7, 3, 3), (5, 5, 8, 5), (7, 8, 11, 7)] {
+    for (of_3g, of_2g, of_1g, gpus_needed) in
+        [(1, 2, 3, 2), (1, 7, 3, 3), (5, 5, 8, 5), (7, 8, 11, 7)]
+    {
         let demand = demand(&format!(
             "team,workload,memory_gib,count,compute\nt,a,39,{of_3g},3\nt,b,19,{of_2g},2\nt,c,9,{of_1g},1\n"
         ));
@@ -163,7 +165,8 @@ fn whole_gpus_on_nodes_of_8() {
 #[test]
 fn names_lie() {
     let demand = demand("team,workload,memory\nt,w,17GiB\n");
-    let plan = suggest(&demand, &gpus("1xh200"), &Options { spare: Spare::None, ..Options::default() });
+    let plan =
+        suggest(&demand, &gpus("1xh200"), &Options { spare: Spare::None, ..Options::default() });
     assert_eq!(instances(&plan).into_keys().collect::<Vec<_>>(), ["2g.35gb"]);
 }
 
@@ -176,11 +179,8 @@ fn whole_gpus_need_a_node_that_has_them() {
     // Three pairs fit, but not two pairs on one node of three; no node has four.
     let demand = demand("team,workload,gpus,count\nt,four,4,1\nt,pair,2,4\nt,single,1,9\n");
     let plan = suggest(&demand, &fleet, &Options::default());
-    let placed: BTreeMap<&str, u64> = plan
-        .unplaced
-        .iter()
-        .map(|u| (&*u.workload, u.replicas))
-        .collect();
+    let placed: BTreeMap<&str, u64> =
+        plan.unplaced.iter().map(|u| (&*u.workload, u.replicas)).collect();
     // Eight singles are worth more than pairs at equal weight.
     assert_eq!(placed, [("four", 1), ("pair", 4), ("single", 1)].into());
     assert_eq!(plan.unplaced[0].reason, Reason::NeedsWholeGpus);

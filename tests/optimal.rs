@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use common::{A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, gpus, naive, stage, suggest};
+use common::{
+    A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, gpus, naive, stage, suggest,
+};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
@@ -127,7 +129,8 @@ impl BruteForce<'_> {
                 let (compute, each) = card.full;
                 let offered = each * size as u64;
                 let memory = workload.memory.map_or(offered, |m| m.0);
-                if !allows(workload, card) || compute < workload.compute_slices || memory > offered {
+                if !allows(workload, card) || compute < workload.compute_slices || memory > offered
+                {
                     continue;
                 }
                 chosen.iter().for_each(|c| *self.used[*c].last_mut().unwrap() += 1);
@@ -190,11 +193,8 @@ fn brute_force(demand: &Demand, fleet: &Fleet) -> Goal {
         }
         nodes.push((first..cards.len()).collect());
     }
-    let replicas: Vec<&Workload> = demand
-        .workloads()
-        .iter()
-        .flat_map(|w| std::iter::repeat_n(w, w.count as usize))
-        .collect();
+    let replicas: Vec<&Workload> =
+        demand.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize)).collect();
     let priorities: BTreeSet<Reverse<i64>> =
         demand.workloads().iter().map(|w| Reverse(w.priority)).collect();
     let mut search = BruteForce {
@@ -353,17 +353,19 @@ fn the_naive_model_finds_nothing_better() {
     // A small generator with a fixed seed: the same cases on every machine.
     let mut state: u64 = 7;
     let mut next = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     for (cards, count) in [(1, 8), (2, 12), (3, 18), (4, 24)] {
         let memory: Vec<u64> = (0..count).map(|_| 2_000 + next(76_000)).collect();
-        let workloads = memory
-            .iter()
-            .map(|mib| Workload::new("t", "", Mebibytes(*mib), 1))
-            .collect();
-        let plan =
-            suggest(&demand_of(workloads), &gpus(&format!("{cards}xa100-80gb")), &Options::default());
+        let workloads =
+            memory.iter().map(|mib| Workload::new("t", "", Mebibytes(*mib), 1)).collect();
+        let plan = suggest(
+            &demand_of(workloads),
+            &gpus(&format!("{cards}xa100-80gb")),
+            &Options::default(),
+        );
         let (placed, placed_mib) = naive::solve(A100_80GB, 8, cards, &memory);
         assert_eq!(plan.totals.placed, placed, "{cards} GPUs");
         assert_eq!(stage(&plan, "placed_mib"), placed_mib as f64, "{cards} GPUs");

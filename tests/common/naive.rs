@@ -10,7 +10,12 @@ use super::Typed;
 
 /// One board's identical GPUs, one replica for each entry of `memory_mib`: the most replicas that
 /// fit, and among those plans the most MiB.
-pub fn solve(profiles: &[Typed], slices: u32, gpus: usize, memory_mib: &[u64]) -> (u64, u64) {
+pub(crate) fn solve(
+    profiles: &[Typed],
+    slices: u32,
+    gpus: usize,
+    memory_mib: &[u64],
+) -> (u64, u64) {
     let count = stage(profiles, slices, gpus, memory_mib, None);
     let mib = stage(profiles, slices, gpus, memory_mib, Some(count));
     (count, mib)
