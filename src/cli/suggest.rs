@@ -10,7 +10,7 @@ use super::summary;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Result, plural, thousands};
 use crate::optimise::{self, Options, Spare};
-use crate::plan::{Plan, check};
+use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
 
 /// Find the best cut of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -50,6 +50,18 @@ pub struct Args {
     /// What becomes of the slices that the demand leaves free on GPUs in use
     #[arg(long, value_enum, default_value_t)]
     spare: SpareChoice,
+    /// One profile per node (the device plugin's single strategy), or any side by side
+    #[arg(long, value_enum, default_value_t)]
+    strategy: StrategyChoice,
+    /// Whether GPUs of one node may differ in MIG mode
+    #[arg(long, value_enum, default_value_t)]
+    mig_mode: MigModeChoice,
+    /// GPUs of each node that stay whole, MIG off
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_whole: u32,
+    /// Seat all replicas of a workload in instances of one profile, as one pod template needs
+    #[arg(long)]
+    one_profile_per_workload: bool,
     /// Stop proving after so many seconds and take the best plan so far
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
@@ -82,6 +94,26 @@ pub enum SpareChoice {
     None,
 }
 
+/// `--strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum StrategyChoice {
+    /// Any profiles side by side.
+    #[default]
+    Mixed,
+    /// All GPUs of a node are cut into instances of one profile, or none is cut.
+    Single,
+}
+
+/// `--mig-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum MigModeChoice {
+    /// Each GPU has its own.
+    #[default]
+    PerGpu,
+    /// All GPUs of a node or none; a whole GPU is then one 7g instance.
+    PerNode,
+}
+
 impl From<SpareChoice> for Spare {
     fn from(choice: SpareChoice) -> Spare {
         match choice {
@@ -101,7 +133,34 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
         .ok_or_else(|| "not a positive number of seconds".to_string())
 }
 
+impl Args {
+    fn policy(&self) -> Result<Policy> {
+        let policy = Policy {
+            strategy: match self.strategy {
+                StrategyChoice::Mixed => Strategy::Mixed,
+                StrategyChoice::Single => Strategy::Single,
+            },
+            mig_mode: match self.mig_mode {
+                MigModeChoice::PerGpu => MigModePolicy::PerGpu,
+                MigModeChoice::PerNode => MigModePolicy::PerNode,
+            },
+            keep_whole: self.keep_whole,
+            one_profile_per_workload: self.one_profile_per_workload,
+        };
+        let all_alike =
+            policy.strategy == Strategy::Single || policy.mig_mode == MigModePolicy::PerNode;
+        if policy.keep_whole > 0 && all_alike {
+            return Err(Error::usage(
+                "--keep-whole leaves some GPUs of a node uncut, but --strategy single and --mig-mode per-node treat all alike",
+            )
+            .hint("drop --keep-whole, or use --strategy mixed --mig-mode per-gpu"));
+        }
+        Ok(policy)
+    }
+}
+
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    let policy = args.policy()?;
     for file in [&args.output, &args.plan, &args.assignments] {
         check_writable(file.as_deref())?;
     }
@@ -113,7 +172,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         Options { spare: args.spare.into(), time_limit: args.time_limit, ..Options::default() };
     let suggestion = optimise::suggest_and_compare(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;
-    let violations = check::violations(plan, &demand, &fleet);
+    let mut violations = check::violations(plan, &demand, &fleet);
+    violations.extend(check::policy_violations(plan, &policy));
     if !violations.is_empty() {
         return Err(Error::internal(format!(
             "the plan breaks its own promises, so nothing is written: {}",
