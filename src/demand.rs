@@ -4,6 +4,7 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod pods;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

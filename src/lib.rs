@@ -3,7 +3,8 @@
 //!
 //! The way of the data, which is also the order in which rooms may import each other:
 //! `units` → `hardware` → `fleet`, `demand` → `plan` → `optimise` → `emit`, `chart`, `apply` →
-//! `cli`. `error` (what went wrong, exit codes) and `table` (CSV as people make it) serve them all.
+//! `cli`. `error` (what went wrong, exit codes), `table` (CSV as people make it) and `kubectl` (its
+//! JSON lists) serve them all.
 
 pub mod cli;
 pub mod demand;
@@ -11,6 +12,7 @@ pub mod emit;
 pub mod error;
 pub mod fleet;
 pub mod hardware;
+pub mod kubectl;
 pub mod plan;
 pub mod table;
 pub mod units;
