@@ -5,6 +5,7 @@
 //! room prints, and this room computes nothing.
 
 pub mod catalogue;
+pub mod emit;
 pub mod inputs;
 pub mod output;
 
@@ -39,6 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Catalogue(catalogue::Args),
+    Emit(emit::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -55,6 +57,7 @@ pub fn main() -> ProcessExit {
     let console = Console::new(cli.quiet, cli.verbose);
     let result = match cli.command {
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Emit(args) => emit::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

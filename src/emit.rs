@@ -326,6 +326,56 @@ impl<'p> View<'p> {
             .collect()
     }
 
+    /// The boards of the plan.
+    fn boards(&self) -> BTreeSet<&'p str> {
+        self.offers.values().flatten().map(|(_, board)| *board).collect()
+    }
+
+    /// The namespace of each team that has places.
+    fn namespaces(&self) -> BTreeMap<&'p str, String> {
+        dns_labels(self.seats.iter().map(|s| s.team), "team")
+    }
+
+    /// A warning on teams whose names Kubernetes does not take as they are.
+    fn renamed_teams(&self) -> Option<Problem> {
+        const SHOWN: usize = 20;
+        let names = self.namespaces();
+        let renamed: Vec<String> = names
+            .iter()
+            .filter(|(team, name)| team != name)
+            .map(|(team, name)| format!("'{team}' is {name}"))
+            .collect();
+        let more = renamed.len().saturating_sub(SHOWN);
+        let shown = renamed.get(..SHOWN).unwrap_or(&renamed).join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!renamed.is_empty()).then(|| {
+            Problem::new(format!("names that Kubernetes does not take were changed: {shown}{more}"))
+        })
+    }
+
+    /// A warning where pods are kept to one of these boards by the product label, but a node has
+    /// several: feature discovery labels it with one of them.
+    fn mixed_nodes(&self, kept_to: &BTreeSet<&str>) -> Option<Problem> {
+        let mixed: Vec<&str> = self
+            .nodes
+            .iter()
+            .filter(|node| {
+                let boards: BTreeSet<&str> = node.gpus.iter().map(|g| g.board.as_ref()).collect();
+                boards.len() > 1 && !boards.is_disjoint(kept_to)
+            })
+            .map(|node| node.name.as_ref())
+            .collect();
+        let first = mixed.first()?;
+        let others = match mixed.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        Some(Problem::new(format!(
+            "node {first}{others} has several boards, but feature discovery's {} names one of them: pods that are kept to the other find no node",
+            pod::PRODUCT_LABEL
+        )))
+    }
+
     /// `2g.20gb`, `4 whole GPUs`.
     fn describe(&self, request: &Request<'_>) -> String {
         match (request.profile, request.per_replica) {

@@ -54,7 +54,11 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         }
         text.push_str("        **overrides,\n    })\n");
     }
-    Ok(Emitted { text, warnings: pod::warnings(view) })
+    let mut warnings = pod::warnings(view);
+    if options.namespace.is_none() {
+        warnings.extend(view.renamed_teams());
+    }
+    Ok(Emitted { text, warnings })
 }
 
 /// A Python name for each template, distinct: `nlp_train`.

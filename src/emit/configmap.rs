@@ -2,9 +2,8 @@
 //! under the key `config.yaml` once the ClusterPolicy names the ConfigMap.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use super::mig_parted::{self, Extra};
+use super::mig_parted::{self, Extra, MigPartedFile};
 use super::{View, is_dns_label, is_object_name, yaml};
 use crate::error::{Error, Problem, Result, plural, thousands};
 
@@ -29,11 +28,11 @@ pub struct Options {
     pub with_presets: bool,
 }
 
-/// Writes the ConfigMap; returns it and which node takes which label.
+/// Writes the ConfigMap, with which node takes which of its labels.
 ///
 /// # Errors
 /// Names that Kubernetes does not take (exit 2); more data than a ConfigMap may hold (exit 3).
-pub fn write(view: &View<'_>, options: &Options) -> Result<(String, Vec<(Arc<str>, String)>)> {
+pub fn write(view: &View<'_>, options: &Options) -> Result<MigPartedFile> {
     check_names(&options.configmap, &options.namespace)?;
     let extra = if options.with_presets { Extra::Presets } else { Extra::AllDisabled };
     let file = mig_parted::write_with(&view.nodes, view.catalogue, &options.name, extra, &[])?;
@@ -70,7 +69,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<(String, Vec<(Arc<str
     for line in file.text.lines() {
         let _ = writeln!(text, "{}", format!("    {line}").trim_end());
     }
-    Ok((text, file.assignments))
+    Ok(MigPartedFile { text, assignments: file.assignments })
 }
 
 /// Checks the names of an object and its namespace.

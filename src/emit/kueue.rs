@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Emitted, Strategy, View, configmap, dns_label, dns_labels, pod, yaml};
+use super::{Emitted, Strategy, View, configmap, dns_label, pod, yaml};
 use crate::error::{Problem, Result};
 use crate::plan::InstanceProfile;
 
@@ -40,6 +40,10 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             let flavor = flavor_name(view.strategy, &gpu.board, profile);
             if !flavors.contains_key(&flavor) {
                 let mut products = view.board_products(&gpu.board, profile);
+                // Old drivers left the maker's name out.
+                if products.iter().any(|p| p.starts_with("NVIDIA-")) {
+                    products.retain(|p| p.starts_with("NVIDIA-"));
+                }
                 // A flavor's label has one value; several product names need a choice.
                 let product = (products.len() == 1).then(|| products.remove(0));
                 flavors.insert(flavor.clone(), product);
@@ -90,7 +94,9 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         yaml::scalar(&any)
     );
     let spare_queue = format!("{}-spare", options.cohort);
-    let names = dns_labels(quotas.keys().copied(), "team");
+    let names = view.namespaces();
+    warnings.extend(view.renamed_teams());
+    warnings.extend(view.mixed_nodes(&view.boards()));
     for (team, quota) in &quotas {
         let Some(name) = names.get(team) else { continue };
         let mut queue = name.clone();

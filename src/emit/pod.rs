@@ -1,10 +1,10 @@
 //! `migplan emit pod`: what each workload's pod template asks for, as pods that run `nvidia-smi`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{Emitted, Request, Seats, View, configmap, dns_labels, yaml};
-use crate::error::{Result, plural};
+use crate::error::{Problem, Result, plural};
 
 /// An image that exists and shows the instance that the pod got.
 pub const DEFAULT_IMAGE: &str = "nvcr.io/nvidia/cuda:12.8.1-base-ubuntu24.04";
@@ -37,7 +37,7 @@ pub(super) fn templates<'v, 'p>(
     if let Some(namespace) = namespace {
         configmap::check_names("x", namespace)?;
     }
-    let namespaces = dns_labels(view.seats.iter().map(|s| s.team), "team");
+    let namespaces = view.namespaces();
     let keys: Vec<(String, &Seats<'p>, &Request<'p>)> = view
         .seats
         .iter()
@@ -113,7 +113,11 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     if text.is_empty() {
         text.push_str("# No workload has a place in the plan.\n");
     }
-    Ok(Emitted { text, warnings: warnings(view) })
+    let mut warnings = warnings(view);
+    if options.namespace.is_none() {
+        warnings.extend(view.renamed_teams());
+    }
+    Ok(Emitted { text, warnings })
 }
 
 /// A node selector term that keeps a pod to nodes with one of these products.
@@ -132,23 +136,28 @@ pub(super) fn write_term(text: &mut String, indent: &str, products: &[String]) {
 /// `nlp/train: 6 replicas, each in 2g.20gb with 19.5 GiB`.
 pub(super) fn headline(view: &View<'_>, seats: &Seats<'_>, request: &Request<'_>) -> String {
     format!(
-        "{}/{}: {}, each in {} with {}",
+        "{}/{}: {}{} {} with {}{}",
         seats.team,
         seats.workload,
         plural(request.replicas, "replica"),
+        if request.replicas == 1 { " in" } else { ", each in" },
         view.describe(request),
-        request.memory.human()
+        request.memory.human(),
+        if request.per_replica == 1 { "" } else { " each" }
     )
 }
 
 /// What the templates of a view cannot express.
-pub(super) fn warnings(view: &View<'_>) -> Vec<crate::error::Problem> {
+pub(super) fn warnings(view: &View<'_>) -> Vec<Problem> {
     let mut warnings = view.template_warnings();
+    let mut kept_to: BTreeSet<&str> = BTreeSet::new();
     for seats in &view.seats {
         for request in &seats.requests {
-            if view.products(request).is_some_and(|products| products.is_empty()) {
+            let Some(products) = view.products(request) else { continue };
+            kept_to.extend(&request.boards);
+            if products.is_empty() {
                 let boards: Vec<&str> = request.boards.iter().copied().collect();
-                warnings.push(crate::error::Problem::new(format!(
+                warnings.push(Problem::new(format!(
                     "{}/{} must run on {}, but feature discovery's product name for it is not known: fill it in",
                     seats.team,
                     seats.workload,
@@ -157,5 +166,6 @@ pub(super) fn warnings(view: &View<'_>) -> Vec<crate::error::Problem> {
             }
         }
     }
+    warnings.extend(view.mixed_nodes(&kept_to));
     warnings
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{Emitted, View, yaml};
-use crate::error::{Problem, Result};
+use crate::error::{Problem, Result, plural};
 use crate::fleet::LOCAL_NODE;
 use crate::plan::InstanceProfile;
 
@@ -96,6 +96,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             &annotations(
                 "warning",
                 profile,
+                *count,
                 &format!(
                     "{{{{ $labels.node }}}} has {{{{ $value }}}} of {count} instances of {profile}"
                 ),
@@ -114,8 +115,12 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             &annotations(
                 "warning",
                 profile,
-                &format!("{{{{ $value }}}} of {} nodes report instances of {profile}", nodes.len()),
-                "Nodes are down, their exporter is silent, or MIG is off there.",
+                *count,
+                &format!(
+                    "{{{{ $value }}}} of {} with instances of {profile}",
+                    plural(nodes.len() as u64, "node")
+                ),
+                "The others are down, their exporter is silent, or MIG is off there.",
             ),
         );
     }
@@ -143,6 +148,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             &annotations(
                 "info",
                 profile,
+                *spare,
                 &format!(
                     "{{{{ $value }}}} instances of {profile} were idle for 6 hours; the plan has {spare} to spare"
                 ),
@@ -170,9 +176,15 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     Ok(Emitted { text, warnings })
 }
 
-fn annotations(severity: &str, profile: &str, summary: &str, description: &str) -> String {
+fn annotations(
+    severity: &str,
+    profile: &str,
+    planned: u64,
+    summary: &str,
+    description: &str,
+) -> String {
     format!(
-        "        labels:\n          severity: {severity}\n          profile: {}\n        annotations:\n          summary: {}\n          description: {}\n",
+        "        labels:\n          severity: {severity}\n          profile: {}\n          planned: \"{planned}\"\n        annotations:\n          summary: {}\n          description: {}\n",
         yaml::quoted(profile),
         yaml::quoted(summary),
         yaml::quoted(description)

@@ -67,8 +67,11 @@ pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
         );
         for (offers, nodes) in &groups {
             for (gres, offer) in offers {
-                let profiles: Vec<String> =
-                    offer.profiles.iter().map(ToString::to_string).collect();
+                let name = |profile: &InstanceProfile| match profile {
+                    InstanceProfile::Full => "whole GPU".to_string(),
+                    InstanceProfile::Mig(name) => name.to_string(),
+                };
+                let profiles: Vec<String> = offer.profiles.iter().map(name).collect();
                 let _ = writeln!(
                     text,
                     "# {gres}: {} on {}",

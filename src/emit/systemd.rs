@@ -79,10 +79,17 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         yaml::comment(&options.config),
         yaml::comment(&options.config),
     );
-    if options.with == With::Migplan {
+    let needs_reset = view
+        .nodes
+        .iter()
+        .filter(|n| options.node.as_deref().is_none_or(|name| **n.name == *name))
+        .flat_map(|n| &n.gpus)
+        .filter_map(|gpu| view.catalogue.by_id(&gpu.board))
+        .any(|board| board.mode_change_needs_reset);
+    if options.with == With::Migplan && needs_reset {
         text.push_str(
-            "# On Ampere boards a change of MIG mode needs a GPU reset: add --reset where nothing else may\n\
-             # hold the GPUs at boot. It survives reboots there, so the first time is the only one.\n",
+            "# On these boards a change of MIG mode needs a GPU reset: add --reset where nothing else may hold\n\
+             # the GPUs at boot. The mode survives reboots, so the first time is the only one.\n",
         );
     }
     let _ = write!(
