@@ -172,8 +172,9 @@ fn script(steps: &[Step<'_>], done: &[&str], at_once: usize, options: &Options) 
     if !done.is_empty() {
         let _ = writeln!(
             text,
-            "\n# {} carry their config already: {}",
+            "\n# {} {} already: {}",
             plural(done.len() as u64, "node"),
+            if done.len() == 1 { "carries its config" } else { "carry their config" },
             yaml::comment(&done.join(" "))
         );
     }

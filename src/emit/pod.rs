@@ -104,7 +104,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         }
         let _ = write!(
             text,
-            "  containers:\n    - name: main\n      image: {}\n      command: [\"nvidia-smi\", \"-L\"]\n      resources:\n        limits:\n          {}: {}\n",
+            "  containers:\n    - name: main\n      image: {}\n      command: [\"nvidia-smi\", \"-L\"]\n      resources:\n        limits:\n          {}: \"{}\"\n",
             yaml::quoted(&options.image),
             view.resource(request),
             request.per_replica,
