@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::inputs::{CatalogueArgs, ClusterArgs, name_of, open, read_pods, read_text};
+use super::inputs::{CatalogueArgs, name_of, open, read_pods, read_text};
 use super::output::{Console, write_result};
 use crate::demand::pods::Pods;
 use crate::emit::{
@@ -11,7 +11,7 @@ use crate::emit::{
     jupyterhub, kueue, labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
 };
 use crate::error::{Error, Result};
-use crate::fleet::Fleet;
+use crate::fleet::nodes_json;
 use crate::hardware::Catalogue;
 use crate::plan;
 
@@ -147,7 +147,7 @@ struct LabelsArgs {
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
     /// The cluster's pods now (kubectl get pods -A -o json): idle nodes first, and not drained
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "nodes")]
     pods: Option<PathBuf>,
 }
 
@@ -384,14 +384,14 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                 .into()
         }
         Kind::Capacity(kind) => {
-            let fleet = cluster(kind.nodes.as_ref(), &catalogue, console)?;
-            let present = fleet.map(|fleet| {
-                let nodes = fleet.nodes().iter().map(|node| {
-                    let seen = fleet.kubernetes(&node.name).map(|k| k.allocatable.clone());
-                    (node.name.clone(), seen.unwrap_or_default())
-                });
-                nodes.collect::<BTreeMap<_, _>>()
-            });
+            let present = match &kind.nodes {
+                None => None,
+                Some(file) => {
+                    let nodes = nodes_json::observe(open(file)?, &name_of(file))?;
+                    let advertised = nodes.into_iter().map(|(name, seen)| (name, seen.allocatable));
+                    Some(advertised.collect::<BTreeMap<_, _>>())
+                }
+            };
             let capacity = capacity::capacity(&view(kind.strategy.strategy()), present.as_ref());
             match kind.format {
                 FormatValue::Text => capacity::text(&capacity),
@@ -476,41 +476,30 @@ fn write_assignments(
     }
 }
 
-/// The cluster's nodes, cordoned ones too: what a plan was made for may be cordoned by now.
-fn cluster(
-    nodes: Option<&PathBuf>,
-    catalogue: &Catalogue,
-    console: &Console,
-) -> Result<Option<Fleet>> {
-    ClusterArgs { nodes: nodes.cloned(), include_cordoned: true }.read(catalogue, console)
-}
-
 /// What the cluster says of its nodes, for the order of the change.
 fn present(
     kind: &LabelsArgs,
     catalogue: &Catalogue,
     console: &Console,
 ) -> Result<Option<BTreeMap<String, labels::Present>>> {
-    let Some(fleet) = cluster(kind.nodes.as_ref(), catalogue, console)? else {
-        if kind.pods.is_some() {
-            return Err(Error::usage("--pods needs --nodes")
-                .hint("kubectl get nodes -o json > nodes.json, then --nodes nodes.json"));
-        }
+    let Some(file) = &kind.nodes else {
         return Ok(None);
     };
+    let nodes = nodes_json::observe(open(file)?, &name_of(file))?;
+    let single = |node: &str| nodes.get(node)?.single_profile.clone();
     let pods = match &kind.pods {
-        Some(file) => Some(read_pods(file, catalogue, Some(&fleet), console)?),
+        Some(file) => Some(read_pods(file, catalogue, single, console)?),
         None => None,
     };
-    let present = fleet.nodes().iter().map(|node| {
-        let seen = fleet.kubernetes(&node.name);
-        let of_node = |pods: &Pods| pods.busy.get(&node.name).map_or(0, |b| b.pods.len() as u64);
+    let present = nodes.iter().map(|(name, seen)| {
+        let of_node = |pods: &Pods| pods.busy.get(name).map_or(0, |b| b.pods.len() as u64);
         let present = labels::Present {
-            config: seen.and_then(|s| s.mig_config.clone()),
-            applied: seen.is_some_and(|s| s.mig_config_state.as_deref() == Some("success")),
+            config: seen.mig_config.clone(),
+            applied: seen.mig_config_state.as_deref() == Some("success"),
+            cordoned: seen.cordoned,
             busy_pods: pods.as_ref().map(of_node),
         };
-        (node.name.clone(), present)
+        (name.clone(), present)
     });
     Ok(Some(present.collect()))
 }

@@ -8,7 +8,7 @@ use super::output::Console;
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::{self, Fleet};
-use crate::hardware::Catalogue;
+use crate::hardware::{Catalogue, ProfileName};
 use crate::units::Headroom;
 
 /// The environment variable that stands in for `--gpus`.
@@ -77,18 +77,19 @@ impl ClusterArgs {
     }
 }
 
-/// What the pods of a Kubernetes cluster ask for and hold.
+/// What the pods of a Kubernetes cluster ask for and hold. `single_profile` tells what a node of MIG
+/// strategy `single` advertises as a GPU.
 ///
 /// # Errors
 /// A bad file (exit 3).
 pub fn read_pods(
     file: &Path,
     catalogue: &Catalogue,
-    fleet: Option<&Fleet>,
+    single_profile: impl Fn(&str) -> Option<ProfileName>,
     console: &Console,
 ) -> Result<demand::pods::Pods> {
-    let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
-    let (pods, warnings) = demand::pods::read(open(file)?, &name_of(file), catalogue, single)?;
+    let (pods, warnings) =
+        demand::pods::read(open(file)?, &name_of(file), catalogue, single_profile)?;
     console.warn(&warnings);
     Ok(pods)
 }
@@ -158,7 +159,10 @@ impl DemandArgs {
         console: &Console,
     ) -> Result<Demand> {
         let mut demand = match &self.pods {
-            Some(file) => read_pods(file, catalogue, fleet, console)?.demand,
+            Some(file) => {
+                let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
+                read_pods(file, catalogue, single, console)?.demand
+            }
             None => Demand::default(),
         };
         let mut problems = Vec::new();

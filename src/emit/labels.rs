@@ -50,6 +50,8 @@ pub struct Present {
     pub config: Option<String>,
     /// Whether mig-manager reports that config as applied.
     pub applied: bool,
+    /// Whether it takes no new pods already; then it stays so.
+    pub cordoned: bool,
     /// Pods that hold a GPU or instance, where pods are known.
     pub busy_pods: Option<u64>,
 }
@@ -73,6 +75,8 @@ struct Step<'v> {
     config: &'v str,
     /// Pods that must go first; `None` where nobody knows.
     busy: Option<u64>,
+    /// Whether somebody cordoned it before.
+    cordoned: bool,
     /// Places that the plan hands out on it: what a failure would cost.
     seats: u64,
 }
@@ -120,6 +124,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             node: name,
             config,
             busy: present.and_then(|p| p.busy_pods),
+            cordoned: present.is_some_and(|p| p.cordoned),
             seats: seats.count() as u64,
         });
     }
@@ -216,7 +221,14 @@ fn script(steps: &[Step<'_>], done: &[&str], at_once: usize, options: &Options) 
             targets.join(" "),
             options.timeout
         );
-        let _ = writeln!(text, "kubectl uncordon {all}");
+        let back = words(&mut batch.iter().filter(|s| !s.cordoned));
+        if !back.is_empty() {
+            let _ = writeln!(text, "kubectl uncordon {back}");
+        }
+        let kept = words(&mut batch.iter().filter(|s| s.cordoned));
+        if !kept.is_empty() {
+            let _ = writeln!(text, "# cordoned before, and left so: {}", yaml::comment(&kept));
+        }
     }
     if steps.is_empty() {
         text.push_str("\necho 'Every node carries its config already.'\n");

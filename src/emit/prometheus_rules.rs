@@ -8,8 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use super::configmap::MAX_BYTES;
 use super::{Emitted, View, yaml};
-use crate::error::{Problem, Result, plural};
+use crate::error::{Error, Problem, Result, plural, thousands};
 use crate::fleet::LOCAL_NODE;
 use crate::plan::InstanceProfile;
 
@@ -28,7 +29,7 @@ pub struct Options {
 /// Writes the rules.
 ///
 /// # Errors
-/// A bad namespace (exit 2).
+/// A bad namespace (exit 2); an object that would be too large for the cluster (exit 3).
 pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     super::configmap::check_names("migplan", &options.namespace)?;
     let mut warnings = Vec::new();
@@ -167,6 +168,13 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         );
         for line in head.lines().chain(groups.lines()) {
             let _ = writeln!(text, "  {line}");
+        }
+        if text.len() > MAX_BYTES {
+            return Err(Error::input(Problem::new(format!(
+                "the rules have {} bytes, more than one object may hold",
+                thousands(text.len() as u64)
+            )))
+            .hint("leave out --object and give Prometheus the file, or plan pools of nodes one by one"));
         }
     } else {
         text.push_str("# Check with: promtool check rules THIS-FILE\n");

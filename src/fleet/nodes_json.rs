@@ -89,7 +89,7 @@ pub fn read(
             return;
         }
         let mut remark = |text: String| remarks.entry(text).or_default().push(name.clone());
-        let seen = observe(item);
+        let seen = node_of(item);
         match gpus(&seen, catalogue, include_cordoned, &mut remark) {
             Gpus::None => without_gpus += 1,
             Gpus::LeftOut => {}
@@ -141,8 +141,20 @@ pub fn read(
     Ok((Fleet::new(nodes).with_kubernetes(kubernetes), warnings))
 }
 
+/// Reads what a cluster says of each of its nodes, whether a plan could use them or not.
+///
+/// # Errors
+/// No such JSON (exit 3).
+pub fn observe(input: impl Read, file: &str) -> Result<BTreeMap<String, KubernetesNode>> {
+    let mut nodes = BTreeMap::new();
+    kubectl::for_each_item(input, file, |item: NodeItem| {
+        nodes.insert(item.metadata.name.clone(), node_of(item));
+    })?;
+    Ok(nodes)
+}
+
 /// Keeps of a node what others may ask for.
-fn observe(item: NodeItem) -> KubernetesNode {
+fn node_of(item: NodeItem) -> KubernetesNode {
     let labels = item.metadata.labels.unwrap_or_default();
     let allocatable = item
         .status
@@ -400,6 +412,17 @@ mod tests {
         }
         let kept = read(list(&nodes).as_bytes(), "-", &Catalogue::built_in(), true).unwrap().0;
         assert_eq!(kept.gpu_count(), 16);
+    }
+
+    #[test]
+    fn every_node_can_be_observed() {
+        let nodes = [
+            node("invalid", &[(PRODUCT, "NVIDIA-A30-MIG-INVALID")], ""),
+            node("cpu", &[], r#", "spec": {"unschedulable": true}"#),
+        ];
+        let seen = observe(list(&nodes).as_bytes(), "nodes.json").unwrap();
+        assert!(seen["cpu"].cordoned && !seen["invalid"].cordoned);
+        assert_eq!(seen["invalid"].single_profile, None);
     }
 
     #[test]

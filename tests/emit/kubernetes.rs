@@ -482,7 +482,11 @@ fn uniform_nodes_go_by_product_under_strategy_single() {
 fn the_cluster_decides_who_goes_first() {
     let folder = tempfile::tempdir().unwrap();
     let (nodes, pods) = (folder.path().join("nodes.json"), folder.path().join("pods.json"));
-    std::fs::write(&nodes, example_cluster()).unwrap();
+    // gpu-4 was cordoned by somebody, gpu-5 is in a state that no plan could be made of.
+    let mut list: serde_json::Value = serde_json::from_str(&example_cluster()).unwrap();
+    list["items"][3]["spec"] = serde_json::json!({"unschedulable": true});
+    list["items"][4]["metadata"]["labels"]["nvidia.com/gpu.product"] = "X-MIG-INVALID".into();
+    std::fs::write(&nodes, list.to_string()).unwrap();
     let pod = |name: &str, node: &str| {
         serde_json::json!({
             "kind": "Pod", "metadata": {"name": name, "namespace": "a"},
@@ -506,6 +510,8 @@ fn the_cluster_decides_who_goes_first() {
     assert!(text.contains("# 1 node carries its config already: gpu-2"), "{text}");
     let cordons: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl cordon")).collect();
     assert_eq!(cordons, ["kubectl cordon gpu-5 gpu-4", "kubectl cordon gpu-3 gpu-1"]);
+    let back: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl uncordon")).collect();
+    assert_eq!(back, ["kubectl uncordon gpu-5", "kubectl uncordon gpu-3 gpu-1"]);
     let drains: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl drain")).collect();
     assert_eq!(drains.len(), 1);
     assert!(drains[0].starts_with("kubectl drain gpu-3 gpu-1 "), "{drains:?}");

@@ -2,6 +2,7 @@
 //! format and of what it does to a node.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -50,9 +51,14 @@ pub(crate) fn installed(program: &str) -> bool {
         std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
     });
     if !found {
-        println!("skipped: {program} is not installed");
+        skip(&format!("{program} is not installed"));
     }
     found
+}
+
+/// Says that a test is skipped, past the test runner, which would swallow it.
+pub(crate) fn skip(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A mig-parted file, read as strictly as mig-parted does.
@@ -114,11 +120,7 @@ pub(crate) fn mig_parted(text: &str) -> MigParted {
 }
 
 /// What a config makes of each GPU of a node, given its boards; every GPU must be covered once.
-pub(crate) fn apply(
-    entries: &[Entry],
-    boards: &[String],
-    catalogue: &Catalogue,
-) -> Vec<Option<BTreeMap<String, u32>>> {
+fn apply(entries: &[Entry], boards: &[String], catalogue: &Catalogue) -> Vec<Cut> {
     boards
         .iter()
         .enumerate()
@@ -142,11 +144,12 @@ pub(crate) fn apply(
         .collect()
 }
 
-/// What the plan wants of each GPU: `None` is MIG off.
-pub(crate) fn wanted(
-    plan: &Plan,
-) -> BTreeMap<String, Vec<(String, Option<BTreeMap<String, u32>>)>> {
-    let mut nodes: BTreeMap<String, Vec<(String, Option<BTreeMap<String, u32>>)>> = BTreeMap::new();
+/// What becomes of a GPU: instances by profile; `None` is MIG off.
+type Cut = Option<BTreeMap<String, u32>>;
+
+/// What the plan wants of each node's GPUs, each with its board.
+fn wanted(plan: &Plan) -> BTreeMap<String, Vec<(String, Cut)>> {
+    let mut nodes: BTreeMap<String, Vec<(String, Cut)>> = BTreeMap::new();
     for gpu in &plan.gpus {
         let counts = gpu.mig.then(|| {
             let mut counts = BTreeMap::new();
