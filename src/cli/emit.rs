@@ -17,6 +17,7 @@ use crate::plan;
 
 /// Write what Kubernetes, Slurm, JupyterHub, Airflow, Prometheus or systemd need from a plan
 #[derive(Debug, clap::Args)]
+#[command(subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
 #[command(after_help = "Examples:
   migplan suggest --workloads teams.csv --nodes nodes.json --plan plan.json > config.yaml
   migplan emit configmap --plan plan.json | kubectl apply -f -

@@ -131,9 +131,10 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     if !missing.is_empty() {
         let shown: Vec<&str> = missing.iter().take(5).copied().collect();
         return Err(Error::input(Problem::new(format!(
-            "{} of the plan is not among the cluster's nodes: {}",
+            "the cluster's nodes lack {} of the plan: {}{}",
             plural(missing.len() as u64, "node"),
-            shown.join(", ")
+            shown.join(", "),
+            if missing.len() > shown.len() { ", …" } else { "" }
         )))
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
