@@ -3,8 +3,8 @@
 //!
 //! This file holds what the kinds share: the plan by node and by workload, the resource names that
 //! the device plugin gives to instances, names that Kubernetes takes. Nothing here prints, asks a
-//! driver or knows how a plan was found. A migplan never schedules: each kind hands an engine that
-//! does the numbers that it takes.
+//! driver or knows how a plan was found. Nothing schedules either: each kind hands the engine that
+//! does what it takes.
 
 pub mod airflow;
 pub mod capacity;
