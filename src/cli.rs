@@ -6,6 +6,7 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod emit;
 pub mod inputs;
 pub mod output;
 pub mod suggest;
@@ -44,6 +45,7 @@ enum Command {
     Suggest(suggest::Args),
     Check(check::Args),
     Catalogue(catalogue::Args),
+    Emit(emit::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -62,6 +64,7 @@ pub fn main() -> ProcessExit {
         Command::Suggest(args) => suggest::run(&args, &console),
         Command::Check(args) => check::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Emit(args) => emit::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

@@ -2,6 +2,7 @@
 //! every kind of bad input with its exit code and message.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test suggest` writes the golden files anew; read the difference.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 

@@ -8,7 +8,7 @@ use super::output::Console;
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::{self, Fleet};
-use crate::hardware::Catalogue;
+use crate::hardware::{Catalogue, ProfileName};
 use crate::units::Headroom;
 
 /// The environment variable that stands in for `--gpus`.
@@ -45,6 +45,71 @@ pub struct FleetArgs {
     /// GPUs of many nodes: a CSV with the columns node,board,gpus (- is stdin)
     #[arg(long, value_name = "FILE")]
     pub fleet: Option<PathBuf>,
+    /// GPUs of a Kubernetes cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// What a Kubernetes cluster says of its nodes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ClusterArgs {
+    /// Nodes of a Kubernetes cluster: what `kubectl get nodes -o json` prints (- is stdin)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["gpus", "fleet"])]
+    pub nodes: Option<PathBuf>,
+    /// Keep nodes of --nodes that are cordoned
+    #[arg(long, requires = "nodes")]
+    pub include_cordoned: bool,
+    /// Plan only the nodes of --nodes that have this label
+    #[arg(long, value_name = "LABEL=VALUE", requires = "nodes", value_parser = label)]
+    pub pool: Option<(String, String)>,
+}
+
+/// Reads `label=value`.
+fn label(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((label, value)) if !label.is_empty() => Ok((label.to_string(), value.to_string())),
+        _ => Err("not like LABEL=VALUE".to_string()),
+    }
+}
+
+impl ClusterArgs {
+    /// The cluster's GPUs, if a file with its nodes is named.
+    ///
+    /// # Errors
+    /// A bad file (exit 3).
+    pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Option<Fleet>> {
+        let Some(file) = &self.nodes else {
+            return Ok(None);
+        };
+        let (fleet, warnings) =
+            fleet::nodes_json::read(open(file)?, &name_of(file), catalogue, self.include_cordoned)?;
+        console.warn(&warnings);
+        let Some((label, value)) = &self.pool else { return Ok(Some(fleet)) };
+        let in_pool = fleet.with_label(label, value);
+        if in_pool.nodes().is_empty() {
+            let problem = format!("no node with GPUs has the label {label}={value}");
+            return Err(Error::input(Problem::new(problem).in_file(name_of(file)))
+                .hint("`kubectl get nodes --show-labels` lists the labels"));
+        }
+        Ok(Some(in_pool))
+    }
+}
+
+/// What the pods of a Kubernetes cluster ask for and hold. `single_profile` tells what a node of MIG
+/// strategy `single` advertises as a GPU.
+///
+/// # Errors
+/// A bad file (exit 3).
+pub fn read_pods(
+    file: &Path,
+    catalogue: &Catalogue,
+    single_profile: impl Fn(&str) -> Option<ProfileName>,
+    console: &Console,
+) -> Result<demand::pods::Pods> {
+    let (pods, warnings) =
+        demand::pods::read(open(file)?, &name_of(file), catalogue, single_profile)?;
+    console.warn(&warnings);
+    Ok(pods)
 }
 
 impl FleetArgs {
@@ -59,6 +124,9 @@ impl FleetArgs {
         if let Some(file) = &self.fleet {
             let (fleet, warnings) = fleet::csv::read(open(file)?, &name_of(file), catalogue)?;
             console.warn(&warnings);
+            return Ok(fleet);
+        }
+        if let Some(fleet) = self.cluster.read(catalogue, console)? {
             return Ok(fleet);
         }
         match std::env::var(GPUS_VARIABLE) {
@@ -78,8 +146,12 @@ impl FleetArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DemandArgs {
     /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
-    #[arg(short, long, value_name = "FILE", required = true)]
+    #[arg(short, long, value_name = "FILE", required_unless_present = "pods")]
     pub workloads: Vec<PathBuf>,
+    /// Pods of a Kubernetes cluster as demand: what `kubectl get pods -A -o json` prints (- is
+    /// stdin); a row of --workloads for the same team and workload wins
+    #[arg(long, value_name = "FILE")]
+    pub pods: Option<PathBuf>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
@@ -91,7 +163,26 @@ impl DemandArgs {
     /// # Errors
     /// Bad files (exit 3), the problems of all of them at once.
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
-        let mut demand = Demand::default();
+        self.read_for(catalogue, None, console)
+    }
+
+    /// As [`DemandArgs::read`]; `fleet` tells what pods hold on nodes of MIG strategy `single`.
+    ///
+    /// # Errors
+    /// As [`DemandArgs::read`].
+    pub fn read_for(
+        &self,
+        catalogue: &Catalogue,
+        fleet: Option<&Fleet>,
+        console: &Console,
+    ) -> Result<Demand> {
+        let mut demand = match &self.pods {
+            Some(file) => {
+                let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
+                read_pods(file, catalogue, single, console)?.demand
+            }
+            None => Demand::default(),
+        };
         let mut problems = Vec::new();
         let mut hint = None;
         for file in &self.workloads {

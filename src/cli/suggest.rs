@@ -167,7 +167,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     mig_parted::check_name(&args.name)?;
     let catalogue = args.catalogue.read()?;
     let fleet = args.fleet.read(&catalogue, console)?;
-    let demand = args.demand.read(&catalogue, console)?;
+    let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
     let options =
         Options { spare: args.spare.into(), time_limit: args.time_limit, ..Options::default() };
     let suggestion = optimise::suggest_and_compare(&demand, &fleet, &options)?;
