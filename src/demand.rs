@@ -4,6 +4,12 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod owner;
+pub mod prometheus;
+pub mod quiet;
+pub mod sizing;
+pub mod time;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
