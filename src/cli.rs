@@ -5,8 +5,10 @@
 //! room prints, and this room computes nothing.
 
 pub mod catalogue;
+pub mod demand;
 pub mod inputs;
 pub mod output;
+pub mod prometheus_args;
 
 use std::process::ExitCode as ProcessExit;
 
@@ -39,6 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Catalogue(catalogue::Args),
+    Demand(demand::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -55,6 +58,7 @@ pub fn main() -> ProcessExit {
     let console = Console::new(cli.quiet, cli.verbose);
     let result = match cli.command {
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Demand(args) => demand::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

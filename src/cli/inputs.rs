@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::output::Console;
+use super::prometheus_args::{PrometheusArgs, Seen};
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::{self, Fleet};
@@ -78,11 +79,15 @@ impl FleetArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DemandArgs {
     /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
-    #[arg(short, long, value_name = "FILE", required = true)]
+    #[arg(short, long, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["prometheus", "prometheus_url"])]
     pub workloads: Vec<PathBuf>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
+    /// What Prometheus saw.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
 }
 
 impl DemandArgs {
@@ -91,13 +96,39 @@ impl DemandArgs {
     /// # Errors
     /// Bad files (exit 3), the problems of all of them at once.
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
-        let mut demand = Demand::default();
+        Ok(self.read_with_origins(catalogue, console)?.0)
+    }
+
+    /// The same, with what Prometheus saw: where each workload comes from, and the samples. A row
+    /// of a workloads file wins over what was seen of the same workload.
+    ///
+    /// # Errors
+    /// As [`DemandArgs::read`]; also a server that does not answer.
+    pub fn read_with_origins(
+        &self,
+        catalogue: &Catalogue,
+        console: &Console,
+    ) -> Result<(Demand, Option<Seen>)> {
         let mut problems = Vec::new();
         let mut hint = None;
+        let (mut demand, mut seen) = (Demand::default(), None);
+        match self.prometheus.read(!self.workloads.is_empty(), console) {
+            Ok(Some(read)) => {
+                demand = read.sizing.demand.clone();
+                seen = Some(read);
+            }
+            Ok(None) => {}
+            // Whoever mends a file wants to know what else there is to mend; not so with a server.
+            Err(e) if e.code == ExitCode::BadInput => (problems, hint) = (e.problems, e.hint),
+            Err(e) => return Err(e),
+        }
         for file in &self.workloads {
             match demand::csv::read(open(file)?, &name_of(file), catalogue) {
                 Ok((read, warnings)) => {
                     console.warn(&warnings);
+                    if let Some(seen) = &mut seen {
+                        seen.forget(&read);
+                    }
                     demand = demand.overridden_by(read);
                 }
                 Err(e) => {
@@ -109,7 +140,7 @@ impl DemandArgs {
         if !problems.is_empty() {
             return Err(Error { code: ExitCode::BadInput, problems, hint });
         }
-        Ok(demand.with_headroom(self.headroom))
+        Ok((demand.with_headroom(self.headroom), seen))
     }
 }
 

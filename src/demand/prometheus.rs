@@ -258,7 +258,7 @@ mod tests {
             (b"team,workload,memory\n", "f:1: "),
             (b"m{a=\"x} 1\n", "f:1: "),
             (b"# HELP m x\nm 1\nm{a=\"x\"} one\n", "f:3: "),
-            (b"m{a=\"x\"} => 35001 @[1795344105.514]\n", "-o json"),
+            (b"m{a=\"x\"} => 35001 @[1795344105.514]\n", "for people"),
         ] {
             let error = all(input).unwrap_err();
             assert!(error.to_string().contains(part), "{part}: {error}");

@@ -92,7 +92,7 @@ impl Window {
 pub struct Quiet {
     /// The quietest of every day.
     pub daily: Window,
-    /// The quietest of a week, given two weeks of history.
+    /// The quietest of a week, given two weeks of history and a day that is quieter than most.
     pub weekly: Option<Window>,
     /// The busiest of every day.
     pub busiest: Window,
@@ -191,7 +191,8 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
     // Every day of the week seen twice, or a single odd Sunday decides.
     let weekly = (history >= 14 * DAY_MS)
         .then(|| weekly.into_values().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
-        .flatten();
+        .flatten()
+        .filter(|window| window.compare(quietest) == Ordering::Less);
     Ok(Quiet { daily: *quietest, weekly, busiest: *busiest, offset_minutes })
 }
 
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(quiet.busiest.busy_most, 2);
         assert_eq!(quiet.weekly, None);
         let shifted = windows(&mut usage, "2h".parse().unwrap(), 120).unwrap();
-        assert_eq!(shifted.daily.when(), "every day 04:00-06:00");
+        assert_eq!(shifted.busiest.when(), "every day 10:00-12:00");
     }
 
     #[test]

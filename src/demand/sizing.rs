@@ -107,6 +107,10 @@ pub struct LeftOut {
     pub text: String,
 }
 
+/// An instance that nobody uses shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
+/// takes more than this.
+const IN_USE_MIB: u32 = 128;
+
 /// Prometheus looks back this far for a value; what is closer counts as seen together.
 const LOOKBACK_MS: i64 = 5 * MINUTE_MS;
 
@@ -435,22 +439,32 @@ fn left_out(usage: &Usage, rules: Rules, too_few: &[String], unused: &[String]) 
         }
     };
     let held: BTreeSet<u32> = usage.claims().map(|claim| claim.device).collect();
-    let mut idle: BTreeMap<Option<&str>, u64> = BTreeMap::new();
+    let mut unheld: BTreeMap<(bool, Option<&str>), (u64, u32)> = BTreeMap::new();
     for (device, at) in usage.devices().iter().zip(0u32..) {
-        if !held.contains(&at) {
-            *idle.entry(device.profile.as_deref()).or_default() += 1;
+        if device.is_gpu && !held.contains(&at) {
+            let in_use = device.idle_peak >= IN_USE_MIB;
+            let (count, peak) = unheld.entry((in_use, device.profile.as_deref())).or_insert((0, 0));
+            *count += 1;
+            *peak = device.idle_peak.max(*peak);
         }
     }
-    for (profile, count) in idle {
+    for ((in_use, profile), (count, peak)) in unheld {
+        let idle = if in_use { "" } else { "idle " };
         let what = match profile {
-            Some(profile) => format!("{} of {profile}", plural(count, "idle instance")),
-            None => plural(count, "idle GPU"),
+            Some(profile) => format!("{} of {profile}", plural(count, &format!("{idle}instance"))),
+            None => plural(count, &format!("{idle}GPU")),
         };
-        add(
-            "idle",
-            count,
-            format!("{what}: no pod holds {}", if count == 1 { "it" } else { "them" }),
-        );
+        if in_use {
+            let peak = Mebibytes(u64::from(peak));
+            add(
+                "unnamed",
+                count,
+                format!("{what} in use, up to {peak}, but by no pod with a name"),
+            );
+        } else {
+            let them = if count == 1 { "it" } else { "them" };
+            add("idle", count, format!("{what}: no pod holds {them}"));
+        }
     }
     let mut rejected = [0; REJECTIONS];
     for claim in usage.claims() {

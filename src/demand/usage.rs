@@ -188,8 +188,12 @@ pub(super) struct Claim {
 pub(super) struct Device {
     /// `1g.10gb`; `None` for a whole GPU.
     pub(super) profile: Option<Box<str>>,
-    /// Its samples while nobody had it, for the times at which it was looked at.
+    /// Its samples while no pod had it, for the times at which it was looked at.
     idle: Samples,
+    /// Whether its labels name a GPU at all; those of an aggregate do not.
+    pub(super) is_gpu: bool,
+    /// The most MiB in use while no pod had it.
+    pub(super) idle_peak: u32,
 }
 
 /// Why a sample cannot be used.
@@ -360,7 +364,7 @@ impl Usage {
         }
         let profile = labels.first_of(&["GPU_I_PROFILE", "gpu_i_profile"]);
         let profile = instance.map(|_| profile.unwrap_or("unknown profile").into());
-        self.devices.push(Device { profile, idle: Samples::default() });
+        self.devices.push(Device { profile, idle: Samples::default(), is_gpu: true, idle_peak: 0 });
         let index = index(self.devices.len() - 1);
         self.device_index.insert(self.key.as_str().into(), index);
         index
@@ -503,6 +507,7 @@ impl Sink for Usage {
         let claim = self.claim_of(labels, device);
         if claim.is_none() && !labels.has_any(&DEVICE_LABELS) {
             self.aggregated += 1;
+            self.devices[device as usize].is_gpu = false;
             return false;
         }
         self.now = Now { claim, device, bytes, samples: 0 };
@@ -519,8 +524,11 @@ impl Sink for Usage {
         }
         let mib = to_mib(value, bytes);
         let Some(claim) = claim else {
+            let device = &mut self.devices[device as usize];
+            let mib = mib.unwrap_or(0);
+            device.idle_peak = device.idle_peak.max(mib);
             if let Some(at_ms) = at_ms {
-                self.devices[device as usize].idle.push(at_ms, 0);
+                device.idle.push(at_ms, mib);
             }
             return;
         };
@@ -601,7 +609,7 @@ mod tests {
         assert_eq!(to_mib(0.5, false), Ok(1));
         assert_eq!(to_mib(99.000_000_000_1, false), Ok(99));
         assert_eq!(to_mib(1_048_577.0, true), Ok(2));
-        assert_eq!(to_mib(7.335_418_265_6e10, true), Ok(69_957));
+        assert_eq!(to_mib(7.335_418_265_7e10, true), Ok(69_957));
         assert_eq!(to_mib(f64::NAN, false), Err(Rejection::NotANumber));
         assert_eq!(to_mib(-1.0, false), Err(Rejection::Negative));
         for blank in [9_223_372_036_854_775_794.0, 2_147_483_632.0, 140_737_488_355_328.0] {
