@@ -114,6 +114,8 @@ fn promtool_reads_the_same() {
             text.push_str("# EOF\n");
             let file = write(folder.path(), "in.om", &text);
             let blocks = folder.path().join("data");
+            // The dump looks for a log beside the blocks.
+            std::fs::create_dir_all(blocks.join("wal")).expect("a temporary folder");
             let made = Command::new("promtool")
                 .args(["tsdb", "create-blocks-from", "openmetrics"])
                 .args([&file, &blocks])
