@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Catalogue(catalogue::Args),
-    Demand(demand::Args),
+    Demand(Box<demand::Args>),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.

@@ -100,7 +100,7 @@ impl Server {
         let host = rest[..host_end].rsplit('@').next().unwrap_or("");
         let wrong = if !matches!(scheme, "http" | "https") {
             Some("is neither http nor https")
-        } else if host.is_empty() || url.contains(['?', '#', ' ']) {
+        } else if host.is_empty() || host.ends_with(':') || url.contains(['?', '#', ' ']) {
             Some("is no address of a server")
         } else {
             None

@@ -143,10 +143,13 @@ fn starts_json_object(text: &[u8]) -> bool {
                 escaped = *byte == b'\\' && !escaped;
                 ends
             });
-            // A key that does not end within the head can only be a cut-off JSON text.
-            end.is_none_or(|end| {
-                matches!(inner[end + 2..].trim_ascii_start().first(), None | Some(b':'))
-            })
+            match end {
+                Some(end) => {
+                    matches!(inner[end + 2..].trim_ascii_start().first(), None | Some(b':'))
+                }
+                // A short text that ends within its first key is cut off; a long one is neither.
+                None => (text.len() as u64) < HEAD_BYTES / 2,
+            }
         }
         Some(_) => false,
     }

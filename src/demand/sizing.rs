@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::time::MINUTE_MS;
 use super::usage::{Claim, DEFAULT_METRIC, REJECTIONS, Rejection, Samples, Usage, together};
 use super::{Demand, Workload, owner};
@@ -186,7 +188,9 @@ pub fn size(usage: &mut Usage, rules: Rules) -> Sizing {
             }),
         }
     }
-    groups.values_mut().flat_map(BTreeMap::values_mut).flatten().for_each(Hold::settle);
+    groups.par_iter_mut().for_each(|(_, pods)| {
+        pods.values_mut().flatten().for_each(Hold::settle);
+    });
     let shared = shared_devices(&groups, &instants);
     let tolerance = tolerance(&groups);
     let mut sizing = Sizing::default();
@@ -418,9 +422,11 @@ impl Values {
     fn quantile(&mut self, quantile: Quantile) -> u32 {
         let rank = quantile.rank(self.count);
         if self.many.is_empty() {
-            self.few.sort_unstable();
             let at = usize::try_from(rank - 1).unwrap_or(usize::MAX);
-            return self.few.get(at).copied().unwrap_or(self.largest);
+            if at >= self.few.len() {
+                return self.largest;
+            }
+            return *self.few.select_nth_unstable(at).1;
         }
         let mut below = 0;
         let at = self.many.iter().position(|count| {
@@ -645,3 +651,6 @@ pub fn over_time(usage: &Usage, team: &str, name: &str) -> Vec<(i64, Mebibytes)>
         usage.claims().filter(of_workload).map(|claim| &claim.samples).collect();
     together(samples.into_iter()).map(|(at, mib)| (at, Mebibytes(u64::from(mib)))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,9 +144,10 @@ pub fn objection(metric: &str) -> Option<&'static str> {
         && (name.contains("_fb_free") || name.contains("_fb_reserved"))
     {
         Some("is memory that nobody uses")
-    } else if name.starts_with("dcgm_fi_") && !name.contains("_fb_") {
-        Some("is no memory")
-    } else if name.contains("cpu") || NO_MEMORY.iter().any(|suffix| name.ends_with(suffix)) {
+    } else if (name.starts_with("dcgm_fi_") && !name.contains("_fb_"))
+        || name.contains("cpu")
+        || NO_MEMORY.iter().any(|suffix| name.ends_with(suffix))
+    {
         Some("is no memory")
     } else {
         None
@@ -383,9 +384,7 @@ impl Usage {
 
     /// Whether a series is of the metric, and where its values are in bytes.
     fn is_wanted(&mut self, labels: &Labels) -> Option<bool> {
-        let Some(source) = self.sources.last_mut() else {
-            return None;
-        };
+        let source = self.sources.last_mut()?;
         let name = labels.name();
         let wanted = match (name, &self.reading.metric) {
             (None, _) => {
