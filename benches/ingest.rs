@@ -5,6 +5,8 @@
 //! `MIGPLAN_BENCH_MB=1024 cargo bench --bench ingest`. `MIGPLAN_BENCH_NOISE=1` makes every sample
 //! differ from the one before, the worst case for memory.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::time::Instant;

@@ -80,7 +80,6 @@ impl FleetArgs {
 pub struct DemandArgs {
     /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
     #[arg(short, long, value_name = "FILE")]
-    #[arg(required_unless_present_any = ["prometheus", "prometheus_url"])]
     pub workloads: Vec<PathBuf>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
@@ -109,6 +108,11 @@ impl DemandArgs {
         catalogue: &Catalogue,
         console: &Console,
     ) -> Result<(Demand, Option<Seen>)> {
+        if self.workloads.is_empty() && !self.prometheus.is_given() {
+            return Err(Error::usage("no demand named").hint(
+                "give a CSV with --workloads teams.csv, or what was seen with --prometheus FILE or --prometheus-url URL",
+            ));
+        }
         let mut problems = Vec::new();
         let mut hint = None;
         let (mut demand, mut seen) = (Demand::default(), None);

@@ -15,68 +15,69 @@ use crate::demand::usage::{
 use crate::demand::{Demand, prometheus};
 use crate::error::{Error, ExitCode, Problem, Result, plural};
 
+const HEADING: &str = "Demand from Prometheus";
+
 /// Demand from what the teams were seen to use.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Demand from Prometheus")]
 pub struct PrometheusArgs {
     /// Samples of GPU memory: answers of the HTTP API, what promtool prints, a scrape of
     /// dcgm-exporter or /federate; plain or gzip (repeatable; - is stdin)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     pub prometheus: Vec<PathBuf>,
     /// Ask this Prometheus, Thanos or Mimir, such as http://localhost:9090
-    #[arg(long, value_name = "URL")]
+    #[arg(long, help_heading = HEADING, value_name = "URL")]
     pub prometheus_url: Option<String>,
     /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED, in whatever spelling]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
     pub metric: Option<String>,
     /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
-    #[arg(long, value_name = "UNIT")]
+    #[arg(long, help_heading = HEADING, value_name = "UNIT")]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples
-    #[arg(long, value_name = "SHARE", default_value = "0.99")]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "0.99")]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
-    #[arg(long, value_name = "SHARE", default_value = "1")]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
     pub count_quantile: Option<Quantile>,
     /// Leave out workloads with fewer samples
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1)]
     pub min_samples: u64,
     /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
-    #[arg(long, value_name = "KEY", default_value = "owner")]
+    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner")]
     pub group_by: Option<GroupBy>,
     /// The label that names the team [default: the namespace]
-    #[arg(long, value_name = "LABEL", value_parser = label_name)]
+    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name)]
     pub team_label: Option<String>,
     /// How far back to ask the server
-    #[arg(long, value_name = "SPAN", default_value = "7d", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "7d", requires = "prometheus_url")]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
-    #[arg(long, value_name = "SPAN", default_value = "5m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "5m", requires = "prometheus_url")]
     pub step: Option<Span>,
     /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
-    #[arg(long, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric")]
+    #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric")]
     pub query: Option<String>,
     /// File with the bearer token for the server
-    #[arg(long, value_name = "FILE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
     pub bearer_token_file: Option<PathBuf>,
     /// User for basic authentication, with --password-file
-    #[arg(long, value_name = "NAME", requires = "password_file")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "password_file")]
     #[arg(conflicts_with = "bearer_token_file")]
     pub username: Option<String>,
     /// File with the password for --username
-    #[arg(long, value_name = "FILE", requires = "username", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "username", requires = "prometheus_url")]
     pub password_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file, and no others
-    #[arg(long, value_name = "FILE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
     pub ca_file: Option<PathBuf>,
     /// Send this header along, such as 'X-Scope-OrgID: ml' (repeatable)
-    #[arg(long, value_name = "NAME:VALUE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url")]
     pub header: Vec<String>,
     /// How long one request may take
-    #[arg(long, value_name = "SPAN", default_value = "2m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "2m", requires = "prometheus_url")]
     pub request_timeout: Option<Span>,
     /// How often to try again while the server is down or busy
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url")]
     pub retries: u32,
 }
 
@@ -99,13 +100,18 @@ impl Seen {
 }
 
 impl PrometheusArgs {
+    /// Whether a file or a server is named.
+    pub fn is_given(&self) -> bool {
+        !self.prometheus.is_empty() || self.prometheus_url.is_some()
+    }
+
     /// Reads all files and asks the server; `None` where neither is named. What was left out goes
     /// to the console. `may_be_empty`: that nothing became a workload is a warning only.
     ///
     /// # Errors
     /// Bad files, a server that does not answer, nothing that could be a workload (exit 3).
     pub fn read(&self, may_be_empty: bool, console: &Console) -> Result<Option<Seen>> {
-        if self.prometheus.is_empty() && self.prometheus_url.is_none() {
+        if !self.is_given() {
             return Ok(None);
         }
         if let Some((metric, why)) = self.metric.as_deref().and_then(|m| Some((m, objection(m)?))) {

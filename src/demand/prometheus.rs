@@ -27,6 +27,10 @@ pub trait Sink {
     /// A sample of the present series: milliseconds since 1970, if the form has them, and the value.
     fn sample(&mut self, at_ms: Option<i64>, value: f64);
 
+    /// What follows was evaluated by the server, so all series have the same times; else each has
+    /// those of its own scrapes.
+    fn evaluated(&mut self) {}
+
     /// What a `# HELP`, `# TYPE` or `# UNIT` line says of a metric.
     fn about(&mut self, _metric: &str, _kind: About, _text: &str) {}
 }
@@ -75,7 +79,10 @@ fn read_layer<S: Sink>(
         Form::Gzip if !unpacked => {
             return read_layer(Box::new(MultiGzDecoder::new(whole)), file, sink, true);
         }
-        Form::Json => return json::read(whole, file, sink, unpacked),
+        Form::Json => {
+            sink.evaluated();
+            return json::read(whole, file, sink, unpacked);
+        }
         Form::Text => {
             return text::read(BufReader::with_capacity(1 << 18, whole), file, sink, unpacked);
         }

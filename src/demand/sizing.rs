@@ -192,7 +192,7 @@ pub fn size(usage: &mut Usage, rules: Rules) -> Sizing {
         pods.values_mut().flatten().for_each(Hold::settle);
     });
     let shared = shared_devices(&groups, &instants);
-    let tolerance = tolerance(&groups);
+    let tolerance = if usage.has_scrape_times() { tolerance(&groups) } else { 0 };
     let mut sizing = Sizing::default();
     let mut workloads = Vec::new();
     let mut too_few = Vec::new();
@@ -641,7 +641,7 @@ impl Sizing {
 }
 
 /// How much one workload's replicas used over time: for each time the most that any of them did.
-/// For charts.
+/// For charts, after [`size`].
 pub fn over_time(usage: &Usage, team: &str, name: &str) -> Vec<(i64, Mebibytes)> {
     let of_workload = |claim: &&Claim| {
         &*claim.team == team

@@ -243,6 +243,10 @@ pub struct Usage {
     blocks: Vec<BTreeSet<u32>>,
     /// Series with a namespace, but neither pod nor device: aggregated away.
     aggregated: u64,
+    /// Whether the present input has the same times for all series.
+    evaluated: bool,
+    /// Whether any input has the times of scrapes, which differ between targets.
+    scrape_times: bool,
     key: String,
     now: Now,
 }
@@ -275,6 +279,7 @@ impl Usage {
             self.sources.push(Source { name: name.to_string(), ..Source::default() });
         }
         self.units.clear();
+        self.evaluated = false;
         self.blocks.push(BTreeSet::new());
     }
 
@@ -317,6 +322,10 @@ impl Usage {
 
     pub(super) fn blocks(&self) -> &[BTreeSet<u32>] {
         &self.blocks
+    }
+
+    pub(super) fn has_scrape_times(&self) -> bool {
+        self.scrape_times
     }
 
     pub(super) fn aggregated(&self) -> u64 {
@@ -521,6 +530,7 @@ impl Sink for Usage {
         {
             source.has_history = true;
         }
+        self.scrape_times |= at_ms.is_some() && !self.evaluated;
         let mib = to_mib(value, bytes);
         let Some(claim) = claim else {
             let device = &mut self.devices[device as usize];
@@ -552,6 +562,10 @@ impl Sink for Usage {
             devices.insert(device);
         }
         self.claims[claim as usize].untimed.push((block, mib));
+    }
+
+    fn evaluated(&mut self) {
+        self.evaluated = true;
     }
 
     fn about(&mut self, metric: &str, kind: About, text: &str) {

@@ -59,6 +59,9 @@ fn count_is_the_most_at_once() {
     assert_eq!(plain(&[&answer(&all)]), ["n/a 100x2"]);
     all.reverse();
     assert_eq!(plain(&[&answer(&all)]), ["n/a 100x2"]);
+    // Each seen once, one after the other.
+    let all_once = [pod("a-x2x7k", "g1", &[(0, 5)]), pod("a-b4c5d", "g2", &[(1, 5)])];
+    assert_eq!(plain(&[&answer(&all_once)]), ["n/a 5x1"]);
     // Spread over files, and one of them twice.
     let files: Vec<String> = all.iter().map(|s| answer(std::slice::from_ref(s))).collect();
     assert_eq!(plain(&[&files[0], &files[1], &files[2], &files[0]]), ["n/a 100x2"]);
