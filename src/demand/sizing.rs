@@ -351,20 +351,13 @@ fn tolerance(groups: &BTreeMap<(Arc<str>, Arc<str>), Pods<'_>>) -> i64 {
 /// For each scrape without times, the instant that it belongs to: scrapes of different devices are
 /// of one instant, a device that is met again is of the next.
 fn instants(usage: &Usage) -> Vec<u32> {
-    let mut instants: Vec<BTreeSet<u32>> = Vec::new();
-    let mut of_block = Vec::new();
-    for devices in usage.blocks() {
-        let at = match instants.iter().position(|seen| seen.is_disjoint(devices)) {
-            Some(at) => at,
-            None => {
-                instants.push(BTreeSet::new());
-                instants.len() - 1
-            }
-        };
-        instants[at].extend(devices);
-        of_block.push(u32::try_from(at).unwrap_or(u32::MAX));
-    }
-    of_block
+    let mut next = vec![0; usage.devices().len()];
+    let of_block = |devices: &BTreeSet<u32>| {
+        let instant = devices.iter().map(|device| next[*device as usize]).max().unwrap_or(0);
+        devices.iter().for_each(|device| next[*device as usize] = instant + 1);
+        instant
+    };
+    usage.blocks().iter().map(of_block).collect()
 }
 
 /// Devices that several pods held in the same look: time-slicing or MPS, where each pod is said to

@@ -270,3 +270,61 @@ fn use_over_time_is_kept_for_charts() {
     let values: Vec<u64> = over_time(&usage, "n", "a").into_iter().map(|(_, mib)| mib.0).collect();
     assert_eq!(values, [5, 9, 2]);
 }
+
+mod against_a_naive_count {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pods: owner, device, first minute, minutes, memory at each; whether a second server saw it.
+    type Pods = Vec<(u8, u8, i64, Vec<u32>, bool)>;
+
+    fn pods() -> impl Strategy<Value = Pods> {
+        let one = (0u8..3, 0u8..4, 0i64..30, prop::collection::vec(1u32..9, 1..20), any::<bool>());
+        prop::collection::vec(one, 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn samples_in_any_order_and_split(
+            pods in pods(), share in 0u32..=100, split in 1usize..4, rotate in 0usize..8,
+        ) {
+            let quantile: Quantile = format!("{share}%").parse().unwrap();
+            let mut all = Vec::new();
+            let mut values: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+            let mut seen: BTreeMap<u8, BTreeMap<i64, BTreeSet<usize>>> = BTreeMap::new();
+            for (number, (owner, device, start, memory, twice)) in pods.iter().enumerate() {
+                let points: Vec<(i64, u32)> =
+                    memory.iter().enumerate().map(|(i, mib)| (start + i as i64, *mib)).collect();
+                let name = format!("w{owner}-xxxx{}", ['b', 'c', 'd', 'f', 'g', 'h', 'j', 'k'][number]);
+                let labels = format!("\"pod\":\"{name}\",\"UUID\":\"{device}\",\"GPU_I_ID\":\"{number}\"");
+                all.push(series(&labels, &points));
+                if *twice {
+                    let less: Vec<(i64, u32)> = points.iter().map(|(at, mib)| (*at, mib - 1)).collect();
+                    all.push(series(&format!("{labels},\"replica\":\"2\""), &less));
+                }
+                values.entry(*owner).or_default().extend(memory);
+                for (at, _) in points {
+                    seen.entry(*owner).or_default().entry(at).or_default().insert(number);
+                }
+            }
+            let expected: Vec<String> = values
+                .iter_mut()
+                .map(|(owner, values)| {
+                    values.sort_unstable();
+                    let rank = (values.len() * share as usize).div_ceil(100).max(1);
+                    let count = seen[owner].values().map(BTreeSet::len).max().unwrap_or(0);
+                    format!("n/w{owner} {}x{count}", values[rank - 1])
+                })
+                .collect();
+            let middle = rotate % all.len();
+            all.rotate_left(middle);
+            let files: Vec<String> = all.chunks(split).map(answer).collect();
+            let files: Vec<&str> = files.iter().map(String::as_str).collect();
+            let rules = Rules { memory: quantile, ..Rules::default() };
+            prop_assert_eq!(rows(&sized(&files, Reading::default(), rules)), expected);
+        }
+    }
+}
