@@ -35,15 +35,17 @@ fn serve(script: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for (number, stream) in listener.incoming().flatten().enumerate() {
             let answer = &script[number.min(script.len() - 1)];
-            if let Ok(request) = respond(stream, answer) {
-                requests.lock().unwrap().push(request);
-            }
+            let _ = respond(stream, answer, &requests);
         }
     });
     (url, seen)
 }
 
-fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<String> {
+fn respond(
+    mut stream: TcpStream,
+    answer: &Answer,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
@@ -53,13 +55,14 @@ fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<String> {
             read => request.extend_from_slice(&buffer[..read]),
         }
     }
+    // Before the answer, so that whoever has the answer finds the request.
+    seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
     let length = answer.body.len() + usize::from(answer.cut) * 1000;
     write!(
         stream,
         "HTTP/1.1 {}\r\n{}Content-Length: {length}\r\nConnection: close\r\n\r\n{}",
         answer.status, answer.headers, answer.body
-    )?;
-    Ok(String::from_utf8_lossy(&request).into_owned())
+    )
 }
 
 fn parameter(request: &str, name: &str) -> f64 {
