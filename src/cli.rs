@@ -6,9 +6,11 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod demand;
 pub mod emit;
 pub mod inputs;
 pub mod output;
+pub mod prometheus_args;
 pub mod suggest;
 mod summary;
 
@@ -42,10 +44,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Suggest(suggest::Args),
+    Suggest(Box<suggest::Args>),
     Check(check::Args),
     Catalogue(catalogue::Args),
     Emit(emit::Args),
+    Demand(Box<demand::Args>),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -65,6 +68,7 @@ pub fn main() -> ProcessExit {
         Command::Check(args) => check::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Emit(args) => emit::run(&args, &console),
+        Command::Demand(args) => demand::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

@@ -4,7 +4,14 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod live;
+pub mod owner;
 pub mod pods;
+pub mod prometheus;
+pub mod quiet;
+pub mod sizing;
+pub mod time;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,12 @@
 //! Inputs that several commands share: catalogue, fleet and workloads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::output::Console;
+use super::prometheus_args::{PrometheusArgs, Seen};
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::{self, Fleet};
@@ -146,7 +148,7 @@ impl FleetArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DemandArgs {
     /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
-    #[arg(short, long, value_name = "FILE", required_unless_present = "pods")]
+    #[arg(short, long, value_name = "FILE")]
     pub workloads: Vec<PathBuf>,
     /// Pods of a Kubernetes cluster as demand: what `kubectl get pods -A -o json` prints (- is
     /// stdin); a row of --workloads for the same team and workload wins
@@ -155,6 +157,9 @@ pub struct DemandArgs {
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
+    /// What Prometheus saw.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
 }
 
 impl DemandArgs {
@@ -164,6 +169,19 @@ impl DemandArgs {
     /// Bad files (exit 3), the problems of all of them at once.
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
         self.read_for(catalogue, None, console)
+    }
+
+    /// Checks that some demand is named, before any work is done.
+    ///
+    /// # Errors
+    /// None is (exit 2).
+    pub fn check_named(&self) -> Result<()> {
+        if self.workloads.is_empty() && self.pods.is_none() && !self.prometheus.is_given() {
+            return Err(Error::usage("no demand named").hint(
+                "give a CSV with --workloads teams.csv, what was seen with --prometheus FILE or --prometheus-url URL, or --pods FILE",
+            ));
+        }
+        Ok(())
     }
 
     /// As [`DemandArgs::read`]; `fleet` tells what pods hold on nodes of MIG strategy `single`.
@@ -176,20 +194,54 @@ impl DemandArgs {
         fleet: Option<&Fleet>,
         console: &Console,
     ) -> Result<Demand> {
-        let mut demand = match &self.pods {
-            Some(file) => {
-                let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
-                read_pods(file, catalogue, single, console)?.demand
-            }
-            None => Demand::default(),
-        };
+        Ok(self.read_with_origins(catalogue, fleet, console)?.0)
+    }
+
+    /// The same, with what Prometheus saw: where each workload comes from, and the samples. What
+    /// pods ask for wins over what was seen of a workload, and a row of a workloads file over both.
+    ///
+    /// # Errors
+    /// As [`DemandArgs::read`]; also a server that does not answer.
+    pub fn read_with_origins(
+        &self,
+        catalogue: &Catalogue,
+        fleet: Option<&Fleet>,
+        console: &Console,
+    ) -> Result<(Demand, Option<Seen>)> {
+        self.check_named()?;
         let mut problems = Vec::new();
         let mut hint = None;
+        let (mut demand, mut seen) = (Demand::default(), None);
+        let others = !self.workloads.is_empty() || self.pods.is_some();
+        match self.prometheus.read(others, console) {
+            Ok(Some(read)) => {
+                demand = read.sizing.demand.clone();
+                seen = Some(read);
+            }
+            Ok(None) => {}
+            // Whoever mends a file wants to know what else there is to mend; not so with a server.
+            Err(e) if e.code == ExitCode::BadInput => (problems, hint) = (e.problems, e.hint),
+            Err(e) => return Err(e),
+        }
+        let mut override_seen = |demand: Demand, by: Demand| {
+            if let Some(seen) = &mut seen {
+                seen.forget(&by);
+            }
+            demand.overridden_by(by)
+        };
+        if let Some(file) = &self.pods {
+            let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
+            demand = override_seen(demand, read_pods(file, catalogue, single, console)?.demand);
+        }
+        let mut file_of: BTreeMap<String, String> = BTreeMap::new();
         for file in &self.workloads {
             match demand::csv::read(open(file)?, &name_of(file), catalogue) {
                 Ok((read, warnings)) => {
                     console.warn(&warnings);
-                    demand = demand.overridden_by(read);
+                    if self.workloads.len() > 1 {
+                        problems.extend(twice(&read, &name_of(file), &mut file_of));
+                    }
+                    demand = override_seen(demand, read);
                 }
                 Err(e) => {
                     problems.extend(e.problems);
@@ -200,8 +252,20 @@ impl DemandArgs {
         if !problems.is_empty() {
             return Err(Error { code: ExitCode::BadInput, problems, hint });
         }
-        Ok(demand.with_headroom(self.headroom))
+        Ok((demand.with_headroom(self.headroom), seen))
     }
+}
+
+/// The workloads of one file that another file has already, as problems.
+fn twice(read: &Demand, file: &str, file_of: &mut BTreeMap<String, String>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for workload in read.workloads() {
+        if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
+            let message = format!("'{}' is in {other} already", workload.label());
+            problems.push(Problem::new(message).in_file(file));
+        }
+    }
+    problems
 }
 
 /// The name of a file for messages; `-` is stdin.

@@ -165,6 +165,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
+    args.demand.check_named()?;
     let catalogue = args.catalogue.read()?;
     let fleet = args.fleet.read(&catalogue, console)?;
     let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
