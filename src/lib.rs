@@ -5,6 +5,7 @@
 //! `units` → `hardware` → `fleet`, `demand` → `plan` → `optimise` → `emit`, `chart`, `apply` →
 //! `cli`. `error` (what went wrong, exit codes) and `table` (CSV as people make it) serve them all.
 
+pub mod apply;
 pub mod cli;
 pub mod demand;
 pub mod error;

@@ -492,12 +492,8 @@ pub unsafe extern "C" fn nvmlDeviceGetGpuInstances(
         }
         let profile =
             gpu.profiles.iter().find(|p| p.id == profile).ok_or(code::INVALID_ARGUMENT)?;
-        let found: Vec<u64> = gpu
-            .instances
-            .iter()
-            .filter(|i| i.profile == profile.name)
-            .map(|i| i.serial)
-            .collect();
+        let found: Vec<u64> =
+            gpu.instances.iter().filter(|i| i.profile == profile.name).map(|i| i.serial).collect();
         unsafe {
             put(count, found.len() as c_uint)?;
             for (i, &serial) in found.iter().enumerate() {

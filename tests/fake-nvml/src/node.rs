@@ -194,8 +194,7 @@ impl Node {
         let mut gpus = Vec::new();
         for part in spec.split(',') {
             let (count, name) = part.split_once('x').unwrap_or(("1", part));
-            let (count, name) =
-                count.parse::<u32>().map_or((1, part), |count| (count, name));
+            let (count, name) = count.parse::<u32>().map_or((1, part), |count| (count, name));
             let file = board(name)?;
             for _ in 0..count {
                 gpus.push(Gpu::new(&file, u32::try_from(gpus.len()).unwrap_or(0)));
@@ -439,8 +438,7 @@ impl Gpu {
     }
 
     fn is_held(&self) -> bool {
-        let busy =
-            self.instances.iter().flat_map(|i| &i.compute).any(|c| !c.processes.is_empty());
+        let busy = self.instances.iter().flat_map(|i| &i.compute).any(|c| !c.processes.is_empty());
         busy || !self.processes.is_empty() || !self.clients.is_empty()
     }
 }
