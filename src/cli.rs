@@ -4,9 +4,13 @@
 //! and [`output`] is the one place that writes to stdout, stderr and files. Nothing below this
 //! room prints, and this room computes nothing.
 
+pub mod apply;
 pub mod catalogue;
+pub mod export;
 pub mod inputs;
 pub mod output;
+pub mod rollback;
+pub mod status;
 
 use std::process::ExitCode as ProcessExit;
 
@@ -39,6 +43,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Catalogue(catalogue::Args),
+    Apply(apply::Args),
+    Status(status::Args),
+    Export(export::Args),
+    Rollback(rollback::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -55,6 +63,10 @@ pub fn main() -> ProcessExit {
     let console = Console::new(cli.quiet, cli.verbose);
     let result = match cli.command {
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Apply(args) => apply::run(&args, &console),
+        Command::Status(args) => status::run(&args, &console),
+        Command::Export(args) => export::run(&args, &console),
+        Command::Rollback(args) => rollback::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

@@ -4,6 +4,7 @@
 //! renamed. A plan is a value; how it was found is not its business.
 
 pub mod change;
+pub mod room;
 
 use std::sync::Arc;
 
