@@ -179,7 +179,9 @@ pub fn last_run(folder: &Path) -> Result<Option<Saved>> {
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(e) => return Err(bad(format!("cannot be read: {e}"), 1)),
     };
     let mut lines = text.lines();
@@ -196,7 +198,7 @@ pub fn last_run(folder: &Path) -> Result<Option<Saved>> {
             Line::Ended(end) => Some(end),
             Line::Doing(_) => None,
         })
-        .last();
+        .next_back();
     let Header { source, started, before, wanted, .. } = header;
     Ok(Some(Saved { source, started, before, wanted, end }))
 }

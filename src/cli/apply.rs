@@ -83,7 +83,8 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
     let change = guard::plan(&node, &wanted.gpus, args.reset);
     reporter.warn(&processes_unknown(&node, &change));
 
-    if let Some(saved) = journal::last_run(&args.change.state_dir)?
+    // One that cannot be read matters only once something is to be saved there.
+    if let Ok(Some(saved)) = journal::last_run(&args.change.state_dir)
         && saved.end.is_none()
     {
         reporter.warn(&[Problem::new(format!(
