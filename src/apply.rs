@@ -82,17 +82,17 @@ impl Changer<'_> {
         source: &str,
     ) -> Result<()> {
         change.permitted()?;
-        let (now, _) = observe::observe(self.driver, self.catalogue)?;
-        refuse_drift(node, &now)?;
+        let now = observe::agree(self.driver, self.catalogue, node)?;
+        observe::still_idle(node, &now)?;
         let interrupted = state_dir.last()?.filter(|saved| saved.end.is_none());
         let from: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
         let to: Vec<GpuState> = change.gpus.iter().map(|c| c.to.clone()).collect();
         // What an interrupted run has left is no state to go back to; the one before it is.
-        let (before, wanted) = match &interrupted {
-            Some(saved) => (joined(&saved.before, &from), joined(&to, &saved.wanted)),
+        let (before, others) = match &interrupted {
+            Some(saved) => (joined(&saved.before, &from), [&to[..], &from, &saved.others].concat()),
             None => (from.clone(), to.clone()),
         };
-        let mut journal = state_dir.begin(source, &before, &wanted)?;
+        let mut journal = state_dir.begin(source, &before, &others)?;
         let mut failure: Option<(String, Option<String>)> = None;
         for gpu in &change.gpus {
             let tell = &mut self.tell;
@@ -149,8 +149,8 @@ impl Changer<'_> {
         state_dir: &StateDir,
     ) -> Result<()> {
         change.permitted()?;
-        let (now, _) = observe::observe(self.driver, self.catalogue)?;
-        refuse_drift(node, &now)?;
+        let now = observe::agree(self.driver, self.catalogue, node)?;
+        observe::still_idle(node, &now)?;
         match self.restore(&saved.before) {
             Ok(()) => {
                 let _ = state_dir.note(End::RolledBack);
@@ -217,7 +217,7 @@ pub fn foreign(node: &ObservedNode, saved: &Saved) -> Vec<Problem> {
         let known: Vec<&InstanceState> = saved
             .before
             .iter()
-            .chain(&saved.wanted)
+            .chain(&saved.others)
             .filter(|state| state.uuid == gpu.uuid)
             .flat_map(|state| &state.instances)
             .collect();
@@ -253,39 +253,6 @@ fn joined(first: &[GpuState], second: &[GpuState]) -> Vec<GpuState> {
     all.extend(second.iter().filter(|s| !first.iter().any(|f| f.uuid == s.uuid)).cloned());
     all.sort_by_key(|s| s.gpu);
     all
-}
-
-/// Refuses where anything is not as it was when the change was planned.
-fn refuse_drift(planned: &ObservedNode, now: &ObservedNode) -> Result<()> {
-    if planned.gpus == now.gpus {
-        return Ok(());
-    }
-    let mut problems = Vec::new();
-    for gpu in &planned.gpus {
-        match now.gpus.iter().find(|g| g.uuid == gpu.uuid) {
-            None => problems.push(format!("GPU {} is gone", gpu.index)),
-            Some(other) if GpuState::of(gpu) != GpuState::of(other) => {
-                problems.push(format!("GPU {} is not as it was a moment ago", gpu.index));
-            }
-            Some(other) => {
-                let started = other.known_instances().iter().any(|i| {
-                    let before = gpu.known_instances().iter().find(|b| b.id == i.id);
-                    i.is_busy() && before.is_none_or(|b| !b.is_busy())
-                });
-                if started || (gpu.processes.is_empty() && !other.processes.is_empty()) {
-                    problems.push(format!("GPU {}: something has started on it", gpu.index));
-                }
-            }
-        }
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error {
-        code: ExitCode::Refused,
-        problems: problems.into_iter().map(Problem::new).collect(),
-        hint: Some("run it again to see the changes from here; nothing was changed".to_string()),
-    })
 }
 
 /// How GPUs differ from the states that they should be in.

@@ -165,6 +165,33 @@ fn a_kill_at_any_change_is_undone_by_rollback_and_overcome_by_apply() {
 }
 
 #[test]
+fn two_kills_in_a_row_still_lead_back_to_the_first_state() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let rehearsal = Rehearsal::new(&node);
+    let first = yaml(&[("all", "{2g.20gb: 2, 1g.20gb: 1}")]);
+    let second = yaml(&[("all", "{1g.10gb: 3, 4g.40gb: 1}")]);
+    rehearsal.write("first.yaml", &first);
+    rehearsal.write("second.yaml", &second);
+    for one in 1..=10 {
+        for two in 1..=12 {
+            let what = format!("killed before change {one}, then {two}");
+            rehearsal.forget_saved_state();
+            let mut start = node.clone();
+            start.faults = vec![fault("change", one, None, false, false)];
+            rehearsal.save(&start);
+            assert_eq!(rehearsal.migplan(&["apply", "-f", "first.yaml", "--yes"]).code, -1);
+            rehearsal.edit(|node| node.faults = vec![fault("change", two, None, false, false)]);
+            let ran = rehearsal.migplan(&["apply", "-f", "second.yaml", "--yes"]);
+            assert!(ran.code == -1 || ran.code == 0, "{what}: {}", ran.stderr);
+            rehearsal.edit(|node| node.faults.clear());
+            let back = rehearsal.migplan(&["rollback", "--yes"]);
+            assert_eq!(back.code, 0, "{what}: {}", back.stderr);
+            assert_eq!(rehearsal.load().essence(), node.essence(), "{what}");
+        }
+    }
+}
+
+#[test]
 fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
     let node = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);

@@ -40,7 +40,8 @@ struct Header {
     /// Seconds since 1970.
     started: u64,
     before: Vec<GpuState>,
-    wanted: Vec<GpuState>,
+    /// Every other state that GPUs may be on the way from or to.
+    others: Vec<GpuState>,
 }
 
 /// A later line.
@@ -60,8 +61,9 @@ pub struct Saved {
     pub started: u64,
     /// The state before, of every GPU that the run was to touch.
     pub before: Vec<GpuState>,
-    /// The state that it was to reach.
-    pub wanted: Vec<GpuState>,
+    /// Every other state that GPUs may be on the way from or to: what it was to reach, and where
+    /// it took over from a run that was interrupted.
+    pub others: Vec<GpuState>,
     /// How it ended; `None` where it was interrupted or could not be undone.
     pub end: Option<End>,
 }
@@ -124,14 +126,14 @@ impl StateDir {
     ///
     /// # Errors
     /// It cannot be written (exit 7): nothing has been touched yet.
-    pub fn begin(&self, source: &str, before: &[GpuState], wanted: &[GpuState]) -> Result<Journal> {
+    pub fn begin(&self, source: &str, before: &[GpuState], others: &[GpuState]) -> Result<Journal> {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let header = Header {
             schema: JOURNAL_SCHEMA.to_string(),
             source: source.to_string(),
             started: started.map_or(0, |d| d.as_secs()),
             before: before.to_vec(),
-            wanted: wanted.to_vec(),
+            others: others.to_vec(),
         };
         let path = self.path.join(JOURNAL);
         let write = || -> io::Result<File> {
@@ -199,8 +201,8 @@ pub fn last_run(folder: &Path) -> Result<Option<Saved>> {
             Line::Doing(_) => None,
         })
         .next_back();
-    let Header { source, started, before, wanted, .. } = header;
-    Ok(Some(Saved { source, started, before, wanted, end }))
+    let Header { source, started, before, others, .. } = header;
+    Ok(Some(Saved { source, started, before, others, end }))
 }
 
 impl Journal {

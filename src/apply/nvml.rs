@@ -59,7 +59,8 @@ impl NvmlDriver {
     /// # Errors
     /// No library, no driver, or one that does not answer (exit 6).
     pub fn load(library: Option<&Path>) -> Result<NvmlDriver> {
-        let candidates: Vec<PathBuf> = match library {
+        let named = library.filter(|path| !path.as_os_str().is_empty());
+        let candidates: Vec<PathBuf> = match named {
             Some(library) => vec![library.to_path_buf()],
             None => LIBRARIES.iter().map(PathBuf::from).collect(),
         };
@@ -125,6 +126,23 @@ impl NvmlDriver {
     fn uuid_of(&self, device: SysDevice) -> Answer<String> {
         let f = symbol("nvmlDeviceGetUUID", &self.lib()?.nvmlDeviceGetUUID)?;
         self.text("nvmlDeviceGetUUID", |to, length| unsafe { f(device, to, length) })
+    }
+
+    /// Whole memory. The newer form of the call leaves out what is reserved, so it comes second.
+    fn memory_bytes(&self, device: SysDevice) -> Answer<u64> {
+        const CALL: &str = "nvmlDeviceGetMemoryInfo";
+        const NEW: &str = "nvmlDeviceGetMemoryInfo_v2";
+        let lib = self.lib()?;
+        if let Ok(f) = symbol(CALL, &lib.nvmlDeviceGetMemoryInfo) {
+            let mut memory: sys::nvmlMemory_t = unsafe { std::mem::zeroed() };
+            check(CALL, unsafe { f(device, &mut memory) })?;
+            return Ok(memory.total);
+        }
+        let f = symbol(NEW, &lib.nvmlDeviceGetMemoryInfo_v2)?;
+        let mut memory: sys::nvmlMemory_v2_t = unsafe { std::mem::zeroed() };
+        memory.version = size_of::<sys::nvmlMemory_v2_t>() as c_uint | (2 << 24);
+        check(NEW, unsafe { f(device, &mut memory) })?;
+        Ok(memory.total)
     }
 
     fn mig_device(&self, gpu: u32, index: u32) -> Answer<SysDevice> {
@@ -325,9 +343,6 @@ impl MigDriver for NvmlDriver {
     fn card(&mut self, gpu: u32) -> Answer<Card> {
         let device = self.device(gpu)?;
         let lib = self.lib()?;
-        let f = symbol("nvmlDeviceGetMemoryInfo", &lib.nvmlDeviceGetMemoryInfo)?;
-        let mut memory: sys::nvmlMemory_t = unsafe { std::mem::zeroed() };
-        check("nvmlDeviceGetMemoryInfo", unsafe { f(device, &mut memory) })?;
         let mut pci = None;
         if let Ok(f) = symbol("nvmlDeviceGetPciInfo_v3", &lib.nvmlDeviceGetPciInfo_v3) {
             let mut info: sys::nvmlPciInfo_t = unsafe { std::mem::zeroed() };
@@ -343,7 +358,7 @@ impl MigDriver for NvmlDriver {
             pci_id: pci.map(|p| p.pciDeviceId),
             subsystem_id: pci.map(|p| p.pciSubSystemId),
             pci_address: pci.map(|p| text_of(&p.busId)),
-            memory_mib: memory.total >> 20,
+            memory_mib: self.memory_bytes(device)? >> 20,
         })
     }
 
@@ -471,6 +486,9 @@ impl MigDriver for NvmlDriver {
         let mut all = all?;
         all.sort();
         all.dedup_by_key(|p| (p.place, p.pid));
+        // One that is known to be in an instance is not on the whole GPU beside.
+        let inside: Vec<u32> = all.iter().filter(|p| p.place.is_some()).map(|p| p.pid).collect();
+        all.retain(|p| p.place.is_some() || !inside.contains(&p.pid));
         Ok(all)
     }
 

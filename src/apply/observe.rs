@@ -17,6 +17,8 @@ use crate::fleet::observed::{
 use crate::hardware::{Architecture, Board, BoardRef, Catalogue, Profile, ProfileName, Provenance};
 use crate::units::Mebibytes;
 
+use super::state::GpuState;
+
 /// Memory slices that a board may have: today's have 8 or 12.
 const MOST_SLICES: u32 = 32;
 
@@ -59,6 +61,60 @@ pub(super) fn read(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Answer<
     Ok((node, warnings))
 }
 
+/// Reads the node again and refuses where a GPU is not as it was when `planned` was read: somebody
+/// has changed it, or one of the readings was not true. Gives the new reading.
+///
+/// # Errors
+/// It differs (exit 7), or cannot be read (exit 6); nothing has been changed.
+pub fn agree(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+    planned: &ObservedNode,
+) -> Result<ObservedNode> {
+    let (now, _) = observe(driver, catalogue)?;
+    let problems = planned.gpus.iter().filter_map(|gpu| {
+        let other = now.gpus.iter().find(|g| g.uuid == gpu.uuid);
+        match other {
+            None => Some(format!("GPU {} is gone", gpu.index)),
+            Some(other) if GpuState::of(gpu) != GpuState::of(other) => {
+                Some(format!("GPU {} is not as it was a moment ago", gpu.index))
+            }
+            Some(_) => None,
+        }
+    });
+    refuse(problems.collect())?;
+    Ok(now)
+}
+
+/// Refuses where something has started since `planned` was read.
+pub(super) fn still_idle(planned: &ObservedNode, now: &ObservedNode) -> Result<()> {
+    let mut problems = Vec::new();
+    for gpu in &planned.gpus {
+        let Some(other) = now.gpus.iter().find(|g| g.uuid == gpu.uuid) else {
+            continue;
+        };
+        let in_instance = other.known_instances().iter().any(|i| {
+            let before = gpu.known_instances().iter().find(|b| b.id == i.id);
+            i.is_busy() && before.is_none_or(|b| !b.is_busy())
+        });
+        if in_instance || (gpu.processes.is_empty() && !other.processes.is_empty()) {
+            problems.push(format!("GPU {}: something has started on it", gpu.index));
+        }
+    }
+    refuse(problems)
+}
+
+fn refuse(problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error {
+        code: ExitCode::Refused,
+        problems: problems.into_iter().map(Problem::new).collect(),
+        hint: Some("run it again to see the changes from here; nothing was changed".to_string()),
+    })
+}
+
 fn read_gpu(
     driver: &mut dyn MigDriver,
     catalogue: &Catalogue,
@@ -68,19 +124,22 @@ fn read_gpu(
     let card = driver.card(index)?;
     let mode = driver.mode(index)?;
     let memory = Mebibytes(card.memory_mib);
-    let mut board = None;
+    let board;
     let mut instances = Instances::Known(Vec::new());
+    let mut offered = Vec::new();
     let mut devices = Vec::new();
     let mut processes = Vec::new();
     let mut processes_known = true;
     let mut names: BTreeMap<u32, Option<String>> = BTreeMap::new();
     let known = catalogue_board(catalogue, &card);
     if let Some(mode) = mode {
-        let offered = driver.profiles(index)?;
+        offered = driver.profiles(index)?;
         board = effective_board(driver, index, &card, known, &offered, warnings)?;
         if mode.current {
             devices = absent_is_empty(driver.mig_devices(index))?;
         }
+    } else {
+        board = known;
     }
     match driver.processes(index, &devices) {
         Ok(found) => {
@@ -96,7 +155,8 @@ fn read_gpu(
         Err(e) => return Err(e),
     }
     if let (Some(board), Some(MigMode { current: true, .. })) = (&board, mode) {
-        instances = match read_instances(driver, index, board, &devices, &mut processes) {
+        let listed = !offered.is_empty();
+        instances = match read_instances(driver, index, board, listed, &devices, &mut processes) {
             Ok(Ok(instances)) => Instances::Known(instances),
             Ok(Err(why)) => hidden(why, &devices),
             Err(e) if e.code == Code::NO_PERMISSION => {
@@ -144,11 +204,13 @@ fn hidden(why: String, devices: &[DriverMigDevice]) -> Instances {
 }
 
 /// The instances of a GPU whose MIG mode is on. The inner error says why they cannot be
-/// understood. Takes the processes that run in them out of the list.
+/// understood. Takes the processes that run in them out of the list. `listed`: whether the driver
+/// itself offered the board's profiles, and so must be able to list their instances.
 fn read_instances(
     driver: &mut dyn MigDriver,
     gpu: u32,
     board: &Board,
+    listed: bool,
     devices: &[DriverMigDevice],
     processes: &mut Vec<(Option<(u32, u32)>, Process)>,
 ) -> Answer<std::result::Result<Vec<ObservedInstance>, String>> {
@@ -158,7 +220,9 @@ fn read_instances(
             continue;
         };
         let found = match driver.instances(gpu, profile_id) {
-            Err(e) if matches!(e.code, Code::NOT_SUPPORTED | Code::INVALID_ARGUMENT) => continue,
+            Err(e) if !listed && matches!(e.code, Code::NOT_SUPPORTED | Code::INVALID_ARGUMENT) => {
+                continue;
+            }
             other => other?,
         };
         for instance in found {
@@ -194,6 +258,19 @@ fn read_instances(
         }
     }
     instances.sort_by_key(|i| (i.start, i.id));
+    // Two lists of one thing: what only one of them knows has been left out by the other, and
+    // nothing may be planned on half of the truth.
+    let is_listed = |device: &DriverMigDevice| {
+        instances
+            .iter()
+            .any(|i| i.id == device.instance && i.compute.iter().any(|c| c.id == device.compute))
+    };
+    if let Some(device) = devices.iter().find(|d| !is_listed(d)) {
+        return Ok(Err(format!(
+            "the driver names a MIG device of GPU instance {}, which it does not list",
+            device.instance
+        )));
+    }
     // What is left over runs on the GPU itself.
     processes.retain(|(place, process)| {
         let Some((instance, compute)) = *place else {

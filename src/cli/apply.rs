@@ -39,7 +39,8 @@ pub struct Args {
     /// Show the changes and stop
     #[arg(long)]
     dry_run: bool,
-    /// Reset GPUs whose MIG mode changes only by a reset (Ampere); ends everything on them
+    /// Reset GPUs whose MIG mode changes only by a reset (Ampere), with nvidia-smi or what
+    /// MIGPLAN_NVIDIA_SMI names
     #[arg(long)]
     reset: bool,
     #[command(flatten)]
@@ -83,6 +84,7 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
     let change = guard::plan(&node, &wanted.gpus, args.reset);
     reporter.warn(&processes_unknown(&node, &change));
 
+    let mut interrupted = false;
     // One that cannot be read matters only once something is to be saved there.
     if let Ok(Some(saved)) = journal::last_run(&args.change.state_dir)
         && saved.end.is_none()
@@ -91,12 +93,15 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
             "the last apply (of {}) was interrupted; `migplan rollback` still goes back to the state before it",
             saved.source
         ))]);
-        if change.is_empty() && !args.dry_run {
+        interrupted = true;
+    }
+    if change.is_empty() {
+        // "Nothing to do" is believed only if the node says so twice.
+        observe::agree(&mut driver, &catalogue, &node)?;
+        if interrupted && !args.dry_run {
             // It reached what is wanted, if not by itself.
             let _ = StateDir::lock(&args.change.state_dir)?.note(journal::End::Applied);
         }
-    }
-    if change.is_empty() {
         reporter.changes(&node, &change, args.dry_run)?;
         console_say(console, args.change.json, "nothing to do: every GPU is as wanted");
         return Ok(Outcome::Unchanged);

@@ -17,7 +17,8 @@ pub struct Args {
     /// Show the changes and stop
     #[arg(long)]
     dry_run: bool,
-    /// Reset GPUs whose MIG mode changes only by a reset (Ampere); ends everything on them
+    /// Reset GPUs whose MIG mode changes only by a reset (Ampere), with nvidia-smi or what
+    /// MIGPLAN_NVIDIA_SMI names
     #[arg(long)]
     reset: bool,
     /// Destroy idle instances that somebody else has made since
@@ -59,6 +60,7 @@ fn roll_back(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outc
     }
     reporter.changes(&node, &change, args.dry_run)?;
     if change.is_empty() {
+        observe::agree(&mut driver, &catalogue, &node)?;
         if saved.end != Some(journal::End::RolledBack) && !args.dry_run {
             let _ = StateDir::lock(folder)?.note(journal::End::RolledBack);
         }

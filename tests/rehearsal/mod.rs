@@ -101,6 +101,7 @@ impl Rehearsal {
         let wanted = config.resolve_node(None, &gpus)?;
         let change = guard::plan(&node, &wanted.gpus, reset);
         if change.is_empty() {
+            observe::agree(&mut driver, &catalogue, &node)?;
             return Ok(change);
         }
         change.permitted()?;
