@@ -3,7 +3,7 @@
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, write_result};
 use crate::error::{Error, ExitCode, Result};
-use crate::mig_parted::export;
+use crate::mig_parted::{checkpoint, export};
 
 /// Show this node's present MIG state as a mig-parted file
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let node = args.nvml.observe(&args.catalogue.read()?, console)?;
     let text = match args.format {
         Format::Yaml => export::yaml(&node, &args.label),
-        Format::Checkpoint => export::checkpoint(&node).and_then(|checkpoint| {
+        Format::Checkpoint => checkpoint::checkpoint(&node).and_then(|checkpoint| {
             serde_json::to_string(&checkpoint).map(|t| t + "\n").map_err(|e| e.to_string())
         }),
     };

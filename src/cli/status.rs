@@ -366,23 +366,24 @@ fn process_text(process: &Process) -> String {
 
 /// The memory slices from left to right; a busy instance has a star.
 fn picture(board: &Board, instances: &[ObservedInstance], text: &mut String) {
-    // Wide enough for `1g.10gb+me*` on one slice would be too wide for twelve of them.
-    let width = if board.memory_slices <= 8 { 9 } else { 6 };
+    let label = |i: &ObservedInstance| {
+        let star = if i.is_busy() { "*" } else { "" };
+        format!("{}{star}", board.profiles[i.profile].name)
+    };
+    // Every slice as wide as the longest name on the fewest slices needs.
+    let widths = instances.iter().map(|i| label(i).len().div_ceil(i.size.max(1) as usize) + 1);
+    let width = widths.max().unwrap_or(0).max(6);
     let mut slice = 0;
     let (mut rule, mut line) = (String::from("  "), String::from("  "));
     while slice < board.memory_slices {
         let here = instances.iter().find(|i| i.start == slice);
-        let (size, label) = match here {
-            Some(i) => {
-                let star = if i.is_busy() { "*" } else { "" };
-                (i.size.max(1), format!("{}{star}", board.profiles[i.profile].name))
-            }
+        let (size, name) = match here {
+            Some(i) => (i.size.max(1), label(i)),
             None => (1, "-".to_string()),
         };
         let room = width * size as usize - 1;
-        let label: String = label.chars().take(room).collect();
         let _ = write!(rule, " {slice:<room$}");
-        let _ = write!(line, "|{label:^room$}");
+        let _ = write!(line, "|{name:^room$}");
         slice += size;
     }
     let _ = writeln!(text, "{}", rule.trim_end());

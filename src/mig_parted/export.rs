@@ -1,10 +1,7 @@
-//! The present state of a node in mig-parted's own forms: its YAML, as `nvidia-mig-parted export`
-//! writes it, and its checkpoint JSON, which also has the placements.
+//! The present state of a node in mig-parted's YAML, as `nvidia-mig-parted export` writes it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-
-use serde::Serialize;
 
 use crate::fleet::observed::{Instances, ObservedGpu, ObservedNode};
 
@@ -103,111 +100,4 @@ fn quoted(label: &str) -> String {
         && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"]
             .contains(&label.to_ascii_lowercase().as_str());
     if plain { label.to_string() } else { serde_json::Value::from(label).to_string() }
-}
-
-/// mig-parted's checkpoint (`api/checkpoint/v1`); its keys are the names of Go's fields.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Checkpoint {
-    version: &'static str,
-    mig_state: MigState,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MigState {
-    devices: Vec<Device>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Device {
-    #[serde(rename = "UUID")]
-    uuid: String,
-    mig_mode: u8,
-    gpu_instances: Vec<GpuInstance>,
-}
-
-/// Ordered by list position, as the driver lists them: mig-parted compares the order too.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GpuInstance {
-    /// The list position, not the id.
-    #[serde(rename = "ProfileID")]
-    profile: u32,
-    placement: CheckpointPlacement,
-    compute_instances: Vec<CheckpointCompute>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct CheckpointPlacement {
-    start: u32,
-    size: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct CheckpointCompute {
-    #[serde(rename = "ProfileID")]
-    profile: u32,
-    #[serde(rename = "EngProfileID")]
-    engine: u32,
-}
-
-/// The checkpoint of a node, for `nvidia-mig-parted restore`.
-///
-/// # Errors
-/// A GPU that hides its instances, or has a compute instance of a size that NVML has no number
-/// for; with the reason.
-pub fn checkpoint(node: &ObservedNode) -> Result<Checkpoint, String> {
-    let mut devices = Vec::new();
-    for gpu in node.gpus.iter().filter(|gpu| gpu.mode.is_some()) {
-        let mut gpu_instances = Vec::new();
-        match (&gpu.instances, &gpu.board) {
-            (Instances::Hidden { why, .. }, _) => return Err(format!("GPU {}: {why}", gpu.index)),
-            (Instances::Known(instances), Some(board)) => {
-                for instance in instances {
-                    let compute: Option<Vec<CheckpointCompute>> = instance
-                        .shape()
-                        .compute
-                        .iter()
-                        .map(|&slices| compute_position(slices))
-                        .map(|p| p.map(|profile| CheckpointCompute { profile, engine: 0 }))
-                        .collect();
-                    gpu_instances.push(GpuInstance {
-                        profile: board.profiles[instance.profile].nvml_index,
-                        placement: CheckpointPlacement {
-                            start: instance.start,
-                            size: instance.size,
-                        },
-                        compute_instances: compute.ok_or_else(|| {
-                            format!("GPU {}: a compute instance of unknown size", gpu.index)
-                        })?,
-                    });
-                }
-            }
-            (Instances::Known(_), None) => {}
-        }
-        gpu_instances.sort();
-        devices.push(Device {
-            uuid: gpu.uuid.clone(),
-            mig_mode: gpu.mode.is_some_and(|m| m.current).into(),
-            gpu_instances,
-        });
-    }
-    Ok(Checkpoint { version: "v1", mig_state: MigState { devices } })
-}
-
-/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of a size.
-fn compute_position(slices: u32) -> Option<u32> {
-    Some(match slices {
-        1 => 0,
-        2 => 1,
-        3 => 2,
-        4 => 3,
-        7 => 4,
-        8 => 5,
-        6 => 6,
-        _ => return None,
-    })
 }
