@@ -19,7 +19,7 @@ pub mod observe;
 pub mod state;
 
 use crate::error::{Error, ExitCode, Problem, Result};
-use crate::fleet::observed::ObservedNode;
+use crate::fleet::observed::{ObservedGpu, ObservedNode};
 use crate::hardware::Catalogue;
 
 pub use driver::MigDriver;
@@ -84,7 +84,7 @@ impl Changer<'_> {
         change.permitted()?;
         let now = observe::agree(self.driver, self.catalogue, node)?;
         observe::still_idle(node, &now)?;
-        let interrupted = state_dir.last()?.filter(|saved| saved.end.is_none());
+        let interrupted = state_dir.last()?.and_then(|saved| still_half_way(saved, &now));
         let from: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
         let to: Vec<GpuState> = change.gpus.iter().map(|c| c.to.clone()).collect();
         // What an interrupted run has left is no state to go back to; the one before it is.
@@ -212,29 +212,36 @@ impl Changer<'_> {
 /// What is on the node that neither the last run nor the state before it knows, so that somebody
 /// else must have made it: going back would destroy it.
 pub fn foreign(node: &ObservedNode, saved: &Saved) -> Vec<Problem> {
+    let of_saved = |gpu: &&ObservedGpu| saved.before.iter().any(|state| state.uuid == gpu.uuid);
     let mut problems = Vec::new();
-    for gpu in &node.gpus {
-        let known: Vec<&InstanceState> = saved
-            .before
-            .iter()
-            .chain(&saved.others)
-            .filter(|state| state.uuid == gpu.uuid)
-            .flat_map(|state| &state.instances)
-            .collect();
-        let touched = saved.before.iter().any(|state| state.uuid == gpu.uuid);
-        let Some(now) = GpuState::of(gpu).filter(|_| touched) else {
-            continue;
-        };
-        for instance in &now.instances {
-            if !known.iter().any(|k| k.same_place(instance)) {
-                problems.push(Problem::new(format!(
-                    "GPU {}: {} at memory slice {} was made by somebody else since",
-                    gpu.index, instance.profile, instance.start
-                )));
-            }
+    for gpu in node.gpus.iter().filter(of_saved) {
+        for instance in unknown_instances(gpu, saved) {
+            problems.push(Problem::new(format!(
+                "GPU {}: {} at memory slice {} was made by somebody else since",
+                gpu.index, instance.profile, instance.start
+            )));
         }
     }
     problems
+}
+
+/// The instances of a GPU that no state of a saved run knows.
+fn unknown_instances(gpu: &ObservedGpu, saved: &Saved) -> Vec<InstanceState> {
+    let states = saved.before.iter().chain(&saved.others).filter(|s| s.uuid == gpu.uuid);
+    let known: Vec<&InstanceState> = states.flat_map(|state| &state.instances).collect();
+    let now = GpuState::of(gpu).map(|state| state.instances).unwrap_or_default();
+    now.into_iter().filter(|i| !known.iter().any(|k| k.same_place(i))).collect()
+}
+
+/// What is left of an interrupted run: the GPUs that are here and still somewhere between its
+/// states. Where somebody else has gone on since, its state before is history.
+fn still_half_way(mut saved: Saved, now: &ObservedNode) -> Option<Saved> {
+    let whole = saved.clone();
+    saved.before.retain(|state| {
+        let gpu = now.gpus.iter().find(|gpu| gpu.uuid == state.uuid);
+        gpu.is_some_and(|gpu| unknown_instances(gpu, &whole).is_empty())
+    });
+    (saved.end.is_none() && !saved.before.is_empty()).then_some(saved)
 }
 
 fn incomplete(why: String, left: Vec<String>, hint: Option<String>) -> Error {

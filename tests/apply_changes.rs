@@ -132,6 +132,45 @@ fn busy_instances_survive_or_nothing_is_touched() {
     assert!(done > 50 && refused > 50, "{done} done, {refused} refused");
 }
 
+#[test]
+fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
+    use migplan::apply::{Changer, Options, StateDir, guard, observe};
+    use migplan::mig_parted::Config;
+
+    let mut start = Node::new("1xh100-80gb").unwrap();
+    cut(&mut start, 0, &Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone(), &[]);
+    put(&mut start, 0, "3g.40gb", 4);
+    for (expected, busy) in
+        [("GPU 0: something has started on it", true), ("GPU 0 is not as it was", false)]
+    {
+        let rehearsal = Rehearsal::new(&start);
+        let catalogue = Catalogue::built_in();
+        let planned = rehearsal.observe();
+        let board = planned.gpus[0].board.clone().unwrap();
+        let config = Config::parse(&yaml(&[("all", "{7g.80gb: 1}")]), "c.yaml").unwrap();
+        let wanted = config.resolve(None, &[board]).unwrap();
+        let change = guard::plan(&planned, &wanted.gpus, false);
+        rehearsal.edit(|node| {
+            if busy {
+                occupy(node, 0, 4, 12);
+            } else {
+                put(node, 0, "1g.10gb", 0);
+            }
+        });
+        let before = rehearsal.load();
+        let mut driver = rehearsal.driver().unwrap();
+        let state_dir = StateDir::lock(&rehearsal.state_dir()).unwrap();
+        let (options, tell) = (Options::default(), &mut |_: migplan::apply::Event<'_>| {});
+        let error = Changer { driver: &mut driver, catalogue: &catalogue, options, tell }
+            .apply(&planned, &change, &state_dir, "c.yaml")
+            .unwrap_err();
+        assert_eq!(error.code, ExitCode::Refused);
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(observe::observe(&mut driver, &catalogue).is_ok());
+        assert_eq!(rehearsal.load(), before);
+    }
+}
+
 /// Three GPUs: one to be changed around a busy instance, one whose mode must come on, one whose
 /// mode must go off.
 fn faulty_case() -> (Node, String) {

@@ -192,6 +192,22 @@ fn two_kills_in_a_row_still_lead_back_to_the_first_state() {
 }
 
 #[test]
+fn an_interrupted_run_that_others_have_overtaken_is_history() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{2g.20gb: 2}")]);
+    rehearsal.edit(|node| node.faults = vec![fault("change", 3, None, false, false)]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+    // Somebody cuts the GPU by hand, and applies something else.
+    let by_hand = cut_node("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    rehearsal.save(&by_hand);
+    rehearsal.config(&[("all", "{4g.40gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), by_hand.essence());
+}
+
+#[test]
 fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
     let node = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);
@@ -349,9 +365,19 @@ fn without_root_is_seen_what_may_be_seen() {
     let export = rehearsal.migplan(&["export"]);
     assert!(export.stdout.contains("\"3g.40gb\": 1"), "{}", export.stderr);
     assert_eq!(rehearsal.migplan(&["export", "-o", "checkpoint"]).code, 7);
-    // With MIG off the mode is what may not be set: rolled back, since nothing was.
+    // With MIG off there is nothing to hide, but nothing may be changed either.
     let mut off = Node::new("1xh100-80gb").unwrap();
     off.root = false;
+    rehearsal.save(&off);
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stdout.contains("create   7g.80gb"), "{}", dry.stdout);
+    assert!(dry.stderr.contains("may not change it"), "{}", dry.stderr);
+    let apply = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(apply.code, 7, "{}", apply.stderr);
+    assert!(apply.stderr.contains("run it as root"), "{}", apply.stderr);
+    // Where only the attempt tells, nothing is left of it.
+    off.lists_profiles_with_mig_off = false;
     rehearsal.save(&off);
     let apply = rehearsal.migplan(&["apply", "--yes"]);
     assert_eq!(apply.code, 8, "{}", apply.stderr);

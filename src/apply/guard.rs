@@ -56,6 +56,8 @@ pub struct NodeChange {
     pub hint: Option<String>,
     /// GPUs whose instances cannot be seen, and why: what to do there is not known.
     pub hidden: Vec<(u32, String)>,
+    /// GPUs that differ, but that this user may not change, and the call that says so.
+    pub forbidden: Vec<(u32, String)>,
 }
 
 impl NodeChange {
@@ -72,7 +74,11 @@ impl NodeChange {
         let hidden = self.hidden.iter().map(|(gpu, why)| {
             Problem::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
         });
-        let problems: Vec<Problem> = hidden.chain(self.refusals.iter().cloned()).collect();
+        let forbidden = self.forbidden.iter().map(|(gpu, why)| {
+            Problem::new(format!("GPU {gpu}: this user may not change it: {why}"))
+        });
+        let problems: Vec<Problem> =
+            hidden.chain(forbidden).chain(self.refusals.iter().cloned()).collect();
         if problems.is_empty() {
             return Ok(());
         }
@@ -271,6 +277,9 @@ impl NodeChange {
             let before = self.refusals.len();
             self.judge_mode(gpu, mode, may_reset);
             change.permitted = self.refusals.len() == before;
+        }
+        if let Some(why) = &gpu.forbidden {
+            self.forbidden.push((gpu.index, why.clone()));
         }
         self.gpus.push(change);
     }

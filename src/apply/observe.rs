@@ -125,6 +125,7 @@ fn read_gpu(
     let mode = driver.mode(index)?;
     let memory = Mebibytes(card.memory_mib);
     let board;
+    let mut forbidden = None;
     let mut instances = Instances::Known(Vec::new());
     let mut offered = Vec::new();
     let mut devices = Vec::new();
@@ -134,7 +135,8 @@ fn read_gpu(
     let known = catalogue_board(catalogue, &card);
     if let Some(mode) = mode {
         offered = driver.profiles(index)?;
-        board = effective_board(driver, index, &card, known, &offered, warnings)?;
+        let (found, refused) = effective_board(driver, index, &card, known, &offered, warnings)?;
+        (board, forbidden) = (found, refused);
         if mode.current {
             devices = absent_is_empty(driver.mig_devices(index))?;
         }
@@ -183,6 +185,7 @@ fn read_gpu(
         instances,
         processes: processes.into_iter().map(|(_, process)| process).collect(),
         processes_known,
+        forbidden,
     })
 }
 
@@ -320,7 +323,8 @@ fn catalogue_board(catalogue: &Catalogue, card: &Card) -> Option<BoardRef> {
         .cloned()
 }
 
-/// The board with the driver's own tables, as far as it tells them.
+/// The board with the driver's own tables, as far as it tells them; and the call that it did not
+/// permit.
 fn effective_board(
     driver: &mut dyn MigDriver,
     gpu: u32,
@@ -328,9 +332,10 @@ fn effective_board(
     known: Option<BoardRef>,
     offered: &[DriverProfile],
     warnings: &mut Vec<Problem>,
-) -> Answer<Option<BoardRef>> {
+) -> Answer<(Option<BoardRef>, Option<String>)> {
+    let mut forbidden = None;
     if offered.is_empty() {
-        return Ok(known);
+        return Ok((known, forbidden));
     }
     let mut profiles: Vec<Profile> = Vec::new();
     let mut differences: Vec<String> = Vec::new();
@@ -348,7 +353,11 @@ fn effective_board(
             .or_else(|| known.as_ref().and_then(|b| b.profiles.iter().find(|p| p.name == name)));
         let spans = match driver.placements(gpu, profile.id) {
             Ok(spans) => spans,
-            Err(e) if e.code == Code::NO_PERMISSION || e.code.is_absence() => Vec::new(),
+            Err(e) if e.code == Code::NO_PERMISSION => {
+                forbidden.get_or_insert(e.to_string());
+                Vec::new()
+            }
+            Err(e) if e.code.is_absence() => Vec::new(),
             Err(e) => return Err(e),
         };
         let (starts, size) = match (spans.first(), table) {
@@ -387,7 +396,7 @@ fn effective_board(
         profiles.push(profile_of(profile, name, starts, size, table));
     }
     if profiles.is_empty() {
-        return Ok(known);
+        return Ok((known, forbidden));
     }
     let mut board = known.as_deref().cloned().unwrap_or_else(|| unknown_board(card, &profiles));
     if let Some(known) = &known {
@@ -421,7 +430,7 @@ fn effective_board(
     if let Some(id) = card.pci_id {
         board.pci_ids = vec![format!("0x{id:08X}")];
     }
-    Ok(Some(Arc::new(board)))
+    Ok((Some(Arc::new(board)), forbidden))
 }
 
 fn profile_of(

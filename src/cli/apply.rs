@@ -159,7 +159,10 @@ fn dry_run(
             "GPU {index}: {verdict}; where and what would change cannot be seen: {why}"
         ))]);
     }
-    NodeChange { hidden: Vec::new(), ..change.clone() }.permitted()?;
+    for (gpu, why) in &change.forbidden {
+        reporter.warn(&[Problem::new(format!("GPU {gpu}: this user may not change it: {why}"))]);
+    }
+    NodeChange { hidden: Vec::new(), forbidden: Vec::new(), ..change.clone() }.permitted()?;
     Ok(Outcome::Planned)
 }
 

@@ -44,6 +44,8 @@ pub struct ObservedGpu {
     pub processes: Vec<Process>,
     /// Whether the driver told of processes at all; without root it may not.
     pub processes_known: bool,
+    /// The call to which the driver answered that we may not, where it did.
+    pub forbidden: Option<String>,
 }
 
 /// MIG mode now, and the one that a reset of the GPU will bring.
