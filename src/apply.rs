@@ -17,6 +17,7 @@ pub mod journal;
 pub mod nvml;
 pub mod observe;
 pub mod state;
+mod tables;
 
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};

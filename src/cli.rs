@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod catalogue;
+mod changes;
 pub mod export;
 pub mod inputs;
 pub mod output;

@@ -4,23 +4,18 @@
 //! is a warning. Changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use super::driver::{
-    Answer, Card, Code, DriverError, DriverMigDevice, DriverProfile, InstanceId, MigDriver, Span,
-};
+use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
+use super::tables::{catalogue_board, effective_board};
 use crate::error::{Error, ExitCode, Problem, Result};
 use crate::fleet::observed::{
     ComputeInstance, Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode,
     Process,
 };
-use crate::hardware::{Architecture, Board, BoardRef, Catalogue, Profile, ProfileName, Provenance};
+use crate::hardware::{Board, BoardRef, Catalogue};
 use crate::units::Mebibytes;
 
 use super::state::GpuState;
-
-/// Memory slices that a board may have: today's have 8 or 12.
-const MOST_SLICES: u32 = 32;
 
 /// A node and what is odd about it.
 pub type Observation = (ObservedNode, Vec<Problem>);
@@ -263,14 +258,14 @@ fn read_instances(
     instances.sort_by_key(|i| (i.start, i.id));
     // Two lists of one thing: what only one of them knows has been left out by the other, and
     // nothing may be planned on half of the truth.
-    let is_listed = |device: &DriverMigDevice| {
-        instances
-            .iter()
-            .any(|i| i.id == device.instance && i.compute.iter().any(|c| c.id == device.compute))
+    let too_many = |device: &&DriverMigDevice| {
+        let of_instance = devices.iter().filter(|d| d.instance == device.instance).count();
+        let listed = instances.iter().find(|i| i.id == device.instance);
+        listed.is_none_or(|i| i.compute.len() < of_instance)
     };
-    if let Some(device) = devices.iter().find(|d| !is_listed(d)) {
+    if let Some(device) = devices.iter().find(too_many) {
         return Ok(Err(format!(
-            "the driver names a MIG device of GPU instance {}, which it does not list",
+            "the driver has more MIG devices in GPU instance {} than it lists",
             device.instance
         )));
     }
@@ -305,223 +300,4 @@ fn process_name(driver: &mut dyn MigDriver, pid: u32) -> Option<String> {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         Some(name.trim().to_string()).filter(|n| !n.is_empty())
     })
-}
-
-/// The board that the catalogue knows this card as: by product name, else by PCI id; memory
-/// decides between several.
-fn catalogue_board(catalogue: &Catalogue, card: &Card) -> Option<BoardRef> {
-    let memory = Mebibytes(card.memory_mib);
-    if let Ok(board) = catalogue.find(&card.product, Some(memory)) {
-        return Some(board.clone());
-    }
-    let id = format!("0x{:08X}", card.pci_id?);
-    catalogue
-        .boards()
-        .iter()
-        .filter(|b| b.pci_ids.iter().any(|known| known.eq_ignore_ascii_case(&id)))
-        .min_by_key(|b| b.memory.0.abs_diff(card.memory_mib))
-        .cloned()
-}
-
-/// The board with the driver's own tables, as far as it tells them; and the call that it did not
-/// permit.
-fn effective_board(
-    driver: &mut dyn MigDriver,
-    gpu: u32,
-    card: &Card,
-    known: Option<BoardRef>,
-    offered: &[DriverProfile],
-    warnings: &mut Vec<Problem>,
-) -> Answer<(Option<BoardRef>, Option<String>)> {
-    let mut forbidden = None;
-    if offered.is_empty() {
-        return Ok((known, forbidden));
-    }
-    let mut profiles: Vec<Profile> = Vec::new();
-    let mut differences: Vec<String> = Vec::new();
-    for profile in offered {
-        let of_index =
-            known.as_ref().and_then(|b| b.profiles.iter().find(|p| p.nvml_index == profile.index));
-        let named = profile.name.as_ref().and_then(|n| n.trim_start_matches("MIG ").parse().ok());
-        let Some(name) = named
-            .or_else(|| of_index.map(|p| p.name.clone()))
-            .or_else(|| computed_name(profile, card.memory_mib))
-        else {
-            continue;
-        };
-        let table = of_index
-            .or_else(|| known.as_ref().and_then(|b| b.profiles.iter().find(|p| p.name == name)));
-        let spans = match driver.placements(gpu, profile.id) {
-            Ok(spans) => spans,
-            Err(e) if e.code == Code::NO_PERMISSION => {
-                forbidden.get_or_insert(e.to_string());
-                Vec::new()
-            }
-            Err(e) if e.code.is_absence() => Vec::new(),
-            Err(e) => return Err(e),
-        };
-        let (starts, size) = match (spans.first(), table) {
-            (Some(Span { size, .. }), _) => {
-                let mut starts: Vec<u32> = spans.iter().map(|s| s.start).collect();
-                starts.sort_unstable();
-                starts.dedup();
-                (starts, *size)
-            }
-            (None, Some(table)) => (table.starts.clone(), table.memory_slices),
-            (None, None) => continue,
-        };
-        match table {
-            None => differences.push(format!("{name} is new")),
-            Some(table) => {
-                if table.name != name {
-                    differences.push(format!("{name} is {} in the catalogue", table.name));
-                }
-                if (&table.starts, table.memory_slices) != (&starts, size) {
-                    differences.push(format!("{name} has other placements"));
-                }
-                if table.memory.0 != profile.memory_mib
-                    && !table.memory_seen.contains(&Mebibytes(profile.memory_mib))
-                {
-                    differences.push(format!(
-                        "{name} has {} MiB, not {}",
-                        profile.memory_mib, table.memory.0
-                    ));
-                }
-            }
-        }
-        // Placements are searched as bit masks; a table beyond them is not one of MIG's.
-        if size == 0 || starts.iter().any(|s| s.saturating_add(size) > MOST_SLICES) {
-            continue;
-        }
-        profiles.push(profile_of(profile, name, starts, size, table));
-    }
-    if profiles.is_empty() {
-        return Ok((known, forbidden));
-    }
-    let mut board = known.as_deref().cloned().unwrap_or_else(|| unknown_board(card, &profiles));
-    if let Some(known) = &known {
-        for profile in &known.profiles {
-            if !profiles
-                .iter()
-                .any(|p| p.nvml_index == profile.nvml_index || p.name == profile.name)
-            {
-                differences.push(format!("{} is not offered", profile.name));
-            }
-        }
-        // The order of the catalogue, so that the same layout gets the same text everywhere.
-        profiles.sort_by_key(|p| {
-            known.profiles.iter().position(|k| k.name == p.name).unwrap_or(usize::MAX)
-        });
-        if !differences.is_empty() {
-            warnings.push(Problem::new(format!(
-                "{}: this driver differs from the catalogue, and is followed: {}",
-                known.id,
-                differences.join(", ")
-            )));
-        }
-    } else {
-        warnings.push(Problem::new(format!(
-            "{} is not in the catalogue; its profiles are taken from the driver",
-            card.product
-        )));
-    }
-    board.profiles = profiles;
-    board.memory = Mebibytes(card.memory_mib);
-    if let Some(id) = card.pci_id {
-        board.pci_ids = vec![format!("0x{id:08X}")];
-    }
-    Ok((Some(Arc::new(board)), forbidden))
-}
-
-fn profile_of(
-    profile: &DriverProfile,
-    name: ProfileName,
-    starts: Vec<u32>,
-    size: u32,
-    table: Option<&Profile>,
-) -> Profile {
-    let told = Provenance { source: "this driver".to_string(), confidence: "seen".to_string() };
-    // Some drivers count the instances of an A30 wrongly; placements do not lie.
-    let disjoint = crate::hardware::layout::most_disjoint(&starts, size);
-    let most = match name.media_engines() {
-        crate::hardware::MediaEngines::One | crate::hardware::MediaEngines::All => 1,
-        _ => disjoint,
-    };
-    let max_instances = table.map_or(most, |t| t.max_instances.min(disjoint));
-    Profile {
-        compute_slices: if profile.slices > 0 { profile.slices } else { name.gpu_slices },
-        name,
-        profile_id: Some(profile.id),
-        nvml_index: profile.index,
-        memory_slices: size,
-        starts,
-        max_instances,
-        memory: Mebibytes(profile.memory_mib),
-        memory_seen: vec![Mebibytes(profile.memory_mib)],
-        sm_count: Some(profile.sm_count).filter(|n| *n > 0),
-        memory_provenance: told.clone(),
-        placement_provenance: told,
-    }
-}
-
-/// The name that mig-parted computes (go-nvlib `mig_profile.go`): eighths of the GPU's memory,
-/// rounded, with the attribute that the list position means.
-fn computed_name(profile: &DriverProfile, total_mib: u64) -> Option<ProfileName> {
-    if total_mib == 0 {
-        return None;
-    }
-    let eighths = (8 * profile.memory_mib).div_ceil(total_mib);
-    let total_gib = total_mib.div_ceil(1024);
-    let gigabytes = u32::try_from((eighths * total_gib + 4) / 8).ok()?;
-    let (plus, minus): (&[&str], &[&str]) = match profile.index {
-        7 | 8 => (&["me"], &[]),
-        10..=12 => (&["gfx"], &[]),
-        13 | 14 => (&[], &["me"]),
-        15 | 16 => (&["me.all"], &[]),
-        _ => (&[], &[]),
-    };
-    let own = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-    Some(ProfileName {
-        gpu_slices: profile.slices,
-        gigabytes,
-        compute_instance_slices: profile.slices,
-        plus: own(plus),
-        minus: own(minus),
-    })
-}
-
-/// A board that only the driver knows.
-fn unknown_board(card: &Card, profiles: &[Profile]) -> Board {
-    let ampere = ["A100", "A30", "A800"].iter().any(|name| card.product.contains(name));
-    let told = Provenance { source: "this driver".to_string(), confidence: "seen".to_string() };
-    let id = card.product.to_lowercase().replace(' ', "-");
-    Board {
-        id: id.trim_start_matches("nvidia-").to_string(),
-        aliases: Vec::new(),
-        products: vec![card.product.clone()],
-        gfd_products: Vec::new(),
-        architecture: if ampere { Architecture::Ampere } else { Architecture::Blackwell },
-        chip: String::new(),
-        pci_ids: Vec::new(),
-        memory: Mebibytes(card.memory_mib),
-        memory_provenance: told,
-        compute_slices: profiles.iter().map(|p| p.compute_slices).max().unwrap_or(0),
-        memory_slices: profiles
-            .iter()
-            .filter_map(|p| p.starts.last().map(|s| s + p.memory_slices))
-            .max()
-            .unwrap_or(0),
-        mode_change_needs_reset: ampere,
-        mode_survives_reboot: ampere,
-        min_driver: None,
-        confidence: "seen".to_string(),
-        notes: Vec::new(),
-        profiles: Vec::new(),
-    }
-}
-
-impl From<DriverError> for Problem {
-    fn from(error: DriverError) -> Problem {
-        Problem::new(error.to_string())
-    }
 }

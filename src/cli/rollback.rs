@@ -1,6 +1,7 @@
 //! `migplan rollback`: back to the state before the last apply.
 
-use super::apply::{ChangeArgs, Outcome, Reporter, carry_out, confirm, summary};
+use super::apply::{ChangeArgs, carry_out, confirm};
+use super::changes::{Outcome, Reporter, summary};
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::Console;
 use crate::apply::{Options, Patience, StateDir, foreign, guard, journal, observe};
