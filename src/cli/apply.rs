@@ -85,7 +85,7 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
         && saved.end.is_none()
     {
         reporter.warn(&[Problem::new(format!(
-            "the last apply (of {}) was interrupted; `migplan rollback` still goes back to the state before it",
+            "the last apply (of {}) was interrupted or could not be undone; `migplan rollback` still goes back to the state before it",
             saved.source
         ))]);
         interrupted = true;

@@ -57,7 +57,7 @@ fn roll_back(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outc
         }
     };
     if saved.end.is_none() {
-        say(&format!("the apply of {} was interrupted", saved.source));
+        say(&format!("the apply of {} was interrupted or could not be undone", saved.source));
     }
     reporter.changes(&node, &change, args.dry_run)?;
     if change.is_empty() {
