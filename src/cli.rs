@@ -4,13 +4,18 @@
 //! and [`output`] is the one place that writes to stdout, stderr and files. Nothing below this
 //! room prints, and this room computes nothing.
 
+pub mod apply;
 pub mod catalogue;
+mod changes;
 pub mod check;
 pub mod demand;
 pub mod emit;
+pub mod export;
 pub mod inputs;
 pub mod output;
 pub mod prometheus_args;
+pub mod rollback;
+pub mod status;
 pub mod suggest;
 mod summary;
 
@@ -49,6 +54,10 @@ enum Command {
     Catalogue(catalogue::Args),
     Emit(emit::Args),
     Demand(Box<demand::Args>),
+    Apply(apply::Args),
+    Status(status::Args),
+    Export(export::Args),
+    Rollback(rollback::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -69,6 +78,10 @@ pub fn main() -> ProcessExit {
         Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Emit(args) => emit::run(&args, &console),
         Command::Demand(args) => demand::run(&args, &console),
+        Command::Apply(args) => apply::run(&args, &console),
+        Command::Status(args) => status::run(&args, &console),
+        Command::Export(args) => export::run(&args, &console),
+        Command::Rollback(args) => rollback::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

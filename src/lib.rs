@@ -54,6 +54,7 @@
 //! **type** replicas that may sit in the same kinds · **class** those of one priority and weight ·
 //! **pattern** a maximal multiset of profiles on one GPU.
 
+pub mod apply;
 pub mod cli;
 pub mod demand;
 pub mod emit;

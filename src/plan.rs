@@ -6,6 +6,7 @@
 pub mod change;
 pub mod check;
 pub mod read;
+pub mod room;
 
 use std::sync::Arc;
 

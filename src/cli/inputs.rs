@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::output::Console;
 use super::prometheus_args::{PrometheusArgs, Seen};
+use crate::apply::nvml::LIBRARY_VARIABLE;
+use crate::apply::{NvmlDriver, observe};
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
-use crate::fleet::{self, Fleet};
+use crate::fleet::observed::ObservedNode;
+use crate::fleet::{self, Fleet, LOCAL_NODE, Node};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::units::Headroom;
 
@@ -38,6 +41,34 @@ impl CatalogueArgs {
     }
 }
 
+/// Which NVML to ask.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct NvmlArgs {
+    /// Load this libnvidia-ml instead of the driver's
+    #[arg(long, value_name = "PATH", env = LIBRARY_VARIABLE)]
+    pub nvml_lib: Option<PathBuf>,
+}
+
+impl NvmlArgs {
+    /// NVML, loaded and initialised.
+    ///
+    /// # Errors
+    /// No library or no driver (exit 6).
+    pub fn open(&self) -> Result<NvmlDriver> {
+        NvmlDriver::load(self.nvml_lib.as_deref())
+    }
+
+    /// What this node has, with warnings printed.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also a driver that does not answer (exit 6).
+    pub fn observe(&self, catalogue: &Catalogue, console: &Console) -> Result<ObservedNode> {
+        let (node, warnings) = observe::observe(&mut self.open()?, catalogue)?;
+        console.warn(&warnings);
+        Ok(node)
+    }
+}
+
 /// Which GPUs to plan for.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FleetArgs {
@@ -50,6 +81,9 @@ pub struct FleetArgs {
     /// GPUs of a Kubernetes cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// Without either: the GPUs of this node
+    #[command(flatten)]
+    pub nvml: NvmlArgs,
 }
 
 /// What a Kubernetes cluster says of its nodes.
@@ -115,10 +149,11 @@ pub fn read_pods(
 }
 
 impl FleetArgs {
-    /// The fleet that the flags, or else `MIGPLAN_GPUS`, name.
+    /// The fleet that the flags, or else `MIGPLAN_GPUS`, name; else this node's, through NVML.
     ///
     /// # Errors
-    /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6).
+    /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6); a GPU here that
+    /// cannot do MIG (exit 3).
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Fleet> {
         if let Some(text) = &self.gpus {
             return fleet::spec::parse(text, "--gpus", catalogue);
@@ -135,13 +170,35 @@ impl FleetArgs {
             Ok(text) if !text.trim().is_empty() => {
                 fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
             }
-            _ => Err(Error::new(
-                ExitCode::NoDriver,
-                "no GPUs named, and this version does not ask the driver",
-            )
-            .hint("name the GPUs: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus")),
+            _ => local_fleet(&self.nvml.observe(catalogue, console)?),
         }
     }
+}
+
+/// The fleet that consists of this node.
+fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
+    let hint =
+        "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
+    let mut gpus = Vec::new();
+    let mut problems = Vec::new();
+    for gpu in &node.gpus {
+        match (&gpu.mode, &gpu.board) {
+            (Some(_), Some(board)) => gpus.push(board.clone()),
+            (Some(_), None) => problems.push(Problem::new(format!(
+                "GPU {}: '{}' is not in the catalogue",
+                gpu.index, gpu.product
+            ))),
+            (None, _) => problems
+                .push(Problem::new(format!("GPU {}: '{}' cannot do MIG", gpu.index, gpu.product))),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs(problems).hint(hint));
+    }
+    if gpus.is_empty() {
+        return Err(Error::new(ExitCode::NoDriver, "this node has no GPU").hint(hint));
+    }
+    Ok(Fleet::new(vec![Node { name: LOCAL_NODE.to_string(), gpus }]))
 }
 
 /// What to plan.
