@@ -10,7 +10,7 @@ use super::formulation::{Formulation, NodeFlow};
 use super::model::Column;
 use super::problem::Problem;
 use super::stages::Solution;
-use super::supply::Kind;
+use super::supply::{Kind, Pattern};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
@@ -344,7 +344,7 @@ impl<'a> Cards<'a> {
             })
             .collect();
         // How many instances of each profile are still to be handed out.
-        let mut open: Vec<u32> = kind_of
+        let open: Vec<u32> = kind_of
             .iter()
             .map(|kind| {
                 let Some(kind) = kind else { return 0 };
@@ -352,6 +352,19 @@ impl<'a> Cards<'a> {
                 batches.flat_map(|(_, b)| b).map(|b| b.count as u32).sum()
             })
             .collect();
+        // Where nothing spare may be made, every instance that is not busy anyway is handed out, and
+        // only what is wanted beyond that comes to sit in busy ones.
+        let mut in_busy: Vec<u32> = open.clone();
+        let pool = &self.problem.pools[laid.pool];
+        for (_, content) in &slots {
+            if let Content::Pattern(p) = content {
+                let pattern = &pool.patterns[*p];
+                for (i, left) in in_busy.iter_mut().enumerate() {
+                    *left = left.saturating_sub(pattern.counts[i] - pattern.busy[i]);
+                }
+            }
+        }
+        let mut open = Open { all: open, in_busy };
         let mut layouts = Layouts::default();
         for (slot, content) in slots {
             match content {
@@ -394,23 +407,23 @@ impl<'a> Cards<'a> {
         slot: Slot,
         pattern: usize,
         kind_of: &[Option<usize>],
-        open: &mut [u32],
+        open: &mut Open,
         layouts: &mut Layouts,
     ) -> Result<()> {
         let (board, pool) = (&laid.board, &self.problem.pools[laid.pool]);
         let pattern = &pool.patterns[pattern];
         let group = &pool.groups[pattern.group];
         let counts = &pattern.counts;
-        let mut taken: Vec<u32> = counts.iter().zip(&*open).map(|(c, o)| *c.min(o)).collect();
+        let mut taken = open.take(pattern, self.problem.exact && self.problem.knows_present);
         if taken.iter().all(|t| *t == 0) && group.present.is_empty() && self.cuts_freely() {
             self.put(slot, laid, false, vec![full_instance(board, None)]);
             return Ok(());
         }
-        open.iter_mut().zip(&taken).for_each(|(o, t)| *o -= t);
-        let made: Vec<u32> = if self.solution.keeps_spare {
+        // Patterns around a known state hold nothing spare where nothing spare may be.
+        let made = if self.solution.keeps_spare || self.problem.knows_present {
             counts.clone()
         } else {
-            taken.iter().zip(&pattern.busy).map(|(t, b)| *t.max(b)).collect()
+            taken.clone()
         };
         let known = (!group.present.is_empty()).then_some((pattern.group, &group.present[..]));
         let placements =
@@ -508,6 +521,33 @@ fn pour(
         }
     }
     poured
+}
+
+/// Instances of each profile that are still to be handed out.
+struct Open {
+    all: Vec<u32>,
+    /// Of those, the ones that busy instances take.
+    in_busy: Vec<u32>,
+}
+
+impl Open {
+    /// Hands out instances of one GPU, as many as there are takers for.
+    fn take(&mut self, pattern: &Pattern, exact: bool) -> Vec<u32> {
+        let mut taken = Vec::with_capacity(pattern.counts.len());
+        for (i, (count, busy)) in pattern.counts.iter().zip(&pattern.busy).enumerate() {
+            let most = if exact {
+                let of_busy = (*busy).min(self.in_busy[i]);
+                self.in_busy[i] -= of_busy;
+                count - busy + of_busy
+            } else {
+                *count
+            };
+            let take = most.min(self.all[i]);
+            self.all[i] -= take;
+            taken.push(take);
+        }
+        taken
+    }
 }
 
 /// Layouts that were worked out already.
