@@ -6,8 +6,11 @@
 
 pub mod catalogue;
 pub mod check;
+pub mod compare;
 pub mod inputs;
 pub mod output;
+pub mod planning;
+pub mod size;
 pub mod suggest;
 mod summary;
 
@@ -43,6 +46,8 @@ struct Cli {
 enum Command {
     Suggest(suggest::Args),
     Check(check::Args),
+    Compare(compare::Args),
+    Size(size::Args),
     Catalogue(catalogue::Args),
 }
 
@@ -61,6 +66,8 @@ pub fn main() -> ProcessExit {
     let result = match cli.command {
         Command::Suggest(args) => suggest::run(&args, &console),
         Command::Check(args) => check::run(&args, &console),
+        Command::Compare(args) => compare::run(&args, &console),
+        Command::Size(args) => size::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
     };
     let code = match result {

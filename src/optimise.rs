@@ -7,14 +7,18 @@
 
 mod baseline;
 mod cards;
+mod compare;
 mod explain;
 mod formulation;
 mod model;
 mod problem;
+mod size;
 mod solve;
 mod stages;
 
-pub use baseline::{Baseline, MoreGpus};
+pub use baseline::{Baseline, LeftOut, MoreGpus};
+pub use compare::{Comparison, Frontier, FrontierPoint, PLAN_ROW, compare, compare_plan, frontier};
+pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};
 
 use std::time::Duration;
 

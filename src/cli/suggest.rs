@@ -93,7 +93,7 @@ impl From<SpareChoice> for Spare {
 }
 
 /// Reads a positive number of seconds.
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|s| *s > 0.0)

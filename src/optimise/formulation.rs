@@ -98,6 +98,10 @@ impl Formulation {
         formulation.add_supply(problem);
         formulation.add_nodes(problem);
         formulation.add_memory(problem);
+        if let Some(most) = problem.most_gpus {
+            let used = formulation.gpus_used(problem);
+            formulation.model.at_most(used.terms, most);
+        }
         formulation
     }
 
@@ -299,9 +303,9 @@ impl Formulation {
         Objective { sense: Sense::Minimise, terms }
     }
 
-    /// GPUs of one pool in use.
-    pub(crate) fn gpus_of_pool(&self, problem: &Problem, pool: usize) -> Objective {
-        let mut terms: Terms = self.patterns[pool].iter().map(|c| (*c, 1)).collect();
+    /// GPUs of one pool that are handed out whole.
+    pub(crate) fn whole_gpus_of_pool(&self, problem: &Problem, pool: usize) -> Terms {
+        let mut terms = Terms::new();
         for (kind_set, seats) in problem.types.iter().zip(&self.seats) {
             for (k, column) in kind_set.kinds.iter().zip(seats) {
                 if problem.kinds[*k].pool == pool && kind_set.whole_gpus > 0 {
@@ -309,6 +313,13 @@ impl Formulation {
                 }
             }
         }
+        terms
+    }
+
+    /// GPUs of one pool in use.
+    pub(crate) fn gpus_of_pool(&self, problem: &Problem, pool: usize) -> Objective {
+        let mut terms: Terms = self.patterns[pool].iter().map(|c| (*c, 1)).collect();
+        terms.extend(self.whole_gpus_of_pool(problem, pool));
         Objective { sense: Sense::Minimise, terms }
     }
 

@@ -167,6 +167,8 @@ pub(crate) struct Problem {
     pub shares: Vec<i64>,
     /// Workloads that no empty fleet could serve, by index.
     pub hopeless: BTreeMap<usize, Hopeless>,
+    /// The most GPUs that may be in use, where that is fewer than there are.
+    pub most_gpus: Option<i64>,
 }
 
 impl Problem {
@@ -202,8 +204,15 @@ impl Problem {
         let mut types: Vec<Type> = grouped.keys().map(|(_, _, t)| t.clone()).collect();
         types.sort();
         types.dedup();
-        let mut problem =
-            Problem { pools, kinds, types, classes: Vec::new(), shares: Vec::new(), hopeless };
+        let mut problem = Problem {
+            pools,
+            kinds,
+            types,
+            classes: Vec::new(),
+            shares: Vec::new(),
+            hopeless,
+            most_gpus: None,
+        };
         let mut wanted = vec![0u128; problem.types.len()];
         for ((priority, weight, kind_set), mut members) in grouped {
             // Members arrive in the order of the demand, so equal ones stay by team and name.
@@ -235,6 +244,11 @@ impl Problem {
             pool.patterns = patterns;
         }
         problem
+    }
+
+    /// The same demand where no more than `most` GPUs may be in use.
+    pub(crate) fn with_most_gpus(&self, most: i64) -> Problem {
+        Problem { most_gpus: Some(most), ..self.clone() }
     }
 
     /// The most replicas of a type that the fleet could hold if nothing else were on it.
