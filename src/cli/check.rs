@@ -1,6 +1,6 @@
 //! `migplan check`: is this YAML valid for mig-parted, and can these GPUs really hold it?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::inputs::{CatalogueArgs, FleetArgs, name_of, open, read_text};
@@ -74,26 +74,14 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             Err(error) => problems.extend(error.problems.into_iter().map(place)),
             Ok(resolved) => {
                 warnings.extend(resolved.warnings.into_iter().map(place));
-                let covered: BTreeSet<usize> =
-                    resolved.gpus.iter().map(|g| g.gpu as usize).collect();
-                let missing: Vec<String> = (0..alike.boards.len())
-                    .filter(|gpu| !covered.contains(gpu))
-                    .map(|gpu| gpu.to_string())
-                    .collect();
-                if !missing.is_empty() {
-                    warnings.push(place(
-                        Problem::new(format!(
-                            "label '{label}' says nothing of GPU {}; mig-parted leaves it as it is, and its assert fails",
-                            missing.join(", ")
-                        ))
-                        .in_file(&file),
-                    ));
-                }
                 *checked.entry(*label).or_insert(0u64) += alike.nodes.len() as u64;
             }
         }
     }
-    console.warn(&warnings);
+    // A label that nobody chose may well be for other GPUs than all of these.
+    if args.config.is_some() || args.assignments.is_some() || labels.len() == 1 {
+        console.warn(&warnings);
+    }
     if args.format == Format::Json {
         let text =
             |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();

@@ -72,10 +72,10 @@ fn teams(text: &mut String, plan: &Plan, demand: &Demand, rows: usize) {
         *missing.entry(&row.team).or_default() += row.replicas;
     }
     for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-        if let Some(occupant) = &instance.occupant {
-            if let Some(sums) = teams.get_mut(&*occupant.team) {
-                sums.placed_mib += occupant.demand_mib;
-            }
+        if let Some(occupant) = &instance.occupant
+            && let Some(sums) = teams.get_mut(&*occupant.team)
+        {
+            sums.placed_mib += occupant.demand_mib;
         }
     }
     for (team, sums) in &mut teams {

@@ -86,10 +86,10 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
         }
     }
     for instance in placed.gpus.iter().flat_map(|g| &g.instances) {
-        if let Some(occupant) = &instance.occupant {
-            if wants_all_memory(demand, &occupant.team, &occupant.workload) {
-                demand_mib += u128::from(occupant.demand_mib);
-            }
+        if let Some(occupant) = &instance.occupant
+            && wants_all_memory(demand, &occupant.team, &occupant.workload)
+        {
+            demand_mib += u128::from(occupant.demand_mib);
         }
     }
     totals.demand_mib = u64::try_from(demand_mib).unwrap_or(u64::MAX);

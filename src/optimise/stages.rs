@@ -266,10 +266,11 @@ impl<'p> Search<'p> {
     /// there is a solution to fall back to.
     fn optimise(&mut self, objective: &Objective) -> Result<Option<i128>> {
         let limit = self.natural_limit(objective);
-        if let Some(limit) = limit {
-            if self.values.is_some() && self.value_of(&objective.terms) == limit {
-                return Ok(Some(limit));
-            }
+        if let Some(limit) = limit
+            && self.values.is_some()
+            && self.value_of(&objective.terms) == limit
+        {
+            return Ok(Some(limit));
         }
         if self.values.is_some() {
             let bound = solve::relaxed_bound(&self.formulation.model, objective)?;

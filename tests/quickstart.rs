@@ -1,0 +1,40 @@
+//! The two commands of README: the first is run here as it stands, the second runs this.
+
+mod common;
+
+use std::process::Command;
+
+#[test]
+fn the_first_command_makes_a_config() {
+    let output = Command::new("sh")
+        .arg(common::root("examples/quickstart.sh"))
+        // The test's own build serves; a full one would take minutes more.
+        .env("PROFILE", "dev")
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{log}");
+    let golden = std::fs::read_to_string(common::root("tests/golden/suggest/one-node/config.yaml"));
+    let config = std::fs::read_to_string(common::root("config.yaml")).unwrap();
+    assert_eq!(config, golden.unwrap());
+    assert!(text.contains("valid for mig-parted"), "{text}");
+    assert!(log.contains("17 of 17 replicas placed"), "{log}");
+}
+
+#[test]
+fn readme_shows_what_is_printed() {
+    let readme = std::fs::read_to_string(common::root("README.md")).unwrap();
+    for command in ["sh examples/quickstart.sh", "sh tests/run.sh"] {
+        assert!(readme.contains(command), "README does not name `{command}`");
+    }
+    let folder = common::root("tests/golden/suggest/one-node");
+    let config = std::fs::read_to_string(folder.join("config.yaml")).unwrap();
+    assert!(readme.contains(&config), "README's YAML is not the example's:\n{config}");
+    // The transcript is the summary but for the seconds.
+    let summary = std::fs::read_to_string(folder.join("summary.txt")).unwrap();
+    for line in summary.lines().filter(|l| !l.starts_with("Proved")) {
+        assert!(readme.contains(line), "README's transcript lacks: {line}");
+    }
+}
