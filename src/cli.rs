@@ -5,11 +5,13 @@
 //! room prints, and this room computes nothing.
 
 pub mod catalogue;
+pub mod chart;
 pub mod check;
 pub mod compare;
 pub mod inputs;
 pub mod output;
 pub mod planning;
+mod report;
 pub mod size;
 pub mod suggest;
 mod summary;
@@ -48,6 +50,7 @@ enum Command {
     Check(check::Args),
     Compare(compare::Args),
     Size(size::Args),
+    Chart(chart::Args),
     Catalogue(catalogue::Args),
 }
 
@@ -68,6 +71,7 @@ pub fn main() -> ProcessExit {
         Command::Check(args) => check::run(&args, &console),
         Command::Compare(args) => compare::run(&args, &console),
         Command::Size(args) => size::run(&args, &console),
+        Command::Chart(args) => chart::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
     };
     let code = match result {

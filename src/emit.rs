@@ -5,6 +5,7 @@
 //! YAML takes. Nothing here prints, asks a driver or knows how a plan was found.
 
 pub mod mig_parted;
+pub mod report;
 mod yaml;
 
 use std::sync::Arc;

@@ -53,10 +53,12 @@
 //! **type** replicas that may sit in the same kinds · **class** those of one priority and weight ·
 //! **pattern** a maximal multiset of profiles on one GPU.
 
+pub mod chart;
 pub mod cli;
 pub mod demand;
 pub mod emit;
 pub mod error;
+pub mod figures;
 pub mod fleet;
 pub mod hardware;
 pub mod mig_parted;

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::output::{Console, check_writable, render, table, write_result};
 use super::planning::{InputArgs, OptionArgs, checked};
+use super::report::{self, Subject};
+use super::suggest::notes;
 use crate::demand::Demand;
+use crate::emit::mig_parted;
 use crate::error::{Problem, Result, plural, thousands};
 use crate::optimise::{self, Baseline, Comparison, LeftOut};
 use crate::units::{Mebibytes, Weight, millionths};
@@ -58,9 +61,26 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     for file in [&args.output, &args.report] {
         check_writable(file.as_deref())?;
     }
-    let (demand, fleet) = args.inputs.read(console)?;
-    let comparison = optimise::compare(&demand, &fleet, &args.options.options())?;
+    let (catalogue, demand, fleet) = args.inputs.read(console)?;
+    let options = args.options.options();
+    let comparison = optimise::compare(&demand, &fleet, &options)?;
     checked(&comparison.plan, &demand, &fleet)?;
+    if let Some(file) = &args.report {
+        let config = mig_parted::write(
+            &comparison.plan,
+            &catalogue,
+            &mig_parted::Options { notes: notes(&comparison.plan), ..Default::default() },
+        )?;
+        let subject = Subject {
+            comparison: &comparison,
+            demand: &demand,
+            fleet: &fleet,
+            catalogue: &catalogue,
+            options: &options,
+            config: &config,
+        };
+        report::write(file, &subject)?;
+    }
     console.warn(&warnings(&comparison, &demand));
     write_result(args.output.as_deref(), |out| match args.format {
         Format::Text => out.write_all(text(&comparison, &demand).as_bytes()),

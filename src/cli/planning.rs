@@ -7,6 +7,7 @@ use super::suggest::{SpareChoice, seconds};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
+use crate::hardware::Catalogue;
 use crate::optimise::Options;
 use crate::plan::{Plan, check};
 
@@ -40,15 +41,15 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// Reads both.
+    /// Reads the boards, the demand and the GPUs.
     ///
     /// # Errors
     /// Whatever is wrong with the files or flags (exit 3), no GPUs named (exit 6).
-    pub fn read(&self, console: &super::output::Console) -> Result<(Demand, Fleet)> {
+    pub fn read(&self, console: &super::output::Console) -> Result<(Catalogue, Demand, Fleet)> {
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
         let demand = self.demand.read(&catalogue, console)?;
-        Ok((demand, fleet))
+        Ok((catalogue, demand, fleet))
     }
 }
 

@@ -1,6 +1,5 @@
 //! `migplan size`: how many GPUs a demand needs.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
