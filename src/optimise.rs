@@ -103,7 +103,7 @@ pub fn suggest_and_compare(
             let more_gpus = baseline::more_gpus(demand, fleet, &plan, options)?;
             Ok((plan, more_gpus))
         },
-        || baseline::presets(&problem, options),
+        || baseline::presets(&problem, demand, options),
     );
     let (plan, more_gpus) = suggestion?;
     Ok(Suggestion { plan, presets: presets?, more_gpus })

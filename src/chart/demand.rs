@@ -22,7 +22,10 @@ const MOST_POINTS: usize = 1500;
 pub(super) fn draw(figure: &DemandFigure) -> Picture {
     let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
     let top = heading(&mut picture, &figure.title, &figure.subtitle);
-    if figure.rows.len() <= MOST_ROWS {
+    if figure.rows.is_empty() {
+        picture.text(MARGIN, top + 12.0, Anchor::Left, BODY, INK, "Nobody asks for anything.");
+        picture.height = top + 12.0 + MARGIN;
+    } else if figure.rows.len() <= MOST_ROWS {
         bars(&mut picture, figure, top);
     } else {
         curve(&mut picture, figure, top);

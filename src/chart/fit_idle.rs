@@ -80,11 +80,13 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     for tick in ticks(most_fit, 7).into_iter().filter(|t| most_fit > 12.0 || t.fract() == 0.0) {
         let (_, y) = at(0.0, tick);
         picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
-        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+        picture.text(plot.x - 12.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
     }
-    let fit = match figure.unit {
-        FitUnit::Replicas => "replicas placed",
-        FitUnit::Weight => "weight placed",
+    let fit = match (figure.unit, figure.bands.is_empty()) {
+        (FitUnit::Replicas, true) => "replicas placed",
+        (FitUnit::Weight, true) => "weight placed",
+        (FitUnit::Replicas, false) => "replicas placed, highest priority first",
+        (FitUnit::Weight, false) => "weight placed, highest priority first",
     };
     picture.upright(plot.x - 52.0, plot.y + plot.h / 2.0, BODY, INK, fit);
     let middle = plot.x + plot.w / 2.0;
@@ -92,15 +94,26 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     picture.text(middle, plot.bottom() + 37.0, Anchor::Middle, BODY, INK, axis);
 
     let mut taken: Vec<Box> = Vec::new();
-    let (_, all) = at(0.0, figure.most_fit);
+    let mut limits: Vec<(f64, String)> = figure
+        .bands
+        .iter()
+        .filter(|(_, end)| *end < figure.most_fit)
+        .map(|(priority, end)| (*end, format!("all of priority {priority}: {}", number(*end))))
+        .collect();
     if figure.most_fit > 0.0 {
-        picture.dashed((plot.x, all), (plot.right(), all), 6.0, QUIET, 1.2);
-        let label = format!("all that is asked for: {}", number(figure.most_fit));
+        let all = format!("all that is asked for: {}", number(figure.most_fit));
+        limits.push((figure.most_fit, all));
+    }
+    for (fit, label) in limits.into_iter().rev() {
+        let (_, y) = at(0.0, fit);
+        picture.dashed((plot.x, y), (plot.right(), y), 6.0, QUIET, 1.2);
+        taken.push(Box::new(plot.x, y - 1.5, plot.w, 3.0));
         let width = font::width(&label, SMALL);
-        let label_box = Box::new(plot.right() - width - 6.0, all - 15.0, width, 12.0);
-        picture.text(plot.right() - 6.0, all - 5.0, Anchor::Right, SMALL, QUIET, label);
-        taken.push(label_box);
-        taken.push(Box::new(plot.x, all - 1.5, plot.w, 3.0));
+        let label_box = Box::new(plot.right() - width - 6.0, y - 15.0, width, 12.0);
+        if !taken.iter().any(|t| t.overlaps(&label_box)) {
+            picture.text(plot.right() - 6.0, y - 5.0, Anchor::Right, SMALL, QUIET, label);
+            taken.push(label_box);
+        }
     }
     picture.line(
         vec![(plot.x, plot.y), (plot.x, plot.bottom()), (plot.right(), plot.bottom())],
@@ -109,7 +122,16 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     );
     let dots: Vec<(f64, f64)> = figure.frontier.iter().map(|d| at(d.idle_gib, d.fit)).collect();
     let start = figure.frontier.first().filter(|d| d.gpus == 1).map(|_| at(0.0, 0.0));
-    picture.line(start.into_iter().chain(dots.iter().copied()).collect(), EDGE, 1.6);
+    let line: Vec<(f64, f64)> = start.into_iter().chain(dots.iter().copied()).collect();
+    for (from, to) in line.iter().zip(line.iter().skip(1)) {
+        let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 6.0).ceil().max(1.0);
+        for i in 0..=steps as u32 {
+            let part = f64::from(i) / steps;
+            let (x, y) = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
+            taken.push(Box::new(x - 1.5, y - 1.5, 3.0, 3.0));
+        }
+    }
+    picture.line(line, EDGE, 1.6);
     let around = |p: &(f64, f64), r: f64| Box::new(p.0 - r, p.1 - r, 2.0 * r, 2.0 * r);
     for dot in &dots {
         Marker::Frontier.draw(picture, *dot);
@@ -192,7 +214,7 @@ fn point_legend(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
     let mut entries = Vec::new();
     for (kind, text) in [
         (WayKind::Plan, "the plan"),
-        (WayKind::Preset, "uniform preset of mig-parted"),
+        (WayKind::Preset, "preset of mig-parted: all GPUs cut alike"),
         (WayKind::WholeGpus, "whole GPUs, no MIG"),
         (WayKind::Heuristic, "one replica after the other"),
     ] {
@@ -201,11 +223,14 @@ fn point_legend(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
         }
     }
     if !figure.frontier.is_empty() {
-        let some = if figure.frontier_complete { "1, 2, 3 …" } else { "some numbers of" };
-        entries.push((
-            Swatch::Marker(Marker::Frontier),
-            format!("frontier: the most that fits on {some} GPUs, proved"),
-        ));
+        let some = match figure.frontier_complete {
+            true => "frontier: the most that fits on 1, 2, 3 … GPUs".to_string(),
+            false => format!(
+                "frontier: the most that fits, at {} numbers of GPUs",
+                figure.frontier.len()
+            ),
+        };
+        entries.push((Swatch::Marker(Marker::Frontier), some));
     }
     legend(picture, top, &entries)
 }
@@ -224,6 +249,7 @@ fn bars(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
             (Swatch::Hatch, "unusable: no instance offers it".to_string()),
         ],
     );
+    y += 14.0;
     let scale = (BARS_END - NAMES_END) / figure.fleet_gib.max(f64::MIN_POSITIVE);
     let first = y;
     let axis = |picture: &mut Picture, from: f64, to: f64| {
@@ -242,6 +268,8 @@ fn bars(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
     }
     axis(picture, first, y + 2.0);
     for (way, (y, note)) in figure.ways.iter().zip(rows) {
+        let lines = 13.0 * note.len() as f64;
+        picture.fill(Box::new(NAMES_END - 2.0, y + 17.0, BARS_END - NAMES_END + 4.0, lines), PAGE);
         bar(picture, way, y, scale, &note);
     }
     for tick in ticks(figure.fleet_gib, 6) {
@@ -254,6 +282,8 @@ fn bars(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
         FitUnit::Replicas => "replicas placed",
         FitUnit::Weight => "weight placed",
     };
+    let by_priority = figure.ways.iter().any(|w| w.fit_text.contains("(p"));
+    let unit = format!("{unit}{}", if by_priority { " (p: priority)" } else { "" });
     picture.text(BARS_END + 12.0, first - 4.0, Anchor::Left, SMALL, QUIET, unit);
     y + 40.0
 }

@@ -66,6 +66,7 @@ pub(super) struct Text {
     pub upright: bool,
 }
 
+#[cfg(test)]
 impl Text {
     /// The box that the text takes.
     pub(super) fn bounds(&self) -> Box {
@@ -221,7 +222,8 @@ impl Picture {
         self.shapes.push(Shape::Text(text));
     }
 
-    /// The boxes of all texts, for tests and for placing labels.
+    /// All texts.
+    #[cfg(test)]
     pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
         self.shapes.iter().filter_map(|s| match s {
             Shape::Text(text) => Some(text),

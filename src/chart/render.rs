@@ -137,6 +137,9 @@ pub(super) fn png(picture: &Picture) -> Result<Vec<u8>> {
     let mut encoder = png::Encoder::new(&mut file, width, height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    // Flat areas and repeated glyphs: whole rows repeat, which filters would hide.
+    encoder.set_filter(png::FilterType::NoFilter);
+    encoder.set_compression(png::Compression::Default);
     let mut writer = encoder.write_header().map_err(wrong)?;
     writer.write_image_data(&pixels).map_err(wrong)?;
     writer.finish().map_err(wrong)?;

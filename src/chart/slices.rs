@@ -16,6 +16,8 @@ const GAP: f64 = 9.0;
 const FILLED: f64 = 0.42;
 /// The same for memory that the team has, but did not ask for.
 const ROUNDING: f64 = 0.86;
+/// The same where several teams share a bar.
+const NOBODY: Color = (243, 243, 243);
 
 pub(super) fn draw(figure: &SliceMap) -> Picture {
     let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
@@ -38,7 +40,8 @@ pub(super) fn draw(figure: &SliceMap) -> Picture {
         |of: fn(&CellUse) -> bool| figure.rows.iter().flat_map(|r| &r.cells).any(|c| of(&c.holds));
     if has(|c| matches!(c, CellUse::Handed { .. })) {
         let text = "light: handed out, not asked for".to_string();
-        entries.push((Swatch::Tint(tint(color(Some(0)), ROUNDING)), text));
+        let light = if figure.grouped { NOBODY } else { tint(color(Some(0)), ROUNDING) };
+        entries.push((Swatch::Tint(light), text));
     }
     if has(|c| matches!(c, CellUse::Spare { .. })) {
         entries.push((Swatch::Spare, "spare: nobody has it".to_string()));
@@ -53,7 +56,7 @@ pub(super) fn draw(figure: &SliceMap) -> Picture {
             y = slice_axis(&mut picture, y, row.slices);
             shown_slices = row.slices;
         }
-        draw_row(&mut picture, row, y);
+        draw_row(&mut picture, row, figure.grouped, y);
         y += ROW + GAP;
     }
     if let Some(omitted) = &figure.omitted {
@@ -80,7 +83,7 @@ fn slice_axis(picture: &mut Picture, y: f64, slices: u32) -> f64 {
     y + 18.0
 }
 
-fn draw_row(picture: &mut Picture, row: &SliceRow, y: f64) {
+fn draw_row(picture: &mut Picture, row: &SliceRow, grouped: bool, y: f64) {
     let room = LABELS_END - MARGIN - 10.0;
     let label = font::fit(&row.label, BODY, room);
     picture.text(MARGIN, y + 20.0, Anchor::Left, BODY, INK, label);
@@ -90,11 +93,11 @@ fn draw_row(picture: &mut Picture, row: &SliceRow, y: f64) {
     for cell in &row.cells {
         let x = LABELS_END + unit * f64::from(cell.start);
         let at = Box::new(x + 1.0, y, unit * f64::from(cell.size) - 2.0, ROW);
-        draw_cell(picture, cell, at);
+        draw_cell(picture, cell, grouped, at);
     }
 }
 
-fn draw_cell(picture: &mut Picture, cell: &Cell, at: Box) {
+fn draw_cell(picture: &mut Picture, cell: &Cell, grouped: bool, at: Box) {
     let lines = match &cell.holds {
         CellUse::Unusable => {
             hatched(picture, at);
@@ -110,7 +113,8 @@ fn draw_cell(picture: &mut Picture, cell: &Cell, at: Box) {
             // What is had stretches over the GPUs on which somebody has the instance.
             let first = shares.first().and_then(|s| s.team);
             let had = Box { w: at.w * occupied, ..at };
-            picture.fill(had, tint(color(first), ROUNDING));
+            let light = if grouped { NOBODY } else { tint(color(first), ROUNDING) };
+            picture.fill(had, light);
             let mut x = at.x;
             let mut used = 0.0;
             for share in shares {

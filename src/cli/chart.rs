@@ -1,6 +1,6 @@
 //! `migplan chart`: pictures of a plan.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, open};

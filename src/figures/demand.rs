@@ -77,7 +77,9 @@ impl DemandFigure {
             of.unplaced += row.replicas;
             of.reason = Some(&row.reason);
         }
-        let mut rows: Vec<DemandRow> = found.into_iter().map(row).collect();
+        let wanted = |f: &Found<'_>| f.unplaced > 0 || !f.given.is_empty();
+        let mut rows: Vec<DemandRow> =
+            found.into_iter().filter(|(_, f)| wanted(f)).map(row).collect();
         rows.sort_by(|a, b| b.memory_gib.total_cmp(&a.memory_gib));
         let totals = &plan.totals;
         let subtitle = format!(

@@ -21,6 +21,11 @@ pub struct FitIdle {
     pub unit: FitUnit,
     /// The most that `fit` could be.
     pub most_fit: f64,
+    /// Where it would mislead to add up what is served of all priorities, since serving many of a
+    /// low one costs a high one: for each priority, highest first, up to which `fit` all of it and
+    /// of those above is served. A way's `fit` then ends in the first priority that it does not
+    /// serve in full. Else empty.
+    pub bands: Vec<(i64, f64)>,
     /// Memory of the whole fleet, in GiB.
     pub fleet_gib: f64,
     /// The ways, the plan first.
@@ -115,13 +120,18 @@ impl FitIdle {
             .collect();
         let totals = &comparison.plan.totals;
         let left = comparison.out_of_reach.len();
+        let in_bands = !adds_up(comparison, frontier);
+        let fit = |weights: &[i64]| if in_bands { in_order(weights, &all) } else { sum(weights) };
         let mut subtitle = format!(
-            "{} on {}. Further up, more is served; further left, less memory of the GPUs in use lies idle.",
+            "{} on {}{}. Further up, more is served; further left, less memory of the GPUs in use lies idle.",
             plural(totals.replicas, "replica"),
             plural(totals.gpus, "GPU"),
+            best_preset(comparison, fit),
         );
-        if comparison.priorities.len() > 1 {
-            subtitle += " A higher priority is served strictly first.";
+        if in_bands {
+            subtitle += " A higher priority comes strictly first: a point ends in the first priority that it does not serve in full.";
+        } else if comparison.priorities.len() > 1 {
+            subtitle += " A higher priority comes strictly first.";
         }
         if left > 0 {
             subtitle += &format!(
@@ -138,13 +148,21 @@ impl FitIdle {
             subtitle,
             unit,
             most_fit: all.iter().sum(),
+            bands: if in_bands { bands(&comparison.priorities, &all) } else { Vec::new() },
             fleet_gib: gib(totals.fleet_mib),
             ways: comparison
                 .rows
                 .iter()
-                .map(|row| way(row, &comparison.priorities, &all, demand))
+                .map(|row| Way {
+                    fit: fit(&row.placed_weight),
+                    ..way(row, &comparison.priorities, &all, demand)
+                })
                 .collect(),
-            frontier: frontier.points.iter().map(dot).collect(),
+            frontier: frontier
+                .points
+                .iter()
+                .map(|p| FrontierDot { fit: fit(&p.placed_weight), ..dot(p) })
+                .collect(),
             frontier_complete: frontier.complete,
         }
     }
@@ -152,6 +170,63 @@ impl FitIdle {
 
 fn sum(weights: &[i64]) -> f64 {
     weights.iter().map(|w| *w as f64 / Weight::SCALE as f64).sum()
+}
+
+/// `: the plan serves 17, the best preset (all-balanced) 16`.
+fn best_preset(comparison: &Comparison, fit: impl Fn(&[i64]) -> f64) -> String {
+    let presets = comparison.rows.iter().filter(|r| r.name.starts_with("all-"));
+    let best = presets.max_by(|a, b| {
+        let by_goal = (&a.placed_weight, a.placed_mib).cmp(&(&b.placed_weight, b.placed_mib));
+        by_goal.then(b.name.cmp(&a.name))
+    });
+    match (comparison.rows.first(), best) {
+        (Some(plan), Some(best)) => format!(
+            ": the plan serves {}, the best preset ({}) {}",
+            amount(fit(&plan.placed_weight)),
+            best.name,
+            amount(fit(&best.placed_weight))
+        ),
+        _ => String::new(),
+    }
+}
+
+/// Whether sums over all priorities rank the ways as the goal does: nobody is above the frontier,
+/// and more GPUs never serve less.
+fn adds_up(comparison: &Comparison, frontier: &Frontier) -> bool {
+    let rises =
+        frontier.points.windows(2).all(|w| sum(&w[0].placed_weight) <= sum(&w[1].placed_weight));
+    rises
+        && comparison.rows.iter().all(|row| {
+            let most = frontier
+                .points
+                .iter()
+                .find(|p| p.gpus >= row.gpus_used)
+                .or(frontier.points.last())
+                .map_or(0.0, |p| sum(&p.placed_weight));
+            sum(&row.placed_weight) <= most + 1e-9
+        })
+}
+
+/// What is served up to the first priority that is not served in full, that one included.
+fn in_order(weights: &[i64], all: &[f64]) -> f64 {
+    let mut served = 0.0;
+    for (weight, all) in weights.iter().zip(all) {
+        let weight = *weight as f64 / Weight::SCALE as f64;
+        served += weight;
+        if weight + 1e-9 < *all {
+            break;
+        }
+    }
+    served
+}
+
+fn bands(priorities: &[i64], all: &[f64]) -> Vec<(i64, f64)> {
+    let mut end = 0.0;
+    let band = |(priority, all): (&i64, &f64)| {
+        end += all;
+        (*priority, end)
+    };
+    priorities.iter().zip(all).map(band).collect()
 }
 
 fn dot(point: &FrontierPoint) -> FrontierDot {
@@ -213,9 +288,11 @@ fn note(row: &Baseline, demand: &Demand) -> String {
         .filter_map(|l| {
             let workload = demand.workloads().get(l.workload)?;
             let memory = workload.memory.map_or("all memory".to_string(), Mebibytes::human);
+            let memory = memory.replace(' ', "\u{a0}");
             let why = if l.too_large { ", larger than any instance" } else { "" };
             let (team, name) = (&workload.team, &workload.name);
-            Some(format!("{} × {team}/{name} ({memory}{why})", thousands(l.replicas)))
+            // A line of the picture may not break between the number and what it counts.
+            Some(format!("{}\u{a0}×\u{a0}{team}/{name} ({memory}{why})", thousands(l.replicas)))
         })
         .collect();
     let further = row.workloads_left_out.saturating_sub(named.len());

@@ -49,7 +49,7 @@ pub struct SliceRow {
     pub label: String,
     /// Their board, and how many there are.
     pub detail: String,
-    /// GPUs that the row stands for.
+    /// GPUs that the row stands for; with [`SliceMap::grouped`] they differ in their tenants.
     pub gpus: u64,
     /// Memory slices of the board.
     pub slices: u32,
@@ -160,6 +160,10 @@ impl SliceMap {
                 plural(gpus, "GPU")
             )
         });
+        if grouped {
+            // A stable sort: within a board the most frequent layout stays first.
+            groups.sort_by(|a, b| board_of(a).cmp(board_of(b)));
+        }
         let rows = groups.iter().map(|g| row(g, grouped, &index, catalogue)).collect();
         let totals = &plan.totals;
         let subtitle = format!(
@@ -169,7 +173,7 @@ impl SliceMap {
             thousands(totals.gpus_used),
             plural(totals.gpus, "GPU"),
             if grouped {
-                "Each row is one layout; its bars are means over all GPUs that have it."
+                "Each row is one layout; its bars are means over the GPUs that have it, and a percentage says on how many of them a team sits there."
             } else {
                 "Each row is one GPU, or several alike, cut into instances; a bar shows how full."
             }
@@ -201,6 +205,10 @@ fn group<'p, K: Ord>(plan: &'p Plan, key: impl Fn(&'p GpuPlan) -> K) -> Vec<Vec<
         groups[at].push(gpu);
     }
     groups
+}
+
+fn board_of<'p>(gpus: &[&'p GpuPlan]) -> &'p str {
+    gpus.first().map_or("", |g| &g.board)
 }
 
 fn row(
@@ -237,7 +245,8 @@ fn row(
         cells.push(Cell { start: next, size: slices - next, holds: CellUse::Unusable });
     }
     let count = gpus.len() as u64;
-    let detail = if count > 1 { format!("{board}, {} alike", thousands(count)) } else { board };
+    let detail =
+        if count > 1 && !grouped { format!("{board}, {}", plural(count, "GPU")) } else { board };
     SliceRow { label, detail, gpus: count, slices, cells }
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::model::{Terms, dot};
 use super::problem::{Kind, Problem};
 use super::{Options, Until, stages};
-use crate::demand::Demand;
+use crate::demand::{Demand, Workload};
 use crate::error::Result;
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::{BoardRef, ProfileName, layout};
@@ -71,15 +71,23 @@ pub struct MoreGpus {
 
 /// Every uniform preset of the fleet's boards: `all-<profile>` cuts each GPU that has the profile
 /// into as many instances of it as fit, and leaves the others whole. The one that places most comes first.
-pub(crate) fn presets(problem: &Problem, options: &Options) -> Result<Vec<Baseline>> {
-    let mut presets = presets_by_size(problem, options)?;
+pub(crate) fn presets(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Vec<Baseline>> {
+    let mut presets = presets_by_size(problem, demand, options)?;
     presets
         .sort_by(|a, b| (b.placed, b.placed_mib, &a.name).cmp(&(a.placed, a.placed_mib, &b.name)));
     Ok(presets)
 }
 
 /// As [`presets`], the smallest profile first.
-pub(crate) fn presets_by_size(problem: &Problem, options: &Options) -> Result<Vec<Baseline>> {
+pub(crate) fn presets_by_size(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Vec<Baseline>> {
     let names: BTreeSet<ProfileName> = problem
         .pools
         .iter()
@@ -91,7 +99,7 @@ pub(crate) fn presets_by_size(problem: &Problem, options: &Options) -> Result<Ve
         .into_par_iter()
         .map(|name| {
             let cuts = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
-            evaluate(problem, format!("all-{}", name.label()), cuts, options)
+            evaluate(problem, demand, format!("all-{}", name.label()), cuts, options)
         })
         .collect()
 }
@@ -109,7 +117,7 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         *missing.entry((&row.team, &row.workload)).or_default() += row.replicas;
     }
     let mut weights: BTreeMap<i64, i64> = problem.classes.iter().map(|c| (c.priority, 0)).collect();
-    let mut left_out = Vec::new();
+    let mut missing_of = vec![0; demand.workloads().len()];
     for (index, workload) in demand.workloads().iter().enumerate() {
         let key = (&*workload.team, &*workload.name);
         let replicas = missing.get(&key).copied().unwrap_or(0);
@@ -118,16 +126,11 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         if let Some(sum) = weights.get_mut(&workload.priority) {
             *sum = sum.saturating_add(placed.saturating_mul(weight));
         }
-        if replicas > 0 && !problem.hopeless.contains_key(&index) {
-            left_out.push(LeftOut { workload: index, replicas, too_large: false });
+        if !problem.hopeless.contains_key(&index) {
+            missing_of[index] = replicas;
         }
     }
-    left_out.sort_by_key(|l| {
-        let workload = &demand.workloads()[l.workload];
-        (Reverse(workload.priority), Reverse(workload.memory))
-    });
-    let workloads_left_out = left_out.len();
-    left_out.truncate(MOST_LEFT_OUT);
+    let (left_out, workloads_left_out) = left_out(&missing_of, demand, |_| false);
     let boards = fleet.boards();
     let memory_of = |id: &str| {
         let at = boards.binary_search_by(|b| b.id.as_str().cmp(id));
@@ -149,6 +152,32 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         left_out,
         workloads_left_out,
     }
+}
+
+/// The first workloads without a place in the order of the goal, and how many there are in all.
+fn left_out(
+    missing: &[u64],
+    demand: &Demand,
+    too_large: impl Fn(&Workload) -> bool,
+) -> (Vec<LeftOut>, usize) {
+    let workloads = demand.workloads();
+    let mut order: Vec<usize> = (0..missing.len()).filter(|w| missing[*w] > 0).collect();
+    let all = order.len();
+    let rank = |w: &usize| {
+        let workload = &workloads[*w];
+        (Reverse(workload.priority), Reverse(workload.weight), Reverse(workload.memory), *w)
+    };
+    if all > MOST_LEFT_OUT {
+        order.select_nth_unstable_by_key(MOST_LEFT_OUT, rank);
+        order.truncate(MOST_LEFT_OUT);
+    }
+    order.sort_by_key(rank);
+    let row = |workload: usize| LeftOut {
+        workload,
+        replicas: missing[workload],
+        too_large: too_large(&workloads[workload]),
+    };
+    (order.into_iter().map(row).collect(), all)
 }
 
 /// As many instances of one profile as a board takes; none where the board lacks it.
@@ -185,9 +214,13 @@ fn balanced(board: &BoardRef) -> layout::Counts {
 }
 
 /// mig-parted's `all-balanced`, at its best.
-pub(crate) fn all_balanced(problem: &Problem, options: &Options) -> Result<Baseline> {
+pub(crate) fn all_balanced(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Baseline> {
     let cuts = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
-    evaluate(problem, "all-balanced".to_string(), cuts, options)
+    evaluate(problem, demand, "all-balanced".to_string(), cuts, options)
 }
 
 /// No MIG at all: every replica of what MIG could serve takes a whole GPU.
@@ -204,14 +237,16 @@ pub(crate) fn whole_gpus(
             workload.count = 0;
         }
     }
-    let whole = Problem::new(&Demand::new(workloads), fleet);
+    let demand = Demand::new(workloads);
+    let whole = Problem::new(&demand, fleet);
     let cuts = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
-    evaluate(&whole, "whole-gpus".to_string(), cuts, options)
+    evaluate(&whole, &demand, "whole-gpus".to_string(), cuts, options)
 }
 
 /// Serves the demand as well as one fixed cut for each pool allows.
 fn evaluate(
     problem: &Problem,
+    demand: &Demand,
     name: String,
     cuts: Vec<layout::Counts>,
     options: &Options,
@@ -250,7 +285,7 @@ fn evaluate(
         gpus_used: value(&formulation.gpus_used(&cut).terms),
         used_mib,
     }
-    .baseline(name, &cut, &served, offers))
+    .baseline(name, &cut, demand, &served, offers))
 }
 
 /// What a way of serving the demand comes to.
@@ -274,6 +309,7 @@ impl Sums {
         self,
         name: String,
         problem: &Problem,
+        demand: &Demand,
         served: &[i64],
         offers: impl Fn(&Kind) -> bool,
     ) -> Baseline {
@@ -281,23 +317,21 @@ impl Sums {
             let classes = problem.classes.iter().zip(served);
             classes.filter(|(c, _)| c.priority == priority).map(|(c, n)| c.weight * n).sum()
         };
-        let (mut left_out, mut workloads_left_out) = (Vec::new(), 0);
+        let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
+        for index in problem.hopeless.keys() {
+            missing[*index] = 0;
+        }
         for (class, served) in problem.classes.iter().zip(served) {
-            let kinds = &problem.types[class.kind_set].kinds;
-            let too_large = !kinds.iter().any(|k| offers(&problem.kinds[*k]));
             let mut left = *served;
             for member in class.members.iter() {
-                let missing = member.count - member.count.min(left);
-                left -= member.count - missing;
-                if missing > 0 {
-                    workloads_left_out += 1;
-                    if left_out.len() < MOST_LEFT_OUT {
-                        let replicas = missing as u64;
-                        left_out.push(LeftOut { workload: member.workload, replicas, too_large });
-                    }
-                }
+                let taken = member.count.min(left);
+                left -= taken;
+                missing[member.workload] -= taken as u64;
             }
         }
+        let (left_out, workloads_left_out) = left_out(&missing, demand, |workload| {
+            !problem.usable_kinds(workload).iter().any(|k| offers(&problem.kinds[*k]))
+        });
         let idle_mib = self.fleet_mib - self.placed_mib;
         let rounding_mib = self.handed_out_mib - self.placed_mib;
         let spare_mib = self.offered_mib.saturating_sub(self.handed_out_mib);

@@ -96,19 +96,19 @@ fn others(
     options: &Options,
 ) -> Result<Vec<Baseline>> {
     let (presets, rest) = rayon::join(
-        || baseline::presets_by_size(problem, options),
+        || baseline::presets_by_size(problem, demand, options),
         || {
             let (cuts, heuristics) = rayon::join(
                 || {
                     rayon::join(
-                        || baseline::all_balanced(problem, options),
+                        || baseline::all_balanced(problem, demand, options),
                         || baseline::whole_gpus(demand, fleet, problem, options),
                     )
                 },
                 || {
                     rayon::join(
-                        || greedy::pack(problem, fleet, greedy::Fit::First),
-                        || greedy::pack(problem, fleet, greedy::Fit::Best),
+                        || greedy::pack(problem, demand, fleet, greedy::Fit::First),
+                        || greedy::pack(problem, demand, fleet, greedy::Fit::Best),
                     )
                 },
             );

@@ -246,6 +246,11 @@ impl Problem {
         problem
     }
 
+    /// The kinds that a replica of `workload` may sit in; none where nothing suits it.
+    pub(crate) fn usable_kinds(&self, workload: &Workload) -> Vec<usize> {
+        usable_kinds(workload, &self.pools, &self.kinds).unwrap_or_default()
+    }
+
     /// The same demand where no more than `most` GPUs may be in use.
     pub(crate) fn with_most_gpus(&self, most: i64) -> Problem {
         Problem { most_gpus: Some(most), ..self.clone() }

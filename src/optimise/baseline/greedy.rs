@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Baseline, Sums};
+use crate::demand::Demand;
 use crate::fleet::Fleet;
 use crate::hardware::layout::{self, Placement};
 use crate::optimise::problem::Problem;
@@ -25,7 +26,7 @@ pub(crate) enum Fit {
 }
 
 /// Packs the demand as a scheduler would.
-pub(crate) fn pack(problem: &Problem, fleet: &Fleet, fit: Fit) -> Baseline {
+pub(crate) fn pack(problem: &Problem, demand: &Demand, fleet: &Fleet, fit: Fit) -> Baseline {
     let mut packer = Packer::new(problem, fleet, fit);
     let mut order: Vec<(usize, usize)> = Vec::new();
     for (c, class) in problem.classes.iter().enumerate() {
@@ -57,7 +58,7 @@ pub(crate) fn pack(problem: &Problem, fleet: &Fleet, fit: Fit) -> Baseline {
         Fit::First => "first-fit-decreasing",
         Fit::Best => "best-fit-decreasing",
     };
-    packer.sums().baseline(name.to_string(), problem, &served, |_| true)
+    packer.sums().baseline(name.to_string(), problem, demand, &served, |_| true)
 }
 
 /// What a GPU looks like: an index into [`Shapes::layouts`]; 0 is empty.
