@@ -7,14 +7,19 @@
 pub mod apply;
 pub mod catalogue;
 mod changes;
+pub mod chart;
 pub mod check;
+pub mod compare;
 pub mod demand;
 pub mod emit;
 pub mod export;
 pub mod inputs;
 pub mod output;
+pub mod planning;
 pub mod prometheus_args;
+mod report;
 pub mod rollback;
+pub mod size;
 pub mod status;
 pub mod suggest;
 mod summary;
@@ -51,6 +56,9 @@ struct Cli {
 enum Command {
     Suggest(Box<suggest::Args>),
     Check(check::Args),
+    Compare(compare::Args),
+    Size(size::Args),
+    Chart(chart::Args),
     Catalogue(catalogue::Args),
     Emit(emit::Args),
     Demand(Box<demand::Args>),
@@ -75,6 +83,9 @@ pub fn main() -> ProcessExit {
     let result = match cli.command {
         Command::Suggest(args) => suggest::run(&args, &console),
         Command::Check(args) => check::run(&args, &console),
+        Command::Compare(args) => compare::run(&args, &console),
+        Command::Size(args) => size::run(&args, &console),
+        Command::Chart(args) => chart::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Emit(args) => emit::run(&args, &console),
         Command::Demand(args) => demand::run(&args, &console),

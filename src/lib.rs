@@ -55,10 +55,12 @@
 //! **pattern** a maximal multiset of profiles on one GPU.
 
 pub mod apply;
+pub mod chart;
 pub mod cli;
 pub mod demand;
 pub mod emit;
 pub mod error;
+pub mod figures;
 pub mod fleet;
 pub mod hardware;
 pub mod kubectl;

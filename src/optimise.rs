@@ -7,15 +7,19 @@
 
 mod baseline;
 mod cards;
+mod compare;
 mod explain;
 mod formulation;
 mod model;
 mod problem;
+mod size;
 mod solve;
 mod stages;
 mod supply;
 
-pub use baseline::{Baseline, MoreGpus};
+pub use baseline::{Baseline, LeftOut, MoreGpus};
+pub use compare::{Comparison, Frontier, FrontierPoint, PLAN_ROW, compare, compare_plan, frontier};
+pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +113,7 @@ pub fn suggest_and_compare(
             let more_gpus = baseline::more_gpus(demand, fleet, &plan, options)?;
             Ok((plan, more_gpus))
         },
-        || baseline::presets(&problem, options),
+        || baseline::presets(&problem, demand, options),
     );
     let (plan, more_gpus) = suggestion?;
     Ok(Suggestion { plan, presets: presets?, more_gpus })

@@ -3,6 +3,7 @@
 //! These types are the plan JSON of the contract (`migplan.plan/v1`): keys may be added, never
 //! renamed. A plan is a value; how it was found is not its business.
 
+pub mod asked;
 pub mod change;
 pub mod check;
 pub mod read;

@@ -23,9 +23,13 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("mig_parted", with(&["units", "hardware", "fleet", "plan"])),
         ("optimise", with(&["units", "hardware", "fleet", "demand", "plan"])),
         ("emit", with(&up_to_plan)),
-        ("chart", with(&up_to_plan)),
+        ("figures", with(&[&up_to_plan[..], &["optimise"]].concat())),
+        ("chart", with(&["units", "hardware", "figures"])),
         ("apply", with(&up_to_plan)),
-        ("cli", with(&[&up_to_plan[..], &["optimise", "emit", "chart", "apply"]].concat())),
+        (
+            "cli",
+            with(&[&up_to_plan[..], &["optimise", "figures", "emit", "chart", "apply"]].concat()),
+        ),
     ])
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, read_text};
 use super::output::{Console, check_writable, write_result};
+use super::report::{self, Subject};
 use super::summary;
+use crate::demand::Demand;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
 use crate::fleet::observed::{Instances, ObservedGpu};
@@ -15,6 +17,7 @@ use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
 use crate::optimise::{self, Options, Spare};
+use crate::plan::asked::PlanFile;
 use crate::plan::change::Present;
 use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
 
@@ -44,6 +47,9 @@ pub struct Args {
     /// Write the plan as JSON to this file too
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// Write a page with pictures, tables and the mig-parted file to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Write which node takes which config to this file (CSV: node,config)
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
@@ -138,7 +144,7 @@ impl From<SpareChoice> for Spare {
 }
 
 /// Reads a positive number of seconds.
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|s| *s > 0.0)
@@ -239,7 +245,7 @@ impl Args {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let policy = args.policy()?;
-    for file in [&args.output, &args.plan, &args.assignments] {
+    for file in [&args.output, &args.plan, &args.assignments, &args.report] {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
@@ -276,17 +282,29 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         },
     )?;
     if args.plan.is_some() {
-        write_result(args.plan.as_deref(), |out| json(plan, out))?;
+        write_result(args.plan.as_deref(), |out| json(plan, &demand, out))?;
     }
     if args.assignments.is_some() {
         write_result(args.assignments.as_deref(), |out| {
             mig_parted::write_assignments(&file.assignments, out)
         })?;
     }
+    if let Some(report_file) = &args.report {
+        let comparison = optimise::compare_plan(plan.clone(), &demand, &fleet, &options)?;
+        let subject = Subject {
+            comparison: &comparison,
+            demand: &demand,
+            fleet: &fleet,
+            catalogue: &catalogue,
+            options: &options,
+            config: &file,
+        };
+        report::write(report_file, &subject)?;
+    }
     let output = args.output.as_deref();
     match args.format {
         Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
-        Format::Json => write_result(output, |out| json(plan, out))?,
+        Format::Json => write_result(output, |out| json(plan, &demand, out))?,
         Format::Text => {
             let text = summary::text(&suggestion, &demand, console.verbosity());
             write_result(output, |out| {
@@ -306,13 +324,13 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     Ok(())
 }
 
-fn json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, plan)?;
+fn json(plan: &Plan, demand: &Demand, out: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &PlanFile::new(plan, demand))?;
     writeln!(out)
 }
 
 /// What stands at the head of the file; nothing here may differ between equal runs.
-fn notes(plan: &Plan) -> Vec<String> {
+pub(super) fn notes(plan: &Plan) -> Vec<String> {
     let totals = &plan.totals;
     let proof = match plan.proof.status {
         crate::plan::Status::Optimal => "proved the best plan",

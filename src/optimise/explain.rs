@@ -113,7 +113,7 @@ fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
 }
 
 /// Why not even an empty fleet could serve a workload.
-fn hopeless(
+pub(super) fn hopeless(
     why: Hopeless,
     workload: &Workload,
     boards: &[BoardRef],

@@ -112,6 +112,10 @@ impl Formulation {
         formulation.add_nodes(problem);
         formulation.add_one_name(problem);
         formulation.add_memory(problem);
+        if let Some(most) = problem.most_gpus {
+            let used = formulation.gpus_used(problem);
+            formulation.model.at_most(used.terms, most);
+        }
         formulation
     }
 
@@ -513,12 +517,19 @@ impl Formulation {
         (Objective { sense: Sense::Minimise, terms: merge(terms) }, constant)
     }
 
-    /// GPUs of one pool in use.
-    pub(crate) fn gpus_of_pool(&self, problem: &Problem, pool: usize) -> Objective {
-        let mut terms: Terms = self.patterns[pool].iter().map(|c| (*c, 1)).collect();
+    /// GPUs of one pool that are handed out whole, MIG off.
+    pub(crate) fn whole_gpus_of_pool(&self, problem: &Problem, pool: usize) -> Terms {
+        let mut terms = Terms::new();
         for (size, seats) in self.whole_by_size(problem, pool) {
             terms.extend(seats.into_iter().map(|c| (c, size as i64)));
         }
+        terms
+    }
+
+    /// GPUs of one pool in use.
+    pub(crate) fn gpus_of_pool(&self, problem: &Problem, pool: usize) -> Objective {
+        let mut terms: Terms = self.patterns[pool].iter().map(|c| (*c, 1)).collect();
+        terms.extend(self.whole_gpus_of_pool(problem, pool));
         Objective { sense: Sense::Minimise, terms }
     }
 

@@ -151,6 +151,8 @@ pub(crate) struct Problem {
     pub shares: Vec<i64>,
     /// Workloads that no empty fleet could serve, by index.
     pub hopeless: BTreeMap<usize, Hopeless>,
+    /// The most GPUs that may be in use, where that is fewer than there are.
+    pub most_gpus: Option<i64>,
 }
 
 impl Problem {
@@ -205,6 +207,7 @@ impl Problem {
             classes: Vec::new(),
             shares: Vec::new(),
             hopeless,
+            most_gpus: None,
         };
         let mut wanted = vec![0u128; problem.types.len()];
         for ((priority, weight, kind_set), mut members) in grouped {
@@ -264,6 +267,17 @@ impl Problem {
     /// Replicas of a type that are wanted and could be held.
     pub(crate) fn wanted_of(&self, kind_set: usize) -> i64 {
         self.classes.iter().filter(|c| c.kind_set == kind_set).map(|c| c.curve.count).sum()
+    }
+
+    /// The kinds that a replica of `workload` may sit in; none where nothing suits it.
+    pub(crate) fn usable_kinds(&self, workload: &Workload) -> Vec<usize> {
+        usable_kinds(workload, &self.pools, &self.node_types, &self.kinds, self.policy)
+            .unwrap_or_default()
+    }
+
+    /// The same demand where no more than `most` GPUs may be in use.
+    pub(crate) fn with_most_gpus(&self, most: i64) -> Problem {
+        Problem { most_gpus: Some(most), ..self.clone() }
     }
 
     /// The most replicas of a type that the fleet could hold if nothing else were on it.

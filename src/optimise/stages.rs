@@ -121,6 +121,63 @@ pub(crate) fn fewest_of_board(
     Ok((bound == Some(value)).then(|| u64::try_from(value).unwrap_or(0)))
 }
 
+/// The GPUs with which everything has a place that these GPUs could hold at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cheapest {
+    /// GPUs in use, for each pool.
+    pub gpus: Vec<u64>,
+    /// Whether nothing cheaper does.
+    pub proved: bool,
+}
+
+/// The cheapest GPUs, at a price for each pool, on which `wanted` replicas have a place, which is
+/// all that the pools could serve; of several the fewest. `None` where all GPUs are not enough.
+///
+/// # Errors
+/// Nothing found within the time limit (exit 5); a solver that contradicts itself (exit 1).
+pub(crate) fn cheapest(
+    problem: &Problem,
+    wanted: u64,
+    prices: &[i64],
+    options: &Options,
+) -> Result<Option<Cheapest>> {
+    let mut search = Search::new(problem, options, Instant::now());
+    let all = search.formulation.placed();
+    if search.natural_limit(&all).is_none_or(|limit| limit < i128::from(wanted)) {
+        return Ok(None);
+    }
+    let bound = search.optimise(&all).map_err(|e| explain_time_limit(e, options))?;
+    let value = search.value_of(&all.terms);
+    if value < i128::from(wanted) {
+        return match bound {
+            Some(bound) if bound == value => Ok(None),
+            _ => Err(explain_time_limit(
+                Error::new(ExitCode::TimeLimit, "no plan within the time limit"),
+                options,
+            )),
+        };
+    }
+    search.hold(all, value)?;
+    let mut cost = Terms::new();
+    for (pool, price) in prices.iter().enumerate() {
+        let used = search.formulation.gpus_of_pool(problem, pool);
+        cost.extend(used.terms.into_iter().map(|(c, a)| (c, a * price)));
+    }
+    let fewest = search.formulation.gpus_used(problem);
+    let mut proved = true;
+    for objective in [Objective { sense: Sense::Minimise, terms: cost }, fewest] {
+        let bound = search.optimise(&objective)?;
+        let value = search.value_of(&objective.terms);
+        proved &= bound == Some(value);
+        search.hold(objective, value)?;
+    }
+    let gpus = (0..problem.pools.len())
+        .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p).terms))
+        .map(|used| u64::try_from(used).unwrap_or(0))
+        .collect();
+    Ok(Some(Cheapest { gpus, proved }))
+}
+
 fn explain_time_limit(error: Error, options: &Options) -> Error {
     match (error.code, options.time_limit) {
         (ExitCode::TimeLimit, Some(limit)) => {

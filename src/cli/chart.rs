@@ -1,0 +1,146 @@
+//! `migplan chart`: pictures of a plan.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, open};
+use super::output::{Console, check_writable, write_result};
+use super::planning::{OptionArgs, checked};
+use crate::chart::{Chart, Picture};
+use crate::demand::Demand;
+use crate::error::{Error, Problem, Result};
+use crate::figures::{DemandFigure, FitIdle, SliceMap};
+use crate::fleet::Fleet;
+use crate::hardware::Catalogue;
+use crate::optimise::{self, Comparison, Options};
+use crate::plan::{Plan, asked, read};
+
+/// Draw a plan: fit versus idle memory, the slices of every GPU, or demand against instances
+///
+/// The picture is of a plan that `suggest --plan` wrote, or of the plan for the workloads and GPUs
+/// that the other flags name. The ending of the file decides: .svg, or .png.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("workloads", |a| a.required(false).required_unless_present("plan")))]
+#[command(after_help = "Examples:
+  migplan chart --workloads teams.csv --gpus 4xa100-80gb -o fit.svg
+  migplan chart --kind slices --plan plan.json -o slices.png")]
+pub struct Args {
+    /// What to draw
+    #[arg(long, value_enum, default_value_t)]
+    kind: Kind,
+    /// The picture's file, ending in .svg or .png (- writes SVG to stdout)
+    #[arg(short, long, value_name = "FILE", value_parser = picture_file)]
+    output: PathBuf,
+    /// Draw this plan, as `suggest --plan` writes it (- is stdin)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "gpus", "fleet"])]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    demand: DemandArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+    #[command(flatten)]
+    options: OptionArgs,
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Kind {
+    /// The plan, presets and heuristics under the most that fits on so many GPUs
+    #[default]
+    FitIdle,
+    /// Every GPU's memory slices: who sits where, how full, what is unusable
+    Slices,
+    /// Each workload's memory against the instance that it got
+    Demand,
+}
+
+/// Takes a file whose ending says what to write.
+fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
+    let file = PathBuf::from(text);
+    if text == "-" || is_png(&file) || has_ending(&file, "svg") {
+        return Ok(file);
+    }
+    Err("the file must end in .svg or .png".to_string())
+}
+
+fn has_ending(file: &Path, ending: &str) -> bool {
+    file.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending))
+}
+
+fn is_png(file: &Path) -> bool {
+    has_ending(file, "png")
+}
+
+pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    check_writable(Some(&args.output))?;
+    let catalogue = args.catalogue.read()?;
+    let options = args.options.options();
+    let picture = match &args.plan {
+        Some(file) => of_file(args.kind, file, &catalogue, &options)?,
+        None => {
+            let fleet = args.fleet.read(&catalogue, console)?;
+            let demand = args.demand.read(&catalogue, console)?;
+            if args.kind == Kind::FitIdle {
+                let comparison = optimise::compare(&demand, &fleet, &options)?;
+                checked(&comparison.plan, &demand, &fleet)?;
+                fit_idle(&comparison, &demand, &fleet, &options)?
+            } else {
+                let plan = optimise::suggest(&demand, &fleet, &options)?;
+                checked(&plan, &demand, &fleet)?;
+                of_plan(args.kind, &plan, &demand, &catalogue)
+            }
+        }
+    };
+    if is_png(&args.output) {
+        let png = picture.png()?;
+        write_result(Some(&args.output), |out| out.write_all(&png))
+    } else {
+        let svg = picture.svg()?;
+        write_result(Some(&args.output), |out| out.write_all(svg.as_bytes()))
+    }
+}
+
+fn of_file(kind: Kind, file: &Path, catalogue: &Catalogue, options: &Options) -> Result<Picture> {
+    let name = name_of(file);
+    let mut text = Vec::new();
+    open(file)?
+        .read_to_end(&mut text)
+        .map_err(|e| Error::input(Problem::new(format!("cannot be read: {e}")).in_file(&name)))?;
+    let plan = read::read(text.as_slice(), &name, catalogue)?;
+    let demand = asked::demand(&text, &name)?;
+    drop(text);
+    match (kind, demand) {
+        (Kind::FitIdle, None) => Err(Error::input(
+            Problem::new("the plan does not say what was asked for, so nothing can be compared")
+                .in_file(name),
+        )
+        .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
+        (Kind::FitIdle, Some(demand)) => {
+            let fleet = asked::fleet(&plan, catalogue)?;
+            let comparison = optimise::compare_plan(plan, &demand, &fleet, options)?;
+            fit_idle(&comparison, &demand, &fleet, options)
+        }
+        (kind, demand) => Ok(of_plan(kind, &plan, &demand.unwrap_or_default(), catalogue)),
+    }
+}
+
+/// The picture of a comparison, with the frontier.
+pub(super) fn fit_idle(
+    comparison: &Comparison,
+    demand: &Demand,
+    fleet: &Fleet,
+    options: &Options,
+) -> Result<Picture> {
+    let frontier = optimise::frontier(&comparison.plan, demand, fleet, options)?;
+    Ok(FitIdle::new(comparison, &frontier, demand).picture())
+}
+
+/// The pictures that need nothing but the plan and its demand.
+pub(super) fn of_plan(kind: Kind, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> Picture {
+    match kind {
+        Kind::Demand => DemandFigure::new(plan, demand).picture(),
+        Kind::FitIdle | Kind::Slices => SliceMap::new(plan, catalogue).picture(),
+    }
+}

@@ -1,0 +1,221 @@
+//! What a plan was made for: the demand in the plan's file, and the fleet that the plan is for.
+//!
+//! A plan alone says who is served and how many are not, not what those need, which a comparison
+//! or a picture must know. So the file has the demand beside the plan, under `demand`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Plan;
+use crate::demand::{Demand, MAX_COUNT, Workload};
+use crate::error::{Error, Problem, Result};
+use crate::fleet::{Fleet, Node};
+use crate::hardware::{BoardRef, Catalogue};
+use crate::units::{MAX_MEMORY_MIB, Mebibytes, Weight};
+
+/// A plan with its demand, as files hold it.
+#[derive(Debug, Serialize)]
+pub struct PlanFile<'p> {
+    #[serde(flatten)]
+    plan: &'p Plan,
+    demand: Vec<Asked>,
+}
+
+impl<'p> PlanFile<'p> {
+    /// The file of a plan that was made for `demand`.
+    pub fn new(plan: &'p Plan, demand: &Demand) -> PlanFile<'p> {
+        PlanFile { plan, demand: demand.workloads().iter().map(Asked::from).collect() }
+    }
+}
+
+/// One workload; what a CSV may leave out is left out where it is the default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Asked {
+    team: Arc<str>,
+    workload: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    memory_mib: Option<u64>,
+    count: u64,
+    #[serde(skip_serializing_if = "is_default", default)]
+    priority: i64,
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    weight: f64,
+    #[serde(skip_serializing_if = "is_one_slice", default = "one_slice")]
+    compute: u32,
+    #[serde(skip_serializing_if = "is_default", default)]
+    media: bool,
+    #[serde(skip_serializing_if = "is_empty", default)]
+    boards: Arc<[String]>,
+    #[serde(skip_serializing_if = "is_default", default)]
+    gpus: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(weight: &f64) -> bool {
+    *weight == 1.0
+}
+
+fn one_slice() -> u32 {
+    1
+}
+
+fn is_one_slice(slices: &u32) -> bool {
+    *slices == 1
+}
+
+fn is_empty(boards: &Arc<[String]>) -> bool {
+    boards.is_empty()
+}
+
+impl From<&Workload> for Asked {
+    fn from(workload: &Workload) -> Asked {
+        Asked {
+            team: workload.team.clone(),
+            workload: workload.name.clone(),
+            memory_mib: workload.memory.map(|m| m.0),
+            count: workload.count,
+            priority: workload.priority,
+            weight: workload.weight.0 as f64 / Weight::SCALE as f64,
+            compute: workload.compute_slices,
+            media: workload.media,
+            boards: workload.boards.clone(),
+            gpus: workload.whole_gpus,
+        }
+    }
+}
+
+impl Asked {
+    /// The workload, or what is wrong with it.
+    fn workload(&self) -> std::result::Result<Workload, String> {
+        let bad_name = |name: &str| name.is_empty() || name.chars().any(char::is_control);
+        let most_weight = Weight::MAX as f64;
+        if bad_name(&self.team) || bad_name(&self.workload) {
+            return Err("a name is empty or has a control character".to_string());
+        }
+        if self.memory_mib.is_some_and(|m| m == 0 || m > MAX_MEMORY_MIB) {
+            return Err("memory_mib is zero or too large".to_string());
+        }
+        if self.memory_mib.is_none() && self.gpus == 0 {
+            return Err("has neither memory_mib nor gpus".to_string());
+        }
+        if self.count > MAX_COUNT {
+            return Err(format!("count is more than {MAX_COUNT}"));
+        }
+        if !(self.weight > 0.0 && self.weight <= most_weight) {
+            return Err(format!("weight is not between 0 and {most_weight}"));
+        }
+        Ok(Workload {
+            team: self.team.clone(),
+            name: self.workload.clone(),
+            memory: self.memory_mib.map(Mebibytes),
+            count: self.count,
+            priority: self.priority,
+            // Six decimals survive the way through a float: a weight has at most 13 digits.
+            weight: Weight(((self.weight * Weight::SCALE as f64).round() as u64).max(1)),
+            compute_slices: self.compute,
+            media: self.media,
+            boards: self.boards.clone(),
+            whole_gpus: self.gpus,
+        })
+    }
+}
+
+/// Reads the demand of a plan's file; `None` where the file has none.
+///
+/// # Errors
+/// Rows that cannot be used, all at once (exit 3).
+pub fn demand(text: &[u8], file: &str) -> Result<Option<Demand>> {
+    #[derive(Deserialize)]
+    struct DemandOnly {
+        #[serde(default)]
+        demand: Option<Vec<Asked>>,
+    }
+    let read: DemandOnly = serde_json::from_slice(text).map_err(|e| {
+        Error::input(Problem::new(format!("the demand cannot be read: {e}")).in_file(file))
+    })?;
+    let Some(rows) = read.demand else { return Ok(None) };
+    let mut workloads: BTreeMap<(Arc<str>, Arc<str>), Workload> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for row in &rows {
+        let name = format!("demand of {:?}/{:?}", row.team, row.workload);
+        match row.workload() {
+            Err(wrong) => problems.push(Problem::new(format!("{name}: {wrong}")).in_file(file)),
+            Ok(workload) => {
+                let key = (workload.team.clone(), workload.name.clone());
+                if workloads.insert(key, workload).is_some() {
+                    problems.push(Problem::new(format!("{name} is there twice")).in_file(file));
+                }
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(Some(Demand::new(workloads.into_values().collect())));
+    }
+    problems.truncate(50);
+    Err(Error::inputs(problems).hint("make the plan anew with `migplan suggest --plan plan.json`"))
+}
+
+/// The fleet that a plan is for: its GPUs, node by node, in the order of their indices.
+///
+/// # Errors
+/// A board that the catalogue does not have (exit 3).
+pub fn fleet(plan: &Plan, catalogue: &Catalogue) -> Result<Fleet> {
+    let mut nodes: BTreeMap<&str, Vec<(u32, BoardRef)>> = BTreeMap::new();
+    for gpu in &plan.gpus {
+        let board = catalogue.by_id(&gpu.board).ok_or_else(|| {
+            Error::input(Problem::new(format!("the board '{}' is not known", gpu.board)))
+        })?;
+        nodes.entry(&gpu.node).or_default().push((gpu.gpu, board.clone()));
+    }
+    let node = |(name, mut gpus): (&str, Vec<(u32, BoardRef)>)| {
+        gpus.sort_by_key(|(index, _)| *index);
+        Node { name: name.to_string(), gpus: gpus.into_iter().map(|(_, board)| board).collect() }
+    };
+    Ok(Fleet::new(nodes.into_iter().map(node).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_demand_survives_the_file() {
+        let mut rare = Workload::new("b", "rare", Mebibytes(9), 3);
+        rare.priority = -7;
+        rare.weight = Weight(1_234_567);
+        rare.compute_slices = 4;
+        rare.media = true;
+        rare.boards = Arc::new(["a30-24gb".to_string()]);
+        let mut whole = Workload::new("c", "whole", Mebibytes(1), 1);
+        whole.memory = None;
+        whole.whole_gpus = 2;
+        let asked = Demand::new(vec![Workload::new("a", "plain", Mebibytes(5), 2), rare, whole]);
+        let rows: Vec<Asked> = asked.workloads().iter().map(Asked::from).collect();
+        let text = serde_json::json!({ "demand": rows }).to_string();
+        assert_eq!(demand(text.as_bytes(), "plan.json").unwrap(), Some(asked));
+        assert!(
+            text.contains(r#"{"count":2,"memory_mib":5,"team":"a","workload":"plain"}"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn bad_rows_are_told_at_once() {
+        let text = r#"{"demand": [
+            {"team": "a", "workload": "b", "count": 1},
+            {"team": "a", "workload": "c", "count": 1, "memory_mib": 0},
+            {"team": "a", "workload": "d", "count": 1, "memory_mib": 1, "weight": -1},
+            {"team": "", "workload": "e", "count": 1, "memory_mib": 1}]}"#;
+        assert_eq!(demand(text.as_bytes(), "f").unwrap_err().problems.len(), 4);
+        assert_eq!(demand(b"{}", "f").unwrap(), None);
+    }
+}
