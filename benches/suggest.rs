@@ -1,7 +1,9 @@
 //! Solving times beside the naive model's, and beside reading the file; quality is the proof that
 //! every stage of every size is optimal. Ratios within one run count: machines are shared.
 
-#[allow(dead_code, reason = "the tests' helpers that a bench does not need")]
+#![allow(clippy::print_stdout, reason = "a bench prints")]
+
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests' helpers that a bench does not need")]
 #[path = "../tests/common/naive.rs"]
 mod naive;
 

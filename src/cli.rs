@@ -4,15 +4,23 @@
 //! and [`output`] is the one place that writes to stdout, stderr and files. Nothing below this
 //! room prints, and this room computes nothing.
 
+pub mod apply;
 pub mod catalogue;
+mod changes;
 pub mod chart;
 pub mod check;
 pub mod compare;
+pub mod demand;
+pub mod emit;
+pub mod export;
 pub mod inputs;
 pub mod output;
 pub mod planning;
+pub mod prometheus_args;
 mod report;
+pub mod rollback;
 pub mod size;
+pub mod status;
 pub mod suggest;
 mod summary;
 
@@ -46,12 +54,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Suggest(suggest::Args),
+    Suggest(Box<suggest::Args>),
     Check(check::Args),
     Compare(compare::Args),
     Size(size::Args),
     Chart(chart::Args),
     Catalogue(catalogue::Args),
+    Emit(emit::Args),
+    Demand(Box<demand::Args>),
+    Apply(apply::Args),
+    Status(status::Args),
+    Export(export::Args),
+    Rollback(rollback::Args),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -73,6 +87,12 @@ pub fn main() -> ProcessExit {
         Command::Size(args) => size::run(&args, &console),
         Command::Chart(args) => chart::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
+        Command::Emit(args) => emit::run(&args, &console),
+        Command::Demand(args) => demand::run(&args, &console),
+        Command::Apply(args) => apply::run(&args, &console),
+        Command::Status(args) => status::run(&args, &console),
+        Command::Export(args) => export::run(&args, &console),
+        Command::Rollback(args) => rollback::run(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,

@@ -4,6 +4,14 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod live;
+pub mod owner;
+pub mod pods;
+pub mod prometheus;
+pub mod quiet;
+pub mod sizing;
+pub mod time;
+pub mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,6 +106,13 @@ impl Demand {
         for workload in &mut self.workloads {
             workload.memory = workload.memory.map(|m| headroom.raise(m));
         }
+        self
+    }
+
+    /// The rows of these teams only.
+    #[must_use]
+    pub fn of_teams(mut self, teams: &[String]) -> Demand {
+        self.workloads.retain(|w| teams.iter().any(|t| **t == *w.team));
         self
     }
 

@@ -1,13 +1,16 @@
 //! Which GPUs exist: nodes with their GPUs, each of a known board.
 //!
-//! Readers for each source live below (`spec`, `csv`); this file holds what they all produce. It
+//! Readers for each source live below (`spec`, `csv`, `nodes_json`); this file holds what they all produce. It
 //! knows boards, but nothing of demand or plans.
 
 pub mod csv;
+pub mod nodes_json;
 pub mod observed;
 pub mod spec;
 
-use crate::hardware::BoardRef;
+use std::collections::BTreeMap;
+
+use crate::hardware::{BoardRef, ProfileName};
 
 /// One server: its name and the board of each of its GPUs, by index from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,28 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fleet {
     nodes: Vec<Node>,
+    kubernetes: BTreeMap<String, KubernetesNode>,
+}
+
+/// What a Kubernetes cluster says of one of its nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KubernetesNode {
+    /// All of its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The device plugin's MIG strategy (`none`, `single`, `mixed`).
+    pub strategy: Option<String>,
+    /// The config that mig-manager is asked for (`nvidia.com/mig.config`).
+    pub mig_config: Option<String>,
+    /// How far mig-manager is with it: `success`, `pending`, `failed`, `rebooting`.
+    pub mig_config_state: Option<String>,
+    /// The one profile of its GPUs, where strategy `single` advertises instances as GPUs.
+    pub single_profile: Option<ProfileName>,
+    /// Whether it takes no new pods.
+    pub cordoned: bool,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// What it advertises now of `nvidia.com/…`.
+    pub allocatable: BTreeMap<String, u64>,
 }
 
 /// The name of the one node that `--gpus` describes.
@@ -35,7 +60,36 @@ impl Fleet {
     /// A fleet of these nodes. Names must be distinct.
     pub fn new(mut nodes: Vec<Node>) -> Fleet {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        Fleet { nodes }
+        Fleet { nodes, kubernetes: BTreeMap::new() }
+    }
+
+    /// The same fleet with what a cluster says of its nodes, by name.
+    #[must_use]
+    pub fn with_kubernetes(mut self, nodes: BTreeMap<String, KubernetesNode>) -> Fleet {
+        self.kubernetes = nodes;
+        self
+    }
+
+    /// What the cluster says of a node, where the fleet comes from one.
+    pub fn kubernetes(&self, node: &str) -> Option<&KubernetesNode> {
+        self.kubernetes.get(node)
+    }
+
+    /// The nodes that a cluster labels so.
+    #[must_use]
+    pub fn with_label(&self, label: &str, value: &str) -> Fleet {
+        let has = |name: &str| {
+            self.kubernetes(name).and_then(|n| n.labels.get(label)).is_some_and(|v| v == value)
+        };
+        Fleet {
+            nodes: self.nodes.iter().filter(|n| has(&n.name)).cloned().collect(),
+            kubernetes: self
+                .kubernetes
+                .iter()
+                .filter(|(name, _)| has(name))
+                .map(|(name, node)| (name.clone(), node.clone()))
+                .collect(),
+        }
     }
 
     /// The nodes, ordered by name.

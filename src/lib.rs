@@ -17,6 +17,7 @@
 //! | [`error`] | problems with file and line, hints, exit codes | anything else |
 //! | [`units`] | MiB, weights, headroom: exact integers | GPUs, files |
 //! | [`table`] | CSV as people make it | what a column means |
+//! | [`kubectl`] | the JSON lists that kubectl prints | what becomes of them |
 //! | [`hardware`] | boards, profiles, placements, layouts | demand, fleets, drivers |
 //! | [`fleet`] | which GPUs exist, and what is on them now | demand, plans |
 //! | [`demand`] | workloads and where they come from | fleets, plans |
@@ -53,6 +54,7 @@
 //! **type** replicas that may sit in the same kinds · **class** those of one priority and weight ·
 //! **pattern** a maximal multiset of profiles on one GPU.
 
+pub mod apply;
 pub mod chart;
 pub mod cli;
 pub mod demand;
@@ -61,6 +63,7 @@ pub mod error;
 pub mod figures;
 pub mod fleet;
 pub mod hardware;
+pub mod kubectl;
 pub mod mig_parted;
 pub mod optimise;
 pub mod plan;

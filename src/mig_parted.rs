@@ -6,8 +6,12 @@
 //! problem with its line, all of them told at once, before anything is touched. Whatever
 //! mig-parted takes and can carry out is taken here too, with the same meaning.
 //!
-//! This room knows boards and what instances are; it knows no driver and writes nothing.
+//! [`export`] goes the other way: what a node has, in mig-parted's YAML; [`checkpoint`] has the
+//! form with placements, both ways. This room knows boards and what instances are; it knows no
+//! driver and opens no files.
 
+pub mod checkpoint;
+pub mod export;
 mod resolve;
 mod yaml;
 

@@ -15,17 +15,20 @@ mod problem;
 mod size;
 mod solve;
 mod stages;
+mod supply;
 
 pub use baseline::{Baseline, LeftOut, MoreGpus};
 pub use compare::{Comparison, Frontier, FrontierPoint, PLAN_ROW, compare, compare_plan, frontier};
 pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
-use crate::plan::Plan;
+use crate::plan::change::Present;
+use crate::plan::{Plan, Policy};
 
 /// What becomes of the slices that the demand leaves free on GPUs in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +51,13 @@ pub struct Options {
     pub time_limit: Option<Duration>,
     /// The last stage to solve.
     pub until: Until,
+    /// Rules of the site.
+    pub policy: Policy,
+    /// What each GPU of the one node of the fleet holds now, by index. Of all plans equal before,
+    /// the one is found that destroys least of it; what is busy stays.
+    pub present: Option<Arc<Vec<Vec<Present>>>>,
+    /// Whether busy instances may be destroyed after all.
+    pub allow_disruption: bool,
 }
 
 /// Where the stages end.
@@ -79,7 +89,7 @@ pub struct Suggestion {
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
 pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Plan> {
-    let problem = problem::Problem::new(demand, fleet);
+    let problem = problem::Problem::new(demand, fleet, options);
     let solution = stages::run(&problem, options)?;
     let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
     Ok(explain::plan(demand, fleet, &problem, solution, placed))
@@ -94,7 +104,7 @@ pub fn suggest_and_compare(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Suggestion> {
-    let problem = problem::Problem::new(demand, fleet);
+    let problem = problem::Problem::new(demand, fleet, options);
     let (suggestion, presets) = rayon::join(
         || {
             let solution = stages::run(&problem, options)?;

@@ -7,6 +7,7 @@ pub mod asked;
 pub mod change;
 pub mod check;
 pub mod read;
+pub mod room;
 
 use std::sync::Arc;
 
@@ -30,6 +31,41 @@ pub struct Plan {
     pub totals: Totals,
     /// What was proved, stage by stage.
     pub proof: Proof,
+}
+
+/// Rules of a site that a plan keeps beside the silicon's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// How many profiles a node may have.
+    pub strategy: Strategy,
+    /// Whether a node's GPUs may differ in MIG mode.
+    pub mig_mode: MigModePolicy,
+    /// GPUs of each node that stay whole, MIG off.
+    pub keep_whole: u32,
+    /// Whether all replicas of a workload must sit in instances of one name, as a pod template
+    /// that asks for one resource needs.
+    pub one_profile_per_workload: bool,
+}
+
+/// The device plugin's `MIG_STRATEGY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// Any profiles side by side.
+    #[default]
+    Mixed,
+    /// All GPUs of a node are cut into instances of one profile, or none is cut.
+    Single,
+}
+
+/// Which MIG modes may be side by side on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MigModePolicy {
+    /// Each GPU has its own.
+    #[default]
+    PerGpu,
+    /// All of a node or none. A whole GPU of a node with MIG on is one instance of the board's
+    /// largest profile.
+    PerNode,
 }
 
 /// One GPU of a plan.

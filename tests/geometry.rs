@@ -1,5 +1,6 @@
 //! The catalogue's layouts against an oracle that shares nothing with it: tables typed by hand, and
 //! counts that were computed elsewhere.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 

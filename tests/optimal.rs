@@ -1,6 +1,7 @@
 //! Proved optimal, and really optimal: against trying everything on small cases, and against the
 //! model that everybody writes first where that is still solvable. Every plan also passes the
 //! independent checker.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
@@ -15,7 +16,7 @@ use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
 use migplan::optimise::{Options, Spare};
-use migplan::plan::Plan;
+use migplan::plan::{MigModePolicy, Plan, Policy, Strategy as SiteStrategy, check};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
 
@@ -369,5 +370,54 @@ fn the_naive_model_finds_nothing_better() {
         let (placed, placed_mib) = naive::solve(A100_80GB, 8, cards, &memory);
         assert_eq!(plan.totals.placed, placed, "{cards} GPUs");
         assert_eq!(stage(&plan, "placed_mib"), placed_mib as f64, "{cards} GPUs");
+    }
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    (any::<bool>(), any::<bool>(), 0u32..3, any::<bool>()).prop_map(
+        |(single, per_node, keep_whole, one_profile_per_workload)| Policy {
+            strategy: if single { SiteStrategy::Single } else { SiteStrategy::Mixed },
+            mig_mode: if per_node { MigModePolicy::PerNode } else { MigModePolicy::PerGpu },
+            keep_whole: if single || per_node { 0 } else { keep_whole },
+            one_profile_per_workload,
+        },
+    )
+}
+
+/// A few nodes of one to four GPUs.
+fn small_nodes() -> impl Strategy<Value = Fleet> {
+    prop::collection::vec(prop::collection::vec(0usize..6, 1..=4), 1..=4).prop_map(|nodes| {
+        let catalogue = Catalogue::built_in();
+        let node = |(i, boards): (usize, Vec<usize>)| {
+            let mut gpus: Vec<_> = boards
+                .iter()
+                // Mostly nodes of one board, as most are.
+                .map(|b| usize::from(*b == 5 && boards.len() > 2))
+                .map(|b| catalogue.by_id(CARDS[b].board).unwrap().clone())
+                .collect();
+            gpus.sort_by(|a, b| a.id.cmp(&b.id));
+            Node { name: format!("n{i}"), gpus }
+        };
+        Fleet::new(nodes.into_iter().enumerate().map(node).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_of_a_site_are_kept(
+        workloads in prop::collection::vec(workload(), 1..12),
+        fleet in small_nodes(),
+        policy in policy(),
+        spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
+    ) {
+        let demand = demand_of(workloads);
+        let free = suggest(&demand, &fleet, &Options { spare, ..Options::default() });
+        let plan = suggest(&demand, &fleet, &Options { spare, policy, ..Options::default() });
+        prop_assert_eq!(check::policy_violations(&plan, &policy), Vec::<String>::new());
+        // A rule never helps.
+        let weights = |plan: &Plan| goal_of(plan, &demand).weights;
+        prop_assert!(weights(&plan) <= weights(&free));
     }
 }

@@ -2,6 +2,7 @@
 //! every kind of bad input with its exit code and message.
 //!
 //! `UPDATE_GOLDEN=1 cargo test --test suggest` writes the golden files anew; read the difference.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
 
@@ -408,5 +409,49 @@ fn help_shows_an_example_for_every_command() {
     for command in commands {
         let help = migplan(&[command, "--help"]).stdout;
         assert!(help.contains(&format!("  migplan {command}")), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_site_reach_the_plan() {
+    let mut fleet = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut fleet, b"node,board,gpus\na,a100-80gb,4\nb,a100-80gb,4\n")
+        .unwrap();
+    let run = |more: &[&str]| {
+        let args =
+            ["suggest", "-w", "-", "--format", "json", "--fleet", fleet.path().to_str().unwrap()];
+        let csv = b"team,workload,memory,count,gpus\nt,s,9GiB,8,\nt,m,35GiB,3,\nt,w,,1,2\n";
+        migplan_with(&[&args[..], more].concat(), csv)
+    };
+    // For each node, whether MIG is on and the profiles of each GPU.
+    let nodes = |run: &Run| -> Vec<Vec<(bool, Vec<String>)>> {
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let plan: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let mut nodes = vec![Vec::new(), Vec::new()];
+        for gpu in plan["gpus"].as_array().unwrap() {
+            let of = |i: &serde_json::Value| i["profile"].as_str().unwrap().to_string();
+            let instances = gpu["instances"].as_array().unwrap().iter().map(of).collect();
+            nodes[usize::from(gpu["node"] == "b")].push((gpu["mig"].as_bool().unwrap(), instances));
+        }
+        nodes
+    };
+    for node in nodes(&run(&["--mig-mode", "per-node"])) {
+        assert!(node.iter().all(|(mig, _)| *mig == node[0].0), "{node:?}");
+    }
+    for node in nodes(&run(&["--strategy", "single"])) {
+        let profiles: std::collections::BTreeSet<&String> =
+            node.iter().flat_map(|(_, p)| p).collect();
+        assert!(profiles.len() == 1, "{node:?}");
+    }
+    for node in nodes(&run(&["--keep-whole", "2"])) {
+        assert!(node.iter().filter(|(mig, _)| !mig).count() >= 2, "{node:?}");
+    }
+    let split = run(&["--one-profile-per-workload"]);
+    assert!(!split.stderr.contains("One pod template"), "{}", split.stderr);
+    for wrong in [
+        &["--keep-whole", "1", "--strategy", "single"][..],
+        &["--current", "x", "--strategy", "single"],
+    ] {
+        assert_eq!(run(wrong).code, 2);
     }
 }

@@ -1,14 +1,19 @@
 //! Inputs that several commands share: catalogue, fleet and workloads.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::output::Console;
+use super::prometheus_args::{PrometheusArgs, Seen};
+use crate::apply::nvml::LIBRARY_VARIABLE;
+use crate::apply::{NvmlDriver, observe};
 use crate::demand::{self, Demand};
 use crate::error::{Error, ExitCode, Problem, Result};
-use crate::fleet::{self, Fleet};
-use crate::hardware::Catalogue;
+use crate::fleet::observed::ObservedNode;
+use crate::fleet::{self, Fleet, LOCAL_NODE, Node};
+use crate::hardware::{Catalogue, ProfileName};
 use crate::units::Headroom;
 
 /// The environment variable that stands in for `--gpus`.
@@ -36,6 +41,34 @@ impl CatalogueArgs {
     }
 }
 
+/// Which NVML to ask.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct NvmlArgs {
+    /// Load this libnvidia-ml instead of the driver's
+    #[arg(long, value_name = "PATH", env = LIBRARY_VARIABLE)]
+    pub nvml_lib: Option<PathBuf>,
+}
+
+impl NvmlArgs {
+    /// NVML, loaded and initialised.
+    ///
+    /// # Errors
+    /// No library or no driver (exit 6).
+    pub fn open(&self) -> Result<NvmlDriver> {
+        NvmlDriver::load(self.nvml_lib.as_deref())
+    }
+
+    /// What this node has, with warnings printed.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; also a driver that does not answer (exit 6).
+    pub fn observe(&self, catalogue: &Catalogue, console: &Console) -> Result<ObservedNode> {
+        let (node, warnings) = observe::observe(&mut self.open()?, catalogue)?;
+        console.warn(&warnings);
+        Ok(node)
+    }
+}
+
 /// Which GPUs to plan for.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FleetArgs {
@@ -45,13 +78,82 @@ pub struct FleetArgs {
     /// GPUs of many nodes: a CSV with the columns node,board,gpus (- is stdin)
     #[arg(long, value_name = "FILE")]
     pub fleet: Option<PathBuf>,
+    /// GPUs of a Kubernetes cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Without either: the GPUs of this node
+    #[command(flatten)]
+    pub nvml: NvmlArgs,
+}
+
+/// What a Kubernetes cluster says of its nodes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ClusterArgs {
+    /// Nodes of a Kubernetes cluster: what `kubectl get nodes -o json` prints (- is stdin)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["gpus", "fleet"])]
+    pub nodes: Option<PathBuf>,
+    /// Keep nodes of --nodes that are cordoned
+    #[arg(long, requires = "nodes")]
+    pub include_cordoned: bool,
+    /// Plan only the nodes of --nodes that have this label
+    #[arg(long, value_name = "LABEL=VALUE", requires = "nodes", value_parser = label)]
+    pub pool: Option<(String, String)>,
+}
+
+/// Reads `label=value`.
+fn label(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((label, value)) if !label.is_empty() => Ok((label.to_string(), value.to_string())),
+        _ => Err("not like LABEL=VALUE".to_string()),
+    }
+}
+
+impl ClusterArgs {
+    /// The cluster's GPUs, if a file with its nodes is named.
+    ///
+    /// # Errors
+    /// A bad file (exit 3).
+    pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Option<Fleet>> {
+        let Some(file) = &self.nodes else {
+            return Ok(None);
+        };
+        let (fleet, warnings) =
+            fleet::nodes_json::read(open(file)?, &name_of(file), catalogue, self.include_cordoned)?;
+        console.warn(&warnings);
+        let Some((label, value)) = &self.pool else { return Ok(Some(fleet)) };
+        let in_pool = fleet.with_label(label, value);
+        if in_pool.nodes().is_empty() {
+            let problem = format!("no node with GPUs has the label {label}={value}");
+            return Err(Error::input(Problem::new(problem).in_file(name_of(file)))
+                .hint("`kubectl get nodes --show-labels` lists the labels"));
+        }
+        Ok(Some(in_pool))
+    }
+}
+
+/// What the pods of a Kubernetes cluster ask for and hold. `single_profile` tells what a node of MIG
+/// strategy `single` advertises as a GPU.
+///
+/// # Errors
+/// A bad file (exit 3).
+pub fn read_pods(
+    file: &Path,
+    catalogue: &Catalogue,
+    single_profile: impl Fn(&str) -> Option<ProfileName>,
+    console: &Console,
+) -> Result<demand::pods::Pods> {
+    let (pods, warnings) =
+        demand::pods::read(open(file)?, &name_of(file), catalogue, single_profile)?;
+    console.warn(&warnings);
+    Ok(pods)
 }
 
 impl FleetArgs {
-    /// The fleet that the flags, or else `MIGPLAN_GPUS`, name.
+    /// The fleet that the flags, or else `MIGPLAN_GPUS`, name; else this node's, through NVML.
     ///
     /// # Errors
-    /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6).
+    /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6); a GPU here that
+    /// cannot do MIG (exit 3).
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Fleet> {
         if let Some(text) = &self.gpus {
             return fleet::spec::parse(text, "--gpus", catalogue);
@@ -61,28 +163,60 @@ impl FleetArgs {
             console.warn(&warnings);
             return Ok(fleet);
         }
+        if let Some(fleet) = self.cluster.read(catalogue, console)? {
+            return Ok(fleet);
+        }
         match std::env::var(GPUS_VARIABLE) {
             Ok(text) if !text.trim().is_empty() => {
                 fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
             }
-            _ => Err(Error::new(
-                ExitCode::NoDriver,
-                "no GPUs named, and this version does not ask the driver",
-            )
-            .hint("name the GPUs: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus")),
+            _ => local_fleet(&self.nvml.observe(catalogue, console)?),
         }
     }
+}
+
+/// The fleet that consists of this node.
+fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
+    let hint =
+        "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
+    let mut gpus = Vec::new();
+    let mut problems = Vec::new();
+    for gpu in &node.gpus {
+        match (&gpu.mode, &gpu.board) {
+            (Some(_), Some(board)) => gpus.push(board.clone()),
+            (Some(_), None) => problems.push(Problem::new(format!(
+                "GPU {}: '{}' is not in the catalogue",
+                gpu.index, gpu.product
+            ))),
+            (None, _) => problems
+                .push(Problem::new(format!("GPU {}: '{}' cannot do MIG", gpu.index, gpu.product))),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs(problems).hint(hint));
+    }
+    if gpus.is_empty() {
+        return Err(Error::new(ExitCode::NoDriver, "this node has no GPU").hint(hint));
+    }
+    Ok(Fleet::new(vec![Node { name: LOCAL_NODE.to_string(), gpus }]))
 }
 
 /// What to plan.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DemandArgs {
     /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
-    #[arg(short, long, value_name = "FILE", required = true)]
+    #[arg(short, long, value_name = "FILE")]
     pub workloads: Vec<PathBuf>,
+    /// Pods of a Kubernetes cluster as demand: what `kubectl get pods -A -o json` prints (- is
+    /// stdin); a row of --workloads for the same team and workload wins
+    #[arg(long, value_name = "FILE")]
+    pub pods: Option<PathBuf>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
+    /// What Prometheus saw.
+    #[command(flatten)]
+    pub prometheus: PrometheusArgs,
 }
 
 impl DemandArgs {
@@ -91,14 +225,80 @@ impl DemandArgs {
     /// # Errors
     /// Bad files (exit 3), the problems of all of them at once.
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
-        let mut demand = Demand::default();
+        self.read_for(catalogue, None, console)
+    }
+
+    /// Checks that some demand is named, before any work is done.
+    ///
+    /// # Errors
+    /// None is (exit 2).
+    pub fn check_named(&self) -> Result<()> {
+        if self.workloads.is_empty() && self.pods.is_none() && !self.prometheus.is_given() {
+            return Err(Error::usage("no demand named").hint(
+                "give a CSV with --workloads teams.csv, what was seen with --prometheus FILE or --prometheus-url URL, or --pods FILE",
+            ));
+        }
+        Ok(())
+    }
+
+    /// As [`DemandArgs::read`]; `fleet` tells what pods hold on nodes of MIG strategy `single`.
+    ///
+    /// # Errors
+    /// As [`DemandArgs::read`].
+    pub fn read_for(
+        &self,
+        catalogue: &Catalogue,
+        fleet: Option<&Fleet>,
+        console: &Console,
+    ) -> Result<Demand> {
+        Ok(self.read_with_origins(catalogue, fleet, console)?.0)
+    }
+
+    /// The same, with what Prometheus saw: where each workload comes from, and the samples. What
+    /// pods ask for wins over what was seen of a workload, and a row of a workloads file over both.
+    ///
+    /// # Errors
+    /// As [`DemandArgs::read`]; also a server that does not answer.
+    pub fn read_with_origins(
+        &self,
+        catalogue: &Catalogue,
+        fleet: Option<&Fleet>,
+        console: &Console,
+    ) -> Result<(Demand, Option<Seen>)> {
+        self.check_named()?;
         let mut problems = Vec::new();
         let mut hint = None;
+        let (mut demand, mut seen) = (Demand::default(), None);
+        let others = !self.workloads.is_empty() || self.pods.is_some();
+        match self.prometheus.read(others, console) {
+            Ok(Some(read)) => {
+                demand = read.sizing.demand.clone();
+                seen = Some(read);
+            }
+            Ok(None) => {}
+            // Whoever mends a file wants to know what else there is to mend; not so with a server.
+            Err(e) if e.code == ExitCode::BadInput => (problems, hint) = (e.problems, e.hint),
+            Err(e) => return Err(e),
+        }
+        let mut override_seen = |demand: Demand, by: Demand| {
+            if let Some(seen) = &mut seen {
+                seen.forget(&by);
+            }
+            demand.overridden_by(by)
+        };
+        if let Some(file) = &self.pods {
+            let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
+            demand = override_seen(demand, read_pods(file, catalogue, single, console)?.demand);
+        }
+        let mut file_of: BTreeMap<String, String> = BTreeMap::new();
         for file in &self.workloads {
             match demand::csv::read(open(file)?, &name_of(file), catalogue) {
                 Ok((read, warnings)) => {
                     console.warn(&warnings);
-                    demand = demand.overridden_by(read);
+                    if self.workloads.len() > 1 {
+                        problems.extend(twice(&read, &name_of(file), &mut file_of));
+                    }
+                    demand = override_seen(demand, read);
                 }
                 Err(e) => {
                     problems.extend(e.problems);
@@ -109,8 +309,20 @@ impl DemandArgs {
         if !problems.is_empty() {
             return Err(Error { code: ExitCode::BadInput, problems, hint });
         }
-        Ok(demand.with_headroom(self.headroom))
+        Ok((demand.with_headroom(self.headroom), seen))
     }
+}
+
+/// The workloads of one file that another file has already, as problems.
+fn twice(read: &Demand, file: &str, file_of: &mut BTreeMap<String, String>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for workload in read.workloads() {
+        if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
+            let message = format!("'{}' is in {other} already", workload.label());
+            problems.push(Problem::new(message).in_file(file));
+        }
+    }
+    problems
 }
 
 /// The name of a file for messages; `-` is stdin.

@@ -2,18 +2,24 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
+use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, read_text};
 use super::output::{Console, check_writable, write_result};
 use super::report::{self, Subject};
 use super::summary;
 use crate::demand::Demand;
 use crate::emit::mig_parted;
-use crate::error::{Error, ExitCode, Result, plural, thousands};
+use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
+use crate::fleet::observed::{Instances, ObservedGpu};
+use crate::fleet::{Fleet, Node};
+use crate::hardware::Catalogue;
+use crate::mig_parted::checkpoint::Checkpoint;
 use crate::optimise::{self, Options, Spare};
 use crate::plan::asked::PlanFile;
-use crate::plan::{Plan, check};
+use crate::plan::change::Present;
+use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
 
 /// Find the best cut of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -56,6 +62,25 @@ pub struct Args {
     /// What becomes of the slices that the demand leaves free on GPUs in use
     #[arg(long, value_enum, default_value_t)]
     spare: SpareChoice,
+    /// One profile per node (the device plugin's single strategy), or any side by side
+    #[arg(long, value_enum, default_value_t)]
+    strategy: StrategyChoice,
+    /// Whether GPUs of one node may differ in MIG mode
+    #[arg(long, value_enum, default_value_t)]
+    mig_mode: MigModeChoice,
+    /// GPUs of each node that stay whole, MIG off
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_whole: u32,
+    /// Seat all replicas of a workload in instances of one profile, as one pod template needs
+    #[arg(long)]
+    one_profile_per_workload: bool,
+    /// Destroy as little as may be of what the GPUs of one node hold now: as NVML sees this node, or
+    /// as a checkpoint file says (`migplan export -o checkpoint`)
+    #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
+    current: Option<PathBuf>,
+    /// Let --current move instances that are busy
+    #[arg(long, requires = "current")]
+    allow_disruption: bool,
     /// Stop proving after so many seconds and take the best plan so far
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
@@ -88,6 +113,26 @@ pub enum SpareChoice {
     None,
 }
 
+/// `--strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum StrategyChoice {
+    /// Any profiles side by side.
+    #[default]
+    Mixed,
+    /// All GPUs of a node are cut into instances of one profile, or none is cut.
+    Single,
+}
+
+/// `--mig-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum MigModeChoice {
+    /// Each GPU has its own.
+    #[default]
+    PerGpu,
+    /// All GPUs of a node or none; a whole GPU is then one 7g instance.
+    PerNode,
+}
+
 impl From<SpareChoice> for Spare {
     fn from(choice: SpareChoice) -> Spare {
         match choice {
@@ -107,19 +152,119 @@ pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
         .ok_or_else(|| "not a positive number of seconds".to_string())
 }
 
+impl Args {
+    fn policy(&self) -> Result<Policy> {
+        let policy = Policy {
+            strategy: match self.strategy {
+                StrategyChoice::Mixed => Strategy::Mixed,
+                StrategyChoice::Single => Strategy::Single,
+            },
+            mig_mode: match self.mig_mode {
+                MigModeChoice::PerGpu => MigModePolicy::PerGpu,
+                MigModeChoice::PerNode => MigModePolicy::PerNode,
+            },
+            keep_whole: self.keep_whole,
+            one_profile_per_workload: self.one_profile_per_workload,
+        };
+        let all_alike =
+            policy.strategy == Strategy::Single || policy.mig_mode == MigModePolicy::PerNode;
+        if self.current.is_some() && policy.strategy == Strategy::Single {
+            return Err(Error::usage("--current cannot be used with --strategy single")
+                .hint("one profile per node leaves nothing to choose; drop --current"));
+        }
+        if policy.keep_whole > 0 && all_alike {
+            return Err(Error::usage(
+                "--keep-whole leaves some GPUs of a node uncut, but --strategy single and --mig-mode per-node treat all alike",
+            )
+            .hint("drop --keep-whole, or use --strategy mixed --mig-mode per-gpu"));
+        }
+        Ok(policy)
+    }
+}
+
+impl Args {
+    /// What each GPU of the one node holds now, if that shall be kept where possible.
+    fn present(
+        &self,
+        fleet: &Fleet,
+        catalogue: &Catalogue,
+        console: &Console,
+    ) -> Result<Option<Vec<Vec<Present>>>> {
+        let Some(current) = &self.current else { return Ok(None) };
+        let [node] = fleet.nodes() else {
+            return Err(Error::usage("--current speaks of one node, but the fleet has several")
+                .hint("plan that node alone, with --gpus"));
+        };
+        if *current != std::path::Path::new("nvml") {
+            let file = name_of(current);
+            let checkpoint = Checkpoint::parse(&read_text(current)?, &file)?;
+            let mut problems = Vec::new();
+            if checkpoint.gpu_count() != node.gpus.len() {
+                problems.push(format!(
+                    "tells of {} GPUs, but the fleet has {}",
+                    checkpoint.gpu_count(),
+                    node.gpus.len()
+                ));
+            }
+            let mut present = Vec::new();
+            for (gpu, board) in node.gpus.iter().enumerate().take(checkpoint.gpu_count()) {
+                match checkpoint.present(gpu, board) {
+                    Ok((_, instances)) => present.push(instances),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            if problems.is_empty() {
+                return Ok(Some(present));
+            }
+            let problem = |p: String| Problem::new(p).in_file(&file);
+            return Err(Error::inputs(problems.into_iter().map(problem).collect())
+                .hint("name the GPUs that the checkpoint was taken from, in the same order"));
+        }
+        let observed = self.fleet.nvml.observe(catalogue, console)?;
+        let boards = |n: &Node| n.gpus.iter().map(|b| b.id.clone()).collect::<Vec<_>>();
+        let here: Vec<String> =
+            observed.gpus.iter().filter_map(|g| g.board.as_ref()).map(|b| b.id.clone()).collect();
+        if here != boards(node) {
+            return Err(Error::usage(
+                "--current asks the GPUs of this node, but the fleet names others",
+            )
+            .hint("leave out --gpus and --fleet, or give --current a checkpoint file"));
+        }
+        let hidden = observed.gpus.iter().find(|g| matches!(g.instances, Instances::Hidden { .. }));
+        if let Some(gpu) = hidden {
+            return Err(Error::new(
+                ExitCode::NoDriver,
+                format!("GPU {}: this user may not list the instances", gpu.index),
+            )
+            .hint("run as root, or give --current a checkpoint file"));
+        }
+        let of = |gpu: &ObservedGpu| gpu.known_instances().iter().map(Present::from).collect();
+        Ok(Some(observed.gpus.iter().map(of).collect()))
+    }
+}
+
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    let policy = args.policy()?;
     for file in [&args.output, &args.plan, &args.assignments, &args.report] {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
+    args.demand.check_named()?;
     let catalogue = args.catalogue.read()?;
     let fleet = args.fleet.read(&catalogue, console)?;
-    let demand = args.demand.read(&catalogue, console)?;
-    let options =
-        Options { spare: args.spare.into(), time_limit: args.time_limit, ..Options::default() };
+    let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
+    let options = Options {
+        spare: args.spare.into(),
+        time_limit: args.time_limit,
+        policy,
+        present: args.present(&fleet, &catalogue, console)?.map(Arc::new),
+        allow_disruption: args.allow_disruption,
+        ..Options::default()
+    };
     let suggestion = optimise::suggest_and_compare(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;
-    let violations = check::violations(plan, &demand, &fleet);
+    let mut violations = check::violations(plan, &demand, &fleet);
+    violations.extend(check::policy_violations(plan, &policy));
     if !violations.is_empty() {
         return Err(Error::internal(format!(
             "the plan breaks its own promises, so nothing is written: {}",

@@ -1,6 +1,6 @@
 //! A plan in words: the summary on stderr, and `--format text`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use comfy_table::CellAlignment;
@@ -45,6 +45,7 @@ pub(super) fn text(suggestion: &Suggestion, demand: &Demand, verbosity: u8) -> S
         Mebibytes(totals.unusable_mib).human(),
     );
     unplaced(&mut text, suggestion, rows);
+    split_workloads(&mut text, plan, rows);
     presets(&mut text, suggestion, rows);
     proof(&mut text, plan);
     text.truncate(text.trim_end().len());
@@ -186,6 +187,35 @@ fn unplaced(text: &mut String, suggestion: &Suggestion, rows: usize) {
         );
     }
     let _ = writeln!(text);
+}
+
+/// Names the workloads that one pod template could not ask for.
+fn split_workloads(text: &mut String, plan: &Plan, rows: usize) {
+    let mut names: BTreeMap<(&str, &str), BTreeSet<&InstanceProfile>> = BTreeMap::new();
+    for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
+        if let Some(o) = &instance.occupant {
+            names.entry((&o.team, &o.workload)).or_default().insert(&instance.profile);
+        }
+    }
+    names.retain(|_, profiles| profiles.len() > 1);
+    if names.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = names
+        .iter()
+        .take(rows)
+        .map(|((team, name), profiles)| {
+            let profiles: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+            format!("{team}/{name} ({})", profiles.join(", "))
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "One pod template could not ask for the instances of {}: {}{}. --one-profile-per-workload keeps each in one.",
+        plural(names.len() as u64, "workload"),
+        shown.join("; "),
+        if names.len() > rows { "; …" } else { "" },
+    );
 }
 
 fn presets(text: &mut String, suggestion: &Suggestion, rows: usize) {

@@ -2,9 +2,13 @@
 //!
 //! Every problem of the file is reported at once, with line, column and value.
 
+mod write;
+
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
+
+pub use write::write;
 
 use super::{Demand, MAX_COUNT, Workload};
 use crate::error::{Error, Problem, Result};

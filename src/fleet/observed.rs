@@ -31,8 +31,8 @@ pub struct ObservedGpu {
     pub subsystem_id: Option<u32>,
     /// The PCI address, such as `00000000:07:00.0`.
     pub pci_address: Option<String>,
-    /// Its board with the tables as the driver reports them; `None` where it cannot do MIG or
-    /// nobody knows its profiles.
+    /// Its board with the tables as the driver reports them; `None` where nobody knows its
+    /// profiles. A board beside a mode of `None` is one that should be able to do MIG.
     pub board: Option<BoardRef>,
     /// Whole memory.
     pub memory: Mebibytes,
@@ -44,6 +44,8 @@ pub struct ObservedGpu {
     pub processes: Vec<Process>,
     /// Whether the driver told of processes at all; without root it may not.
     pub processes_known: bool,
+    /// The call to which the driver answered that we may not, where it did.
+    pub forbidden: Option<String>,
 }
 
 /// MIG mode now, and the one that a reset of the GPU will bring.

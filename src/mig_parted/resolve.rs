@@ -19,6 +19,8 @@ pub struct NodeGpu {
     pub pci_id: Option<u32>,
     /// Its PCI subsystem id; where unknown, filters on it are taken to match.
     pub subsystem_id: Option<u32>,
+    /// Whether its kind can do MIG, though this one says that it cannot.
+    pub refuses_mig: bool,
 }
 
 impl From<&BoardRef> for NodeGpu {
@@ -28,6 +30,7 @@ impl From<&BoardRef> for NodeGpu {
             product: board.id.clone(),
             pci_id: None,
             subsystem_id: None,
+            refuses_mig: false,
         }
     }
 }
@@ -39,6 +42,7 @@ impl From<&ObservedGpu> for NodeGpu {
             product: gpu.product.clone(),
             pci_id: gpu.pci_id,
             subsystem_id: gpu.subsystem_id,
+            refuses_mig: gpu.mode.is_none() && gpu.board.is_some(),
         }
     }
 }
@@ -201,6 +205,14 @@ impl<'a> Resolver<'a> {
                     found = true;
                     if gpu.board.is_some() {
                         self.choose(index, entry);
+                    } else if entry.mig && gpu.refuses_mig {
+                        self.problem(
+                            entry.devices_line,
+                            format!(
+                                "devices: GPU {index} ({}) says that it cannot do MIG, which its kind can: a virtual GPU, or a driver without MIG",
+                                gpu.product
+                            ),
+                        );
                     } else if entry.mig {
                         self.warnings.push(
                             Problem::new(format!(

@@ -256,8 +256,13 @@ fn filters_look_at_the_real_card_where_it_is_known() {
 
 #[test]
 fn a_gpu_without_mig_is_left_alone_by_all_and_refused_by_index() {
-    let t1000 =
-        NodeGpu { board: None, product: "NVIDIA T1000".into(), pci_id: None, subsystem_id: None };
+    let t1000 = NodeGpu {
+        board: None,
+        product: "NVIDIA T1000".into(),
+        pci_id: None,
+        subsystem_id: None,
+        refuses_mig: false,
+    };
     let gpus = [t1000, NodeGpu::from(&boards(&["h100-80gb"])[0])];
     let all = file("  - {devices: all, mig-enabled: true, mig-devices: {7g.80gb: 1}}\n");
     let resolved = Config::parse(&all, "f").unwrap().resolve_node(None, &gpus).unwrap();

@@ -70,7 +70,13 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
             // The library repeats the place in its own words; ours stands in front.
             let message = message.lines().next().unwrap_or_default();
             let message = message.split(" at line ").next().unwrap_or(message);
-            let mut problem = Problem::new(format!("is not YAML: {message}")).in_file(file);
+            let limits = ["budget breached", "recursion limit"];
+            let mut problem = if limits.iter().any(|limit| message.starts_with(limit)) {
+                Problem::new("is too large or too deeply nested for a configuration")
+            } else {
+                Problem::new(format!("is not YAML: {message}"))
+            };
+            problem = problem.in_file(file);
             if let Some(line) = line.filter(|l| *l > 0) {
                 problem = problem.at_line(line);
             }
@@ -182,6 +188,10 @@ mod tests {
         let error = parse("a: 1\nb: }\n", "f.yaml").unwrap_err();
         assert!(error.to_string().starts_with("f.yaml:2: is not YAML"), "{error}");
         assert!(parse("a: 1\n---\nb: 2\n", "f.yaml").is_err());
+        for endless in ["[".repeat(100_000), "- ".repeat(100_000), "a".repeat(100_000_000)] {
+            let error = parse(&endless, "f.yaml").unwrap_err().to_string();
+            assert!(error.contains("too large or too deeply nested"), "{error:.200}");
+        }
         assert_eq!(parse("", "f").unwrap().value, Value::Null);
         assert_eq!(parse("# only a comment\n", "f").unwrap().value, Value::Null);
     }

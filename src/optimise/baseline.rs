@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::model::{Terms, dot};
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
+use super::supply::Kind;
 use super::{Options, Until, stages};
 use crate::demand::{Demand, Workload};
 use crate::error::Result;
@@ -238,7 +239,7 @@ pub(crate) fn whole_gpus(
         }
     }
     let demand = Demand::new(workloads);
-    let whole = Problem::new(&demand, fleet);
+    let whole = Problem::new(&demand, fleet, options);
     let cuts = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
     evaluate(&whole, &demand, "whole-gpus".to_string(), cuts, options)
 }
@@ -251,7 +252,7 @@ fn evaluate(
     cuts: Vec<layout::Counts>,
     options: &Options,
 ) -> Result<Baseline> {
-    let cut = problem.with_patterns(cuts.iter().map(|c| vec![c.clone()]).collect());
+    let cut = problem.with_cuts(&cuts);
     let options = Options { until: Until::RoundingMib, ..options.clone() };
     let solution = stages::run(&cut, &options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
@@ -362,7 +363,9 @@ pub(crate) fn more_gpus(
     options: &Options,
 ) -> Result<Option<MoreGpus>> {
     let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
-    if full.is_empty() || plan.proof.status == Status::TimeLimit {
+    // Where the present state binds the plan, more GPUs are not all that would help.
+    let bound = options.present.is_some() || plan.proof.status == Status::TimeLimit;
+    if full.is_empty() || bound {
         return Ok(None);
     }
     let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS) as usize;
@@ -386,7 +389,7 @@ pub(crate) fn more_gpus(
             (0..count)
                 .map(|i| Node { name: format!("further {i}"), gpus: vec![board.clone(); size] }),
         );
-        let larger = Problem::new(demand, &Fleet::new(nodes));
+        let larger = Problem::new(demand, &Fleet::new(nodes), options);
         let now = fleet.nodes().iter().flat_map(|n| &n.gpus).filter(|b| b.id == board.id).count();
         if let Some(needed) = stages::fewest_of_board(&larger, &board.id, options)? {
             let gpus = needed.saturating_sub(now as u64);

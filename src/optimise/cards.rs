@@ -6,13 +6,18 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::formulation::NodeFlow;
+use super::formulation::{Formulation, NodeFlow};
+use super::model::Column;
 use super::problem::Problem;
 use super::stages::Solution;
+use super::supply::{Kind, Pattern};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::hardware::{Board, layout};
+use crate::fleet::observed::Shape;
+use crate::hardware::layout::{self, Placement};
+use crate::hardware::{Board, BoardRef};
+use crate::plan::change::{self, Present};
 use crate::plan::{GpuPlan, Instance, InstanceProfile, Occupant};
 
 /// The cards of a plan.
@@ -39,10 +44,16 @@ type Seats = BTreeMap<(usize, u32), VecDeque<Batch>>;
 enum Content {
     /// Cut as a pattern of the pool.
     Pattern(usize),
-    /// Handed out whole.
+    /// Handed out whole, MIG off.
     Whole,
-    /// Nobody's.
+    /// Nobody's, MIG off.
     Empty,
+    /// Nobody's, one instance of the largest profile.
+    WholeInstance,
+    /// Nobody's, cut as a pattern because its node has that profile.
+    Idle(usize),
+    /// Nobody's, left as this group is now.
+    Stay(usize),
 }
 
 /// Where a GPU is: index of its node and its index there.
@@ -78,6 +89,8 @@ struct Cards<'a> {
     /// Replicas handed out so far, by workload.
     replicas: Vec<u64>,
     node_names: Vec<Arc<str>>,
+    /// For each node, the index of its type.
+    node_types: Vec<usize>,
     /// The result, by node and index.
     gpus: Vec<Vec<Option<GpuPlan>>>,
 }
@@ -96,6 +109,7 @@ impl<'a> Cards<'a> {
             solution,
             seats: seats(problem, solution),
             replicas: vec![0; demand.workloads().len()],
+            node_types: problem.types_of_nodes(fleet),
             node_names: fleet.nodes().iter().map(|n| Arc::from(n.name.as_str())).collect(),
             gpus: fleet.nodes().iter().map(|n| vec![None; n.gpus.len()]).collect(),
         }
@@ -103,70 +117,182 @@ impl<'a> Cards<'a> {
 
     fn lay_out_pool(&mut self, pool: usize) -> Result<()> {
         let board = self.problem.pools[pool].board.clone();
-        let board_id: Arc<str> = Arc::from(board.id.as_str());
-        let full = self.full_kind(pool);
-        // The GPUs of this pool on each node that has some.
-        let mut nodes: Vec<(usize, VecDeque<usize>)> = Vec::new();
+        let mut laid = Laid {
+            pool,
+            board_id: Arc::from(board.id.as_str()),
+            full: self.full_kind(pool),
+            board,
+        };
+        let nodes = self.nodes_of(&laid);
+        let slots = if self.problem.knows_present {
+            self.arrange_known(&mut laid, nodes)?
+        } else {
+            self.arrange_nodes(&mut laid, nodes)?
+        };
+        self.fill(&laid, slots)
+    }
+
+    /// The GPUs of a pool on each node that has some, with the node's type.
+    fn nodes_of(&self, laid: &Laid) -> Vec<Free> {
+        let mut nodes = Vec::new();
         for (n, node) in self.fleet.nodes().iter().enumerate() {
-            let of_pool: VecDeque<usize> =
-                (0..node.gpus.len()).filter(|g| node.gpus[*g].id == board.id).collect();
-            if !of_pool.is_empty() {
-                nodes.push((n, of_pool));
+            let gpus: VecDeque<usize> =
+                (0..node.gpus.len()).filter(|g| node.gpus[*g].id == laid.board.id).collect();
+            if !gpus.is_empty() {
+                nodes.push(Free { node: n, node_type: self.node_types[n], gpus, may_be_cut: 0 });
             }
         }
-        let mut paths = self.paths(pool, &nodes)?;
-        let mut singles: Vec<(usize, VecDeque<usize>)> = Vec::new();
-        for (n, mut free) in nodes {
-            let sizes = paths.get_mut(&free.len()).and_then(VecDeque::pop_front);
-            for size in sizes.unwrap_or_default() {
-                let gpus: Vec<usize> = free.drain(..size.min(free.len())).collect();
-                self.hand_out_whole(n, &gpus, &board_id, &board, full)?;
-            }
-            if !free.is_empty() {
-                singles.push((n, free));
-            }
-        }
-        let mut slots = self.arrange(pool, singles);
-        slots.sort_by_key(|(slot, _)| *slot);
-        self.fill(pool, &board, &board_id, full, &slots)
+        nodes
     }
 
     fn full_kind(&self, pool: usize) -> usize {
-        let is_full = |k: &super::problem::Kind| k.pool == pool && k.profile.is_none();
+        let is_full = |k: &Kind| k.pool == pool && k.profile.is_none();
         self.problem.kinds.iter().position(is_full).unwrap_or_default()
     }
 
-    /// For each node size, what each of its nodes carries in replicas of several GPUs.
-    fn paths(
-        &self,
-        pool: usize,
-        nodes: &[(usize, VecDeque<usize>)],
-    ) -> Result<BTreeMap<usize, VecDeque<Vec<usize>>>> {
-        let mut paths = BTreeMap::new();
-        for (&size, flow) in &self.solution.formulation.flows[pool] {
-            let count = nodes.iter().filter(|(_, gpus)| gpus.len() == size).count();
-            let mut of_size: Vec<Vec<usize>> = walk(flow, &self.solution.values, size, count)
-                .ok_or_else(|| Error::internal("the flow through the nodes is broken"))?;
-            of_size.sort_by(|a, b| b.cmp(a));
-            paths.insert(size, of_size.into());
+    fn value(&self, column: Column) -> i64 {
+        self.solution.values[column]
+    }
+
+    /// Decides what every GPU of a pool becomes, node by node: who takes several whole GPUs first,
+    /// then what a single GPU can be.
+    fn arrange_nodes(&mut self, laid: &mut Laid, nodes: Vec<Free>) -> Result<Vec<(Slot, Content)>> {
+        let formulation = &self.solution.formulation;
+        let mut by_type: BTreeMap<usize, Vec<Free>> = BTreeMap::new();
+        for node in nodes {
+            by_type.entry(node.node_type).or_default().push(node);
         }
-        Ok(paths)
+        // Nodes whose GPUs may be cut or whole as they come; with MIG off; with MIG on, and where
+        // nodes have one profile, by the pattern that is theirs.
+        let (mut any, mut off) = (Vec::new(), Vec::new());
+        let mut on: BTreeMap<Option<usize>, Vec<Free>> = BTreeMap::new();
+        for (node_type, mut nodes) in by_type {
+            let (may_be_cut, by_mode) = match formulation.nodes_on[node_type] {
+                None => (self.problem.node_types[node_type].may_be_cut(laid.pool), false),
+                Some(column) => {
+                    let mut cut = nodes.split_off(nodes.len() - self.value(column) as usize);
+                    match formulation.uniform.get(&(node_type, laid.pool)) {
+                        None => on.entry(None).or_default().append(&mut cut),
+                        Some(columns) => {
+                            for (pattern, column) in columns.iter().enumerate() {
+                                let of_pattern = self.value(*column) as usize;
+                                let rest = cut.split_off(of_pattern.min(cut.len()));
+                                on.entry(Some(pattern)).or_default().append(&mut cut);
+                                cut = rest;
+                            }
+                        }
+                    }
+                    (0, true)
+                }
+            };
+            let mut sizes = match formulation.flows[laid.pool].get(&node_type) {
+                None => VecDeque::new(),
+                Some(flow) => {
+                    let gpus = self.problem.node_types[node_type].of_pool[laid.pool];
+                    let mut paths = walk(flow, &self.solution.values, gpus, nodes.len())
+                        .ok_or_else(|| Error::internal("the flow through the nodes is broken"))?;
+                    paths.sort_by(|a, b| b.cmp(a));
+                    VecDeque::from(paths)
+                }
+            };
+            for mut node in nodes {
+                for size in sizes.pop_front().unwrap_or_default() {
+                    let gpus: Vec<usize> = node.gpus.drain(..size.min(node.gpus.len())).collect();
+                    self.hand_out_whole(laid, node.node, &gpus)?;
+                }
+                node.may_be_cut = may_be_cut.min(node.gpus.len());
+                if by_mode { off.push(node) } else { any.push(node) }
+            }
+        }
+        let patterns = |of: &dyn Fn(usize) -> bool| -> Vec<(Content, i64)> {
+            let columns = formulation.patterns[laid.pool].iter().enumerate();
+            columns
+                .filter(|(p, _)| of(*p))
+                .map(|(p, c)| (Content::Pattern(p), self.value(*c)))
+                .collect()
+        };
+        let whole = (Content::Whole, self.singles(laid));
+        let mut slots = Vec::new();
+        if off.is_empty() && on.is_empty() {
+            let mut contents = patterns(&|_| true);
+            contents.push(whole);
+            slots.extend(pour(any, contents, Content::Empty));
+            return Ok(slots);
+        }
+        slots.extend(pour(off, vec![whole], Content::Empty));
+        for (pattern, mut nodes) in on {
+            for node in &mut nodes {
+                node.may_be_cut = node.gpus.len();
+            }
+            let (contents, idle) = match pattern {
+                None => (patterns(&|_| true), Content::WholeInstance),
+                Some(pattern) => (patterns(&|p| p == pattern), Content::Idle(pattern)),
+            };
+            slots.extend(pour(nodes, contents, idle));
+        }
+        Ok(slots)
+    }
+
+    /// Whole GPUs that are handed out one by one.
+    fn singles(&self, laid: &Laid) -> i64 {
+        let batches = self.seats.get(&(laid.full, 1));
+        batches.map_or(0, |batches| batches.iter().map(|b| b.count).sum())
+    }
+
+    /// As [`Self::arrange_nodes`] for the one node whose present state is known: each group of
+    /// GPUs has its own patterns.
+    fn arrange_known(&mut self, laid: &mut Laid, nodes: Vec<Free>) -> Result<Vec<(Slot, Content)>> {
+        let formulation = &self.solution.formulation;
+        let pool = &self.problem.pools[laid.pool];
+        let Some(node) = nodes.first().map(|n| n.node) else { return Ok(Vec::new()) };
+        let mut slots = Vec::new();
+        let mut whole: VecDeque<usize> = VecDeque::new();
+        let mode_on = nodes[0].mode_on(formulation, &self.solution.values);
+        for (g, group) in pool.groups.iter().enumerate() {
+            let mut gpus: VecDeque<usize> = group.members.iter().copied().collect();
+            let went_whole = formulation.went_whole.get(&laid.pool).map_or(0, |c| self.value(c[g]));
+            for _ in 0..went_whole {
+                whole.extend(gpus.pop_back());
+            }
+            let of_group = pool.patterns.iter().zip(&formulation.patterns[laid.pool]).enumerate();
+            let contents: Vec<(Content, i64)> = of_group
+                .filter(|(_, (pattern, _))| pattern.group == g)
+                .map(|(p, (_, column))| (Content::Pattern(p), self.value(*column)))
+                .collect();
+            let idle = match (group.present.is_empty(), mode_on) {
+                _ if group.idle_destroyed > 0 && mode_on != Some(true) => Content::Empty,
+                (false, Some(false)) | (true, None | Some(false)) => Content::Empty,
+                (true, Some(true)) => Content::WholeInstance,
+                (false, _) => Content::Stay(g),
+            };
+            let may_be_cut = gpus.len();
+            let free = Free { node, node_type: nodes[0].node_type, gpus, may_be_cut };
+            slots.extend(pour(vec![free], contents, idle));
+        }
+        let mut whole: Vec<usize> = whole.into();
+        whole.sort_unstable();
+        let sizes: Vec<u32> = self
+            .seats
+            .iter()
+            .filter(|((kind, size), _)| *kind == laid.full && *size > 0)
+            .flat_map(|((_, size), batches)| {
+                let count: i64 = batches.iter().map(|b| b.count).sum();
+                std::iter::repeat_n(*size, count as usize)
+            })
+            .collect();
+        for size in sizes.into_iter().rev() {
+            let gpus: Vec<usize> = whole.drain(..(size as usize).min(whole.len())).collect();
+            self.hand_out_whole(laid, node, &gpus)?;
+        }
+        Ok(slots)
     }
 
     /// Gives `gpus` of one node to the next replica that takes as many.
-    fn hand_out_whole(
-        &mut self,
-        node: usize,
-        gpus: &[usize],
-        board_id: &Arc<str>,
-        board: &Board,
-        full: usize,
-    ) -> Result<()> {
+    fn hand_out_whole(&mut self, laid: &Laid, node: usize, gpus: &[usize]) -> Result<()> {
         let size = gpus.len() as u32;
-        let batch = take_one(&mut self.seats, (full, size))
+        let batch = take_one(&mut self.seats, (laid.full, size))
             .ok_or_else(|| Error::internal("a place for whole GPUs has nobody to take it"))?;
         let replica = self.next_replica(batch.workload);
-        let memory_mib = board.memory.0;
         let wanted = self.demand.workloads()[batch.workload].memory.map(|m| m.0);
         for (i, &gpu) in gpus.iter().enumerate() {
             // The shares of the GPUs add up to the replica's demand exactly.
@@ -174,9 +300,9 @@ impl<'a> Cards<'a> {
                 let (each, rest) = (total / u64::from(size), total % u64::from(size));
                 each + u64::from((i as u64) < rest)
             };
-            let demand_mib = wanted.map_or(memory_mib, share);
+            let demand_mib = wanted.map_or(laid.board.memory.0, share);
             let occupant = Some(self.occupant(batch.workload, replica, demand_mib));
-            self.put((node, gpu), board_id, false, vec![full_instance(board, occupant)]);
+            self.put((node, gpu), laid, false, vec![full_instance(&laid.board, occupant)]);
         }
         Ok(())
     }
@@ -196,138 +322,289 @@ impl<'a> Cards<'a> {
         }
     }
 
-    fn put(&mut self, slot: Slot, board: &Arc<str>, mig: bool, instances: Vec<Instance>) {
+    fn put(&mut self, slot: Slot, laid: &Laid, mig: bool, instances: Vec<Instance>) {
         let (node, gpu) = slot;
         self.gpus[node][gpu] = Some(GpuPlan {
             node: self.node_names[node].clone(),
             gpu: gpu as u32,
-            board: board.clone(),
+            board: laid.board_id.clone(),
             mig,
             instances,
         });
     }
 
-    /// Decides what every single GPU of a pool becomes, so that nodes come out alike: a node that
-    /// one content can fill gets only that; what is left is poured into the last nodes in order.
-    fn arrange(
-        &self,
-        pool: usize,
-        mut nodes: Vec<(usize, VecDeque<usize>)>,
-    ) -> Vec<(Slot, Content)> {
-        let values = &self.solution.values;
-        let mut left: Vec<(Content, i64)> = self.solution.formulation.patterns[pool]
-            .iter()
-            .enumerate()
-            .map(|(p, column)| (Content::Pattern(p), values[*column]))
-            .collect();
-        let whole = self
-            .seats
-            .get(&(self.full_kind(pool), 1))
-            .map_or(0, |batches| batches.iter().map(|b| b.count).sum());
-        left.push((Content::Whole, whole));
-        let total: i64 = nodes.iter().map(|(_, gpus)| gpus.len() as i64).sum();
-        let used: i64 = left.iter().map(|(_, count)| count).sum();
-        left.push((Content::Empty, (total - used).max(0)));
-        let mut arranged = Vec::new();
-        nodes.sort_by_key(|(node, gpus)| (std::cmp::Reverse(gpus.len()), *node));
-        for (node, gpus) in nodes {
-            let size = gpus.len() as i64;
-            let filling = left
-                .iter()
-                .enumerate()
-                .filter(|(_, (_, count))| *count >= size)
-                .max_by_key(|(i, (_, count))| (*count, std::cmp::Reverse(*i)))
-                .map(|(i, _)| i);
-            for gpu in gpus {
-                let at = filling.or_else(|| left.iter().position(|(_, count)| *count > 0));
-                let content = match at {
-                    Some(at) => {
-                        left[at].1 -= 1;
-                        left[at].0
-                    }
-                    None => Content::Empty,
-                };
-                arranged.push(((node, gpu), content));
-            }
-        }
-        arranged
-    }
-
     /// Seats everybody on the single GPUs of a pool.
-    fn fill(
-        &mut self,
-        pool: usize,
-        board: &Board,
-        board_id: &Arc<str>,
-        full: usize,
-        slots: &[(Slot, Content)],
-    ) -> Result<()> {
+    fn fill(&mut self, laid: &Laid, mut slots: Vec<(Slot, Content)>) -> Result<()> {
+        slots.sort_by_key(|(slot, _)| *slot);
+        let board = &laid.board;
         let kind_of: Vec<Option<usize>> = (0..board.profiles.len())
-            .map(|p| self.problem.kinds.iter().position(|k| k.pool == pool && k.profile == Some(p)))
-            .collect();
-        // How many instances of each profile are still to be handed out.
-        let mut open: Vec<u32> = kind_of
-            .iter()
-            .map(|kind| {
-                let batches = kind.and_then(|k| self.seats.get(&(k, 0)));
-                batches.map_or(0, |b| b.iter().map(|b| b.count as u32).sum())
+            .map(|p| {
+                let is_it = |k: &Kind| k.pool == laid.pool && k.profile == Some(p);
+                self.problem.kinds.iter().position(is_it)
             })
             .collect();
-        let keep_spare = self.solution.keeps_spare;
-        let mut layouts: HashMap<Vec<u32>, Vec<layout::Placement>> = HashMap::new();
-        for &(slot, content) in slots {
-            match content {
-                Content::Whole => {
-                    self.hand_out_whole(slot.0, &[slot.1], board_id, board, full)?;
+        // How many instances of each profile are still to be handed out.
+        let open: Vec<u32> = kind_of
+            .iter()
+            .map(|kind| {
+                let Some(kind) = kind else { return 0 };
+                let batches = self.seats.range((*kind, 0)..=(*kind, u32::MAX));
+                batches.flat_map(|(_, b)| b).map(|b| b.count as u32).sum()
+            })
+            .collect();
+        // Where nothing spare may be made, every instance that is not busy anyway is handed out, and
+        // only what is wanted beyond that comes to sit in busy ones.
+        let mut in_busy: Vec<u32> = open.clone();
+        let pool = &self.problem.pools[laid.pool];
+        for (_, content) in &slots {
+            if let Content::Pattern(p) = content {
+                let pattern = &pool.patterns[*p];
+                for (i, left) in in_busy.iter_mut().enumerate() {
+                    *left = left.saturating_sub(pattern.counts[i] - pattern.busy[i]);
                 }
-                Content::Empty => self.put(slot, board_id, false, vec![full_instance(board, None)]),
+            }
+        }
+        let mut open = Open { all: open, in_busy };
+        let mut layouts = Layouts::default();
+        for (slot, content) in slots {
+            match content {
+                Content::Whole => self.hand_out_whole(laid, slot.0, &[slot.1])?,
+                Content::Empty => self.put(slot, laid, false, vec![full_instance(board, None)]),
+                Content::WholeInstance => {
+                    let mut counts = vec![0; board.profiles.len()];
+                    if let Some((profile, _)) = board.whole_profile() {
+                        counts[profile] = 1;
+                    }
+                    let made = layouts.make_around(board, &counts, None, false)?;
+                    let instances = made.iter().map(|p| spare_instance(board, *p)).collect();
+                    self.put(slot, laid, true, instances);
+                }
+                Content::Idle(pattern) => {
+                    let counts = &self.problem.pools[laid.pool].patterns[pattern].counts;
+                    let made = layouts.make_around(board, counts, None, false)?;
+                    let instances = made.iter().map(|p| spare_instance(board, *p)).collect();
+                    self.put(slot, laid, true, instances);
+                }
+                Content::Stay(group) => {
+                    let present = &self.problem.pools[laid.pool].groups[group].present;
+                    let mut made: Vec<Placement> = present.iter().map(|i| i.placement).collect();
+                    made.sort_unstable();
+                    let instances = made.iter().map(|p| spare_instance(board, *p)).collect();
+                    self.put(slot, laid, true, instances);
+                }
                 Content::Pattern(p) => {
-                    let counts = &self.problem.pools[pool].patterns[p];
-                    let mut taken: Vec<u32> =
-                        counts.iter().zip(&open).map(|(c, o)| *c.min(o)).collect();
-                    if taken.iter().all(|t| *t == 0) {
-                        self.put(slot, board_id, false, vec![full_instance(board, None)]);
-                        continue;
-                    }
-                    open.iter_mut().zip(&taken).for_each(|(o, t)| *o -= t);
-                    let made = if keep_spare { counts } else { &taken };
-                    let placements = match layouts.get(made) {
-                        Some(known) => known.clone(),
-                        None => {
-                            let found = layout::place(board, made, &[]).ok_or_else(|| {
-                                Error::internal("a pattern has no layout on its board")
-                            })?;
-                            layouts.insert(made.clone(), found.clone());
-                            found
-                        }
-                    };
-                    let mut instances = Vec::with_capacity(placements.len());
-                    for placement in placements {
-                        let profile = &board.profiles[placement.profile];
-                        let mut occupant = None;
-                        if taken[placement.profile] > 0 {
-                            taken[placement.profile] -= 1;
-                            let kind = kind_of[placement.profile].unwrap_or_default();
-                            let batch = take_one(&mut self.seats, (kind, 0)).ok_or_else(|| {
-                                Error::internal("an instance is handed out to nobody")
-                            })?;
-                            let replica = self.next_replica(batch.workload);
-                            let demand_mib = batch.memory_mib as u64;
-                            occupant = Some(self.occupant(batch.workload, replica, demand_mib));
-                        }
-                        instances.push(Instance {
-                            profile: InstanceProfile::Mig(profile.name.clone()),
-                            start: placement.start,
-                            size: profile.memory_slices,
-                            memory_mib: profile.memory.0,
-                            occupant,
-                        });
-                    }
-                    self.put(slot, board_id, true, instances);
+                    self.cut(laid, slot, p, &kind_of, &mut open, &mut layouts)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Cuts one GPU as a pattern and seats who comes next in its instances.
+    fn cut(
+        &mut self,
+        laid: &Laid,
+        slot: Slot,
+        pattern: usize,
+        kind_of: &[Option<usize>],
+        open: &mut Open,
+        layouts: &mut Layouts,
+    ) -> Result<()> {
+        let (board, pool) = (&laid.board, &self.problem.pools[laid.pool]);
+        let pattern = &pool.patterns[pattern];
+        let group = &pool.groups[pattern.group];
+        let counts = &pattern.counts;
+        let mut taken = open.take(pattern, self.problem.exact && self.problem.knows_present);
+        if taken.iter().all(|t| *t == 0) && group.present.is_empty() && self.cuts_freely() {
+            self.put(slot, laid, false, vec![full_instance(board, None)]);
+            return Ok(());
+        }
+        // Patterns around a known state hold nothing spare where nothing spare may be.
+        let made = if self.solution.keeps_spare || self.problem.knows_present {
+            counts.clone()
+        } else {
+            taken.clone()
+        };
+        let known = (!group.present.is_empty()).then_some((pattern.group, &group.present[..]));
+        let placements =
+            layouts.make_around(board, &made, known, self.solution.allow_disruption)?;
+        let mut instances = Vec::with_capacity(placements.len());
+        for placement in placements {
+            let mut instance = spare_instance(board, placement);
+            if taken[placement.profile] > 0 {
+                taken[placement.profile] -= 1;
+                let kind = kind_of[placement.profile].unwrap_or_default();
+                let batch = take_one(&mut self.seats, (kind, 0))
+                    .or_else(|| take_one(&mut self.seats, (kind, 1)))
+                    .ok_or_else(|| Error::internal("an instance is handed out to nobody"))?;
+                let replica = self.next_replica(batch.workload);
+                let wanted = self.demand.workloads()[batch.workload].memory;
+                let demand_mib = wanted.map_or(instance.memory_mib, |m| m.0);
+                instance.occupant = Some(self.occupant(batch.workload, replica, demand_mib));
+            }
+            instances.push(instance);
+        }
+        self.put(slot, laid, true, instances);
+        Ok(())
+    }
+
+    /// Whether a GPU may have MIG off whatever its neighbours have.
+    fn cuts_freely(&self) -> bool {
+        self.solution.formulation.nodes_on.iter().all(Option::is_none)
+    }
+}
+
+/// A pool that is being laid out.
+struct Laid {
+    pool: usize,
+    board: BoardRef,
+    board_id: Arc<str>,
+    /// The kind of its whole GPUs.
+    full: usize,
+}
+
+/// GPUs of one node that are still free.
+struct Free {
+    node: usize,
+    node_type: usize,
+    gpus: VecDeque<usize>,
+    may_be_cut: usize,
+}
+
+impl Free {
+    /// Whether MIG is on for the node, where all its GPUs agree.
+    fn mode_on(&self, formulation: &Formulation, values: &[i64]) -> Option<bool> {
+        formulation.nodes_on[self.node_type].map(|column| values[column] > 0)
+    }
+}
+
+/// Pours contents into the free GPUs of nodes so that nodes come out alike: a node that one content
+/// can fill gets only that; what is left goes into the last nodes in order. `idle` fills the rest.
+fn pour(
+    mut nodes: Vec<Free>,
+    mut left: Vec<(Content, i64)>,
+    idle: Content,
+) -> Vec<(Slot, Content)> {
+    let total: i64 = nodes.iter().map(|n| n.gpus.len() as i64).sum();
+    let used: i64 = left.iter().map(|(_, count)| count).sum();
+    left.push((idle, (total - used).max(0)));
+    let is_cut = |content: &Content| matches!(content, Content::Pattern(_));
+    let mut may_be_cut: i64 = nodes.iter().map(|n| n.may_be_cut as i64).sum();
+    let mut to_cut: i64 = left.iter().filter(|(c, _)| is_cut(c)).map(|(_, count)| count).sum();
+    let mut poured = Vec::with_capacity(total as usize);
+    nodes.sort_by_key(|n| (std::cmp::Reverse(n.gpus.len()), n.node));
+    for node in nodes {
+        let size = node.gpus.len() as i64;
+        // A node may go whole only if the others can take all that is still to be cut.
+        let can_spare = may_be_cut - node.may_be_cut as i64 >= to_cut;
+        let filling = left
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, count))| *count >= size)
+            .filter(
+                |(_, (c, _))| if is_cut(c) { node.may_be_cut as i64 >= size } else { can_spare },
+            )
+            .max_by_key(|(i, (_, count))| (*count, std::cmp::Reverse(*i)))
+            .map(|(i, _)| i);
+        may_be_cut -= node.may_be_cut as i64;
+        let mut cuts_left = node.may_be_cut;
+        for gpu in node.gpus {
+            let next =
+                left.iter().position(|(c, count)| *count > 0 && (cuts_left > 0 || !is_cut(c)));
+            let Some(at) = filling.or(next) else { continue };
+            left[at].1 -= 1;
+            if is_cut(&left[at].0) {
+                cuts_left -= 1;
+                to_cut -= 1;
+            }
+            poured.push(((node.node, gpu), left[at].0));
+        }
+    }
+    poured
+}
+
+/// Instances of each profile that are still to be handed out.
+struct Open {
+    all: Vec<u32>,
+    /// Of those, the ones that busy instances take.
+    in_busy: Vec<u32>,
+}
+
+impl Open {
+    /// Hands out instances of one GPU, as many as there are takers for.
+    fn take(&mut self, pattern: &Pattern, exact: bool) -> Vec<u32> {
+        let mut taken = Vec::with_capacity(pattern.counts.len());
+        for (i, (count, busy)) in pattern.counts.iter().zip(&pattern.busy).enumerate() {
+            let most = if exact {
+                let of_busy = (*busy).min(self.in_busy[i]);
+                self.in_busy[i] -= of_busy;
+                count - busy + of_busy
+            } else {
+                *count
+            };
+            let take = most.min(self.all[i]);
+            self.all[i] -= take;
+            taken.push(take);
+        }
+        taken
+    }
+}
+
+/// Layouts that were worked out already.
+#[derive(Default)]
+struct Layouts {
+    known: HashMap<(Option<usize>, Vec<u32>), Vec<Placement>>,
+}
+
+impl Layouts {
+    /// A layout of `counts`, around what is present in a group of GPUs.
+    fn make_around(
+        &mut self,
+        board: &Board,
+        counts: &[u32],
+        present: Option<(usize, &[Present])>,
+        allow_disruption: bool,
+    ) -> Result<Vec<Placement>> {
+        let key = (present.map(|(group, _)| group), counts.to_vec());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let found = match present {
+            None => layout::place(board, counts, &[]),
+            Some((_, present)) => around(board, counts, present, allow_disruption),
+        };
+        let found = found.ok_or_else(|| Error::internal("a pattern has no layout on its board"))?;
+        self.known.insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+/// The layout that the cheapest change leads to.
+fn around(
+    board: &Board,
+    counts: &[u32],
+    present: &[Present],
+    allow_disruption: bool,
+) -> Option<Vec<Placement>> {
+    let wanted: Vec<Shape> = (0..board.profiles.len())
+        .flat_map(|p| std::iter::repeat_n(Shape::whole(board, p), counts[p] as usize))
+        .collect();
+    let change = change::plan(board, present, &wanted, allow_disruption).ok()?;
+    let stay = change.keep.iter().copied().chain(change.refit.iter().map(|r| r.instance));
+    let mut layout: Vec<Placement> = stay.map(|i| present[i].placement).collect();
+    layout.extend(change.create.iter().map(|c| c.placement));
+    layout.sort_unstable();
+    Some(layout)
+}
+
+fn spare_instance(board: &Board, placement: Placement) -> Instance {
+    let profile = &board.profiles[placement.profile];
+    Instance {
+        profile: InstanceProfile::Mig(profile.name.clone()),
+        start: placement.start,
+        size: profile.memory_slices,
+        memory_mib: profile.memory.0,
+        occupant: None,
     }
 }
 

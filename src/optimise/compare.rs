@@ -62,7 +62,7 @@ pub struct Frontier {
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
 pub fn compare(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Comparison> {
-    let problem = Problem::new(demand, fleet);
+    let problem = Problem::new(demand, fleet, options);
     let (plan, others) = rayon::join(
         || {
             let solution = stages::run(&problem, options)?;
@@ -84,7 +84,7 @@ pub fn compare_plan(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Comparison> {
-    let problem = Problem::new(demand, fleet);
+    let problem = Problem::new(demand, fleet, options);
     let others = others(demand, fleet, &problem, options)?;
     beside(demand, fleet, &problem, plan, others)
 }
@@ -157,7 +157,7 @@ pub fn frontier(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Frontier> {
-    let problem = Problem::new(demand, fleet);
+    let problem = Problem::new(demand, fleet, options);
     let row = baseline::of_plan(plan, demand, fleet, &problem);
     let last = FrontierPoint {
         gpus: row.gpus_used,

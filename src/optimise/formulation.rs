@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::{Column, ColumnBounds, Model, Objective, Sense, Terms};
 use super::problem::Problem;
+use crate::plan::{MigModePolicy, Strategy};
 
 /// Tangents that a class starts with, spread over its distinct values.
 const FIRST_TANGENTS: usize = 8;
@@ -49,8 +50,16 @@ pub(crate) struct Formulation {
     pub served: Vec<Column>,
     /// For each class whose replicas differ in memory: the memory served.
     pub memory: Vec<Option<Column>>,
-    /// For each pool, for each size of its nodes: the flow of replicas of several GPUs.
+    /// For each pool, by node type: the flow of replicas of several GPUs.
     pub flows: Vec<BTreeMap<usize, NodeFlow>>,
+    /// For each node type, where all GPUs of a node agree: nodes with MIG on.
+    pub nodes_on: Vec<Option<Column>>,
+    /// By node type and pool, where a node has one profile: nodes of each pattern.
+    pub uniform: BTreeMap<(usize, usize), Vec<Column>>,
+    /// By pool, where the present state is known: for each group the GPUs that go whole.
+    pub went_whole: BTreeMap<usize, Vec<Column>>,
+    /// Each choice of a name with the seats that it opens.
+    pub name_choices: Vec<(Column, Vec<Column>)>,
     /// For each kind, once [`Formulation::add_kind_switches`] was called: whether it is in use.
     pub switches: Vec<Column>,
     /// For each class: the runs that have a tangent.
@@ -90,6 +99,10 @@ impl Formulation {
             served,
             memory: Vec::new(),
             flows: Vec::new(),
+            nodes_on: Vec::new(),
+            uniform: BTreeMap::new(),
+            went_whole: BTreeMap::new(),
+            name_choices: Vec::new(),
             switches: Vec::new(),
             tangents: vec![BTreeSet::new(); problem.classes.len()],
             supply_rows: Vec::new(),
@@ -97,6 +110,7 @@ impl Formulation {
         formulation.add_balance(problem);
         formulation.add_supply(problem);
         formulation.add_nodes(problem);
+        formulation.add_one_name(problem);
         formulation.add_memory(problem);
         if let Some(most) = problem.most_gpus {
             let used = formulation.gpus_used(problem);
@@ -118,15 +132,27 @@ impl Formulation {
         }
     }
 
-    /// For each profile of a pool: instances made ≥ replicas in them.
+    /// For each profile of a pool: instances made ≥ replicas in them; and where nothing spare may
+    /// be made beside what is there, instances made less those that are busy anyway ≤ replicas.
     fn add_supply(&mut self, problem: &Problem) {
         for (k, kind) in problem.kinds.iter().enumerate() {
             let Some(profile) = kind.profile else {
                 self.supply_rows.push(None);
                 continue;
             };
+            let seats: Terms =
+                self.seats_in(problem, k).into_iter().map(|(c, _)| (c, -1)).collect();
             let mut terms = self.made(problem, kind.pool, profile);
-            terms.extend(self.seats_in(problem, k).into_iter().map(|(c, _)| (c, -1)));
+            if problem.knows_present && problem.exact {
+                let pool = &problem.pools[kind.pool];
+                let mut exact = seats.clone();
+                for (pattern, column) in pool.patterns.iter().zip(&self.patterns[kind.pool]) {
+                    let idle = pattern.counts[profile] - pattern.busy[profile];
+                    exact.push((*column, i64::from(idle)));
+                }
+                self.model.at_most(exact, 0);
+            }
+            terms.extend(seats);
             self.supply_rows.push(Some(self.model.rows.len()));
             self.model.at_least(terms, 0);
         }
@@ -138,8 +164,8 @@ impl Formulation {
             .patterns
             .iter()
             .zip(&self.patterns[pool])
-            .filter(|(counts, _)| counts[profile] > 0)
-            .map(|(counts, column)| (*column, i64::from(counts[profile])))
+            .filter(|(pattern, _)| pattern.counts[profile] > 0)
+            .map(|(pattern, column)| (*column, i64::from(pattern.counts[profile])))
             .collect()
     }
 
@@ -154,42 +180,210 @@ impl Formulation {
         seats
     }
 
-    /// GPUs of each pool, and the flow of replicas of several whole GPUs through its nodes.
+    /// GPUs of each pool: what may be cut, what goes whole, and on which nodes.
     fn add_nodes(&mut self, problem: &Problem) {
-        for (p, pool) in problem.pools.iter().enumerate() {
-            let mut by_size: BTreeMap<usize, Vec<Column>> = BTreeMap::new();
-            for (t, kind_set) in problem.types.iter().enumerate() {
-                for (k, column) in kind_set.kinds.iter().zip(&self.seats[t]) {
-                    let kind = &problem.kinds[*k];
-                    if kind.pool == p && kind.profile.is_none() {
-                        by_size.entry(kind_set.whole_gpus as usize).or_default().push(*column);
+        self.add_modes(problem);
+        for pool in 0..problem.pools.len() {
+            let whole = self.whole_by_size(problem, pool);
+            let several = whole.keys().any(|size| *size > 1);
+            self.flows.push(BTreeMap::new());
+            if several && !problem.knows_present {
+                self.add_flows(problem, pool, &whole);
+            }
+            if problem.knows_present {
+                self.add_groups(problem, pool, &whole);
+            }
+            self.add_capacity(problem, pool, &whole);
+            if problem.policy.strategy == Strategy::Single {
+                self.add_uniform(problem, pool);
+            }
+        }
+    }
+
+    /// For each node type the number of its nodes with MIG on, where all GPUs of a node agree.
+    fn add_modes(&mut self, problem: &Problem) {
+        let per_gpu = problem.policy.mig_mode == MigModePolicy::PerGpu
+            && problem.policy.strategy == Strategy::Mixed;
+        for node_type in &problem.node_types {
+            self.nodes_on.push((!per_gpu).then(|| {
+                let busy = problem.pools.iter().flat_map(|p| &p.groups).any(|g| g.busy_stays);
+                // A node with GPUs of several boards cannot have one profile.
+                let single = problem.policy.strategy == Strategy::Single;
+                let most =
+                    if single && node_type.only_pool().is_none() { 0 } else { node_type.nodes };
+                self.model.integer(i64::from(busy && !single), most)
+            }));
+        }
+    }
+
+    /// The replicas that take whole GPUs of a pool with MIG off, by how many each takes.
+    fn whole_by_size(&self, problem: &Problem, pool: usize) -> BTreeMap<usize, Vec<Column>> {
+        let mut by_size: BTreeMap<usize, Vec<Column>> = BTreeMap::new();
+        for (kind_set, seats) in problem.types.iter().zip(&self.seats) {
+            for (k, column) in kind_set.kinds.iter().zip(seats) {
+                let kind = &problem.kinds[*k];
+                if kind.pool == pool && kind.profile.is_none() {
+                    by_size.entry(kind_set.whole_gpus as usize).or_default().push(*column);
+                }
+            }
+        }
+        by_size
+    }
+
+    /// The flow of replicas of several GPUs through the nodes of a pool.
+    fn add_flows(&mut self, problem: &Problem, pool: usize, whole: &BTreeMap<usize, Vec<Column>>) {
+        let sizes: Vec<usize> = whole.keys().copied().filter(|size| *size > 1).collect();
+        let mut arcs_of: BTreeMap<usize, Terms> = BTreeMap::new();
+        for (t, node_type) in problem.node_types.iter().enumerate() {
+            let gpus = node_type.of_pool[pool];
+            if gpus == 0 {
+                continue;
+            }
+            let flow = node_flow(&mut self.model, gpus, node_type.nodes, self.nodes_on[t], &sizes);
+            for ((_, size), column) in &flow.replicas {
+                arcs_of.entry(*size).or_default().push((*column, 1));
+            }
+            self.flows[pool].insert(t, flow);
+        }
+        for size in sizes {
+            let mut terms = arcs_of.remove(&size).unwrap_or_default();
+            terms.extend(whole[&size].iter().map(|c| (*c, -1)));
+            self.model.equal(terms, 0);
+        }
+    }
+
+    /// GPUs of a pool: those that are cut, and those with a single whole replica, within what the
+    /// nodes leave.
+    fn add_capacity(
+        &mut self,
+        problem: &Problem,
+        pool: usize,
+        whole: &BTreeMap<usize, Vec<Column>>,
+    ) {
+        let cut: Terms = self.patterns[pool].iter().map(|c| (*c, 1)).collect();
+        // Known present states are of one node, where sizes of replicas simply add up.
+        let count_all = problem.knows_present;
+        let singles: Terms = whole
+            .iter()
+            .filter(|(size, _)| count_all || **size == 1)
+            .flat_map(|(size, seats)| seats.iter().map(|c| (*c, *size as i64)))
+            .collect();
+        // What is left: a constant, less GPUs by column.
+        let (mut may_be_cut, mut may_be_cut_by) = (0, Terms::new());
+        let (mut may_be_whole, mut may_be_whole_by) = (0, Terms::new());
+        for (t, node_type) in problem.node_types.iter().enumerate() {
+            let gpus = node_type.of_pool[pool];
+            let nodes = node_type.nodes;
+            let flow = self.flows[pool].get(&t);
+            match (self.nodes_on[t], flow) {
+                (None, None) => {
+                    may_be_cut += nodes * node_type.may_be_cut(pool) as i64;
+                    may_be_whole += nodes * gpus as i64;
+                }
+                (None, Some(flow)) => {
+                    for (at, column) in &flow.rest {
+                        let left = gpus - at;
+                        let cut = left.min(node_type.may_be_cut(pool));
+                        may_be_cut_by.push((*column, -(cut as i64)));
+                        may_be_whole_by.push((*column, -(left as i64)));
+                    }
+                }
+                (Some(on), flow) => {
+                    may_be_cut_by.push((on, -(gpus as i64)));
+                    match flow {
+                        None => {
+                            may_be_whole += nodes * gpus as i64;
+                            may_be_whole_by.push((on, gpus as i64));
+                        }
+                        Some(flow) => may_be_whole_by
+                            .extend(flow.rest.iter().map(|(at, c)| (*c, -((gpus - at) as i64)))),
                     }
                 }
             }
-            let mut used: Terms = self.patterns[p].iter().map(|c| (*c, 1)).collect();
-            used.extend(by_size.remove(&1).into_iter().flatten().map(|c| (c, 1)));
-            let mut flows = BTreeMap::new();
-            if by_size.is_empty() {
-                self.model.at_most(used, pool.gpus);
-            } else {
-                let sizes: Vec<usize> = by_size.keys().copied().collect();
-                let mut arcs_of: BTreeMap<usize, Terms> = BTreeMap::new();
-                for (&gpus, &nodes) in &pool.node_sizes {
-                    let flow = node_flow(&mut self.model, gpus, nodes, &sizes);
-                    used.extend(flow.rest.iter().map(|(at, c)| (*c, -((gpus - at) as i64))));
-                    for ((_, size), column) in &flow.replicas {
-                        arcs_of.entry(*size).or_default().push((*column, 1));
-                    }
-                    flows.insert(gpus, flow);
-                }
-                self.model.at_most(used, 0);
-                for (size, seats) in by_size {
-                    let mut terms = arcs_of.remove(&size).unwrap_or_default();
-                    terms.extend(seats.into_iter().map(|c| (c, -1)));
-                    self.model.equal(terms, 0);
-                }
+        }
+        let by_mode = self.nodes_on.iter().any(Option::is_some);
+        // With MIG on or off for all of a node, cut and whole GPUs never share one; else they do.
+        let mut together = singles;
+        if !by_mode {
+            together.extend(cut.iter().copied());
+        }
+        together.extend(may_be_whole_by);
+        self.model.at_most(merge(together), may_be_whole);
+        if by_mode || problem.policy.keep_whole > 0 {
+            let mut terms = cut;
+            terms.extend(may_be_cut_by);
+            self.model.at_most(merge(terms), may_be_cut);
+        }
+    }
+
+    /// GPUs of each group of a pool; what is busy cannot go whole.
+    fn add_groups(&mut self, problem: &Problem, pool: usize, whole: &BTreeMap<usize, Vec<Column>>) {
+        let mut all_whole = Terms::new();
+        for (g, group) in problem.pools[pool].groups.iter().enumerate() {
+            let most = if group.busy_stays { 0 } else { group.gpus };
+            let went_whole = self.model.integer(0, most);
+            let mut terms: Terms = problem.pools[pool]
+                .patterns
+                .iter()
+                .zip(&self.patterns[pool])
+                .filter(|(pattern, _)| pattern.group == g)
+                .map(|(_, column)| (*column, 1))
+                .collect();
+            terms.push((went_whole, 1));
+            self.model.at_most(terms, group.gpus);
+            self.went_whole.entry(pool).or_default().push(went_whole);
+            all_whole.push((went_whole, 1));
+        }
+        for (size, seats) in whole {
+            all_whole.extend(seats.iter().map(|c| (*c, -(*size as i64))));
+        }
+        self.model.equal(all_whole, 0);
+    }
+
+    /// Nodes of one profile: each node with MIG on has one of the pool's patterns on all its GPUs.
+    fn add_uniform(&mut self, problem: &Problem, pool: usize) {
+        let patterns = problem.pools[pool].patterns.len();
+        let mut gpus_of: Vec<Terms> = vec![Terms::new(); patterns];
+        for (t, node_type) in problem.node_types.iter().enumerate() {
+            let Some(on) = self.nodes_on[t].filter(|_| node_type.only_pool() == Some(pool)) else {
+                continue;
+            };
+            let columns: Vec<Column> =
+                (0..patterns).map(|_| self.model.integer(0, node_type.nodes)).collect();
+            let mut terms: Terms = columns.iter().map(|c| (*c, 1)).collect();
+            terms.push((on, -1));
+            self.model.equal(terms, 0);
+            for (gpus, column) in gpus_of.iter_mut().zip(&columns) {
+                gpus.push((*column, -(node_type.of_pool[pool] as i64)));
             }
-            self.flows.push(flows);
+            self.uniform.insert((t, pool), columns);
+        }
+        for (mut terms, column) in gpus_of.into_iter().zip(self.patterns[pool].clone()) {
+            terms.push((column, 1));
+            self.model.at_most(terms, 0);
+        }
+    }
+
+    /// A workload whose replicas must share one name: the name is chosen, and only kinds of that
+    /// name take them.
+    fn add_one_name(&mut self, problem: &Problem) {
+        for (t, kind_set) in problem.types.iter().enumerate().filter(|(_, t)| t.one_name.is_some())
+        {
+            let mut by_name: BTreeMap<String, Terms> = BTreeMap::new();
+            for (k, column) in kind_set.kinds.iter().zip(&self.seats[t]) {
+                by_name.entry(problem.kind_name(*k)).or_default().push((*column, 1));
+            }
+            let mut chosen = Terms::new();
+            for (_, mut terms) in by_name {
+                let choice = self.model.integer(0, 1);
+                self.name_choices.push((choice, terms.iter().map(|(c, _)| *c).collect()));
+                chosen.push((choice, 1));
+                let most = self.model.columns[terms[0].0].upper;
+                let wanted = problem.wanted_of(t);
+                terms.push((choice, -most.min(wanted)));
+                self.model.at_most(terms, 0);
+            }
+            self.model.at_most(chosen, 1);
         }
     }
 
@@ -297,21 +491,37 @@ impl Formulation {
     /// Stage 3: GPUs in use.
     pub(crate) fn gpus_used(&self, problem: &Problem) -> Objective {
         let mut terms: Terms = self.patterns.iter().flatten().map(|c| (*c, 1)).collect();
-        for (t, kind_set) in problem.types.iter().enumerate().filter(|(_, t)| t.whole_gpus > 0) {
-            terms.extend(self.seats[t].iter().map(|c| (*c, i64::from(kind_set.whole_gpus))));
+        for pool in 0..problem.pools.len() {
+            for (size, seats) in self.whole_by_size(problem, pool) {
+                terms.extend(seats.into_iter().map(|c| (c, size as i64)));
+            }
         }
         Objective { sense: Sense::Minimise, terms }
     }
 
-    /// GPUs of one pool that are handed out whole.
+    /// Stage 7: present instances that are destroyed, and what must be added to that sum.
+    pub(crate) fn instances_destroyed(&self, problem: &Problem) -> (Objective, i64) {
+        let (mut terms, mut constant) = (Terms::new(), 0);
+        for (p, pool) in problem.pools.iter().enumerate() {
+            for (pattern, column) in pool.patterns.iter().zip(&self.patterns[p]) {
+                let otherwise = pool.groups[pattern.group].idle_destroyed;
+                terms.push((*column, pattern.destroyed - otherwise));
+            }
+            let went_whole = self.went_whole.get(&p).map_or(&[][..], Vec::as_slice);
+            for (group, column) in pool.groups.iter().zip(went_whole) {
+                let all = group.present.len() as i64;
+                terms.push((*column, all - group.idle_destroyed));
+                constant += group.gpus * group.idle_destroyed;
+            }
+        }
+        (Objective { sense: Sense::Minimise, terms: merge(terms) }, constant)
+    }
+
+    /// GPUs of one pool that are handed out whole, MIG off.
     pub(crate) fn whole_gpus_of_pool(&self, problem: &Problem, pool: usize) -> Terms {
         let mut terms = Terms::new();
-        for (kind_set, seats) in problem.types.iter().zip(&self.seats) {
-            for (k, column) in kind_set.kinds.iter().zip(seats) {
-                if problem.kinds[*k].pool == pool && kind_set.whole_gpus > 0 {
-                    terms.push((*column, i64::from(kind_set.whole_gpus)));
-                }
-            }
+        for (size, seats) in self.whole_by_size(problem, pool) {
+            terms.extend(seats.into_iter().map(|c| (c, size as i64)));
         }
         terms
     }
@@ -422,8 +632,15 @@ fn merge(terms: Terms) -> Terms {
     sums.into_iter().filter(|(_, coefficient)| *coefficient != 0).collect()
 }
 
-/// The flow of `nodes` units through nodes of `gpus` GPUs, by arcs of `sizes` (ascending).
-fn node_flow(model: &mut Model, gpus: usize, nodes: i64, sizes: &[usize]) -> NodeFlow {
+/// The flow of `nodes` units, less those that column `on` takes out, through nodes of `gpus` GPUs,
+/// by arcs of `sizes` (ascending).
+fn node_flow(
+    model: &mut Model,
+    gpus: usize,
+    nodes: i64,
+    on: Option<Column>,
+    sizes: &[usize],
+) -> NodeFlow {
     let mut flow = NodeFlow::default();
     let mut reachable = BTreeSet::from([0]);
     for at in 0..=gpus {
@@ -448,6 +665,9 @@ fn node_flow(model: &mut Model, gpus: usize, nodes: i64, sizes: &[usize]) -> Nod
         }
         if let Some(rest) = flow.rest.get(&at) {
             terms.push((*rest, -1));
+        }
+        if at == 0 {
+            terms.extend(on.map(|on| (on, -1)));
         }
         model.equal(terms, if at == 0 { -nodes } else { 0 });
     }

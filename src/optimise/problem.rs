@@ -1,44 +1,18 @@
 //! The problem in aggregate: what can be had from interchangeable GPUs, and what is wanted of it.
 //!
-//! GPUs of one board are one *pool*; workloads that may sit in the same instances, at the same
+//! Supply is `supply`'s part: pools of interchangeable GPUs and their patterns. Workloads that may sit in the same instances, at the same
 //! priority and weight, are one *class*. Nothing here grows with the number of GPUs, and of the
 //! distinct memory values only sorted lists remain. Knows no solver.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
+use super::supply::{self, Group, Kind, NodeType, Pattern, Pool};
+use super::{Options, Spare};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
-use crate::hardware::{BoardRef, MediaEngines, layout};
-
-/// All GPUs of one board.
-#[derive(Debug, Clone)]
-pub(crate) struct Pool {
-    /// The board.
-    pub board: BoardRef,
-    /// How many GPUs.
-    pub gpus: i64,
-    /// For each number of such GPUs on one node, how many nodes have it.
-    pub node_sizes: BTreeMap<usize, i64>,
-    /// The maximal multisets of profiles that one GPU can hold, over the profiles that this
-    /// demand can use; by index into the board's profiles.
-    pub patterns: Vec<layout::Counts>,
-}
-
-/// What an instance can be: a profile of a pool, or a pool's whole GPU.
-#[derive(Debug, Clone)]
-pub(crate) struct Kind {
-    /// Index of the pool.
-    pub pool: usize,
-    /// Index of the profile in the board; `None` is the whole GPU with MIG off.
-    pub profile: Option<usize>,
-    /// Memory of one, in MiB.
-    pub memory_mib: i64,
-    /// Compute slices of one.
-    pub compute_slices: i64,
-}
+use crate::hardware::{FULL_GPU, layout};
+use crate::plan::{MigModePolicy, Policy};
 
 /// Replicas that may sit in the same kinds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +24,8 @@ pub(crate) struct Type {
     /// Whether a replica wants all memory of its whole GPUs, so that its demand depends on the
     /// board that it gets.
     pub all_memory: bool,
+    /// The workload that must have all its replicas in kinds of one name, if the policy says so.
+    pub one_name: Option<usize>,
 }
 
 /// Replicas of one type, priority and weight. Which of them are served is decided by number alone:
@@ -154,8 +130,16 @@ const SHARES: u128 = 10_000;
 /// The whole problem.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
+    /// The rules of the site.
+    pub policy: Policy,
+    /// Whether the present state of the GPUs is known, so that change has a price.
+    pub knows_present: bool,
+    /// Whether the cut must hold nothing but what is handed out or busy.
+    pub exact: bool,
     /// Pools, ordered by board id.
     pub pools: Vec<Pool>,
+    /// Nodes by their numbers of GPUs.
+    pub node_types: Vec<NodeType>,
     /// Kinds, ordered by pool, then by profile with the whole GPU last.
     pub kinds: Vec<Kind>,
     /// Types, sorted.
@@ -174,21 +158,29 @@ pub(crate) struct Problem {
 impl Problem {
     /// Aggregates a demand and a fleet. Replicas beyond what the fleet could ever hold change
     /// nothing, so counts stay small enough for exact sums.
-    pub(crate) fn new(demand: &Demand, fleet: &Fleet) -> Problem {
+    pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &Options) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
-        let pools = pools(fleet, media);
-        let kinds = kinds(&pools, media);
+        let policy = options.policy;
+        let node_types = supply::node_types(fleet, policy.keep_whole);
+        let pools = supply::pools(fleet, &node_types, media, options);
+        let kinds = supply::kinds(&pools, media);
         let mut hopeless = BTreeMap::new();
         let mut grouped: BTreeMap<(i64, i64, Type), Vec<Member>> = BTreeMap::new();
         for (index, workload) in demand.workloads().iter().enumerate() {
-            match usable_kinds(workload, &pools, &kinds) {
+            match usable_kinds(workload, &pools, &node_types, &kinds, policy) {
                 Err(why) => {
                     hopeless.insert(index, why);
                 }
                 Ok(usable) if workload.count > 0 => {
                     let all_memory = workload.memory.is_none();
-                    let kind_set =
-                        Type { whole_gpus: workload.whole_gpus, kinds: usable, all_memory };
+                    let split = policy.one_profile_per_workload && workload.count > 1;
+                    let one_name = split.then_some(index);
+                    let kind_set = Type {
+                        whole_gpus: workload.whole_gpus,
+                        kinds: usable,
+                        all_memory,
+                        one_name,
+                    };
                     let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
                     grouped.entry((-workload.priority, -weight, kind_set)).or_default().push(
                         Member {
@@ -205,7 +197,11 @@ impl Problem {
         types.sort();
         types.dedup();
         let mut problem = Problem {
+            policy,
+            knows_present: options.present.is_some(),
+            exact: options.spare == Spare::None,
             pools,
+            node_types,
             kinds,
             types,
             classes: Vec::new(),
@@ -236,19 +232,47 @@ impl Problem {
         problem
     }
 
-    /// The same demand on the same GPUs where each GPU of a pool is cut by one of `patterns` of
-    /// that pool.
-    pub(crate) fn with_patterns(&self, patterns: Vec<Vec<layout::Counts>>) -> Problem {
+    /// The same demand on the same GPUs where each GPU of a pool is cut by the one pattern given
+    /// for it, whatever is on it now and whatever the site's rules.
+    pub(crate) fn with_cuts(&self, cuts: &[layout::Counts]) -> Problem {
         let mut problem = self.clone();
-        for (pool, patterns) in problem.pools.iter_mut().zip(patterns) {
-            pool.patterns = patterns;
+        problem.policy = Policy::default();
+        problem.knows_present = false;
+        for (pool, counts) in problem.pools.iter_mut().zip(cuts) {
+            pool.groups = vec![Group { gpus: pool.gpus, ..Group::default() }];
+            pool.patterns = vec![Pattern { counts: counts.clone(), ..Pattern::default() }];
         }
         problem
     }
 
+    /// For each node of the fleet, the index of its type.
+    pub(crate) fn types_of_nodes(&self, fleet: &Fleet) -> Vec<usize> {
+        let boards = fleet.boards();
+        let index: BTreeMap<&[usize], usize> =
+            self.node_types.iter().enumerate().map(|(i, t)| (&t.of_pool[..], i)).collect();
+        let type_of = |node| {
+            let of_pool = supply::of_pool(node, &boards);
+            index.get(&of_pool[..]).copied().unwrap_or_default()
+        };
+        fleet.nodes().iter().map(type_of).collect()
+    }
+
+    /// The name that a pod would ask for: the profile's, or `full`.
+    pub(crate) fn kind_name(&self, kind: usize) -> String {
+        let kind = &self.kinds[kind];
+        let board = &self.pools[kind.pool].board;
+        kind.profile.map_or(FULL_GPU.to_string(), |p| board.profiles[p].name.to_string())
+    }
+
+    /// Replicas of a type that are wanted and could be held.
+    pub(crate) fn wanted_of(&self, kind_set: usize) -> i64 {
+        self.classes.iter().filter(|c| c.kind_set == kind_set).map(|c| c.curve.count).sum()
+    }
+
     /// The kinds that a replica of `workload` may sit in; none where nothing suits it.
     pub(crate) fn usable_kinds(&self, workload: &Workload) -> Vec<usize> {
-        usable_kinds(workload, &self.pools, &self.kinds).unwrap_or_default()
+        usable_kinds(workload, &self.pools, &self.node_types, &self.kinds, self.policy)
+            .unwrap_or_default()
     }
 
     /// The same demand where no more than `most` GPUs may be in use.
@@ -284,96 +308,37 @@ fn keep_first(members: &mut Vec<Member>, most: i64) {
     });
 }
 
-fn pools(fleet: &Fleet, media: bool) -> Vec<Pool> {
-    let boards = fleet.boards();
-    let mut node_sizes: Vec<BTreeMap<usize, i64>> = vec![BTreeMap::new(); boards.len()];
-    for node in fleet.nodes() {
-        let mut of_board = vec![0usize; boards.len()];
-        for board in &node.gpus {
-            if let Ok(at) = boards.binary_search_by(|b| b.id.cmp(&board.id)) {
-                of_board[at] += 1;
-            }
-        }
-        for (size, sizes) in of_board.iter().zip(&mut node_sizes).filter(|(size, _)| **size > 0) {
-            *sizes.entry(*size).or_default() += 1;
-        }
-    }
-    boards
-        .into_par_iter()
-        .zip(node_sizes)
-        .map(|(board, node_sizes)| Pool {
-            gpus: node_sizes.iter().map(|(size, count)| *size as i64 * count).sum(),
-            node_sizes,
-            patterns: layout::maximal_multisets(&board, |p| is_useful(&board, p, media)),
-            board,
-        })
-        .collect()
-}
-
-/// Whether a plan can gain by a profile. `+gfx` offers nothing that a demand can ask for over the
-/// plain profile of the same placements, and without demand for media the same holds of the media
-/// variants.
-fn is_useful(board: &BoardRef, profile: usize, media: bool) -> bool {
-    let name = &board.profiles[profile].name;
-    name.is_plain()
-        || media
-            && name.media_engines() != MediaEngines::Default
-            && name.plus.iter().chain(&name.minus).all(|a| a == "me" || a == "me.all")
-}
-
-fn kinds(pools: &[Pool], media: bool) -> Vec<Kind> {
-    let mut kinds = Vec::new();
-    for (index, pool) in pools.iter().enumerate() {
-        for (p, profile) in pool.board.profiles.iter().enumerate() {
-            if is_useful(&pool.board, p, media) {
-                kinds.push(Kind {
-                    pool: index,
-                    profile: Some(p),
-                    memory_mib: profile.memory.0 as i64,
-                    compute_slices: i64::from(profile.compute_slices),
-                });
-            }
-        }
-        kinds.push(Kind {
-            pool: index,
-            profile: None,
-            memory_mib: pool.board.memory.0 as i64,
-            compute_slices: i64::from(pool.board.compute_slices),
-        });
-    }
-    kinds
-}
-
 /// The kinds that a replica of `workload` may sit in, or why there is none.
 fn usable_kinds(
     workload: &Workload,
     pools: &[Pool],
+    node_types: &[NodeType],
     kinds: &[Kind],
+    policy: Policy,
 ) -> Result<Vec<usize>, Hopeless> {
     if !pools.iter().any(|p| workload.allows(&p.board)) {
         return Err(Hopeless::NoBoard);
     }
     let whole = i64::from(workload.whole_gpus);
     let memory_mib = workload.memory.map_or(0, |m| m.0 as i64);
+    // On a node whose GPUs all have MIG on, a whole GPU is one instance that takes all of it.
+    let whole_as_instance = whole == 1 && policy.mig_mode == MigModePolicy::PerNode;
+    let largest = |pool: usize| node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0);
     let usable: Vec<usize> = kinds
         .iter()
         .enumerate()
         .filter(|(_, kind)| {
-            let pool = &pools[kind.pool];
-            let enough_compute = kind.compute_slices >= i64::from(workload.compute_slices);
-            workload.allows(&pool.board)
-                && enough_compute
-                && match kind.profile {
-                    None => {
-                        let largest = pool.node_sizes.keys().next_back().copied().unwrap_or(0);
-                        whole > 0
-                            && whole <= largest as i64
-                            && memory_mib <= kind.memory_mib * whole
-                    }
+            let board = &pools[kind.pool].board;
+            let profile = kind.profile.map(|p| &board.profiles[p]);
+            workload.allows(board)
+                && kind.compute_slices >= i64::from(workload.compute_slices)
+                && memory_mib <= kind.memory_mib * whole.max(1)
+                && match profile {
+                    None => whole > 0 && whole <= largest(kind.pool) as i64,
+                    Some(p) if whole == 0 => !workload.media || p.has_media(),
                     Some(p) => {
-                        whole == 0
-                            && memory_mib <= kind.memory_mib
-                            && (!workload.media || pool.board.profiles[p].has_media())
+                        let takes_all = p.memory_slices == board.memory_slices;
+                        whole_as_instance && takes_all && p.name.is_plain()
                     }
                 }
         })

@@ -82,7 +82,7 @@ fn size_one(
     options: &Options,
 ) -> Result<Sizing> {
     let boards = std::slice::from_ref(board);
-    let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node));
+    let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
     let unserved = unserved(demand, boards, &problem);
     let cheapest = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?
         .ok_or_else(|| too_many(board))?;
@@ -97,7 +97,7 @@ fn size_one(
     };
     let mut steps = Frontier { points: Vec::new(), complete: true };
     if gpus > 0 {
-        steps = compare::up_to(&Problem::new(demand, &close), gpus, options)?;
+        steps = compare::up_to(&Problem::new(demand, &close, options), gpus, options)?;
     }
     Ok(Sizing { board: board.clone(), gpus, nodes, proved: cheapest.proved, unserved, steps })
 }
@@ -116,7 +116,7 @@ pub fn size_mix(
     let mut prices = prices.to_vec();
     prices.sort_by(|a, b| a.board.id.cmp(&b.board.id));
     let boards: Vec<BoardRef> = prices.iter().map(|p| p.board.clone()).collect();
-    let problem = Problem::new(demand, &plenty(demand, &boards, gpus_per_node));
+    let problem = Problem::new(demand, &plenty(demand, &boards, gpus_per_node), options);
     let each: Vec<i64> = prices.iter().map(|p| p.price).collect();
     let first = boards.first().ok_or_else(|| Error::internal("a mix of no boards"))?;
     let cheapest = stages::cheapest(&problem, servable(demand, &problem), &each, options)?
@@ -181,7 +181,7 @@ fn fewest_nodes(
 ) -> Result<Option<u64>> {
     let enough = |nodes: u64| {
         let fleet = fleet(std::slice::from_ref(board), gpus_per_node, nodes as usize);
-        let problem = Problem::new(demand, &fleet);
+        let problem = Problem::new(demand, &fleet, options);
         let found = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?;
         Ok::<bool, Error>(found.is_some())
     };

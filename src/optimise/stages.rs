@@ -28,6 +28,8 @@ pub(crate) struct Solution {
     pub proof: Proof,
     /// Whether instances that nobody has are made.
     pub keeps_spare: bool,
+    /// Whether busy instances may go.
+    pub allow_disruption: bool,
 }
 
 /// How a stage's value is shown.
@@ -83,7 +85,13 @@ pub(crate) fn run(problem: &Problem, options: &Options) -> Result<Solution> {
     let proof =
         Proof { status, stages: search.stages, solve_seconds: start.elapsed().as_secs_f64() };
     let keeps_spare = options.spare != Spare::None;
-    Ok(Solution { formulation: search.formulation, values, proof, keeps_spare })
+    Ok(Solution {
+        formulation: search.formulation,
+        values,
+        proof,
+        keeps_spare,
+        allow_disruption: options.allow_disruption,
+    })
 }
 
 /// The fewest GPUs of one board with which every replica that the fleet could hold at all has a
@@ -227,6 +235,10 @@ impl<'p> Search<'p> {
         self.stage("profile_kinds", objective, Shown::Plain)?;
         let objective = self.formulation.compute_slices(problem);
         self.stage("compute_slices", objective, Shown::Plain)?;
+        if problem.knows_present {
+            let (objective, constant) = self.formulation.instances_destroyed(problem);
+            self.stage("instances_destroyed", objective, Shown::Less(-i128::from(constant)))?;
+        }
         self.spare(options.spare)
     }
 

@@ -366,8 +366,8 @@ impl Search<'_> {
     }
 }
 
-/// The layout that keeps everything busy and holds the most of `counts`, by memory slices and then
-/// by instances, and what it lacks.
+/// The layout that keeps everything busy and holds the most of `counts`, by memory slices, then by
+/// compute slices, then by instances, and what it lacks.
 fn nearest(board: &Board, present: &[Present], counts: &[u32]) -> (Vec<Placement>, Counts) {
     let busy: Vec<Placement> =
         present.iter().filter(|p| p.is_busy()).map(|p| p.placement).collect();
@@ -378,15 +378,19 @@ fn nearest(board: &Board, present: &[Present], counts: &[u32]) -> (Vec<Placement
             *count = count.saturating_sub(1);
         }
     }
-    let mut best: (u32, u32, Vec<Placement>, Counts) = (0, 0, busy.clone(), vec![0; open.len()]);
+    let mut best: ([u32; 3], Vec<Placement>, Counts) = ([0; 3], busy.clone(), vec![0; open.len()]);
     let mut some = vec![0; open.len()];
     loop {
-        let slices = some.iter().zip(&board.profiles).map(|(n, p)| n * p.memory_slices).sum();
-        let number = some.iter().sum();
-        if (slices, number) > (best.0, best.1)
+        let mut worth = [0; 3];
+        for (n, profile) in some.iter().zip(&board.profiles) {
+            worth[0] += n * profile.memory_slices;
+            worth[1] += n * profile.compute_slices;
+            worth[2] += n;
+        }
+        if worth > best.0
             && let Some(layout) = layout::place(board, &some, &busy)
         {
-            best = (slices, number, layout, some.clone());
+            best = (worth, layout, some.clone());
         }
         // Counts up like an odometer through every part of `open`.
         let Some(digit) = (0..some.len()).find(|&d| some[d] < open[d]) else {
@@ -395,8 +399,8 @@ fn nearest(board: &Board, present: &[Present], counts: &[u32]) -> (Vec<Placement
         some[..digit].fill(0);
         some[digit] += 1;
     }
-    let missing = open.iter().zip(&best.3).map(|(wanted, had)| wanted - had).collect();
-    let mut layout = best.2;
+    let missing = open.iter().zip(&best.2).map(|(wanted, had)| wanted - had).collect();
+    let mut layout = best.1;
     layout.sort();
     (layout, missing)
 }

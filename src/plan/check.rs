@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{GpuPlan, InstanceProfile, PLAN_SCHEMA, Plan, Reason, Status, Totals};
+use super::{
+    GpuPlan, InstanceProfile, MigModePolicy, PLAN_SCHEMA, Plan, Policy, Reason, Status, Strategy,
+    Totals,
+};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{Board, Profile};
@@ -26,6 +29,48 @@ pub fn violations(plan: &Plan, demand: &Demand, fleet: &Fleet) -> Vec<String> {
     check.totals(plan, fleet);
     check.proof(plan);
     check.violations
+}
+
+/// Every rule of the site that `plan` breaks; empty for a good plan.
+pub fn policy_violations(plan: &Plan, policy: &Policy) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut nodes: BTreeMap<&str, Vec<&GpuPlan>> = BTreeMap::new();
+    let mut names: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+    for gpu in &plan.gpus {
+        nodes.entry(&gpu.node).or_default().push(gpu);
+        for instance in &gpu.instances {
+            if let Some(o) = &instance.occupant {
+                let of = names.entry((&o.team, &o.workload)).or_default();
+                of.insert(instance.profile.to_string());
+            }
+        }
+    }
+    for (node, gpus) in nodes {
+        let off = gpus.iter().filter(|g| !g.mig).count();
+        let agree = off == 0 || off == gpus.len();
+        let profiles: BTreeSet<String> = gpus
+            .iter()
+            .filter(|g| g.mig)
+            .flat_map(|g| &g.instances)
+            .map(|i| i.profile.to_string())
+            .collect();
+        if policy.mig_mode == MigModePolicy::PerNode && !agree {
+            violations.push(format!("{node}: GPUs differ in MIG mode"));
+        }
+        if policy.strategy == Strategy::Single && (!agree || profiles.len() > 1) {
+            violations.push(format!("{node}: is not of one profile"));
+        }
+        if off < gpus.len().min(policy.keep_whole as usize) {
+            violations.push(format!("{node}: {off} GPUs are kept whole"));
+        }
+    }
+    for ((team, name), profiles) in names {
+        if policy.one_profile_per_workload && profiles.len() > 1 {
+            violations.push(format!("{team}/{name} sits in several profiles"));
+        }
+    }
+    violations.truncate(MOST_VIOLATIONS);
+    violations
 }
 
 /// Where one replica was found.
@@ -205,6 +250,8 @@ impl<'a> Check<'a> {
                 }
             }
             (0, None) => self.fail(format!("{at}: {name} did not ask for a whole GPU")),
+            // On a node whose GPUs all have MIG on, a whole GPU is one instance of all of it.
+            (1, Some(p)) if p.memory_slices == board.memory_slices => {}
             (_, Some(_)) => self.fail(format!("{at}: {name} asked for whole GPUs")),
             (_, None) => {}
         }

@@ -1,6 +1,11 @@
 //! What the tests share: the binary, temporary files, and the geometry typed by hand from NVIDIA's
 //! MIG user guide, so that no table of the product checks itself.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses its part of this"
+)]
 
 pub mod naive;
 

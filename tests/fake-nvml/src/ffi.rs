@@ -102,9 +102,8 @@ fn call(
     let result = if fault.as_ref().is_some_and(|f| !f.late) {
         Ok(())
     } else {
-        let before = session.node.clone();
         let result = work(&mut session.node);
-        if session.node != before {
+        if change {
             session.node.save(&session.file).expect("the fake node's file can be written");
         }
         result

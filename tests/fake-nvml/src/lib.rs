@@ -13,7 +13,9 @@
 mod ffi;
 mod node;
 
-pub use node::{Compute, Fault, Gpu, Instance, Node, Process, Profile, code, compute_profiles};
+pub use node::{
+    Compute, Essence, Fault, Gpu, Instance, Node, Process, Profile, code, compute_profiles,
+};
 
 use std::path::Path;
 
@@ -27,7 +29,7 @@ impl Node {
     /// Writes a node's file, whole or not at all.
     pub fn save(&self, file: &Path) -> Result<(), String> {
         let temporary = file.with_extension("tmp");
-        let text = serde_json::to_string_pretty(self).map_err(|e| e.to_string())?;
+        let text = serde_json::to_string(self).map_err(|e| e.to_string())?;
         std::fs::write(&temporary, text)
             .and_then(|()| std::fs::rename(&temporary, file))
             .map_err(|e| format!("{file:?}: {e}"))

@@ -23,6 +23,9 @@ pub mod code {
 
 pub type Answer<T> = Result<T, u32>;
 
+/// What a GPU is in: mode, pending mode, and instances as (profile, start, compute slices).
+pub type Essence = (bool, bool, Vec<(String, u32, Vec<u32>)>);
+
 /// Everything that survives a process: the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
@@ -213,7 +216,7 @@ impl Node {
     }
 
     /// What the hardware is in, without counters, faults and ids: for comparisons.
-    pub fn essence(&self) -> Vec<(bool, bool, Vec<(String, u32, Vec<u32>)>)> {
+    pub fn essence(&self) -> Vec<Essence> {
         self.gpus
             .iter()
             .map(|gpu| {

@@ -1,0 +1,303 @@
+//! Reading a node: from the driver's answers to an [`ObservedNode`].
+//!
+//! What the driver says of profiles, placements and memory wins over the catalogue; a difference
+//! is a warning. Changes nothing.
+
+use std::collections::BTreeMap;
+
+use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
+use super::tables::{catalogue_board, effective_board};
+use crate::error::{Error, ExitCode, Problem, Result};
+use crate::fleet::observed::{
+    ComputeInstance, Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode,
+    Process,
+};
+use crate::hardware::{Board, BoardRef, Catalogue};
+use crate::units::Mebibytes;
+
+use super::state::GpuState;
+
+/// A node and what is odd about it.
+pub type Observation = (ObservedNode, Vec<Problem>);
+
+/// Reads every GPU of the node.
+///
+/// # Errors
+/// The driver failed at something that cannot be done without (exit 6).
+pub fn observe(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Result<Observation> {
+    read(driver, catalogue).map_err(|e| {
+        let error = Error::new(ExitCode::NoDriver, format!("the node cannot be read: {e}"));
+        match e.code {
+            Code::NO_PERMISSION => error.hint("run it as root"),
+            _ => error.hint("`nvidia-smi` and the kernel log may say more; nothing was changed"),
+        }
+    })
+}
+
+/// As [`observe`], with the driver's own error.
+pub(super) fn read(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Answer<Observation> {
+    let mut node = ObservedNode { driver: driver.version(), gpus: Vec::new() };
+    let mut warnings: Vec<Problem> = Vec::new();
+    for index in 0..driver.gpu_count()? {
+        let gpu = read_gpu(driver, catalogue, index, &mut warnings)?;
+        node.gpus.push(gpu);
+    }
+    // GPUs of one kind share one table, and are known as equal by it.
+    let mut boards: Vec<BoardRef> = Vec::new();
+    for gpu in &mut node.gpus {
+        if let Some(board) = &gpu.board {
+            match boards.iter().find(|b| *b == board) {
+                Some(known) => gpu.board = Some(known.clone()),
+                None => boards.push(board.clone()),
+            }
+        }
+    }
+    warnings.dedup();
+    Ok((node, warnings))
+}
+
+/// Reads the node again and refuses where a GPU is not as it was when `planned` was read: somebody
+/// has changed it, or one of the readings was not true. Gives the new reading.
+///
+/// # Errors
+/// It differs (exit 7), or cannot be read (exit 6); nothing has been changed.
+pub fn agree(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+    planned: &ObservedNode,
+) -> Result<ObservedNode> {
+    let (now, _) = observe(driver, catalogue)?;
+    let problems = planned.gpus.iter().filter_map(|gpu| {
+        let other = now.gpus.iter().find(|g| g.uuid == gpu.uuid);
+        match other {
+            None => Some(format!("GPU {} is gone", gpu.index)),
+            Some(other) if GpuState::of(gpu) != GpuState::of(other) => {
+                Some(format!("GPU {} is not as it was a moment ago", gpu.index))
+            }
+            Some(_) => None,
+        }
+    });
+    refuse(problems.collect())?;
+    Ok(now)
+}
+
+/// Refuses where something has started since `planned` was read.
+pub(super) fn still_idle(planned: &ObservedNode, now: &ObservedNode) -> Result<()> {
+    let mut problems = Vec::new();
+    for gpu in &planned.gpus {
+        let Some(other) = now.gpus.iter().find(|g| g.uuid == gpu.uuid) else {
+            continue;
+        };
+        let in_instance = other.known_instances().iter().any(|i| {
+            let before = gpu.known_instances().iter().find(|b| b.id == i.id);
+            i.is_busy() && before.is_none_or(|b| !b.is_busy())
+        });
+        if in_instance || (gpu.processes.is_empty() && !other.processes.is_empty()) {
+            problems.push(format!("GPU {}: something has started on it", gpu.index));
+        }
+    }
+    refuse(problems)
+}
+
+fn refuse(problems: Vec<String>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error {
+        code: ExitCode::Refused,
+        problems: problems.into_iter().map(Problem::new).collect(),
+        hint: Some("run it again to see the changes from here; nothing was changed".to_string()),
+    })
+}
+
+fn read_gpu(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+    index: u32,
+    warnings: &mut Vec<Problem>,
+) -> Answer<ObservedGpu> {
+    let card = driver.card(index)?;
+    let mode = driver.mode(index)?;
+    let memory = Mebibytes(card.memory_mib);
+    let board;
+    let mut forbidden = None;
+    let mut instances = Instances::Known(Vec::new());
+    let mut offered = Vec::new();
+    let mut devices = Vec::new();
+    let mut processes = Vec::new();
+    let mut processes_known = true;
+    let mut names: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let known = catalogue_board(catalogue, &card);
+    if let Some(mode) = mode {
+        offered = driver.profiles(index)?;
+        let (found, refused) = effective_board(driver, index, &card, known, &offered, warnings)?;
+        (board, forbidden) = (found, refused);
+        if mode.current {
+            devices = absent_is_empty(driver.mig_devices(index))?;
+        }
+    } else {
+        board = known;
+    }
+    match driver.processes(index, &devices) {
+        Ok(found) => {
+            for process in found {
+                let name =
+                    names.entry(process.pid).or_insert_with(|| process_name(driver, process.pid));
+                let used = process.used_mib.map(Mebibytes);
+                let process_here = Process { pid: process.pid, name: name.clone(), used };
+                processes.push((process.place, process_here));
+            }
+        }
+        Err(e) if e.code.is_absence() || e.code == Code::NO_PERMISSION => processes_known = false,
+        Err(e) => return Err(e),
+    }
+    if let (Some(board), Some(MigMode { current: true, .. })) = (&board, mode) {
+        let listed = !offered.is_empty();
+        instances = match read_instances(driver, index, board, listed, &devices, &mut processes) {
+            Ok(Ok(instances)) => Instances::Known(instances),
+            Ok(Err(why)) => hidden(why, &devices),
+            Err(e) if e.code == Code::NO_PERMISSION => {
+                let why = format!("{e}; only root may list instances");
+                hidden(why, &devices)
+            }
+            Err(e) => return Err(e),
+        };
+    } else if board.is_none() && mode.is_some_and(|m| m.current) {
+        let why =
+            format!("neither the driver nor the catalogue tells the profiles of {}", card.product);
+        instances = hidden(why, &devices);
+    }
+    Ok(ObservedGpu {
+        index,
+        uuid: card.uuid,
+        product: card.product,
+        pci_id: card.pci_id,
+        subsystem_id: card.subsystem_id,
+        pci_address: card.pci_address,
+        board,
+        memory,
+        mode,
+        instances,
+        processes: processes.into_iter().map(|(_, process)| process).collect(),
+        processes_known,
+        forbidden,
+    })
+}
+
+fn hidden(why: String, devices: &[DriverMigDevice]) -> Instances {
+    let devices = devices
+        .iter()
+        .map(|device| MigDevice {
+            profile: device
+                .name
+                .as_ref()
+                .and_then(|name| name.rsplit_once("MIG "))
+                .and_then(|(_, profile)| profile.trim().parse().ok()),
+            gpu_instance: device.instance,
+            compute_instance: device.compute,
+            uuid: device.uuid.clone(),
+        })
+        .collect();
+    Instances::Hidden { why, devices }
+}
+
+/// The instances of a GPU whose MIG mode is on. The inner error says why they cannot be
+/// understood. Takes the processes that run in them out of the list. `listed`: whether the driver
+/// itself offered the board's profiles, and so must be able to list their instances.
+fn read_instances(
+    driver: &mut dyn MigDriver,
+    gpu: u32,
+    board: &Board,
+    listed: bool,
+    devices: &[DriverMigDevice],
+    processes: &mut Vec<(Option<(u32, u32)>, Process)>,
+) -> Answer<std::result::Result<Vec<ObservedInstance>, String>> {
+    let mut instances: Vec<ObservedInstance> = Vec::new();
+    for (profile, info) in board.profiles.iter().enumerate() {
+        let Some(profile_id) = info.profile_id else {
+            continue;
+        };
+        let found = match driver.instances(gpu, profile_id) {
+            Err(e) if !listed && matches!(e.code, Code::NOT_SUPPORTED | Code::INVALID_ARGUMENT) => {
+                continue;
+            }
+            other => other?,
+        };
+        for instance in found {
+            let id = InstanceId { gpu, profile_id, id: instance.id };
+            let mut compute: Vec<ComputeInstance> = driver
+                .compute_instances(id)?
+                .into_iter()
+                .map(|c| ComputeInstance {
+                    id: c.id,
+                    slices: c.slices,
+                    uuid: devices
+                        .iter()
+                        .find(|d| d.instance == instance.id && d.compute == c.id)
+                        .and_then(|d| d.uuid.clone()),
+                    processes: Vec::new(),
+                })
+                .collect();
+            compute.sort_by_key(|c| c.id);
+            if instance.span.size != info.memory_slices {
+                return Ok(Err(format!(
+                    "{} at memory slice {} covers {} slices, where the tables say {}",
+                    info.name, instance.span.start, instance.span.size, info.memory_slices
+                )));
+            }
+            instances.push(ObservedInstance {
+                profile,
+                profile_id,
+                start: instance.span.start,
+                size: instance.span.size,
+                id: instance.id,
+                compute,
+            });
+        }
+    }
+    instances.sort_by_key(|i| (i.start, i.id));
+    // Two lists of one thing: what only one of them knows has been left out by the other, and
+    // nothing may be planned on half of the truth.
+    let too_many = |device: &&DriverMigDevice| {
+        let of_instance = devices.iter().filter(|d| d.instance == device.instance).count();
+        let listed = instances.iter().find(|i| i.id == device.instance);
+        listed.is_none_or(|i| i.compute.len() < of_instance)
+    };
+    if let Some(device) = devices.iter().find(too_many) {
+        return Ok(Err(format!(
+            "the driver has more MIG devices in GPU instance {} than it lists",
+            device.instance
+        )));
+    }
+    // What is left over runs on the GPU itself.
+    processes.retain(|(place, process)| {
+        let Some((instance, compute)) = *place else {
+            return true;
+        };
+        let Some(instance) = instances.iter_mut().find(|i| i.id == instance) else {
+            return true;
+        };
+        let at = instance.compute.iter().position(|c| c.id == compute).unwrap_or(0);
+        let Some(compute) = instance.compute.get_mut(at) else {
+            return true;
+        };
+        compute.processes.push(process.clone());
+        false
+    });
+    Ok(Ok(instances))
+}
+
+fn absent_is_empty<T>(answer: Answer<Vec<T>>) -> Answer<Vec<T>> {
+    match answer {
+        Err(e) if e.code.is_absence() || e.code == Code::NO_PERMISSION => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// The program of a process: from the driver, else from the system.
+fn process_name(driver: &mut dyn MigDriver, pid: u32) -> Option<String> {
+    driver.process_name(pid).or_else(|| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some(name.trim().to_string()).filter(|n| !n.is_empty())
+    })
+}

@@ -1,0 +1,123 @@
+//! The state of a GPU as it is saved, compared and restored: mode and instances with their places,
+//! without ids and processes, which do not survive.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::observed::{Instances, MigMode, ObservedGpu};
+use crate::hardware::layout::Placement;
+use crate::hardware::{Board, ProfileName};
+use crate::plan::change::Create;
+
+/// One GPU's MIG mode and instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuState {
+    /// Its index when the state was taken, for messages.
+    pub gpu: u32,
+    /// Who it is; indices may move.
+    pub uuid: String,
+    /// Whether MIG is on.
+    pub mig: bool,
+    /// Whether MIG will be on after a reset.
+    pub mig_pending: bool,
+    /// Its instances, ordered by start.
+    pub instances: Vec<InstanceState>,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InstanceState {
+    /// First memory slice.
+    pub start: u32,
+    /// Memory slices.
+    pub size: u32,
+    /// The GPU instance's profile.
+    pub profile: ProfileName,
+    /// Compute slices of its compute instances, largest first.
+    pub compute: Vec<u32>,
+}
+
+impl InstanceState {
+    pub(super) fn new(board: &Board, placement: Placement, compute: Vec<u32>) -> InstanceState {
+        let profile = &board.profiles[placement.profile];
+        InstanceState {
+            start: placement.start,
+            size: profile.memory_slices,
+            profile: profile.name.clone(),
+            compute,
+        }
+    }
+
+    /// Whether both are the same GPU instance, however it is shared.
+    pub(super) fn same_place(&self, other: &InstanceState) -> bool {
+        (self.start, self.size, &self.profile) == (other.start, other.size, &other.profile)
+    }
+}
+
+impl GpuState {
+    /// The state of an observed GPU; `None` where it cannot do MIG or hides its instances.
+    pub fn of(gpu: &ObservedGpu) -> Option<GpuState> {
+        let MigMode { current, pending } = gpu.mode?;
+        let mut state = GpuState {
+            gpu: gpu.index,
+            uuid: gpu.uuid.clone(),
+            mig: current,
+            mig_pending: pending,
+            instances: Vec::new(),
+        };
+        match (&gpu.instances, &gpu.board) {
+            (Instances::Known(instances), Some(board)) => {
+                state.instances = instances
+                    .iter()
+                    .map(|i| InstanceState::new(board, i.placement(), i.shape().compute))
+                    .collect();
+            }
+            (Instances::Known(instances), None) if instances.is_empty() => {}
+            _ => return None,
+        }
+        state.instances.sort();
+        Some(state)
+    }
+
+    /// Whether a GPU is in this state, whatever its index is now.
+    pub fn is_state_of(&self, gpu: &ObservedGpu) -> bool {
+        GpuState::of(gpu).is_some_and(|state| GpuState { gpu: self.gpu, ..state } == *self)
+    }
+
+    /// Its instances as something to create on `board`.
+    ///
+    /// # Errors
+    /// A profile that the board does not have.
+    pub(super) fn creates(&self, board: &Board) -> Result<Vec<Create>, String> {
+        self.instances
+            .iter()
+            .map(|instance| {
+                let (profile, _) = board
+                    .profile(&instance.profile)
+                    .ok_or_else(|| format!("{} has no profile {}", board.id, instance.profile))?;
+                let placement = Placement { start: instance.start, profile };
+                Ok(Create { placement, compute: instance.compute.clone() })
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for GpuState {
+    /// `MIG on: 3g.40gb@4 1g.10gb@0`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MIG {}", if self.mig { "on" } else { "off" })?;
+        if self.mig != self.mig_pending {
+            write!(f, " ({} pending)", if self.mig_pending { "on" } else { "off" })?;
+        }
+        if self.mig && self.instances.is_empty() {
+            write!(f, ", no instances")?;
+        }
+        for (i, instance) in self.instances.iter().enumerate() {
+            let separator = if i == 0 { ": " } else { " " };
+            write!(f, "{separator}{}@{}", instance.profile, instance.start)?;
+            if instance.compute != [instance.profile.gpu_slices] {
+                write!(f, "{:?}", instance.compute)?;
+            }
+        }
+        Ok(())
+    }
+}

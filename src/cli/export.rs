@@ -1,0 +1,45 @@
+//! `migplan export`: this node's present state in mig-parted's forms.
+
+use super::inputs::{CatalogueArgs, NvmlArgs};
+use super::output::{Console, write_result};
+use crate::error::{Error, ExitCode, Result};
+use crate::mig_parted::{checkpoint, export};
+
+/// Show this node's present MIG state as a mig-parted file
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  migplan export > present.yaml
+  migplan export -o checkpoint > present.json    (with exact placements; nvidia-mig-parted restore)")]
+pub struct Args {
+    /// The form: mig-parted's YAML, or its checkpoint JSON
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]
+    format: Format,
+    /// The label in the YAML
+    #[arg(short, long, value_name = "LABEL", default_value = "current")]
+    label: String,
+    #[command(flatten)]
+    nvml: NvmlArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// `version: v1`, counts of profiles
+    Yaml,
+    /// JSON, exact placements
+    Checkpoint,
+}
+
+pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    let node = args.nvml.observe(&args.catalogue.read()?, console)?;
+    let text = match args.format {
+        Format::Yaml => export::yaml(&node, &args.label),
+        Format::Checkpoint => checkpoint::checkpoint(&node).and_then(|checkpoint| {
+            serde_json::to_string(&checkpoint).map(|t| t + "\n").map_err(|e| e.to_string())
+        }),
+    };
+    let text =
+        text.map_err(|message| Error::new(ExitCode::Refused, message).hint("run it as root"))?;
+    write_result(None, |out| out.write_all(text.as_bytes()))
+}

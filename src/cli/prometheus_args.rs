@@ -1,0 +1,249 @@
+//! The flags that turn Prometheus data into demand, shared by every command that takes demand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::inputs::{name_of, open, read_text};
+use super::output::Console;
+use crate::demand::live::{self, Query, Server};
+use crate::demand::sizing::{self, Quantile, Rules, Sizing};
+use crate::demand::time::{Span, utc};
+use crate::demand::usage::{
+    DEFAULT_METRIC, GroupBy, Reading, Usage, UsageUnit, label_name, objection,
+};
+use crate::demand::{Demand, prometheus};
+use crate::error::{Error, ExitCode, Problem, Result, plural};
+
+const HEADING: &str = "Demand from Prometheus";
+
+/// Demand from what the teams were seen to use.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PrometheusArgs {
+    /// Samples of GPU memory: answers of the HTTP API, what promtool prints, a scrape of
+    /// dcgm-exporter or /federate; plain or gzip (repeatable; - is stdin)
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
+    pub prometheus: Vec<PathBuf>,
+    /// Ask this Prometheus, Thanos or Mimir, such as http://localhost:9090
+    #[arg(long, help_heading = HEADING, value_name = "URL")]
+    pub prometheus_url: Option<String>,
+    /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED, in whatever spelling]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
+    pub metric: Option<String>,
+    /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
+    #[arg(long, help_heading = HEADING, value_name = "UNIT")]
+    pub unit: Option<UsageUnit>,
+    /// A replica's memory covers this share of the samples
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "0.99")]
+    pub quantile: Option<Quantile>,
+    /// The count covers this share of the time in which any replica ran; 1 is the most at once
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
+    pub count_quantile: Option<Quantile>,
+    /// Leave out workloads with fewer samples
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1)]
+    pub min_samples: u64,
+    /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
+    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner")]
+    pub group_by: Option<GroupBy>,
+    /// The label that names the team [default: the namespace]
+    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name)]
+    pub team_label: Option<String>,
+    /// How far back to ask the server
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "7d", requires = "prometheus_url")]
+    pub window: Option<Span>,
+    /// Distance of the samples that the server is asked for
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "5m", requires = "prometheus_url")]
+    pub step: Option<Span>,
+    /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
+    #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric")]
+    pub query: Option<String>,
+    /// File with the bearer token for the server
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
+    pub bearer_token_file: Option<PathBuf>,
+    /// User for basic authentication, with --password-file
+    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "password_file")]
+    #[arg(conflicts_with = "bearer_token_file")]
+    pub username: Option<String>,
+    /// File with the password for --username
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "username", requires = "prometheus_url")]
+    pub password_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, and no others
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
+    pub ca_file: Option<PathBuf>,
+    /// Send this header along, such as 'X-Scope-OrgID: ml' (repeatable)
+    #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url")]
+    pub header: Vec<String>,
+    /// How long one request may take
+    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "2m", requires = "prometheus_url")]
+    pub request_timeout: Option<Span>,
+    /// How often to try again while the server is down or busy
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url")]
+    pub retries: u32,
+}
+
+/// What Prometheus saw and what became of it.
+#[derive(Debug)]
+pub struct Seen {
+    /// The workloads, where they come from, and what was left out.
+    pub sizing: Sizing,
+    /// Every sample.
+    pub usage: Usage,
+}
+
+impl Seen {
+    /// Forgets where those workloads come from that a file names as well.
+    pub fn forget(&mut self, demand: &Demand) {
+        for workload in demand.workloads() {
+            self.sizing.origins.remove(&(workload.team.clone(), workload.name.clone()));
+        }
+    }
+}
+
+impl PrometheusArgs {
+    /// Whether a file or a server is named.
+    pub fn is_given(&self) -> bool {
+        !self.prometheus.is_empty() || self.prometheus_url.is_some()
+    }
+
+    /// Reads all files and asks the server; `None` where neither is named. What was left out goes
+    /// to the console. `may_be_empty`: that nothing became a workload is a warning only.
+    ///
+    /// # Errors
+    /// Bad files, a server that does not answer, nothing that could be a workload (exit 3).
+    pub fn read(&self, may_be_empty: bool, console: &Console) -> Result<Option<Seen>> {
+        if !self.is_given() {
+            return Ok(None);
+        }
+        if let Some((metric, why)) = self.metric.as_deref().and_then(|m| Some((m, objection(m)?))) {
+            return Err(Error::input(Problem::new(format!("--metric {metric} {why}")))
+                .hint(format!("GPU memory in use is {DEFAULT_METRIC} in dcgm-exporter")));
+        }
+        let mut usage = Usage::new(Reading {
+            metric: self.metric.clone(),
+            any_name: self.query.is_some(),
+            unit: self.unit,
+            group_by: self.group_by.clone().unwrap_or_default(),
+            team_label: self.team_label.clone(),
+        });
+        let mut warnings = Vec::new();
+        let mut problems = Vec::new();
+        let mut hint = None;
+        for file in &self.prometheus {
+            let name = name_of(file);
+            usage.begin(&name);
+            match open(file).and_then(|input| prometheus::read(input, &name, &mut usage)) {
+                Ok(found) => warnings.extend(found),
+                Err(e) => {
+                    problems.extend(e.problems);
+                    hint = hint.or(e.hint);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error { code: ExitCode::BadInput, problems, hint });
+        }
+        if let Some(url) = &self.prometheus_url {
+            warnings.extend(self.ask(url, &mut usage, console)?);
+        }
+        let defaults = Rules::default();
+        let rules = Rules {
+            memory: self.quantile.unwrap_or(defaults.memory),
+            count: self.count_quantile.unwrap_or(defaults.count),
+            min_samples: self.min_samples,
+        };
+        let mut sizing = sizing::size(&mut usage, rules);
+        if !sizing.demand.workloads().is_empty() {
+            warnings.append(&mut sizing.warnings);
+        }
+        console.warn(&warnings);
+        match sizing.clone().or_explain(&usage) {
+            Ok(_) => summarise(&sizing, console),
+            Err(e) if may_be_empty => console.warn(&e.problems),
+            Err(e) => return Err(e),
+        }
+        Ok(Some(Seen { sizing, usage }))
+    }
+
+    fn ask(&self, url: &str, usage: &mut Usage, console: &Console) -> Result<Vec<Problem>> {
+        let mut server = Server::new(url)?;
+        server.retries = self.retries;
+        if let Some(timeout) = self.request_timeout {
+            server.timeout = Duration::from_millis(timeout.ms().unsigned_abs());
+        }
+        if let Some(file) = &self.bearer_token_file {
+            server.bearer_token(&secret(file)?)?;
+        }
+        if let (Some(user), Some(file)) = (&self.username, &self.password_file) {
+            server.basic_auth(user, &secret(file)?)?;
+        }
+        for header in &self.header {
+            server.header(header)?;
+        }
+        if let Some(file) = &self.ca_file {
+            let pem = fs::read(file).map_err(|e| {
+                Error::input(Problem::new(format!("cannot be read: {e}")).in_file(name_of(file)))
+            })?;
+            server.trust(&pem).map_err(|why| {
+                Error::input(Problem::new(why).in_file(name_of(file)))
+                    .hint("a PEM file has lines such as -----BEGIN CERTIFICATE-----")
+            })?;
+        }
+        let query = Query {
+            promql: self.query.clone().unwrap_or_else(|| live::selector(&usage.reading().names())),
+            window: self.window.unwrap_or(Span::from_ms(1)),
+            step: self.step.unwrap_or(Span::from_ms(1)),
+        };
+        let bar = console.is_interactive().then(|| {
+            let style = indicatif::ProgressStyle::with_template(
+                "{prefix} {wide_bar} {percent:>3}% {msg} ({eta} left)",
+            );
+            let bar = indicatif::ProgressBar::new(0).with_prefix("asking Prometheus");
+            if let Ok(style) = style { bar.with_style(style) } else { bar }
+        });
+        let result = server.ask(&query, usage, &mut |progress| {
+            if let Some(bar) = &bar {
+                bar.set_length(progress.steps);
+                bar.set_position(progress.done);
+                bar.set_message(progress.waiting.unwrap_or_default());
+            }
+        });
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        result
+    }
+}
+
+/// The first line of a file that holds a token or password.
+fn secret(file: &Path) -> Result<String> {
+    let text = read_text(file)?;
+    let secret = text.lines().next().unwrap_or("").trim();
+    if secret.is_empty() {
+        return Err(Error::input(Problem::new("is empty").in_file(name_of(file))));
+    }
+    Ok(secret.to_string())
+}
+
+/// What became of the samples, for people.
+fn summarise(sizing: &Sizing, console: &Console) {
+    let samples = sizing.origins.values().map(|origin| origin.samples).sum();
+    let pods = sizing.origins.values().map(|origin| origin.pods).sum();
+    let times = sizing.origins.values().filter_map(|origin| origin.seen_ms);
+    let seen = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+    let when = seen.map_or(String::new(), |(first, last)| format!(", {}", period(first, last)));
+    console.say(&format!(
+        "{} from {} of {}{when}",
+        plural(sizing.demand.workloads().len() as u64, "workload"),
+        plural(samples, "sample"),
+        plural(pods, "pod"),
+    ));
+    for left in &sizing.left_out {
+        console.say(&format!("left out: {}", left.text));
+    }
+}
+
+/// A stretch of time for people.
+pub(super) fn period(first_ms: i64, last_ms: i64) -> String {
+    let (first, last) = (utc(first_ms), utc(last_ms));
+    if first == last { first } else { format!("{} to {last}", first.trim_end_matches(" UTC")) }
+}

@@ -1,0 +1,111 @@
+//! Demand as CSV, so that a person can read it, edit it and feed it back.
+
+use std::io::{self, Write};
+
+use super::{COLUMNS, MEMORY};
+use crate::demand::{Demand, Workload};
+
+/// Writes `demand` as a workloads CSV with every column, memory in MiB. `head` becomes comments at
+/// the top, `note` a comment above its workload. To read it gives the same demand again.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(
+    demand: &Demand,
+    head: &[String],
+    note: impl Fn(&Workload) -> Option<String>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for line in head {
+        comment(line, out)?;
+    }
+    let columns: Vec<&str> = COLUMNS
+        .iter()
+        .map(|column| column.name)
+        .filter(|name| {
+            *name == "memory_mib" || !MEMORY.iter().any(|(at, _)| COLUMNS[*at].name == *name)
+        })
+        .collect();
+    record(&columns, out)?;
+    for workload in demand.workloads() {
+        if let Some(note) = note(workload) {
+            comment(&note, out)?;
+        }
+        record(&fields(workload), out)?;
+    }
+    Ok(())
+}
+
+/// The cells in the order of the columns.
+fn fields(workload: &Workload) -> [String; 10] {
+    [
+        workload.team.to_string(),
+        workload.name.to_string(),
+        workload.memory.map_or(String::new(), |memory| memory.0.to_string()),
+        workload.count.to_string(),
+        workload.priority.to_string(),
+        workload.weight.to_string(),
+        workload.compute_slices.to_string(),
+        workload.media.to_string(),
+        workload.boards.join("|"),
+        if workload.whole_gpus == 0 { String::new() } else { workload.whole_gpus.to_string() },
+    ]
+}
+
+fn comment(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    writeln!(out, "# {text}")
+}
+
+fn record(cells: &[impl AsRef<[u8]>], out: &mut dyn Write) -> io::Result<()> {
+    // The comment character has to be quoted, or a team called '#1' is a comment.
+    let mut writer = csv::WriterBuilder::new().comment(Some(b'#')).from_writer(out);
+    writer.write_record(cells)?;
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hardware::Catalogue;
+    use crate::units::{Mebibytes, Weight};
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z0-9-]{1,12}", "[ -~é日\u{feff}]{1,12}", Just("#1".to_string())]
+            .prop_map(|name: String| name.trim().to_string())
+            .prop_filter("no name", |name| !name.is_empty())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_the_same(
+            rows in prop::collection::vec((name(), name(), 1u64..1 << 40, 0u64..1_000_000_000, -9i64..9, 1u64..1_000_000_000_000, 1u32..8, any::<bool>(), 0u32..9, any::<bool>()), 1..8),
+            note in ".*",
+        ) {
+            let mut workloads = std::collections::BTreeMap::new();
+            for (team, name, mib, count, priority, weight, compute, media, gpus, boards) in rows {
+                let mut workload = Workload::new(&team, &name, Mebibytes(mib), count);
+                workload.priority = priority;
+                workload.weight = Weight(weight);
+                workload.compute_slices = compute;
+                workload.media = media;
+                workload.whole_gpus = gpus;
+                if gpus > 0 && media {
+                    workload.memory = None;
+                }
+                if boards {
+                    workload.boards = ["a100-sxm4-80gb".to_string(), "h100-sxm5-80gb".to_string()].into();
+                }
+                workloads.insert((team, name), workload);
+            }
+            let demand = Demand::new(workloads.into_values().collect());
+            let mut text = Vec::new();
+            write(&demand, std::slice::from_ref(&note), |_| Some(note.clone()), &mut text).unwrap();
+            let (read, _) = super::super::read(&text[..], "f", &Catalogue::built_in())
+                .map_err(|e| TestCaseError::fail(format!("{e}\n{}", String::from_utf8_lossy(&text))))?;
+            prop_assert_eq!(read, demand);
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! Demand from `kubectl get pods -A -o json`: what pods ask for now, pending ones too, and which
+//! nodes they keep busy.
+//!
+//! A pod says which instance it asks for, not how much memory it needs, so its demand is that
+//! instance's usable memory: the plan serves it at least as well as today. What it really uses only
+//! metrics tell.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Demand, MAX_COUNT, Workload};
+use crate::error::{Error, Problem, Result, plural};
+use crate::hardware::{Catalogue, ProfileName};
+use crate::kubectl::{self, Item};
+use crate::units::Mebibytes;
+
+const GPU: &str = "nvidia.com/gpu";
+const PRODUCT: &str = "nvidia.com/gpu.product";
+
+#[derive(Deserialize)]
+struct PodItem {
+    kind: Option<String>,
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<Owner>>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    kind: String,
+    name: String,
+    controller: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    node_selector: Option<BTreeMap<String, String>>,
+    priority: Option<i64>,
+    containers: Option<Vec<Container>>,
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Container {
+    restart_policy: Option<String>,
+    resources: Option<Resources>,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    limits: Option<BTreeMap<String, Value>>,
+    requests: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize, Default)]
+struct Status {
+    phase: Option<String>,
+}
+
+impl Item for PodItem {
+    const KIND: &'static str = "Pod";
+    const COMMAND: &'static str = "kubectl get pods -A -o json > pods.json";
+    fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+}
+
+/// What pods hold of one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Busy {
+    /// The pods, as `namespace/name`, in the order of the file.
+    pub pods: Vec<String>,
+    /// Whole GPUs held.
+    pub gpus: u64,
+    /// Instances held, by profile.
+    pub instances: BTreeMap<ProfileName, u64>,
+}
+
+/// What a cluster's pods ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pods {
+    /// One workload for each owner of pods, and for each kind of instance where it asks for several.
+    pub demand: Demand,
+    /// The nodes on which pods hold GPUs or instances.
+    pub busy: BTreeMap<String, Busy>,
+}
+
+/// What one pod asks for of one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Ask {
+    /// An instance of this profile.
+    Instance(ProfileName),
+    /// So many whole GPUs.
+    Gpus(u64),
+}
+
+/// What is gathered of the pods of one owner that ask for the same.
+#[derive(Default)]
+struct Gathered {
+    replicas: u64,
+    priority: Option<i64>,
+    boards: Vec<String>,
+}
+
+/// Reads pods. `single_profile` tells the profile of a node whose instances are advertised as
+/// `nvidia.com/gpu` (MIG strategy `single`); without it such a request is a whole GPU.
+///
+/// # Errors
+/// No such JSON, or more replicas than a plan may have (exit 3).
+pub fn read(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+    single_profile: impl Fn(&str) -> Option<ProfileName>,
+) -> Result<(Pods, Vec<Problem>)> {
+    let mut gathered: BTreeMap<(String, String), BTreeMap<Ask, Gathered>> = BTreeMap::new();
+    let mut busy: BTreeMap<String, Busy> = BTreeMap::new();
+    let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
+    let mut problems = Vec::new();
+    kubectl::for_each_item(input, file, |pod: PodItem| {
+        if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+            return;
+        }
+        let asked = match requests(&pod.spec) {
+            Ok(asked) if asked.is_empty() => return,
+            Ok(asked) => asked,
+            Err(e) => {
+                problems.push(Problem::new(format!("pod {}: {e}", label(&pod))));
+                return;
+            }
+        };
+        let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT));
+        let single = pod
+            .spec
+            .node_name
+            .as_deref()
+            .and_then(&single_profile)
+            .or_else(|| selected.and_then(|product| crate::kubectl::single_profile(product)));
+        let boards = selected.map_or_else(Vec::new, |product| {
+            catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
+        });
+        let mut counted = false;
+        for (resource, count) in asked {
+            let ask = match ask(&resource, count, single.as_ref()) {
+                Ok(ask) => ask,
+                Err(why) => {
+                    *left_out.entry(why).or_default() += 1;
+                    continue;
+                }
+            };
+            if let Ask::Instance(profile) = &ask
+                && memory(profile, catalogue).is_none()
+            {
+                *left_out.entry(format!("asks for {profile}, which no board has")).or_default() +=
+                    1;
+                continue;
+            }
+            let replicas = if matches!(ask, Ask::Gpus(_)) { 1 } else { count };
+            if let Some(node) = &pod.spec.node_name {
+                let on_node = busy.entry(node.clone()).or_default();
+                if !counted {
+                    on_node.pods.push(label(&pod));
+                    counted = true;
+                }
+                match &ask {
+                    Ask::Gpus(n) => on_node.gpus += n,
+                    Ask::Instance(p) => *on_node.instances.entry(p.clone()).or_default() += count,
+                }
+            }
+            let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
+            let of_owner = gathered.entry((team, owner(&pod.metadata))).or_default();
+            let same = of_owner.entry(ask).or_default();
+            same.replicas = same.replicas.saturating_add(replicas);
+            same.priority = same.priority.max(pod.spec.priority);
+            if same.replicas == replicas {
+                same.boards.clone_from(&boards);
+            } else if same.boards != boards {
+                // Pods of one owner that differ in this may run anywhere that one of them may.
+                same.boards.clear();
+            }
+        }
+    })?;
+    let mut workloads = Vec::new();
+    for ((team, owner), asks) in gathered {
+        let several = asks.len() > 1;
+        for (ask, gathered) in asks {
+            let name = if several { format!("{owner} ({})", kind(&ask)) } else { owner.clone() };
+            if gathered.replicas > MAX_COUNT {
+                problems.push(Problem::new(format!("{team}/{name} asks for too many instances")));
+            }
+            if [&team, &name].iter().any(|n| n.is_empty() || n.chars().any(char::is_control)) {
+                problems.push(Problem::new("a pod's name or namespace has a control character"));
+                continue;
+            }
+            workloads.push(workload(&team, &name, &ask, gathered, catalogue));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs(problems.into_iter().map(|p| p.in_file(file)).collect())
+            .hint(format!("make the file with: {}", PodItem::COMMAND)));
+    }
+    let mut warnings: Vec<Problem> = left_out
+        .into_iter()
+        .map(|(why, pods)| {
+            Problem::new(format!("{} left out: each {why}", plural(pods, "request"))).in_file(file)
+        })
+        .collect();
+    if workloads.is_empty() {
+        warnings.push(Problem::new("no pod asks for a GPU or an instance").in_file(file));
+    }
+    Ok((Pods { demand: Demand::new(workloads), busy }, warnings))
+}
+
+fn label(pod: &PodItem) -> String {
+    format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or("default"), pod.metadata.name)
+}
+
+/// What a pod asks for of `nvidia.com/…`: the most of what its containers want together and what
+/// any step of its start wants, as the scheduler counts.
+fn requests(spec: &Spec) -> std::result::Result<BTreeMap<String, u64>, String> {
+    let mut together: BTreeMap<String, u64> = BTreeMap::new();
+    let mut start: BTreeMap<String, u64> = BTreeMap::new();
+    for container in spec.containers.iter().flatten() {
+        for (resource, count) in of_container(container)? {
+            *together.entry(resource).or_default() += count;
+        }
+    }
+    for container in spec.init_containers.iter().flatten() {
+        let asked = of_container(container)?;
+        // A sidecar stays, so it adds to what the others want.
+        let sidecar = container.restart_policy.as_deref() == Some("Always");
+        for (resource, count) in asked {
+            if sidecar {
+                *together.entry(resource).or_default() += count;
+            } else {
+                let most = start.entry(resource).or_default();
+                *most = count.max(*most);
+            }
+        }
+    }
+    for (resource, count) in start {
+        let most = together.entry(resource).or_default();
+        *most = count.max(*most);
+    }
+    together.retain(|_, count| *count > 0);
+    Ok(together)
+}
+
+fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>, String> {
+    let Some(resources) = &container.resources else {
+        return Ok(Vec::new());
+    };
+    // For extended resources both are equal; either may be left out.
+    let mut asked: BTreeMap<&String, &Value> = BTreeMap::new();
+    asked.extend(resources.requests.iter().flatten());
+    asked.extend(resources.limits.iter().flatten());
+    asked
+        .into_iter()
+        .filter(|(resource, _)| {
+            resource.starts_with("nvidia.com/gpu") || resource.starts_with("nvidia.com/mig-")
+        })
+        .map(|(resource, quantity)| {
+            let count = kubectl::count(quantity)
+                .filter(|count| *count <= MAX_COUNT)
+                .ok_or_else(|| format!("{resource}: {quantity} is no whole number"))?;
+            Ok((resource.clone(), count))
+        })
+        .collect()
+}
+
+/// What a request for `count` of a resource means.
+///
+/// # Errors
+/// Why it is no demand for an instance of its own.
+fn ask(
+    resource: &str,
+    count: u64,
+    single: Option<&ProfileName>,
+) -> std::result::Result<Ask, String> {
+    if resource.ends_with(".shared") {
+        return Err(format!(
+            "asks for {resource}, a share by time slicing without memory of its own"
+        ));
+    }
+    if resource == GPU {
+        return Ok(single.map_or(Ask::Gpus(count), |profile| Ask::Instance(profile.clone())));
+    }
+    resource
+        .strip_prefix("nvidia.com/mig-")
+        .and_then(kubectl::profile_of_label)
+        .map(Ask::Instance)
+        .ok_or_else(|| format!("asks for {resource}, which is no instance that migplan knows"))
+}
+
+fn kind(ask: &Ask) -> String {
+    match ask {
+        Ask::Instance(profile) => profile.to_string(),
+        Ask::Gpus(count) => plural(*count, "GPU"),
+    }
+}
+
+/// The least usable memory that any board gives the profile, so that each of them satisfies it.
+fn memory(profile: &ProfileName, catalogue: &Catalogue) -> Option<Mebibytes> {
+    let of_board = |b: &crate::hardware::BoardRef| b.profile(profile).map(|(_, p)| p.memory);
+    catalogue.boards().iter().filter_map(of_board).min()
+}
+
+fn workload(
+    team: &str,
+    name: &str,
+    ask: &Ask,
+    gathered: Gathered,
+    catalogue: &Catalogue,
+) -> Workload {
+    let mut workload = Workload::new(team, name, Mebibytes::ZERO, gathered.replicas);
+    match ask {
+        Ask::Gpus(count) => {
+            workload.memory = None;
+            workload.whole_gpus = u32::try_from(*count).unwrap_or(u32::MAX);
+        }
+        Ask::Instance(profile) => {
+            workload.memory = memory(profile, catalogue);
+            workload.compute_slices = profile.gpu_slices;
+            workload.media = profile.plus.iter().any(|a| a.starts_with("me"));
+        }
+    }
+    workload.priority = gathered.priority.unwrap_or(0);
+    workload.boards = Arc::from(gathered.boards);
+    workload
+}
+
+/// Who made a pod: its controller's name without what Kubernetes put behind it.
+fn owner(pod: &Metadata) -> String {
+    let label = |key: &str| pod.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
+    // Airflow's pods have no controller and a random name.
+    if let (Some(dag), Some(task)) = (label("dag_id"), label("task_id")) {
+        return format!("{dag}.{task}");
+    }
+    let controller = pod
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|o| o.controller != Some(false))
+        .map(|o| (o.kind.as_str(), o.name.as_str()));
+    match controller {
+        Some(("ReplicaSet", name)) => {
+            let hash = label("pod-template-hash").and_then(|hash| name.strip_suffix(hash));
+            let stem = hash.and_then(|n| n.strip_suffix('-'));
+            stem.unwrap_or_else(|| without_generated(name)).to_string()
+        }
+        // A CronJob's jobs carry the minute for which they ran.
+        Some(("Job", name)) => match name.rsplit_once('-') {
+            Some((stem, minute))
+                if minute.len() >= 8 && minute.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                stem.to_string()
+            }
+            _ => name.to_string(),
+        },
+        Some((_, name)) => name.to_string(),
+        None if pod.name.starts_with("jupyter-") => "jupyter".to_string(),
+        None => pod.name.clone(),
+    }
+}
+
+/// A name without a hash of Kubernetes' alphabet behind it.
+fn without_generated(name: &str) -> &str {
+    match name.rsplit_once('-') {
+        Some((stem, hash))
+            if (5..=10).contains(&hash.len())
+                && hash.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b)) =>
+        {
+            stem
+        }
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(namespace: &str, name: &str, limits: Value) -> Value {
+        json!({
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": {"limits": limits}}]},
+            "status": {"phase": "Running"}
+        })
+    }
+
+    fn pods(items: &[Value]) -> Result<(Pods, Vec<Problem>)> {
+        let list = json!({"kind": "List", "items": items}).to_string();
+        read(list.as_bytes(), "pods.json", &Catalogue::built_in(), |node| {
+            (node == "single").then(|| "2g.20gb".parse().unwrap())
+        })
+    }
+
+    fn rows(pods: &Pods) -> Vec<String> {
+        pods.demand
+            .workloads()
+            .iter()
+            .map(|w| {
+                let memory = w.memory.map_or("all".to_string(), |m| m.0.to_string());
+                format!(
+                    "{} {}×{memory} gpus={} compute={} media={} priority={} boards={:?}",
+                    w.label(),
+                    w.count,
+                    w.whole_gpus,
+                    w.compute_slices,
+                    w.media,
+                    w.priority,
+                    w.boards
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn owners_are_gathered() {
+        let replica = |name: &str, phase: &str| {
+            let mut pod = pod("nlp", name, json!({"nvidia.com/mig-1g.10gb": "1"}));
+            pod["metadata"]["ownerReferences"] =
+                json!([{"kind": "ReplicaSet", "name": "serve-6d5f", "controller": true}]);
+            pod["metadata"]["labels"] = json!({"pod-template-hash": "6d5f"});
+            pod["status"]["phase"] = json!(phase);
+            pod
+        };
+        let mut pending = replica("serve-6d5f-c", "Pending");
+        pending["spec"]["nodeName"] = Value::Null;
+        pending["spec"]["priority"] = json!(7);
+        let (pods, warnings) = pods(&[
+            replica("serve-6d5f-a", "Running"),
+            replica("serve-6d5f-b", "Failed"),
+            pending,
+            pod("nlp", "web", json!({"cpu": "4"})),
+            pod("lab", "jupyter-alice", json!({"nvidia.com/mig-1g.10gb.me": 1})),
+            pod("lab", "jupyter-bob", json!({"nvidia.com/mig-1g.10gb.me": 1})),
+            pod("lab", "train-0", json!({"nvidia.com/gpu": 2})),
+        ])
+        .unwrap();
+        assert_eq!(warnings, []);
+        assert_eq!(
+            rows(&pods),
+            [
+                "lab/jupyter 2×9728 gpus=0 compute=1 media=true priority=0 boards=[]",
+                "lab/train-0 1×all gpus=2 compute=1 media=false priority=0 boards=[]",
+                "nlp/serve 2×9728 gpus=0 compute=1 media=false priority=7 boards=[]",
+            ]
+        );
+        let busy = &pods.busy["n1"];
+        assert_eq!(
+            busy.pods,
+            ["nlp/serve-6d5f-a", "lab/jupyter-alice", "lab/jupyter-bob", "lab/train-0"]
+        );
+        assert_eq!((busy.gpus, busy.instances.values().sum::<u64>()), (2, 3));
+    }
+
+    #[test]
+    fn strategy_single_hides_instances_behind_gpus() {
+        let mut running = pod("a", "r", json!({"nvidia.com/gpu": 1}));
+        running["spec"]["nodeName"] = json!("single");
+        let mut pending = pod("a", "p", json!({"nvidia.com/gpu": 1}));
+        pending["spec"]["nodeName"] = Value::Null;
+        pending["spec"]["nodeSelector"] =
+            json!({"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb"});
+        let (pods, _) = pods(&[running, pending]).unwrap();
+        assert_eq!(
+            rows(&pods),
+            [
+                "a/p 1×9728 gpus=0 compute=1 media=false priority=0 boards=[\"a100-sxm4-80gb\"]",
+                "a/r 1×19968 gpus=0 compute=2 media=false priority=0 boards=[]",
+            ]
+        );
+    }
+
+    #[test]
+    fn containers_count_as_the_scheduler_counts() {
+        let c =
+            |n: u64| json!({"resources": {"requests": {"nvidia.com/mig-1g.10gb": n.to_string()}}});
+        let mut pod = pod("a", "p", json!({}));
+        pod["spec"]["containers"] = json!([c(1), c(1), {"name": "no resources"}]);
+        let mut sidecar = c(1);
+        sidecar["restartPolicy"] = json!("Always");
+        pod["spec"]["initContainers"] = json!([c(2), sidecar]);
+        let (found, _) = pods(&[pod.clone()]).unwrap();
+        assert_eq!(found.demand.workloads()[0].count, 3);
+        pod["spec"]["initContainers"] = json!([c(5)]);
+        assert_eq!(pods(&[pod]).unwrap().0.demand.workloads()[0].count, 5);
+    }
+
+    #[test]
+    fn what_is_no_demand_is_told() {
+        let (found, warnings) = pods(&[
+            pod("a", "p", json!({"nvidia.com/gpu.shared": 1})),
+            pod("a", "q", json!({"nvidia.com/mig-9g.99gb": 1})),
+            pod("a", "r", json!({"nvidia.com/mig-2g.20gb": 1, "nvidia.com/mig-1g.10gb": 1})),
+        ])
+        .unwrap();
+        let names: Vec<&str> = found.demand.workloads().iter().map(|w| w.name.as_ref()).collect();
+        assert_eq!(names, ["r (1g.10gb)", "r (2g.20gb)"]);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        let error = pods(&[pod("a", "p", json!({"nvidia.com/gpu": "half"}))]).unwrap_err();
+        assert!(error.to_string().contains("pod a/p: nvidia.com/gpu"), "{error}");
+        assert!(pods(&[]).is_err());
+    }
+
+    #[test]
+    fn names_that_kubernetes_made_are_taken_off() {
+        let of = |kind: &str, name: &str| {
+            owner(&Metadata {
+                name: "pod".to_string(),
+                namespace: None,
+                labels: None,
+                owner_references: Some(vec![Owner {
+                    kind: kind.to_string(),
+                    name: name.to_string(),
+                    controller: Some(true),
+                }]),
+            })
+        };
+        assert_eq!(of("ReplicaSet", "serve-7c9d8b6f5"), "serve");
+        assert_eq!(of("ReplicaSet", "serve-main"), "serve-main");
+        assert_eq!(of("Job", "nightly-28901234"), "nightly");
+        assert_eq!(of("Job", "nightly-2"), "nightly-2");
+        assert_eq!(of("StatefulSet", "db"), "db");
+        assert_eq!(of("RayCluster", "ray-1"), "ray-1");
+    }
+}

@@ -1,0 +1,312 @@
+//! When it is quiet: the hours in which a reconfiguration would disturb the fewest.
+//!
+//! To cut a GPU anew ends what runs on its instances, so the best time is when the fewest are
+//! held. The same samples that size the workloads know when that is. Days are compared with each
+//! other, and weekdays as well where there is history for it.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, clock};
+use super::usage::Usage;
+use crate::error::{Error, Problem, Result, plural};
+
+/// A window that comes back every day or every week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Days after Monday, where it comes back every week.
+    pub weekday: Option<u8>,
+    /// Minutes after midnight.
+    pub start_minute: i64,
+    /// Its length in minutes; it may reach into the next day.
+    pub minutes: i64,
+    /// GPUs and instances that a pod held at any time within it, summed over its days.
+    pub busy_sum: u64,
+    /// The most on one of its days.
+    pub busy_most: u64,
+    /// On how many days it was seen as a whole.
+    pub days: u64,
+    /// The same counted slot by slot, to tell windows apart that disturb the same.
+    load: u64,
+}
+
+const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+impl Window {
+    /// GPUs and instances held on average, in tenths.
+    pub fn mean_tenths(&self) -> u64 {
+        (self.busy_sum * 10 + self.days / 2) / self.days.max(1)
+    }
+
+    /// `every day 02:00-04:00`, `Sunday 22:00-02:00`.
+    pub fn when(&self) -> String {
+        let day = match self.weekday {
+            None => "every day",
+            Some(day) => WEEKDAYS[usize::from(day % 7)],
+        };
+        let end = self.start_minute + self.minutes;
+        let end = if end > DAY_MS / MINUTE_MS { end - DAY_MS / MINUTE_MS } else { end };
+        format!("{day} {}-{}", clock(self.start_minute), clock(end))
+    }
+
+    /// What would be disturbed, in words.
+    pub fn busy(&self) -> String {
+        let tenths = self.mean_tenths();
+        format!(
+            "{}.{} held on average, {} at most, seen on {}",
+            tenths / 10,
+            tenths % 10,
+            self.busy_most,
+            plural(self.days, "day")
+        )
+    }
+
+    /// How this compares with `other` in what is held; the smaller is the quieter.
+    fn compare(&self, other: &Window) -> Ordering {
+        let means = |sum: fn(&Window) -> u64| {
+            let scaled = |a: &Window, b: &Window| u128::from(sum(a)) * u128::from(b.days);
+            scaled(self, other).cmp(&scaled(other, self))
+        };
+        means(|w| w.busy_sum)
+            .then_with(|| means(|w| w.load))
+            .then_with(|| self.busy_most.cmp(&other.busy_most))
+    }
+
+    /// Among equals full hours come first, then the earlier.
+    fn convenience(&self) -> (bool, Option<u8>, i64) {
+        (self.start_minute % 60 != 0, self.weekday, self.start_minute)
+    }
+
+    fn quieter(&self, other: &Window) -> Ordering {
+        self.compare(other).then_with(|| self.convenience().cmp(&other.convenience()))
+    }
+
+    fn busier(&self, other: &Window) -> Ordering {
+        other.compare(self).then_with(|| self.convenience().cmp(&other.convenience()))
+    }
+}
+
+/// The quietest windows and, for comparison, the busiest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quiet {
+    /// The quietest of every day.
+    pub daily: Window,
+    /// The quietest of a week, given two weeks of history and a day that is quieter than most.
+    pub weekly: Option<Window>,
+    /// The busiest of every day.
+    pub busiest: Window,
+    /// What is added to UTC, in minutes.
+    pub offset_minutes: i64,
+}
+
+/// The lengths that divide a day, so that windows fall on the same times every day.
+const SLOTS_MINUTES: [i64; 9] = [15, 30, 60, 120, 180, 240, 360, 720, 1440];
+
+/// Finds the quietest windows of this length. Times of day are of UTC plus `offset_minutes`.
+///
+/// # Errors
+/// A window longer than a day; less than a day of history, or none with times (exit 3).
+pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Quiet> {
+    if length.ms() > DAY_MS {
+        return Err(Error::usage(format!("--quiet-window {length} is longer than a day")));
+    }
+    usage.settle();
+    let steps = usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
+    let step = steps.min().unwrap_or(0);
+    let slot_ms = SLOTS_MINUTES
+        .into_iter()
+        .map(|minutes| minutes * MINUTE_MS)
+        .find(|slot| *slot >= step)
+        .unwrap_or(DAY_MS);
+    let slot_of = |at_ms: i64| (at_ms + offset_minutes * MINUTE_MS).div_euclid(slot_ms);
+    let mut seen: BTreeSet<i64> = BTreeSet::new();
+    for samples in usage.all_samples() {
+        each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
+            seen.insert(slot);
+        });
+    }
+    let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+    for claim in usage.claims() {
+        each_slot(claim.samples.iter().map(|(at, _)| slot_of(at)), |slot| {
+            held.entry(slot).or_default().insert(claim.device);
+        });
+    }
+    let history = match (seen.first(), seen.last()) {
+        (Some(first), Some(last)) => (last - first + 1) * slot_ms,
+        _ => 0,
+    };
+    let slots_per_day = DAY_MS / slot_ms;
+    let slots = ((length.ms() + slot_ms - 1) / slot_ms).clamp(1, slots_per_day);
+    let mut daily: BTreeMap<i64, Window> = BTreeMap::new();
+    let mut weekly: BTreeMap<(i64, i64), Window> = BTreeMap::new();
+    for start in &seen {
+        if !(*start..start + slots).all(|slot| seen.contains(&slot)) {
+            continue;
+        }
+        let load =
+            held.range(*start..start + slots).map(|(_, devices)| devices.len() as u64).sum::<u64>();
+        let busy: BTreeSet<u32> =
+            held.range(*start..start + slots).flat_map(|(_, devices)| devices).copied().collect();
+        let in_day = start.rem_euclid(slots_per_day);
+        // 1970-01-01 was a Thursday.
+        let weekday = (start.div_euclid(slots_per_day) + 3).rem_euclid(7);
+        let new = Window {
+            weekday: None,
+            start_minute: in_day * slot_ms / MINUTE_MS,
+            minutes: slots * slot_ms / MINUTE_MS,
+            busy_sum: 0,
+            busy_most: 0,
+            days: 0,
+            load: 0,
+        };
+        let of_week = Window { weekday: u8::try_from(weekday).ok(), ..new };
+        for window in
+            [daily.entry(in_day).or_insert(new), weekly.entry((weekday, in_day)).or_insert(of_week)]
+        {
+            window.busy_sum += busy.len() as u64;
+            window.busy_most = window.busy_most.max(busy.len() as u64);
+            window.days += 1;
+            window.load += load;
+        }
+    }
+    let daily: Vec<Window> = daily.into_values().collect();
+    let (Some(quietest), Some(busiest), true) = (
+        daily.iter().min_by(|a, b| a.quieter(b)),
+        daily.iter().min_by(|a, b| a.busier(b)),
+        history >= DAY_MS,
+    ) else {
+        return Err(Error::input(Problem::new(if history == 0 {
+            "the samples have no times; a single scrape cannot tell quiet hours".to_string()
+        } else {
+            format!(
+                "the samples cover {}; quiet hours take at least a day of history",
+                Span::from_ms(history)
+            )
+        }))
+        .hint(
+            "give a longer range: --prometheus-url with --window 14d, or an answer of query_range",
+        ));
+    };
+    // Every day of the week seen twice, or a single odd Sunday decides.
+    let weekly = (history >= 14 * DAY_MS)
+        .then(|| weekly.into_values().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
+        .flatten()
+        .filter(|window| window.compare(quietest) == Ordering::Less);
+    Ok(Quiet { daily: *quietest, weekly, busiest: *busiest, offset_minutes })
+}
+
+/// Hands on each slot once, neighbours in time being mostly of the same.
+fn each_slot(slots: impl Iterator<Item = i64>, mut visit: impl FnMut(i64)) {
+    let mut before = None;
+    for slot in slots {
+        if before != Some(slot) {
+            visit(slot);
+            before = Some(slot);
+        }
+    }
+}
+
+/// Reads what is added to UTC: `+02:00`, `-05:30`, `UTC`. In minutes.
+///
+/// # Errors
+/// A sentence that shows what is expected.
+pub fn parse_offset(text: &str) -> std::result::Result<i64, String> {
+    let refuse = || format!("'{text}' is no offset from UTC; write for example +02:00");
+    let text = text.trim();
+    if matches!(text, "UTC" | "utc" | "Z" | "0") {
+        return Ok(0);
+    }
+    let (sign, rest) = match text.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        _ => return Err(refuse()),
+    };
+    let (hours, minutes) = rest.split_once(':').unwrap_or((rest, "0"));
+    let number = |text: &str, most: i64| {
+        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse::<i64>().ok().filter(|n| digits && *n <= most).ok_or_else(refuse)
+    };
+    Ok(sign * (number(hours, 14)? * (HOUR_MS / MINUTE_MS) + number(minutes, 59)?))
+}
+
+/// The name of the clock that times of day are told by: `UTC`, `UTC+02:00`.
+pub fn zone(offset_minutes: i64) -> String {
+    match offset_minutes {
+        0 => "UTC".into(),
+        minutes => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            format!("UTC{sign}{}", clock(minutes.abs()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::prometheus;
+    use crate::demand::usage::Reading;
+
+    /// One answer of query_range: for each pod the hours since 1970 at which it ran.
+    fn usage(pods: &[(&str, &dyn Fn(i64) -> bool)], hours: i64) -> Usage {
+        let series: Vec<String> = pods
+            .iter()
+            .map(|(pod, runs)| {
+                let values: Vec<String> = (0..hours * 4)
+                    .filter(|quarter| runs(quarter / 4))
+                    .map(|quarter| format!("[{},\"9\"]", quarter * 900))
+                    .collect();
+                let pod = if pod.is_empty() { String::new() } else { format!("\"pod\":\"{pod}\",\"namespace\":\"n\",") };
+                format!("{{\"metric\":{{{pod}\"__name__\":\"DCGM_FI_DEV_FB_USED\",\"UUID\":\"GPU-{pod:?}\"}},\"values\":[{}]}}", values.join(",")).replace("GPU-\"", "GPU-").replace("\"\"}", "\"}").replace("\\\"", "")
+            })
+            .collect();
+        let text = format!("[{}]", series.join(","));
+        let mut usage = Usage::new(Reading::default());
+        usage.begin("f");
+        prometheus::read(text.as_bytes(), "f", &mut usage).unwrap();
+        usage
+    }
+
+    #[test]
+    fn the_quietest_hours_are_named() {
+        let (day, batch) = (|h: i64| (8..20).contains(&(h % 24)), |h: i64| h % 24 < 2);
+        let mut usage = usage(&[("a", &day), ("b", &day), ("c", &batch), ("", &|_| true)], 72);
+        let quiet = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap();
+        assert_eq!(quiet.daily.when(), "every day 02:00-04:00");
+        assert_eq!((quiet.daily.busy_sum, quiet.daily.days), (0, 3));
+        assert_eq!(quiet.busiest.when(), "every day 08:00-10:00");
+        assert_eq!(quiet.busiest.busy_most, 2);
+        assert_eq!(quiet.weekly, None);
+        let shifted = windows(&mut usage, "2h".parse().unwrap(), 120).unwrap();
+        assert_eq!(shifted.busiest.when(), "every day 10:00-12:00");
+    }
+
+    #[test]
+    fn two_weeks_tell_weekdays_apart() {
+        // 1970-01-01 was a Thursday, so day 3 is a Sunday.
+        let not_sunday_noon = |h: i64| !(h / 24 % 7 == 3 && (12..15).contains(&(h % 24)));
+        let mut usage = usage(&[("a", &not_sunday_noon), ("", &|_| true)], 24 * 21);
+        let quiet = windows(&mut usage, "90m".parse().unwrap(), 0).unwrap();
+        let weekly = quiet.weekly.unwrap();
+        assert_eq!(weekly.when(), "Sunday 12:00-13:30");
+        assert_eq!((weekly.busy_sum, weekly.days), (0, 3));
+    }
+
+    #[test]
+    fn too_little_history_is_told() {
+        let mut usage = usage(&[("a", &|_| true)], 3);
+        let error = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap_err();
+        assert!(error.to_string().contains("the samples cover 3h"), "{error}");
+    }
+
+    #[test]
+    fn offsets_are_read() {
+        assert_eq!(parse_offset("+02:00"), Ok(120));
+        assert_eq!(parse_offset("-5:30"), Ok(-330));
+        assert_eq!(parse_offset("UTC"), Ok(0));
+        for wrong in ["2", "+", "+2:99", "+20:00", "+-2", "Berlin", "é"] {
+            assert!(parse_offset(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(zone(-330), "UTC-05:30");
+    }
+}

@@ -1,0 +1,220 @@
+//! What became no demand and why, and what is odd about the rest, in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LeftOut, Origin, Rules, Sizing};
+use crate::demand::usage::{DEFAULT_METRIC, REJECTIONS, Rejection, Source, Usage};
+use crate::error::{Error, Problem, Result, plural, thousands};
+use crate::units::Mebibytes;
+
+/// An instance that nobody uses shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
+/// takes more than this.
+const IN_USE_MIB: u32 = 128;
+
+pub(super) fn left_out(
+    usage: &Usage,
+    rules: Rules,
+    too_few: &[String],
+    unused: &[String],
+) -> Vec<LeftOut> {
+    let mut found = Vec::new();
+    let mut add = |cause, count: u64, text: String| {
+        if count > 0 {
+            found.push(LeftOut { cause, count, text });
+        }
+    };
+    let held: BTreeSet<u32> = usage.claims().map(|claim| claim.device).collect();
+    let mut unheld: BTreeMap<(bool, Option<&str>), (u64, u32)> = BTreeMap::new();
+    for (device, at) in usage.devices().iter().zip(0u32..) {
+        if device.is_gpu && !held.contains(&at) {
+            let in_use = device.idle_peak >= IN_USE_MIB;
+            let (count, peak) = unheld.entry((in_use, device.profile.as_deref())).or_insert((0, 0));
+            *count += 1;
+            *peak = device.idle_peak.max(*peak);
+        }
+    }
+    for ((in_use, profile), (count, peak)) in unheld {
+        let idle = if in_use { "" } else { "idle " };
+        let what = match profile {
+            Some(profile) => format!("{} of {profile}", plural(count, &format!("{idle}instance"))),
+            None => plural(count, &format!("{idle}GPU")),
+        };
+        if in_use {
+            let peak = Mebibytes(u64::from(peak));
+            add(
+                "unnamed",
+                count,
+                format!("{what} in use, up to {peak}, but by no pod with a name"),
+            );
+        } else {
+            let them = if count == 1 { "it" } else { "them" };
+            add("idle", count, format!("{what}: no pod holds {them}"));
+        }
+    }
+    let mut rejected = [0; REJECTIONS];
+    for claim in usage.claims() {
+        for (sum, count) in rejected.iter_mut().zip(claim.rejected) {
+            *sum += count;
+        }
+    }
+    for (rejection, cause, why) in [
+        (Rejection::NotANumber, "not_a_number", "not a number (NaN or infinite)"),
+        (Rejection::Negative, "negative", "negative"),
+        (Rejection::Blank, "blank", "DCGM's number for 'not available'"),
+        (Rejection::Implausible, "implausible", "more than 4 TiB, which no GPU has; wrong --unit?"),
+    ] {
+        let count = rejected[rejection as usize];
+        add(cause, count, format!("{}: {why}", plural(count, "sample")));
+    }
+    let series = |count| {
+        if count == 1 { "1 series".to_string() } else { format!("{} series", thousands(count)) }
+    };
+    let aggregated = usage.aggregated();
+    add(
+        "no_pod",
+        aggregated,
+        format!("{} without pod and GPU: aggregated away", series(aggregated)),
+    );
+    let foreign = usage.sources().iter().map(|source| source.not_gpu).sum();
+    add("not_gpu", foreign, format!("{} of something else than GPUs", series(foreign)));
+    add(
+        "too_few_samples",
+        too_few.len() as u64,
+        format!(
+            "{} with fewer than {}: {}",
+            plural(too_few.len() as u64, "workload"),
+            plural(rules.min_samples, "sample"),
+            some(too_few)
+        ),
+    );
+    add(
+        "no_memory",
+        unused.len() as u64,
+        format!(
+            "{} that never used any memory: {}",
+            plural(unused.len() as u64, "workload"),
+            some(unused)
+        ),
+    );
+    found
+}
+
+pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    let labels = |test: &dyn Fn(&Origin) -> bool| -> Vec<String> {
+        sizing
+            .origins
+            .iter()
+            .filter(|(_, origin)| test(origin))
+            .map(|((team, name), _)| format!("{team}/{name}"))
+            .collect()
+    };
+    let shared = labels(&|origin| origin.shares_device);
+    if !shared.is_empty() {
+        warnings.push(Problem::new(format!(
+            "pods that share a GPU (time-slicing or MPS) each report the memory of all; what they need alone is less: {}",
+            some(&shared)
+        )));
+    }
+    let several = labels(&|origin| origin.instances_per_pod > 1);
+    let several: Vec<String> = several
+        .into_iter()
+        .filter(|label| {
+            sizing.demand.workloads().iter().any(|w| w.whole_gpus == 0 && w.label() == *label)
+        })
+        .collect();
+    if !several.is_empty() {
+        warnings.push(Problem::new(format!(
+            "pods that hold several instances count once for each: {}",
+            some(&several)
+        )));
+    }
+    for source in usage.sources() {
+        if source.nameless > 0 && !source.has_history && source.matched == source.nameless {
+            warnings.push(
+                Problem::new("is the answer of a function at one instant: pods that ran one after the other count as if at once; a range (query_range) tells them apart")
+                    .in_file(source.name.clone()),
+            );
+        }
+        if source.matched == 0 && usage.sources().iter().any(|other| other.matched > 0) {
+            warnings.push(Problem::new(lacks(usage, source)).in_file(source.name.clone()));
+        }
+    }
+    warnings
+}
+
+/// The first few of many names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn lacks(usage: &Usage, source: &Source) -> String {
+    let metric = usage.reading().metric.as_deref().unwrap_or(DEFAULT_METRIC);
+    if source.others.is_empty() {
+        return if source.not_gpu > 0 {
+            "has series without a name whose labels are not those of GPUs (cpu, mode, image …)"
+                .into()
+        } else {
+            "holds no series: the query found nothing".into()
+        };
+    }
+    let mut others: Vec<(&String, &u64)> = source.others.iter().collect();
+    // Memory first, then what there is most of.
+    others.sort_by_key(|(name, count)| {
+        (!name.to_ascii_lowercase().contains("fb_used"), std::cmp::Reverse(**count), *name)
+    });
+    let names: Vec<String> = others.into_iter().map(|(name, _)| name.clone()).collect();
+    format!("has no series of {metric}; it has {}", some(&names))
+}
+
+impl Sizing {
+    /// The same, if it has any workload.
+    ///
+    /// # Errors
+    /// Nothing became a workload: why, and what to try (exit 3).
+    pub fn or_explain(self, usage: &Usage) -> Result<Sizing> {
+        if !self.demand.workloads().is_empty() {
+            return Ok(self);
+        }
+        let matched: u64 = usage.sources().iter().map(|source| source.matched).sum();
+        if matched == 0 {
+            let problems = usage
+                .sources()
+                .iter()
+                .map(|source| Problem::new(lacks(usage, source)).in_file(source.name.clone()))
+                .collect();
+            let any = usage.sources().iter().any(|s| !s.others.is_empty() || s.not_gpu > 0);
+            return Err(Error::inputs(problems).hint(if any {
+                "name the metric that holds GPU memory in use: --metric NAME; dcgm-exporter has it as DCGM_FI_DEV_FB_USED"
+            } else {
+                "check the metric's name, its labels and the time range in Prometheus' own page; a plain query sees only the last 5 minutes"
+            }));
+        }
+        let name = match usage.sources() {
+            [only] => only.name.clone(),
+            sources => format!("{} inputs", sources.len()),
+        };
+        let why: Vec<&str> = self.left_out.iter().map(|left| left.text.as_str()).collect();
+        let problem =
+            Problem::new(format!("has no workload; left out: {}", why.join("; "))).in_file(name);
+        let has = |cause: &str| self.left_out.iter().any(|left| left.cause == cause);
+        Err(Error::input(problem).hint(if has("implausible") {
+            "values in bytes need --unit bytes"
+        } else if has("too_few_samples") {
+            "lower --min-samples, or look at a longer time"
+        } else if has("not_a_number") {
+            "the query divides by nothing or has no data there; query the metric itself"
+        } else if has("no_pod") {
+            "keep the labels in the query: max by (namespace, pod, UUID, GPU_I_ID) (…), not sum or max alone"
+        } else if has("no_memory") {
+            "DCGM before 2.4.6 reports 0 for instances; update dcgm-exporter"
+        } else {
+            "pods are named only if dcgm-exporter runs with DCGM_EXPORTER_KUBERNETES=true; without Kubernetes choose a label with --group-by, such as hpc_job"
+        }))
+    }
+}

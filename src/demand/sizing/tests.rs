@@ -1,0 +1,330 @@
+use super::*;
+use crate::demand::prometheus;
+use crate::demand::usage::GroupBy;
+use crate::demand::usage::Reading;
+
+/// Reads texts as files, one after the other, and sizes them.
+fn sized(files: &[&str], reading: Reading, rules: Rules) -> Sizing {
+    let mut usage = Usage::new(reading);
+    for (i, file) in files.iter().enumerate() {
+        let name = format!("file {i}");
+        usage.begin(&name);
+        prometheus::read(file.as_bytes(), &name, &mut usage).unwrap();
+    }
+    size(&mut usage, rules)
+}
+
+/// `team/name memory×count` of each workload; `gpus` instead of memory for whole GPUs.
+fn rows(sizing: &Sizing) -> Vec<String> {
+    let row = |w: &Workload| match w.memory {
+        Some(memory) => format!("{} {}x{}", w.label(), memory.0, w.count),
+        None => format!("{} {}gpus x{}", w.label(), w.whole_gpus, w.count),
+    };
+    sizing.demand.workloads().iter().map(row).collect()
+}
+
+fn plain(files: &[&str]) -> Vec<String> {
+    rows(&sized(files, Reading::default(), Rules::default()))
+}
+
+/// One series of query_range; labels as JSON members, points as (minute, MiB).
+fn series(labels: &str, points: &[(i64, u32)]) -> String {
+    let points: Vec<String> = points
+        .iter()
+        .map(|(minute, mib)| format!("[{},\"{mib}\"]", 1_795_000_000 + minute * 60))
+        .collect();
+    format!(
+        "{{\"metric\":{{\"__name__\":\"DCGM_FI_DEV_FB_USED\",\"namespace\":\"n\",{labels}}},\"values\":[{}]}}",
+        points.join(",")
+    )
+}
+
+fn pod(pod: &str, device: &str, points: &[(i64, u32)]) -> String {
+    series(&format!("\"pod\":\"{pod}\",\"UUID\":\"{device}\",\"GPU_I_ID\":\"1\""), points)
+}
+
+fn answer(all: &[String]) -> String {
+    format!("[{}]", all.join(","))
+}
+
+#[test]
+fn count_is_the_most_at_once() {
+    let at = |minutes: std::ops::Range<i64>| minutes.map(|m| (m, 100)).collect::<Vec<_>>();
+    // Two at once, a third after the first has gone: 2, whatever the order of the series.
+    let mut all = vec![
+        pod("a-x2x7k", "g1", &at(0..10)),
+        pod("a-b4c5d", "g2", &at(5..20)),
+        pod("a-d7f8g", "g1", &at(10..20)),
+    ];
+    assert_eq!(plain(&[&answer(&all)]), ["n/a 100x2"]);
+    all.reverse();
+    assert_eq!(plain(&[&answer(&all)]), ["n/a 100x2"]);
+    // Each seen once, one after the other.
+    let all_once = [pod("a-x2x7k", "g1", &[(0, 5)]), pod("a-b4c5d", "g2", &[(1, 5)])];
+    assert_eq!(plain(&[&answer(&all_once)]), ["n/a 5x1"]);
+    // Spread over files, and one of them twice.
+    let files: Vec<String> = all.iter().map(|s| answer(std::slice::from_ref(s))).collect();
+    assert_eq!(plain(&[&files[0], &files[1], &files[2], &files[0]]), ["n/a 100x2"]);
+}
+
+#[test]
+fn the_count_can_cover_a_share_of_the_time() {
+    let at = |minutes: std::ops::Range<i64>| minutes.map(|m| (m, 100)).collect::<Vec<_>>();
+    let all = answer(&[pod("a-x2x7k", "g1", &at(0..100)), pod("a-b4c5d", "g2", &at(40..45))]);
+    let rules = |share: &str| Rules { count: share.parse().unwrap(), ..Rules::default() };
+    assert_eq!(rows(&sized(&[&all], Reading::default(), rules("1"))), ["n/a 100x2"]);
+    assert_eq!(rows(&sized(&[&all], Reading::default(), rules("0.96"))), ["n/a 100x2"]);
+    assert_eq!(rows(&sized(&[&all], Reading::default(), rules("95%"))), ["n/a 100x1"]);
+}
+
+#[test]
+fn memory_is_a_value_that_was_seen() {
+    let points: Vec<(i64, u32)> = (1..=200).map(|i| (i, i as u32)).collect();
+    let all = answer(&[pod("a-0", "g", &points)]);
+    for (share, mib) in
+        [("0.99", 198), ("0.5", 100), ("1", 200), ("0", 1), ("0.001", 1), ("0.991", 199)]
+    {
+        let rules = Rules { memory: share.parse().unwrap(), ..Rules::default() };
+        assert_eq!(rows(&sized(&[&all], Reading::default(), rules)), [format!("n/a {mib}x1")]);
+    }
+    // Many samples are counted instead of kept.
+    let many: Vec<(i64, u32)> = (0..100_000).map(|i| (i, 1 + (i % 1000) as u32)).collect();
+    assert_eq!(plain(&[&answer(&[pod("a-0", "g", &many)])]), ["n/a 990x1"]);
+    assert!("1.1".parse::<Quantile>().is_err() && "-0.1".parse::<Quantile>().is_err());
+}
+
+#[test]
+fn pairs_of_servers_count_once() {
+    let with = |replica: &str, points: &[(i64, u32)]| {
+        series(&format!("\"pod\":\"a-0\",\"UUID\":\"g\",\"replica\":\"{replica}\""), points)
+    };
+    let all = answer(&[with("1", &[(0, 5), (1, 9), (2, 5)]), with("2", &[(0, 6), (1, 7), (3, 1)])]);
+    let half = Rules { memory: "0.5".parse().unwrap(), ..Rules::default() };
+    let sizing = sized(&[&all], Reading::default(), half);
+    // 6, 9, 5, 1
+    assert_eq!(rows(&sizing), ["n/a 5x1"]);
+    assert_eq!(sizing.origins.values().next().unwrap().samples, 4);
+}
+
+#[test]
+fn idle_devices_of_a_server_that_does_not_honour_labels_are_nobodys() {
+    let exporter = "\"job\":\"j\",\"pod\":\"metrics-k8f9t\",\"container\":\"exporter\"";
+    let busy = series(
+        &format!(
+            "{exporter},\"UUID\":\"g1\",\"exported_pod\":\"a-0\",\"exported_namespace\":\"t\""
+        ),
+        &[(0, 7)],
+    );
+    // The idle series comes first, when nothing tells yet that the pod is the exporter's.
+    let idle = series(&format!("{exporter},\"UUID\":\"g2\""), &[(0, 12)]);
+    let sizing = sized(&[&answer(&[idle, busy])], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["t/a 7x1"]);
+    assert_eq!(sizing.left_out[0].text, "1 idle GPU: no pod holds it");
+    // The old spelling beside the exporter's own labels.
+    let old = "DCGM_FI_DEV_FB_USED{gpu=\"0\",uuid=\"g\",pod=\"metrics-1\",namespace=\"mon\",pod_name=\"b-0\",pod_namespace=\"t\",container_name=\"c\"} 5\nDCGM_FI_DEV_FB_USED{gpu=\"1\",uuid=\"h\",pod=\"metrics-1\",namespace=\"mon\"} 5\n";
+    assert_eq!(plain(&[old]), ["t/b 5x1"]);
+}
+
+#[test]
+fn pods_that_share_a_device_are_flagged_not_summed() {
+    let all = answer(&[
+        pod("a-0", "g", &[(0, 15_866), (1, 15_866)]),
+        pod("b-0", "g", &[(0, 15_866), (1, 15_866)]),
+    ]);
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 15866x1", "n/b 15866x1"]);
+    assert!(sizing.origins.values().all(|origin| origin.shares_device));
+    assert!(sizing.warnings[0].message.ends_with("n/a, n/b"), "{:?}", sizing.warnings);
+    // One after the other is no sharing.
+    let all = answer(&[pod("a-0", "g", &[(0, 5), (1, 5)]), pod("b-0", "g", &[(2, 5), (3, 5)])]);
+    assert!(sized(&[&all], Reading::default(), Rules::default()).warnings.is_empty());
+}
+
+#[test]
+fn several_devices_of_one_pod() {
+    // Instances: each is a replica. Whole GPUs: MIG cannot serve a pod that needs several.
+    let instance = |id: &str| {
+        series(&format!("\"pod\":\"a-0\",\"UUID\":\"g\",\"GPU_I_ID\":\"{id}\""), &[(0, 9)])
+    };
+    let sizing =
+        sized(&[&answer(&[instance("1"), instance("2")])], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 9x2"]);
+    assert!(sizing.warnings[0].message.contains("several instances"));
+    let whole = |pod: &str, uuid: &str| {
+        series(&format!("\"pod\":\"{pod}\",\"UUID\":\"{uuid}\""), &[(0, 9)])
+    };
+    let ddp = [whole("ddp-0", "1"), whole("ddp-0", "2"), whole("ddp-1", "3"), whole("ddp-1", "4")];
+    assert_eq!(plain(&[&answer(&ddp)]), ["n/ddp 2gpus x2"]);
+    let mixed = [whole("jupyter-al", "1"), whole("jupyter-al", "2"), whole("jupyter-bo", "3")];
+    assert_eq!(plain(&[&answer(&mixed)]), ["n/jupyter 9x1", "n/jupyter-2gpus 2gpus x1"]);
+}
+
+#[test]
+fn scrapes_without_times() {
+    let scrape = |lines: &[(&str, &str, u32)]| {
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|(uuid, pod, mib)| {
+                format!(
+                    "DCGM_FI_DEV_FB_USED{{UUID=\"{uuid}\",namespace=\"n\",pod=\"{pod}\"}} {mib}\n"
+                )
+            })
+            .collect();
+        format!("# TYPE DCGM_FI_DEV_FB_USED gauge\n{}", lines.concat())
+    };
+    let early = scrape(&[("g1", "a-x2x7k", 5), ("g2", "a-b4c5d", 6)]);
+    let late = scrape(&[("g1", "a-d7f8g", 7), ("g2", "", 0)]);
+    let other = scrape(&[("g3", "a-f5h6j", 8)]);
+    // The same devices again are a later look; other devices are another node's at the same time.
+    assert_eq!(plain(&[&early, &late]), ["n/a 7x2"]);
+    assert_eq!(plain(&[&early, &other]), ["n/a 8x3"]);
+    // Appended to one file.
+    assert_eq!(plain(&[&format!("{early}{late}{early}")]), ["n/a 7x2"]);
+}
+
+#[test]
+fn federation_sees_targets_at_slightly_other_times() {
+    let line = |pod: &str, uuid: &str, ms: i64| {
+        format!("DCGM_FI_DEV_FB_USED{{UUID=\"{uuid}\",namespace=\"n\",pod=\"{pod}\"}} 5 {ms}\n")
+    };
+    let text = format!(
+        "{}{}",
+        line("a-x2x7k", "g1", 1_795_344_100_655),
+        line("a-b4c5d", "g2", 1_795_344_103_794)
+    );
+    assert_eq!(plain(&[&text]), ["n/a 5x2"]);
+}
+
+#[test]
+fn units_come_from_the_name_the_help_or_the_flag() {
+    let bytes = "# HELP DCGM_FI_DEV_FB_USED Framebuffer memory used (in bytes).\nDCGM_FI_DEV_FB_USED{UUID=\"g\",namespace=\"n\",pod=\"a\"} 1.048576e+09\n";
+    assert_eq!(plain(&[bytes]), ["n/a 1000x1"]);
+    let named = "DCGM_FI_DEV_FB_USED_BYTES{UUID=\"g\",namespace=\"n\",pod=\"a\"} 1048576000\n";
+    assert_eq!(plain(&[named]), ["n/a 1000x1"]);
+    let bare = "[{\"metric\":{\"namespace\":\"n\",\"pod\":\"a\"},\"value\":[1,\"1048576000\"]}]";
+    let reading = Reading { unit: Some("bytes".parse().unwrap()), ..Reading::default() };
+    assert_eq!(rows(&sized(&[bare], reading, Rules::default())), ["n/a 1000x1"]);
+    let error = {
+        let mut usage = Usage::new(Reading::default());
+        usage.begin("f");
+        prometheus::read(bare.as_bytes(), "f", &mut usage).unwrap();
+        size(&mut usage, Rules::default()).or_explain(&usage).unwrap_err()
+    };
+    assert_eq!(error.hint.as_deref(), Some("values in bytes need --unit bytes"));
+}
+
+#[test]
+fn what_is_left_out_is_named() {
+    let all = answer(&[
+        pod("short-0", "g1", &[(0, 5)]),
+        pod("long-0", "g2", &[(0, 5), (1, 6)]),
+        pod("zero-0", "g3", &[(0, 0), (1, 0)]),
+        series("\"UUID\":\"g4\"", &[(0, 3)]),
+    ]);
+    let text = all.replace("\"6\"", "\"NaN\"").replacen(
+        "[1795000000,\"0\"]",
+        "[1795000000,\"9223372036854775794\"]",
+        1,
+    );
+    let rules = Rules { min_samples: 1, ..Rules::default() };
+    let sizing = sized(&[&text], Reading::default(), rules);
+    let causes: Vec<&str> = sizing.left_out.iter().map(|left| left.cause).collect();
+    assert_eq!(causes, ["idle", "not_a_number", "blank", "no_memory"]);
+    assert_eq!(rows(&sizing), ["n/long 5x1", "n/short 5x1"]);
+    let rules = Rules { min_samples: 2, ..Rules::default() };
+    let sizing = sized(&[&all], Reading::default(), rules);
+    assert_eq!(rows(&sizing), ["n/long 6x1"]);
+    assert!(
+        sizing
+            .left_out
+            .iter()
+            .any(|left| left.text == "1 workload with fewer than 2 samples: n/short (1)")
+    );
+}
+
+#[test]
+fn teams_and_workloads_by_other_labels() {
+    let text = "DCGM_FI_DEV_FB_USED{UUID=\"g\",hpc_job=\"1234\",account=\"bio\"} 5\nDCGM_FI_DEV_FB_USED{UUID=\"h\",hpc_job=\"1234\"} 7\n";
+    let reading = Reading {
+        group_by: "hpc_job".parse().unwrap(),
+        team_label: Some("account".into()),
+        ..Reading::default()
+    };
+    assert_eq!(
+        rows(&sized(&[text], reading, Rules::default())),
+        ["bio/1234 5x1", "default/1234 7x1"]
+    );
+    let container =
+        "DCGM_FI_DEV_FB_USED{UUID=\"g\",namespace=\"n\",pod=\"a\",container=\"main\"} 5\n";
+    let reading = Reading { group_by: GroupBy::Container, ..Reading::default() };
+    assert_eq!(rows(&sized(&[container], reading, Rules::default())), ["n/main 5x1"]);
+}
+
+#[test]
+fn use_over_time_is_kept_for_charts() {
+    let mut usage = Usage::new(Reading::default());
+    usage.begin("f");
+    let all = answer(&[pod("a-0", "g", &[(0, 5), (1, 6)]), pod("a-1", "h", &[(1, 9), (2, 2)])]);
+    prometheus::read(all.as_bytes(), "f", &mut usage).unwrap();
+    usage.settle();
+    let values: Vec<u64> = over_time(&usage, "n", "a").into_iter().map(|(_, mib)| mib.0).collect();
+    assert_eq!(values, [5, 9, 2]);
+}
+
+mod against_a_naive_count {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pods: owner, device, first minute, minutes, memory at each; whether a second server saw it.
+    type Pods = Vec<(u8, u8, i64, Vec<u32>, bool)>;
+
+    fn pods() -> impl Strategy<Value = Pods> {
+        let one = (0u8..3, 0u8..4, 0i64..30, prop::collection::vec(1u32..9, 1..20), any::<bool>());
+        prop::collection::vec(one, 1..8)
+    }
+
+    proptest! {
+        #[test]
+        fn samples_in_any_order_and_split(
+            pods in pods(), share in 0u32..=100, split in 1usize..4, rotate in 0usize..8,
+        ) {
+            let quantile: Quantile = format!("{share}%").parse().unwrap();
+            let mut all = Vec::new();
+            let mut values: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
+            let mut seen: BTreeMap<u8, BTreeMap<i64, BTreeSet<usize>>> = BTreeMap::new();
+            for (number, (owner, device, start, memory, twice)) in pods.iter().enumerate() {
+                let points: Vec<(i64, u32)> =
+                    memory.iter().enumerate().map(|(i, mib)| (start + i as i64, *mib)).collect();
+                let name = format!("w{owner}-xxxx{}", ['b', 'c', 'd', 'f', 'g', 'h', 'j', 'k'][number]);
+                let labels = format!("\"pod\":\"{name}\",\"UUID\":\"{device}\",\"GPU_I_ID\":\"{number}\"");
+                all.push(series(&labels, &points));
+                if *twice {
+                    let less: Vec<(i64, u32)> = points.iter().map(|(at, mib)| (*at, mib - 1)).collect();
+                    all.push(series(&format!("{labels},\"replica\":\"2\""), &less));
+                }
+                values.entry(*owner).or_default().extend(memory);
+                for (at, _) in points {
+                    seen.entry(*owner).or_default().entry(at).or_default().insert(number);
+                }
+            }
+            let expected: Vec<String> = values
+                .iter_mut()
+                .map(|(owner, values)| {
+                    values.sort_unstable();
+                    let rank = (values.len() * share as usize).div_ceil(100).max(1);
+                    let count = seen[owner].values().map(BTreeSet::len).max().unwrap_or(0);
+                    format!("n/w{owner} {}x{count}", values[rank - 1])
+                })
+                .collect();
+            let middle = rotate % all.len();
+            all.rotate_left(middle);
+            let files: Vec<String> = all.chunks(split).map(answer).collect();
+            let files: Vec<&str> = files.iter().map(String::as_str).collect();
+            let rules = Rules { memory: quantile, ..Rules::default() };
+            prop_assert_eq!(rows(&sized(&files, Reading::default(), rules)), expected);
+        }
+    }
+}

@@ -1,0 +1,495 @@
+//! GPU memory in use, by pod and device, collected from Prometheus samples.
+//!
+//! This is where labels get their meaning: which of them name the pod, which the device, and which
+//! only name the exporter. It holds every sample packed, draws no conclusion and knows no sizes.
+
+mod reading;
+mod track;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+pub use reading::{DEFAULT_METRIC, GroupBy, Reading, UsageUnit, label_name, objection};
+pub(super) use track::{Samples, together};
+
+use super::prometheus::{About, Labels, Sink};
+
+/// More than any GPU has: what is above is in another unit, or a counter.
+const MAX_MIB: f64 = (4u64 << 20) as f64;
+
+/// Which labels name the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Spelling {
+    /// `exported_pod`: the server kept the exporter's own labels beside those of the workload.
+    Exported,
+    /// `pod_name`: dcgm-exporter with `--use-old-namespace`.
+    Old,
+    /// `pod`: the workload's, or, on an idle device of a server that does not honour labels, the
+    /// exporter's own.
+    Plain,
+    /// None: chosen by another label.
+    Unnamed,
+}
+
+/// A pod that holds a device, as one job's series say it.
+#[derive(Debug)]
+pub(super) struct Claim {
+    job: u32,
+    spelling: Spelling,
+    pub(super) team: Arc<str>,
+    pub(super) pod: Arc<str>,
+    /// The workload's name, where it is not the pod's owner.
+    pub(super) group: Option<Arc<str>>,
+    pub(super) device: u32,
+    pub(super) samples: Samples,
+    /// Samples without a time: the block they stand in, and MiB.
+    pub(super) untimed: Vec<(u32, u32)>,
+    pub(super) rejected: [u64; REJECTIONS],
+}
+
+/// A GPU or an instance.
+#[derive(Debug)]
+pub(super) struct Device {
+    /// `1g.10gb`; `None` for a whole GPU.
+    pub(super) profile: Option<Box<str>>,
+    /// Its samples while no pod had it, for the times at which it was looked at.
+    idle: Samples,
+    /// Whether its labels name a GPU at all; those of an aggregate do not.
+    pub(super) is_gpu: bool,
+    /// The most MiB in use while no pod had it.
+    pub(super) idle_peak: u32,
+}
+
+/// Why a sample cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rejection {
+    NotANumber,
+    Negative,
+    Blank,
+    Implausible,
+}
+pub(super) const REJECTIONS: usize = 4;
+
+/// What one file or answer held.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Source {
+    pub(super) name: String,
+    /// Series of the metric.
+    pub(super) matched: u64,
+    /// Series of other metrics, by name; only so many names are kept.
+    pub(super) others: BTreeMap<String, u64>,
+    /// Series without a name whose labels are not those of a GPU.
+    pub(super) not_gpu: u64,
+    /// Series without a name: the answer of a function at one instant.
+    pub(super) nameless: u64,
+    /// Whether any series had more than one sample.
+    pub(super) has_history: bool,
+}
+
+const MAX_NAMES: usize = 200;
+
+/// Everything collected so far.
+#[derive(Debug, Default)]
+pub struct Usage {
+    reading: Reading,
+    claims: Vec<Claim>,
+    claim_index: HashMap<Box<str>, u32>,
+    devices: Vec<Device>,
+    device_index: HashMap<Box<str>, u32>,
+    jobs: Vec<bool>,
+    job_index: HashMap<Box<str>, u32>,
+    names: HashMap<Box<str>, Arc<str>>,
+    sources: Vec<Source>,
+    /// Units that a file's `# HELP` lines give.
+    units: BTreeMap<String, UsageUnit>,
+    /// For each scrape without times, the devices in it.
+    blocks: Vec<BTreeSet<u32>>,
+    /// Series with a namespace, but neither pod nor device: aggregated away.
+    aggregated: u64,
+    /// Whether the present input has the same times for all series.
+    evaluated: bool,
+    /// Whether any input has the times of scrapes, which differ between targets.
+    scrape_times: bool,
+    key: String,
+    now: Now,
+}
+
+/// The series that samples now belong to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    claim: Option<u32>,
+    device: u32,
+    bytes: bool,
+    samples: u64,
+}
+
+const DEVICE_LABELS: [&str; 8] =
+    ["UUID", "uuid", "gpu_uuid", "gpu", "GPU_I_ID", "modelName", "minor_number", "gpu_id"];
+/// Labels that no series of a GPU has: cAdvisor's, node_exporter's, a histogram's.
+const OTHER_LABELS: [&str; 8] =
+    ["cpu", "mode", "le", "image", "id", "interface", "fstype", "mountpoint"];
+
+impl Usage {
+    /// Nothing collected yet.
+    pub fn new(reading: Reading) -> Usage {
+        Usage { reading, ..Usage::default() }
+    }
+
+    /// Starts the next file or answer; `name` is for messages.
+    pub fn begin(&mut self, name: &str) {
+        // The parts of one live query are one source.
+        if self.sources.last().is_none_or(|source| source.name != name) {
+            self.sources.push(Source { name: name.to_string(), ..Source::default() });
+        }
+        self.units.clear();
+        self.evaluated = false;
+        self.blocks.push(BTreeSet::new());
+    }
+
+    /// How samples are understood.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// Puts everything in order, once all is read.
+    pub(super) fn settle(&mut self) {
+        for claim in &mut self.claims {
+            claim.samples.sort_late();
+        }
+        for device in &mut self.devices {
+            device.idle.sort_late();
+        }
+    }
+
+    /// The claims of workloads: without those that only name the exporter, which a server that does
+    /// not honour labels gives to idle devices.
+    pub(super) fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.claims.iter().filter(|claim| !self.names_exporter(claim))
+    }
+
+    fn names_exporter(&self, claim: &Claim) -> bool {
+        claim.spelling == Spelling::Plain && self.jobs[claim.job as usize]
+    }
+
+    pub(super) fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    pub(super) fn device(&self, claim: &Claim) -> &Device {
+        &self.devices[claim.device as usize]
+    }
+
+    pub(super) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    pub(super) fn blocks(&self) -> &[BTreeSet<u32>] {
+        &self.blocks
+    }
+
+    pub(super) fn has_scrape_times(&self) -> bool {
+        self.scrape_times
+    }
+
+    pub(super) fn aggregated(&self) -> u64 {
+        self.aggregated
+    }
+
+    /// Every sample there is of anything, busy or idle: the times at which it was looked.
+    pub(super) fn all_samples(&self) -> impl Iterator<Item = &Samples> {
+        self.claims.iter().map(|c| &c.samples).chain(self.devices.iter().map(|d| &d.idle))
+    }
+
+    fn intern(&mut self, text: &str) -> Arc<str> {
+        // Names end up in a CSV, which has no room for control characters nor for outer blanks.
+        let clean: String;
+        let text = if text.chars().any(char::is_control) {
+            clean = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            clean.trim()
+        } else {
+            text.trim()
+        };
+        if let Some(known) = self.names.get(text) {
+            return known.clone();
+        }
+        let name: Arc<str> = text.into();
+        self.names.insert(text.into(), name.clone());
+        name
+    }
+
+    fn device_of(&mut self, labels: &Labels) -> u32 {
+        let uuid = labels.first_of(&["UUID", "uuid", "gpu_uuid"]);
+        let instance = labels.first_of(&["GPU_I_ID", "gpu_i_id"]);
+        self.key.clear();
+        match uuid {
+            Some(uuid) => self.key.push_str(uuid),
+            None => {
+                for label in ["Hostname", "hostname", "node", "instance", "gpu", "device"] {
+                    self.key.push_str(labels.get(label).unwrap_or(""));
+                    self.key.push('\0');
+                }
+            }
+        }
+        self.key.push('\0');
+        self.key.push_str(instance.unwrap_or(""));
+        if let Some(known) = self.device_index.get(self.key.as_str()) {
+            return *known;
+        }
+        let profile = labels.first_of(&["GPU_I_PROFILE", "gpu_i_profile"]);
+        let profile = instance.map(|_| profile.unwrap_or("unknown profile").into());
+        self.devices.push(Device { profile, idle: Samples::default(), is_gpu: true, idle_peak: 0 });
+        let index = index(self.devices.len() - 1);
+        self.device_index.insert(self.key.as_str().into(), index);
+        index
+    }
+
+    fn job_of(&mut self, labels: &Labels) -> u32 {
+        let job = labels.get("job").unwrap_or("");
+        if let Some(known) = self.job_index.get(job) {
+            return *known;
+        }
+        self.jobs.push(false);
+        let index = index(self.jobs.len() - 1);
+        self.job_index.insert(job.into(), index);
+        index
+    }
+
+    /// Whether a series is of the metric, and where its values are in bytes.
+    fn is_wanted(&mut self, labels: &Labels) -> Option<bool> {
+        let source = self.sources.last_mut()?;
+        let name = labels.name();
+        let wanted = match name {
+            None => {
+                let foreign = !labels.has_any(&DEVICE_LABELS) && labels.has_any(&OTHER_LABELS);
+                if foreign {
+                    source.not_gpu += 1;
+                    return None;
+                }
+                source.nameless += 1;
+                true
+            }
+            Some(_) if self.reading.any_name => true,
+            Some(name) => self.reading.is_metric(name),
+        };
+        let name = name.unwrap_or("");
+        if !wanted {
+            if let Some(count) = source.others.get_mut(name) {
+                *count += 1;
+            } else if source.others.len() < MAX_NAMES {
+                source.others.insert(name.to_string(), 1);
+            }
+            return None;
+        }
+        source.matched += 1;
+        let unit = self.reading.unit.or_else(|| self.units.get(name).copied()).unwrap_or(
+            if name.to_ascii_lowercase().ends_with("_bytes") {
+                UsageUnit::Bytes
+            } else {
+                UsageUnit::Mebibytes
+            },
+        );
+        Some(unit == UsageUnit::Bytes)
+    }
+
+    /// The claim of a series, `None` where no pod is named.
+    fn claim_of(&mut self, labels: &Labels, device: u32) -> Option<u32> {
+        let job = self.job_of(labels);
+        let (spelling, namespace, pod, container) = if let Some(pod) = labels.get("exported_pod") {
+            (Spelling::Exported, "exported_namespace", pod, "exported_container")
+        } else if let Some(pod) = labels.get("pod_name") {
+            (Spelling::Old, "pod_namespace", pod, "container_name")
+        } else if let Some(pod) = labels.get("pod") {
+            (Spelling::Plain, "namespace", pod, "container")
+        } else {
+            (Spelling::Unnamed, "namespace", "", "container")
+        };
+        let container = labels.get(container).unwrap_or("");
+        if container.contains("dcgm-exporter") || pod.contains("dcgm-exporter") {
+            return None;
+        }
+        let own = |label: &str| {
+            // With labels not honoured, the workload's own stands under its exported name.
+            labels.get(&format!("exported_{label}")).or_else(|| labels.get(label))
+        };
+        let group = match &self.reading.group_by {
+            GroupBy::Owner => None,
+            GroupBy::Pod => Some(pod),
+            GroupBy::Container => Some(container),
+            GroupBy::Label(label) => Some(own(label).unwrap_or("")),
+        };
+        if group == Some("") || (group.is_none() && pod.is_empty()) {
+            return None;
+        }
+        if matches!(spelling, Spelling::Exported | Spelling::Old) {
+            self.jobs[job as usize] = true;
+        }
+        let team = match &self.reading.team_label {
+            Some(label) => own(label),
+            None => labels.get(namespace),
+        };
+        let (team, group) = (team.unwrap_or("").to_string(), group.map(str::to_string));
+        self.key.clear();
+        for part in [&team, pod, container, group.as_deref().unwrap_or("")] {
+            self.key.push_str(part);
+            self.key.push('\0');
+        }
+        self.key.push_str(&format!("{job} {spelling:?} {device}"));
+        if let Some(known) = self.claim_index.get(self.key.as_str()) {
+            return Some(*known);
+        }
+        let claim = Claim {
+            job,
+            spelling,
+            team: self.intern(if team.trim().is_empty() { NO_TEAM } else { &team }),
+            pod: self.intern(pod),
+            group: group.map(|group| self.intern(&group)),
+            device,
+            samples: Samples::default(),
+            untimed: Vec::new(),
+            rejected: [0; REJECTIONS],
+        };
+        self.claims.push(claim);
+        let index = index(self.claims.len() - 1);
+        self.claim_index.insert(self.key.as_str().into(), index);
+        Some(index)
+    }
+
+    fn open_block(&mut self) {
+        if self.blocks.last().is_none_or(|block| !block.is_empty()) {
+            self.blocks.push(BTreeSet::new());
+        }
+    }
+}
+
+/// The team of pods that name no namespace.
+pub const NO_TEAM: &str = "default";
+
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+impl Sink for Usage {
+    fn series(&mut self, labels: &Labels) -> bool {
+        let Some(bytes) = self.is_wanted(labels) else {
+            return false;
+        };
+        let device = self.device_of(labels);
+        let claim = self.claim_of(labels, device);
+        if claim.is_none() && !labels.has_any(&DEVICE_LABELS) {
+            self.aggregated += 1;
+            self.devices[device as usize].is_gpu = false;
+            return false;
+        }
+        self.now = Now { claim, device, bytes, samples: 0 };
+        true
+    }
+
+    fn sample(&mut self, at_ms: Option<i64>, value: f64) {
+        let Now { claim, device, bytes, .. } = self.now;
+        self.now.samples += 1;
+        if self.now.samples == 2
+            && let Some(source) = self.sources.last_mut()
+        {
+            source.has_history = true;
+        }
+        self.scrape_times |= at_ms.is_some() && !self.evaluated;
+        let mib = to_mib(value, bytes);
+        let Some(claim) = claim else {
+            let device = &mut self.devices[device as usize];
+            let mib = mib.unwrap_or(0);
+            device.idle_peak = device.idle_peak.max(mib);
+            if let Some(at_ms) = at_ms {
+                device.idle.push(at_ms, mib);
+            }
+            return;
+        };
+        let mib = match mib {
+            Ok(mib) => mib,
+            Err(rejection) => {
+                self.claims[claim as usize].rejected[rejection as usize] += 1;
+                return;
+            }
+        };
+        if let Some(at_ms) = at_ms {
+            self.claims[claim as usize].samples.push(at_ms, mib);
+            return;
+        }
+        // The same series again is the next scrape, appended to the same file.
+        let last = self.claims[claim as usize].untimed.last().map(|(block, _)| *block);
+        if last == Some(index(self.blocks.len() - 1)) {
+            self.open_block();
+        }
+        let block = index(self.blocks.len() - 1);
+        if let Some(devices) = self.blocks.last_mut() {
+            devices.insert(device);
+        }
+        self.claims[claim as usize].untimed.push((block, mib));
+    }
+
+    fn evaluated(&mut self) {
+        self.evaluated = true;
+    }
+
+    fn about(&mut self, metric: &str, kind: About, text: &str) {
+        if !self.reading.is_metric(metric) {
+            return;
+        }
+        // A metric is described once per scrape.
+        self.open_block();
+        let text = text.to_ascii_lowercase();
+        let unit = match kind {
+            About::Help if text.contains("in mib") => UsageUnit::Mebibytes,
+            About::Help if text.contains("in bytes") => UsageUnit::Bytes,
+            About::Unit if text == "bytes" => UsageUnit::Bytes,
+            _ => return,
+        };
+        self.units.insert(metric.to_string(), unit);
+    }
+}
+
+/// A value in whole MiB, rounded up.
+fn to_mib(value: f64, bytes: bool) -> Result<u32, Rejection> {
+    if !value.is_finite() {
+        return Err(Rejection::NotANumber);
+    }
+    if value < 0.0 {
+        return Err(Rejection::Negative);
+    }
+    if is_blank(value, bytes) {
+        return Err(Rejection::Blank);
+    }
+    // Averages and quantiles carry the noise of floating point, which is no further MiB.
+    let mib = if bytes { value.round() / f64::from(1 << 20) } else { (value - 1e-6).max(0.0) };
+    let mib = mib.ceil();
+    if mib > MAX_MIB { Err(Rejection::Implausible) } else { Ok(mib as u32) }
+}
+
+/// The numbers that DCGM gives for "not available": the last of 32-bit and 64-bit integers, and
+/// 2^47 for floats (`DCGM_INT32_BLANK` and its kin in dcgm_structs.h).
+fn is_blank(value: f64, bytes: bool) -> bool {
+    const INT32: std::ops::RangeInclusive<f64> = 2_147_483_632.0..=2_147_483_647.0;
+    const FLOAT: std::ops::RangeInclusive<f64> = 140_737_488_355_328.0..=140_737_488_355_343.0;
+    value >= 9_223_372_036_854_774_784.0
+        || FLOAT.contains(&value)
+        || (!bytes && INT32.contains(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_become_whole_mib() {
+        assert_eq!(to_mib(36_634.0, false), Ok(36_634));
+        assert_eq!(to_mib(0.5, false), Ok(1));
+        assert_eq!(to_mib(99.000_000_000_1, false), Ok(99));
+        assert_eq!(to_mib(1_048_577.0, true), Ok(2));
+        assert_eq!(to_mib(7.335_418_265_7e10, true), Ok(69_957));
+        assert_eq!(to_mib(f64::NAN, false), Err(Rejection::NotANumber));
+        assert_eq!(to_mib(-1.0, false), Err(Rejection::Negative));
+        for blank in [9_223_372_036_854_775_794.0, 2_147_483_632.0, 140_737_488_355_328.0] {
+            assert_eq!(to_mib(blank, false), Err(Rejection::Blank));
+        }
+        assert_eq!(to_mib(3.8e10, false), Err(Rejection::Implausible));
+    }
+}

@@ -1,0 +1,109 @@
+//! `migplan emit airflow`: a Python module with one KubernetesPodOperator for each workload, which
+//! asks for the instance that the plan has for it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::pod::{self, Options, Template};
+use super::{Emitted, View, yaml};
+use crate::error::Result;
+
+/// Writes the module.
+///
+/// # Errors
+/// A plan that the strategy does not advertise (exit 3); a bad namespace (exit 2).
+pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
+    view.require_advertised()?;
+    let templates = pod::templates(view, options.namespace.as_deref())?;
+    let mut text = String::from(
+        "\"\"\"GPU tasks for Airflow, each with the MIG instance that the plan has for it.\n\n\
+         Needs apache-airflow-providers-cncf-kubernetes. Call a function inside a DAG and give it\n\
+         what it lacks: image, cmds, arguments.\n\"\"\"\n\n\
+         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator\n\
+         from kubernetes.client import models as k8s\n",
+    );
+    let functions = function_names(&templates);
+    for (template, function) in templates.iter().zip(functions) {
+        let Template { seats, request, name, namespace } = template;
+        let mut arguments = vec![
+            ("task_id", python(&function)),
+            ("name", python(name)),
+            ("namespace", python(namespace)),
+            ("image", python(&options.image)),
+            ("cmds", "[\"nvidia-smi\", \"-L\"]".to_string()),
+            ("max_active_tis_per_dag", request.replicas.to_string()),
+            (
+                "container_resources",
+                format!(
+                    "k8s.V1ResourceRequirements(limits={{{}: \"{}\"}})",
+                    python(&view.resource(request)),
+                    request.per_replica
+                ),
+            ),
+        ];
+        if let Some(products) = view.products(request) {
+            arguments.push(("affinity", affinity(&products)));
+        }
+        let _ = write!(
+            text,
+            "\n\ndef {function}(**overrides):\n    # {}\n    return KubernetesPodOperator(**{{\n",
+            yaml::comment(&pod::headline(view, seats, request))
+        );
+        for (key, value) in arguments {
+            let _ = writeln!(text, "        \"{key}\": {value},");
+        }
+        text.push_str("        **overrides,\n    })\n");
+    }
+    let mut warnings = pod::warnings(view);
+    if options.namespace.is_none() {
+        warnings.extend(view.renamed_teams());
+    }
+    Ok(Emitted { text, warnings })
+}
+
+/// A Python name for each template, distinct: `nlp_train`.
+fn function_names(templates: &[Template<'_, '_>]) -> Vec<String> {
+    let mut used: BTreeMap<String, u64> = BTreeMap::new();
+    templates
+        .iter()
+        .map(|template| {
+            // Pod names are distinct and have only [a-z0-9-], so this keeps them distinct. A
+            // leading digit or a keyword cannot start a function's name.
+            let plain = template.name.replace('-', "_");
+            let keyword = KEYWORDS.contains(&plain.as_str());
+            let digit = plain.starts_with(|c: char| c.is_ascii_digit());
+            let mut name = if keyword || digit { format!("gpu_{plain}") } else { plain };
+            let times = used.entry(name.clone()).or_default();
+            *times += 1;
+            if *times > 1 {
+                let _ = write!(name, "__{times}");
+            }
+            name
+        })
+        .collect()
+}
+
+/// Lower-case words that Python keeps for itself.
+const KEYWORDS: [&str; 32] = [
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
+    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
+    "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+];
+
+/// A text as a Python string.
+fn python(text: &str) -> String {
+    // YAML's double-quoted escapes (\" \\ \n \t \uXXXX) are Python's as well.
+    yaml::quoted(text)
+}
+
+fn affinity(products: &[String]) -> String {
+    let mut values: Vec<String> = products.iter().map(|p| python(p)).collect();
+    if values.is_empty() {
+        values.push(python("FILL-IN"));
+    }
+    format!(
+        "k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(\n            required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[\n                k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(\n                    key=\"{}\", operator=\"In\", values=[{}])])])))",
+        pod::PRODUCT_LABEL,
+        values.join(", ")
+    )
+}

@@ -1,0 +1,152 @@
+//! `migplan emit capacity`: the numbers that `kubectl describe node` will show under Allocatable,
+//! per node and in all, before and after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{Emitted, GPU_RESOURCE, View};
+use crate::error::{Problem, Result};
+
+/// Schema key of the JSON form.
+pub const CAPACITY_SCHEMA: &str = "migplan.capacity/v1";
+
+/// What a node advertises: resource name → count.
+pub type Resources = BTreeMap<String, u64>;
+
+/// What every node advertises before and after the change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Capacity {
+    /// Always [`CAPACITY_SCHEMA`].
+    pub schema: &'static str,
+    /// The device plugin's MIG strategy.
+    pub strategy: &'static str,
+    /// Where `before` comes from: `cluster`, or `whole_gpus` where nothing is known of it.
+    pub before_from: &'static str,
+    /// The nodes, ordered by name.
+    pub nodes: Vec<NodeCapacity>,
+    /// The sums over all nodes.
+    pub totals: Totals,
+}
+
+/// What one node advertises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeCapacity {
+    /// The node.
+    pub node: String,
+    /// Before the change.
+    pub before: Resources,
+    /// After it; empty where the device plugin refuses the node.
+    pub after: Resources,
+    /// Why the device plugin refuses the node, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// The sums over all nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// Before the change.
+    pub before: Resources,
+    /// After it.
+    pub after: Resources,
+}
+
+/// Works out the capacity. `present` is what the cluster advertises now; without it all GPUs are
+/// taken to be whole.
+pub fn capacity(view: &View<'_>, present: Option<&BTreeMap<String, Resources>>) -> Capacity {
+    let mut totals = Totals::default();
+    let nodes = view
+        .nodes
+        .iter()
+        .map(|node| {
+            let before = match present {
+                Some(present) => present.get(&**node.name).cloned().unwrap_or_default(),
+                None => Resources::from([(GPU_RESOURCE.to_string(), node.gpus.len() as u64)]),
+            };
+            let (after, refused) = match view.strategy.allocatable(node) {
+                Ok(resources) => (resources, None),
+                Err(reason) => (Resources::new(), Some(reason)),
+            };
+            for (sum, part) in [(&mut totals.before, &before), (&mut totals.after, &after)] {
+                for (resource, count) in part {
+                    *sum.entry(resource.clone()).or_default() += count;
+                }
+            }
+            NodeCapacity { node: node.name.to_string(), before, after, refused }
+        })
+        .collect();
+    Capacity {
+        schema: CAPACITY_SCHEMA,
+        strategy: view.strategy.name(),
+        before_from: if present.is_some() { "cluster" } else { "whole_gpus" },
+        nodes,
+        totals,
+    }
+}
+
+/// Nodes that the device plugin refuses, as warnings.
+fn warnings(capacity: &Capacity) -> Vec<Problem> {
+    capacity
+        .nodes
+        .iter()
+        .filter_map(|node| {
+            let reason = node.refused.as_ref()?;
+            Some(Problem::new(format!(
+                "node '{}' will advertise nothing under MIG strategy {}: {reason}",
+                node.node, capacity.strategy
+            )))
+        })
+        .collect()
+}
+
+/// The capacity as JSON.
+///
+/// # Errors
+/// None that a capacity can cause.
+pub fn json(capacity: &Capacity) -> Result<Emitted> {
+    let mut text = serde_json::to_string_pretty(capacity)
+        .map_err(|e| crate::error::Error::internal(format!("capacity to JSON: {e}")))?;
+    text.push('\n');
+    Ok(Emitted { text, warnings: warnings(capacity) })
+}
+
+/// The capacity as a table: a line for each node and resource, then the sums.
+pub fn text(capacity: &Capacity) -> Emitted {
+    let mut rows: Vec<[String; 4]> = Vec::new();
+    let mut add = |name: &str, before: &Resources, after: &Resources, note: Option<&str>| {
+        let resources: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for resource in resources {
+            let count = |of: &Resources| of.get(resource).copied().unwrap_or(0).to_string();
+            rows.push([name.to_string(), resource.clone(), count(before), count(after)]);
+        }
+        if let Some(note) = note {
+            rows.push([name.to_string(), format!("({note})"), String::new(), "0".to_string()]);
+        }
+    };
+    for node in &capacity.nodes {
+        add(&node.node, &node.before, &node.after, node.refused.as_deref());
+    }
+    add("TOTAL", &capacity.totals.before, &capacity.totals.after, None);
+    let header = ["NODE", "RESOURCE", "BEFORE", "AFTER"].map(str::to_string);
+    let mut widths = [0; 4];
+    for row in std::iter::once(&header).chain(&rows) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in std::iter::once(&header).chain(&rows) {
+        let [node, resource, before, after] = row;
+        let _ = writeln!(
+            text,
+            "{node:<w0$}  {resource:<w1$}  {before:>w2$}  {after:>w3$}",
+            w0 = widths[0],
+            w1 = widths[1],
+            w2 = widths[2],
+            w3 = widths[3]
+        );
+    }
+    Emitted { text, warnings: warnings(capacity) }
+}

@@ -1,0 +1,204 @@
+//! `migplan emit checkpoint`: the checkpoint JSON of nvidia-mig-parted (`restore`), which unlike its
+//! YAML carries exact placements.
+//!
+//! It names GPUs by UUID, which a plan does not know, so the node's UUIDs are given beside it. Field
+//! names and the numbers in them are those of `api/checkpoint/v1` in NVIDIA/mig-parted v0.15.0:
+//! profiles go by NVML's enum, not by the id that `nvidia-smi` shows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Emitted, View, board_of, pick_node};
+use crate::error::{Error, Problem, Result};
+use crate::plan::InstanceProfile;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Checkpoint {
+    version: &'static str,
+    mig_state: MigState,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MigState {
+    devices: Vec<Device>,
+}
+
+#[derive(Serialize)]
+struct Device {
+    #[serde(rename = "UUID")]
+    uuid: String,
+    #[serde(rename = "MigMode")]
+    mig_mode: u8,
+    #[serde(rename = "GpuInstances")]
+    gpu_instances: Vec<GpuInstance>,
+}
+
+#[derive(Serialize)]
+struct GpuInstance {
+    #[serde(rename = "ProfileID")]
+    profile_id: u32,
+    #[serde(rename = "Placement")]
+    placement: Placement,
+    #[serde(rename = "ComputeInstances")]
+    compute_instances: Vec<ComputeInstance>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Placement {
+    start: u32,
+    size: u32,
+}
+
+#[derive(Serialize)]
+struct ComputeInstance {
+    #[serde(rename = "ProfileID")]
+    profile_id: u32,
+    #[serde(rename = "EngProfileID")]
+    engine_profile_id: u32,
+}
+
+/// How to get the UUIDs, for hints.
+const HINT: &str = "run on the node: nvidia-smi --query-gpu=index,uuid --format=csv,noheader > uuids.csv, and give --uuids uuids.csv";
+
+/// Reads UUIDs by GPU index: `nvidia-smi --query-gpu=index,uuid --format=csv`, the lines of
+/// `nvidia-smi -L`, or bare UUIDs in the order of indices, separated by commas or lines.
+///
+/// # Errors
+/// A line that is none of these, an index or a UUID twice (exit 3).
+pub fn parse_uuids(text: &str, file: &str) -> Result<BTreeMap<u32, String>> {
+    let mut uuids: BTreeMap<u32, String> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let mut problem = |message: String| {
+            problems.push(Problem::new(message).in_file(file).at_line(number as u64 + 1));
+        };
+        // `nvidia-smi -L` lists instances below their GPU; a header stands above the CSV.
+        if line.is_empty() || line.starts_with("MIG ") || line.starts_with("index,") {
+            continue;
+        }
+        let next = |uuids: &BTreeMap<u32, String>| uuids.keys().next_back().map_or(0, |i| i + 1);
+        let mut pairs: Vec<(u32, &str)> = Vec::new();
+        if let Some((index, uuid)) = of_list(line).or_else(|| of_csv(line)) {
+            pairs.push((index, uuid));
+        } else {
+            let first = next(&uuids);
+            pairs.extend((first..).zip(line.split(',').map(str::trim)));
+        }
+        for (index, uuid) in pairs {
+            let digits = uuid.strip_prefix("GPU-").unwrap_or("");
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+                problem(format!("'{uuid}' is no GPU UUID"));
+            } else if uuids.values().any(|known| known == uuid) {
+                problem(format!("{uuid} is there twice"));
+            } else if uuids.insert(index, uuid.to_string()).is_some() {
+                problem(format!("GPU {index} is there twice"));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(uuids) } else { Err(Error::inputs(problems).hint(HINT)) }
+}
+
+/// `GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-…)`.
+fn of_list(line: &str) -> Option<(u32, &str)> {
+    let (index, rest) = line.strip_prefix("GPU ")?.split_once(':')?;
+    let uuid = rest.split_once("(UUID: ")?.1.trim_end_matches(')');
+    Some((index.trim().parse().ok()?, uuid))
+}
+
+/// `0, GPU-…`.
+fn of_csv(line: &str) -> Option<(u32, &str)> {
+    let (index, uuid) = line.split_once(',')?;
+    Some((index.trim().parse().ok()?, uuid.trim()))
+}
+
+/// Writes one node's checkpoint.
+///
+/// # Errors
+/// A node that the plan lacks (exit 2); a GPU without UUID or a profile whose compute instance has
+/// no number (exit 3).
+pub fn write(
+    view: &View<'_>,
+    node: Option<&str>,
+    uuids: &BTreeMap<u32, String>,
+) -> Result<Emitted> {
+    let node = pick_node(&view.nodes, node)?;
+    let mut problems = Vec::new();
+    let mut devices = Vec::new();
+    for gpu in &node.gpus {
+        let Some(uuid) = uuids.get(&gpu.gpu) else {
+            problems.push(Problem::new(format!("no UUID for GPU {} of '{}'", gpu.gpu, node.name)));
+            continue;
+        };
+        let board = board_of(view.catalogue, &gpu.board)?;
+        let mut gpu_instances = Vec::new();
+        for instance in &gpu.instances {
+            let InstanceProfile::Mig(name) = &instance.profile else { continue };
+            let Some((_, profile)) = board.profile(name) else { continue };
+            let Some(compute) = compute_profile(profile.compute_slices) else {
+                problems.push(Problem::new(format!("{name} has no compute instance profile")));
+                continue;
+            };
+            gpu_instances.push(GpuInstance {
+                profile_id: profile.nvml_index,
+                placement: Placement { start: instance.start, size: instance.size },
+                compute_instances: vec![ComputeInstance {
+                    profile_id: compute,
+                    engine_profile_id: 0,
+                }],
+            });
+        }
+        devices.push(Device { uuid: uuid.clone(), mig_mode: u8::from(gpu.mig), gpu_instances });
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs(problems).hint(HINT));
+    }
+    let checkpoint = Checkpoint { version: "v1", mig_state: MigState { devices } };
+    let mut text = serde_json::to_string_pretty(&checkpoint)
+        .map_err(|e| Error::internal(format!("checkpoint to JSON: {e}")))?;
+    text.push('\n');
+    Ok(text.into())
+}
+
+/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of the compute instance that takes a whole GPU instance of so
+/// many slices (nvml.h).
+fn compute_profile(slices: u32) -> Option<u32> {
+    match slices {
+        1..=4 => Some(slices - 1),
+        6 => Some(6),
+        7 => Some(4),
+        8 => Some(5),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_as_people_have_them() {
+        let a = "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77";
+        let b = "GPU-0aa0";
+        for text in [
+            format!("0, {a}\n1, {b}\n"),
+            format!("index, uuid\n1, {b}\r\n0, {a}\n"),
+            format!(
+                "GPU 0: NVIDIA A100-SXM4-80GB (UUID: {a})\n  MIG 1g.10gb Device 0: (UUID: MIG-x)\nGPU 1: NVIDIA A100-SXM4-80GB (UUID: {b})\n"
+            ),
+            format!("{a},{b}"),
+            format!("{a}\n\n{b}\n"),
+        ] {
+            let uuids = parse_uuids(&text, "-").unwrap();
+            assert_eq!(uuids.get(&0).map(String::as_str), Some(a), "{text}");
+            assert_eq!(uuids.get(&1).map(String::as_str), Some(b), "{text}");
+        }
+        for text in ["x", "0, MIG-1", "0, GPU-a\n0, GPU-b", "GPU-a,GPU-a", "GPU-"] {
+            assert!(parse_uuids(text, "-").is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! mig-parted's checkpoint JSON: which instances each GPU has, with their exact placements. What
+//! `nvidia-mig-parted checkpoint` writes and `restore` reads.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Problem, Result};
+use crate::fleet::observed::{Instances, ObservedNode};
+use crate::hardware::Board;
+use crate::hardware::layout::{self, Placement};
+use crate::plan::change::{Present, PresentCompute};
+
+const VERSION: &str = "v1";
+
+/// mig-parted's checkpoint (`api/checkpoint/v1`); its keys are the names of Go's fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Checkpoint {
+    version: String,
+    mig_state: MigState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MigState {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    devices: Vec<Device>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Device {
+    #[serde(rename = "UUID")]
+    uuid: String,
+    mig_mode: u8,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    gpu_instances: Vec<GpuInstance>,
+}
+
+/// Ordered by list position, as the driver lists them: mig-parted compares the order too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GpuInstance {
+    /// The list position, not the id.
+    #[serde(rename = "ProfileID")]
+    profile: u32,
+    placement: CheckpointPlacement,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    compute_instances: Vec<CheckpointCompute>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CheckpointPlacement {
+    start: u32,
+    size: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct CheckpointCompute {
+    #[serde(rename = "ProfileID")]
+    profile: u32,
+    #[serde(rename = "EngProfileID")]
+    engine: u32,
+}
+
+/// The checkpoint of a node, for `nvidia-mig-parted restore`.
+///
+/// # Errors
+/// A GPU that hides its instances, or has a compute instance of a size that NVML has no number
+/// for; with the reason.
+pub fn checkpoint(node: &ObservedNode) -> std::result::Result<Checkpoint, String> {
+    let mut devices = Vec::new();
+    for gpu in node.gpus.iter().filter(|gpu| gpu.mode.is_some()) {
+        let mut gpu_instances = Vec::new();
+        match (&gpu.instances, &gpu.board) {
+            (Instances::Hidden { why, .. }, _) => return Err(format!("GPU {}: {why}", gpu.index)),
+            (Instances::Known(instances), Some(board)) => {
+                for instance in instances {
+                    let compute: Option<Vec<CheckpointCompute>> = instance
+                        .shape()
+                        .compute
+                        .iter()
+                        .map(|&slices| compute_position(slices))
+                        .map(|p| p.map(|profile| CheckpointCompute { profile, engine: 0 }))
+                        .collect();
+                    gpu_instances.push(GpuInstance {
+                        profile: board.profiles[instance.profile].nvml_index,
+                        placement: CheckpointPlacement {
+                            start: instance.start,
+                            size: instance.size,
+                        },
+                        compute_instances: compute.ok_or_else(|| {
+                            format!("GPU {}: a compute instance of unknown size", gpu.index)
+                        })?,
+                    });
+                }
+            }
+            (Instances::Known(_), None) => {}
+        }
+        gpu_instances.sort();
+        devices.push(Device {
+            uuid: gpu.uuid.clone(),
+            mig_mode: gpu.mode.is_some_and(|m| m.current).into(),
+            gpu_instances,
+        });
+    }
+    Ok(Checkpoint { version: VERSION.to_string(), mig_state: MigState { devices } })
+}
+
+/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of a size.
+fn compute_position(slices: u32) -> Option<u32> {
+    Some(match slices {
+        1 => 0,
+        2 => 1,
+        3 => 2,
+        4 => 3,
+        7 => 4,
+        8 => 5,
+        6 => 6,
+        _ => return None,
+    })
+}
+
+/// Go writes a list that was never filled as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The size of a compute instance from its `NVML_COMPUTE_INSTANCE_PROFILE_*`.
+fn compute_slices(position: u32) -> Option<u32> {
+    // 7 is a second kind of one slice.
+    [1, 2, 3, 4, 7, 8, 6, 1].get(position as usize).copied()
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint; `file` is its name for messages.
+    ///
+    /// # Errors
+    /// It is no checkpoint of mig-parted (exit 3).
+    pub fn parse(text: &str, file: &str) -> Result<Checkpoint> {
+        let wrong = |message: String, line: usize| {
+            let problem = Problem::new(message).in_file(file);
+            let line = u64::try_from(line).unwrap_or(0);
+            Error::input(if line > 0 { problem.at_line(line) } else { problem }).hint(
+                "a checkpoint is what `migplan export -o checkpoint` or `nvidia-mig-parted checkpoint` writes",
+            )
+        };
+        let checkpoint: Checkpoint = serde_json::from_str(text)
+            .map_err(|e| wrong(format!("is no checkpoint: {e}"), e.line()))?;
+        if checkpoint.version != VERSION {
+            return Err(wrong(format!("Version is '{}', not {VERSION}", checkpoint.version), 0));
+        }
+        Ok(checkpoint)
+    }
+
+    /// How many GPUs it tells of.
+    pub fn gpu_count(&self) -> usize {
+        self.mig_state.devices.len()
+    }
+
+    /// The UUID of each of its GPUs.
+    pub fn uuids(&self) -> impl Iterator<Item = &str> {
+        self.mig_state.devices.iter().map(|d| d.uuid.as_str())
+    }
+
+    /// What its GPU number `gpu` (in the order of the file) has, if it is a `board`: whether MIG
+    /// is on, and the instances, of which none is known to be busy.
+    ///
+    /// # Errors
+    /// There is no such GPU, or the board cannot be cut so; in a sentence.
+    pub fn present(
+        &self,
+        gpu: usize,
+        board: &Board,
+    ) -> std::result::Result<(bool, Vec<Present>), String> {
+        let device = self
+            .mig_state
+            .devices
+            .get(gpu)
+            .ok_or_else(|| format!("the checkpoint has no GPU {gpu}"))?;
+        let mut present = Vec::new();
+        for instance in &device.gpu_instances {
+            let profile = board
+                .profiles
+                .iter()
+                .position(|p| p.nvml_index == instance.profile)
+                .ok_or_else(|| {
+                    format!("GPU {gpu}: {} has no profile number {}", board.id, instance.profile)
+                })?;
+            let compute: Option<Vec<PresentCompute>> = instance
+                .compute_instances
+                .iter()
+                .map(|c| compute_slices(c.profile))
+                .map(|slices| slices.map(|slices| PresentCompute { slices, busy: false }))
+                .collect();
+            present.push(Present {
+                placement: Placement { start: instance.placement.start, profile },
+                compute: compute.ok_or_else(|| {
+                    format!("GPU {gpu}: a compute instance with an unknown profile number")
+                })?,
+            });
+        }
+        present.sort_by_key(|p| p.placement);
+        let placements: Vec<Placement> = present.iter().map(|p| p.placement).collect();
+        layout::check(board, &placements).map_err(|e| format!("GPU {gpu}: {e}"))?;
+        Ok((device.mig_mode == 1, present))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::Catalogue;
+
+    #[test]
+    fn a_checkpoint_of_mig_parted_is_read() {
+        let text = r#"{"Version":"v1","MigState":{"Devices":[
+            {"UUID":"GPU-1","MigMode":1,"GpuInstances":[
+                {"ProfileID":2,"Placement":{"Start":4,"Size":4},"ComputeInstances":[{"ProfileID":2,"EngProfileID":0}]},
+                {"ProfileID":0,"Placement":{"Start":0,"Size":1},"ComputeInstances":null}]},
+            {"UUID":"GPU-2","MigMode":0,"GpuInstances":null}]}}"#;
+        let board = Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone();
+        let checkpoint = Checkpoint::parse(text, "f").unwrap();
+        assert_eq!(checkpoint.uuids().collect::<Vec<_>>(), ["GPU-1", "GPU-2"]);
+        let (on, present) = checkpoint.present(0, &board).unwrap();
+        assert!(on);
+        assert_eq!(present.iter().map(|p| p.placement.start).collect::<Vec<_>>(), [0, 4]);
+        assert!(present[0].compute.is_empty() && present[1].compute[0].slices == 3);
+        assert_eq!(checkpoint.present(1, &board).unwrap(), (false, Vec::new()));
+        assert!(checkpoint.present(2, &board).is_err());
+        let a30 = Catalogue::built_in().by_id("a30-24gb").unwrap().clone();
+        assert!(checkpoint.present(0, &a30).is_err());
+        assert!(Checkpoint::parse("{}", "f").is_err());
+        assert!(Checkpoint::parse(&text.replace("v1", "v2"), "f").is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! What can be had: pools of interchangeable GPUs, the patterns that each can be cut into, and the
+//! kinds of instance that come of it. Nothing here grows with the number of GPUs.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Options, Spare};
+use crate::fleet::{Fleet, Node};
+use crate::hardware::{BoardRef, MediaEngines, layout};
+use crate::plan::Strategy;
+use crate::plan::change::{self, Present};
+
+/// All GPUs of one board.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    /// The board.
+    pub board: BoardRef,
+    /// How many GPUs.
+    pub gpus: i64,
+    /// GPUs with the same present state; one group where none is known.
+    pub groups: Vec<Group>,
+    /// What a GPU can be cut into.
+    pub patterns: Vec<Pattern>,
+}
+
+/// GPUs of a pool that hold the same instances now.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Group {
+    /// How many.
+    pub gpus: i64,
+    /// Their indices on the one node whose present state is known; empty where none is.
+    pub members: Vec<usize>,
+    /// What each of them holds now.
+    pub present: Vec<Present>,
+    /// Whether some of that is busy and must stay.
+    pub busy_stays: bool,
+    /// Instances that go where such a GPU serves nobody.
+    pub idle_destroyed: i64,
+}
+
+/// A multiset of profiles that one GPU of a group can hold: where instances may stay unused, only
+/// those that no other contains at the same price.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pattern {
+    /// How often each profile of the board.
+    pub counts: layout::Counts,
+    /// Of which group of the pool.
+    pub group: usize,
+    /// Present instances that go when a GPU of the group is cut so; the fewest that will do.
+    pub destroyed: i64,
+    /// Of the counts, instances that are busy now and stay, whoever gets them.
+    pub busy: layout::Counts,
+}
+
+/// Nodes that have the same number of GPUs of each pool.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeType {
+    /// How many nodes.
+    pub nodes: i64,
+    /// GPUs of each pool on one of them.
+    pub of_pool: Vec<usize>,
+    /// Of those, the GPUs that stay whole.
+    pub keep_whole: Vec<usize>,
+}
+
+impl NodeType {
+    /// GPUs of a pool on one node that may be cut.
+    pub(crate) fn may_be_cut(&self, pool: usize) -> usize {
+        self.of_pool[pool] - self.keep_whole[pool]
+    }
+
+    /// The one pool whose GPUs these nodes have; `None` where they have several.
+    pub(crate) fn only_pool(&self) -> Option<usize> {
+        let mut pools = (0..self.of_pool.len()).filter(|p| self.of_pool[*p] > 0);
+        let first = pools.next();
+        if pools.next().is_some() { None } else { first }
+    }
+}
+
+/// What an instance can be: a profile of a pool, or a pool's whole GPU.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind {
+    /// Index of the pool.
+    pub pool: usize,
+    /// Index of the profile in the board; `None` is the whole GPU with MIG off.
+    pub profile: Option<usize>,
+    /// Memory of one, in MiB.
+    pub memory_mib: i64,
+    /// Compute slices of one.
+    pub compute_slices: i64,
+}
+
+/// Counts the nodes that are alike. GPUs that stay whole are taken from the board that a node has
+/// most of.
+pub(crate) fn node_types(fleet: &Fleet, keep_whole: u32) -> Vec<NodeType> {
+    let boards = fleet.boards();
+    let mut counts: BTreeMap<Vec<usize>, i64> = BTreeMap::new();
+    for node in fleet.nodes() {
+        *counts.entry(of_pool(node, &boards)).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .map(|(of_pool, nodes)| {
+            let mut keep = vec![0; of_pool.len()];
+            let mut order: Vec<usize> = (0..of_pool.len()).collect();
+            order.sort_by_key(|p| (std::cmp::Reverse(of_pool[*p]), *p));
+            let mut left = keep_whole as usize;
+            for pool in order {
+                keep[pool] = left.min(of_pool[pool]);
+                left -= keep[pool];
+            }
+            NodeType { nodes, of_pool, keep_whole: keep }
+        })
+        .collect()
+}
+
+/// How many GPUs of each board (ordered by id) a node has.
+pub(crate) fn of_pool(node: &Node, boards: &[BoardRef]) -> Vec<usize> {
+    let mut of_pool = vec![0; boards.len()];
+    for board in &node.gpus {
+        if let Ok(at) = boards.binary_search_by(|b| b.id.cmp(&board.id)) {
+            of_pool[at] += 1;
+        }
+    }
+    of_pool
+}
+
+/// The pools of a fleet, ordered by board id, with groups and patterns.
+pub(crate) fn pools(
+    fleet: &Fleet,
+    node_types: &[NodeType],
+    media: bool,
+    options: &Options,
+) -> Vec<Pool> {
+    fleet
+        .boards()
+        .into_par_iter()
+        .enumerate()
+        .map(|(index, board)| {
+            let gpus = node_types.iter().map(|n| n.nodes * n.of_pool[index] as i64).sum();
+            let groups = groups(fleet, &board, gpus, options);
+            let patterns = match options.policy.strategy {
+                Strategy::Mixed => mixed_patterns(&board, &groups, media, options),
+                Strategy::Single => uniform_patterns(&board, media),
+            };
+            Pool { board, gpus, groups, patterns }
+        })
+        .collect()
+}
+
+/// GPUs of one board by their present state.
+fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &Options) -> Vec<Group> {
+    let (Some(present), [node]) = (&options.present, fleet.nodes()) else {
+        return vec![Group { gpus, ..Group::default() }];
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, _) in node.gpus.iter().enumerate().filter(|(_, b)| b.id == board.id) {
+        let state: &[Present] = present.get(index).map_or(&[], Vec::as_slice);
+        match groups.iter_mut().find(|g| g.present == state) {
+            Some(group) => {
+                group.gpus += 1;
+                group.members.push(index);
+            }
+            None => groups.push(Group {
+                gpus: 1,
+                members: vec![index],
+                present: state.to_vec(),
+                busy_stays: !options.allow_disruption && state.iter().any(Present::is_busy),
+                idle_destroyed: 0,
+            }),
+        }
+    }
+    for group in &mut groups {
+        // A GPU that serves nobody keeps what it has, unless nothing spare may stay.
+        if options.spare == Spare::None && !group.busy_stays {
+            group.idle_destroyed = group.present.len() as i64;
+        }
+    }
+    groups
+}
+
+/// For each group the multisets that can be had around what is busy, with their price.
+fn mixed_patterns(
+    board: &BoardRef,
+    groups: &[Group],
+    media: bool,
+    options: &Options,
+) -> Vec<Pattern> {
+    let useful = |p: usize| is_useful(board, p, media);
+    let mut patterns = Vec::new();
+    for (g, group) in groups.iter().enumerate() {
+        if group.present.is_empty() && !(options.present.is_some() && options.spare == Spare::None)
+        {
+            let maximal = layout::maximal_multisets(board, useful);
+            patterns.extend(maximal.into_iter().map(|counts| Pattern {
+                busy: vec![0; counts.len()],
+                counts,
+                group: g,
+                destroyed: 0,
+            }));
+            continue;
+        }
+        let mut busy = vec![0; board.profiles.len()];
+        for instance in group.present.iter().filter(|i| i.is_busy() && !options.allow_disruption) {
+            busy[instance.placement.profile] += 1;
+        }
+        // What is busy stays, also where its profile is of no use to this demand.
+        let of_interest = |p: usize| useful(p) || busy[p] > 0;
+        let priced: Vec<Pattern> = layout::multisets(board, of_interest)
+            .into_iter()
+            .filter(|counts| counts.iter().any(|c| *c > 0))
+            .filter(|counts| counts.iter().zip(&busy).all(|(c, b)| c >= b))
+            .filter_map(|counts| {
+                let destroyed = change::fewest_destroyed(
+                    board,
+                    &group.present,
+                    &counts,
+                    options.allow_disruption,
+                )?;
+                Some(Pattern {
+                    busy: busy.clone(),
+                    counts,
+                    group: g,
+                    destroyed: i64::from(destroyed),
+                })
+            })
+            .collect();
+        let within = |a: &Pattern, b: &Pattern| {
+            a.counts != b.counts
+                && a.destroyed >= b.destroyed
+                && a.counts.iter().zip(&b.counts).all(|(x, y)| x <= y)
+        };
+        let keep_all = options.spare == Spare::None;
+        patterns.extend(
+            priced.iter().filter(|a| keep_all || !priced.iter().any(|b| within(a, b))).cloned(),
+        );
+    }
+    patterns
+}
+
+/// One profile, as often as it fits: all that a node of one profile offers.
+fn uniform_patterns(board: &BoardRef, media: bool) -> Vec<Pattern> {
+    let mut patterns = Vec::new();
+    for (p, profile) in board.profiles.iter().enumerate() {
+        if is_useful(board, p, media) {
+            let mut counts = vec![0; board.profiles.len()];
+            counts[p] = profile.max_instances;
+            patterns.push(Pattern { busy: vec![0; counts.len()], counts, ..Pattern::default() });
+        }
+    }
+    patterns
+}
+
+/// Whether a plan can gain by a profile. `+gfx` offers nothing that a demand can ask for over the
+/// plain profile of the same placements, and without demand for media the same holds of the media
+/// variants.
+pub(crate) fn is_useful(board: &BoardRef, profile: usize, media: bool) -> bool {
+    let name = &board.profiles[profile].name;
+    name.is_plain()
+        || media
+            && name.media_engines() != MediaEngines::Default
+            && name.plus.iter().chain(&name.minus).all(|a| a == "me" || a == "me.all")
+}
+
+/// Every kind of instance of these pools.
+pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    for (index, pool) in pools.iter().enumerate() {
+        for (p, profile) in pool.board.profiles.iter().enumerate() {
+            if is_useful(&pool.board, p, media) {
+                kinds.push(Kind {
+                    pool: index,
+                    profile: Some(p),
+                    memory_mib: profile.memory.0 as i64,
+                    compute_slices: i64::from(profile.compute_slices),
+                });
+            }
+        }
+        kinds.push(Kind {
+            pool: index,
+            profile: None,
+            memory_mib: pool.board.memory.0 as i64,
+            compute_slices: i64::from(pool.board.compute_slices),
+        });
+    }
+    kinds
+}
