@@ -16,6 +16,8 @@ const NAMES_END: f64 = 270.0;
 const BARS_END: f64 = 640.0;
 const ROW: f64 = 24.0;
 const PLOT_HEIGHT: f64 = 400.0;
+/// Needs that differ by less than this part of the axis are drawn as one.
+const SAME_NEED: f64 = 0.015;
 /// Points of a curve, so that a file stays small whatever the demand.
 const MOST_POINTS: usize = 1500;
 
@@ -144,7 +146,8 @@ fn curve(picture: &mut Picture, figure: &DemandFigure, top: f64) {
     let columns = columns(&runs, all);
     let width = plot.w / columns.len().max(1) as f64;
     let mut marks: Vec<Vec<(f64, f64)>> = Vec::new();
-    let mut unplaced: Vec<Box> = Vec::new();
+    // Bands of replicas without a place, each with its need; a band ends where the need has fallen.
+    let mut unplaced: Vec<(Box, f64)> = Vec::new();
     let bar = |i: usize, from: f64, to: f64| {
         Box::new(plot.x + width * i as f64, y_of(to), width + 0.25, y_of(from) - y_of(to))
     };
@@ -167,8 +170,13 @@ fn curve(picture: &mut Picture, figure: &DemandFigure, top: f64) {
                 }
             }
             None => match unplaced.last_mut() {
-                Some(last) if (last.right() - x).abs() < 0.3 => last.w += width,
-                _ => unplaced.push(Box::new(x, plot.y, width, plot.h)),
+                Some((last, need))
+                    if (last.right() - x).abs() < 0.3
+                        && *need - column.need_gib < most * SAME_NEED =>
+                {
+                    last.w += width;
+                }
+                _ => unplaced.push((bar(i, 0.0, column.need_gib), column.need_gib)),
             },
         }
         areas.push((x, y_of(column.need_gib)));
@@ -176,16 +184,10 @@ fn curve(picture: &mut Picture, figure: &DemandFigure, top: f64) {
     }
     areas.push((plot.right(), plot.bottom()));
     picture.polygon(areas, BLUE);
-    for at in unplaced {
-        // A band of the picture, under what these replicas need.
-        let first = ((at.x - plot.x) / width).round() as usize;
-        let need = columns.get(first).map_or(0.0, |c| c.need_gib);
-        let tall = Box::new(at.x, y_of(need), at.w, plot.bottom() - y_of(need));
-        if tall.w < 3.0 {
-            picture.fill(tall, (200, 200, 200));
-        } else {
-            hatched(picture, tall);
-        }
+    for (at, _) in unplaced {
+        picture.fill(at, (235, 235, 235));
+        picture.hatch(at, (165, 165, 165), 6.0);
+        picture.line(vec![(at.x, at.y), (at.right(), at.y)], EDGE, 1.0);
     }
     for line in marks {
         let ends = line.first().copied().into_iter().chain(line.last().copied()).collect();

@@ -94,6 +94,7 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     picture.text(middle, plot.bottom() + 37.0, Anchor::Middle, BODY, INK, axis);
 
     let mut taken: Vec<Box> = Vec::new();
+    let mut lines: Vec<Box> = Vec::new();
     let mut limits: Vec<(f64, String)> = figure
         .bands
         .iter()
@@ -107,7 +108,7 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     for (fit, label) in limits.into_iter().rev() {
         let (_, y) = at(0.0, fit);
         picture.dashed((plot.x, y), (plot.right(), y), 6.0, QUIET, 1.2);
-        taken.push(Box::new(plot.x, y - 1.5, plot.w, 3.0));
+        lines.push(Box::new(plot.x, y - 1.5, plot.w, 3.0));
         let width = font::width(&label, SMALL);
         let label_box = Box::new(plot.right() - width - 6.0, y - 15.0, width, 12.0);
         if !taken.iter().any(|t| t.overlaps(&label_box)) {
@@ -128,7 +129,7 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
         for i in 0..=steps as u32 {
             let part = f64::from(i) / steps;
             let (x, y) = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
-            taken.push(Box::new(x - 1.5, y - 1.5, 3.0, 3.0));
+            lines.push(Box::new(x - 1.5, y - 1.5, 3.0, 3.0));
         }
     }
     picture.line(line, EDGE, 1.6);
@@ -153,7 +154,7 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
         }
     }
     for (point, label, color) in labels {
-        place_label(picture, plot, &mut taken, point, &label, color);
+        place_label(picture, plot, (&mut taken, &lines), point, &label, color);
     }
 }
 
@@ -178,35 +179,39 @@ fn clusters(figure: &FitIdle, at: impl Fn(f64, f64) -> (f64, f64)) -> Vec<((f64,
     found.into_iter().map(|(point, ways)| (point, label(ways))).collect()
 }
 
-/// Writes a label near its point where it covers nothing; further away with a line to it. Where
-/// no place is free it is left out: the bars below name every way.
+/// Writes a label near its point where it covers no sign and no other label, and if possible no
+/// line; further away with a line to it. Where no place is free it is left out: the bars below
+/// name every way.
 fn place_label(
     picture: &mut Picture,
     plot: Box,
-    taken: &mut Vec<Box>,
+    (taken, lines): (&mut Vec<Box>, &[Box]),
     point: (f64, f64),
     label: &str,
     color: Color,
 ) {
     let label = font::fit(label, SMALL, plot.w / 2.0);
     let (w, h) = (font::width(&label, SMALL) + 2.0, SMALL + 2.0);
-    for distance in [11.0, 20.0, 32.0, 48.0, 68.0, 92.0] {
-        for angle in [0, 180, -30, 30, 210, 150, -60, 60, 240, 120, -90, 90] {
-            let angle = f64::from(angle).to_radians();
-            let (dx, dy) = (angle.cos(), angle.sin());
-            let near = (point.0 + dx * distance, point.1 + dy * distance);
-            let at = Box::new(near.0 + (dx - 1.0) * w / 2.0, near.1 + (dy - 1.0) * h / 2.0, w, h);
-            if !at.inside(&plot) || taken.iter().any(|t| t.overlaps(&at)) {
-                continue;
-            }
-            if distance > 12.0 {
-                let start = (point.0 + dx * 8.0, point.1 + dy * 8.0);
-                picture.line(vec![start, near], EDGE, 0.8);
-            }
-            picture.text(at.x + 1.0, at.y + SMALL * 0.78 + 1.0, Anchor::Left, SMALL, color, label);
-            taken.push(at);
-            return;
+    let places = [lines, &[]].into_iter().flat_map(|lines| {
+        [11.0, 20.0, 32.0, 48.0, 68.0, 92.0].into_iter().flat_map(move |distance| {
+            let angles = [0, 180, -30, 30, 210, 150, -60, 60, 240, 120, -90, 90];
+            angles.into_iter().map(move |angle| (lines, distance, f64::from(angle).to_radians()))
+        })
+    });
+    for (lines, distance, angle) in places {
+        let (dx, dy) = (angle.cos(), angle.sin());
+        let near = (point.0 + dx * distance, point.1 + dy * distance);
+        let at = Box::new(near.0 + (dx - 1.0) * w / 2.0, near.1 + (dy - 1.0) * h / 2.0, w, h);
+        if !at.inside(&plot) || taken.iter().chain(lines).any(|t| t.overlaps(&at)) {
+            continue;
         }
+        if distance > 12.0 {
+            let start = (point.0 + dx * 8.0, point.1 + dy * 8.0);
+            picture.line(vec![start, near], EDGE, 0.8);
+        }
+        picture.text(at.x + 1.0, at.y + SMALL * 0.78 + 1.0, Anchor::Left, SMALL, color, label);
+        taken.push(at);
+        return;
     }
 }
 
@@ -319,7 +324,9 @@ fn bar(picture: &mut Picture, way: &Way, y: f64, scale: f64, note: &[String]) {
     if placed.w > font::width(&value, SMALL) + 10.0 {
         picture.text(placed.x + 5.0, y + 11.8, Anchor::Left, SMALL, PAGE, value);
     }
-    let fit = font::fit(&way.fit_text, SMALL, WIDTH - MARGIN - BARS_END - 12.0);
+    let room = WIDTH - MARGIN - BARS_END - 12.0;
+    let fits = font::width(&way.fit_text, SMALL) <= room;
+    let fit = font::fit(if fits { &way.fit_text } else { &way.fit_short }, SMALL, room);
     picture.text(BARS_END + 12.0, y + 12.0, Anchor::Left, SMALL, INK, fit);
     for (i, line) in note.iter().enumerate() {
         let y = y + 28.0 + 13.0 * i as f64;

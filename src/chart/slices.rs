@@ -106,7 +106,7 @@ fn draw_cell(picture: &mut Picture, cell: &Cell, grouped: bool, at: Box) {
         CellUse::Spare { profile, memory_gib } => {
             picture.dashed_frame(at, EDGE, 1.0);
             let what = if profile == "whole GPU" { "free" } else { "spare" };
-            vec![what.to_string(), profile.clone(), format!("{} GiB", gib(*memory_gib))]
+            vec![what.to_string(), profile.clone(), format!("{} GiB", number(*memory_gib))]
         }
         CellUse::Handed { profile, memory_gib, shares, lines, occupied } => {
             picture.fill(at, PAGE);
@@ -125,7 +125,7 @@ fn draw_cell(picture: &mut Picture, cell: &Cell, grouped: bool, at: Box) {
             }
             picture.line(vec![(x, at.y), (x, at.bottom())], EDGE, 1.0);
             picture.frame(at, INK, 1.0);
-            let full = format!("{} of {} GiB", gib(used), gib(*memory_gib));
+            let full = format!("{} of {} GiB", number(used), number(*memory_gib));
             let mut all: Vec<String> = lines.iter().take(2).cloned().collect();
             let last = format!("{profile}, {full}");
             let fits = font::width(&last, SMALL) <= at.w - 8.0;
@@ -140,10 +140,4 @@ fn draw_cell(picture: &mut Picture, cell: &Cell, grouped: bool, at: Box) {
         picture.text(at.x + at.w / 2.0, y, Anchor::Middle, SMALL, INK, text);
         y += height;
     }
-}
-
-/// GiB with one decimal where it has one.
-fn gib(value: f64) -> String {
-    let rounded = (value * 10.0).round() / 10.0;
-    if rounded.fract() == 0.0 { format!("{rounded:.0}") } else { format!("{rounded:.1}") }
 }

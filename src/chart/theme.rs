@@ -126,13 +126,12 @@ pub(super) fn ticks(most: f64, count: usize) -> Vec<f64> {
     plotters::coord::types::RangedCoordf64::from(0.0..most).key_points(count)
 }
 
-/// A number of an axis: no decimals where it has none, commas between thousands.
+/// A number for people: no decimals where it has none or is large, else one.
 pub(super) fn number(value: f64) -> String {
-    if (value - value.round()).abs() < 1e-9 {
+    let tenths = (value * 10.0).round() / 10.0;
+    if tenths.fract() == 0.0 || value >= 1000.0 {
         crate::error::thousands(value.round().max(0.0) as u64)
-    } else if value < 10.0 {
-        format!("{value:.1}").trim_end_matches(".0").to_string()
     } else {
-        crate::error::thousands(value.round().max(0.0) as u64)
+        format!("{tenths:.1}")
     }
 }

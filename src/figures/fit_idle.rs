@@ -7,6 +7,8 @@ use crate::optimise::{Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PL
 use crate::plan::Status;
 use crate::units::{Mebibytes, Weight};
 
+/// So many presets are shown; a fleet of many boards has many.
+const MOST_PRESETS: usize = 12;
 /// So many workloads are named in the note of a way.
 const MOST_NAMED: usize = 3;
 
@@ -81,6 +83,8 @@ pub struct Way {
     pub unusable_gib: f64,
     /// `9 of 17`, and by priority where there are several.
     pub fit_text: String,
+    /// The same with fewer words, where there is little room.
+    pub fit_short: String,
     /// Whom it leaves out and why; empty where it serves all.
     pub note: String,
 }
@@ -143,6 +147,17 @@ impl FitIdle {
         if comparison.plan.proof.status == Status::TimeLimit {
             subtitle += " The plan is not proved: the time limit ended the search.";
         }
+        let is_preset = |row: &&Baseline| row.name.starts_with("all-");
+        let mut presets: Vec<&Baseline> = comparison.rows.iter().filter(is_preset).collect();
+        if presets.len() > MOST_PRESETS {
+            let count = presets.len();
+            presets.sort_by(|a, b| {
+                (&b.placed_weight, b.placed_mib).cmp(&(&a.placed_weight, a.placed_mib))
+            });
+            presets.truncate(MOST_PRESETS);
+            subtitle += &format!(" Of {count} presets the best {MOST_PRESETS} are shown.");
+        }
+        let shown = |row: &&Baseline| !is_preset(row) || presets.iter().any(|p| p.name == row.name);
         FitIdle {
             title: "What fits, and what lies idle".to_string(),
             subtitle,
@@ -153,6 +168,7 @@ impl FitIdle {
             ways: comparison
                 .rows
                 .iter()
+                .filter(shown)
                 .map(|row| Way {
                     fit: fit(&row.placed_weight),
                     ..way(row, &comparison.priorities, &all, demand)
@@ -245,6 +261,7 @@ fn way(row: &Baseline, priorities: &[i64], all: &[f64], demand: &Demand) -> Way 
         _ => WayKind::Heuristic,
     };
     let of = |fit: f64, all: f64| format!("{} of {}", amount(fit), amount(all));
+    let mut fit_short = of(sum(&row.placed_weight), all.iter().sum());
     let mut fit_text = of(sum(&row.placed_weight), all.iter().sum());
     if (2..=3).contains(&priorities.len()) {
         let parts: Vec<String> = priorities
@@ -253,6 +270,12 @@ fn way(row: &Baseline, priorities: &[i64], all: &[f64], demand: &Demand) -> Way 
             .map(|(p, (w, all))| format!("p{p}: {}", of(*w as f64 / Weight::SCALE as f64, *all)))
             .collect();
         fit_text += &format!(" ({})", parts.join(", "));
+        let parts: Vec<String> = priorities
+            .iter()
+            .zip(&row.placed_weight)
+            .map(|(p, w)| format!("p{p}: {}", amount(*w as f64 / Weight::SCALE as f64)))
+            .collect();
+        fit_short += &format!(" ({})", parts.join(", "));
     }
     Way {
         name: row.name.clone(),
@@ -265,6 +288,7 @@ fn way(row: &Baseline, priorities: &[i64], all: &[f64], demand: &Demand) -> Way 
         spare_gib: gib(row.spare_mib),
         unusable_gib: gib(row.unusable_mib),
         fit_text,
+        fit_short,
         note: note(row, demand),
     }
 }
@@ -276,6 +300,15 @@ fn amount(value: f64) -> String {
     } else {
         format!("{value:.1}")
     }
+}
+
+/// A name of which only the beginning is kept where it is long.
+fn short(name: &str) -> String {
+    const MOST: usize = 24;
+    if name.chars().count() <= MOST {
+        return name.to_string();
+    }
+    name.chars().take(MOST - 1).chain(['…']).collect()
 }
 
 /// Whom a way leaves out, those first whom none of its instances could hold.
@@ -290,7 +323,7 @@ fn note(row: &Baseline, demand: &Demand) -> String {
             let memory = workload.memory.map_or("all memory".to_string(), Mebibytes::human);
             let memory = memory.replace(' ', "\u{a0}");
             let why = if l.too_large { ", larger than any instance" } else { "" };
-            let (team, name) = (&workload.team, &workload.name);
+            let (team, name) = (short(&workload.team), short(&workload.name));
             // A line of the picture may not break between the number and what it counts.
             Some(format!("{}\u{a0}×\u{a0}{team}/{name} ({memory}{why})", thousands(l.replicas)))
         })

@@ -246,7 +246,7 @@ fn row(
     }
     let count = gpus.len() as u64;
     let detail =
-        if count > 1 && !grouped { format!("{board}, {}", plural(count, "GPU")) } else { board };
+        if count > 1 && !grouped { format!("{} × {board}", thousands(count)) } else { board };
     SliceRow { label, detail, gpus: count, slices, cells }
 }
 
