@@ -85,7 +85,8 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
             demand_mib -= u128::from(each.0) * u128::from(*replicas);
         }
     }
-    for instance in placed.gpus.iter().flat_map(|g| &g.instances) {
+    let any_wants_all = demand.workloads().iter().any(|w| w.memory.is_none());
+    for instance in placed.gpus.iter().flat_map(|g| &g.instances).filter(|_| any_wants_all) {
         if let Some(occupant) = &instance.occupant
             && wants_all_memory(demand, &occupant.team, &occupant.workload)
         {

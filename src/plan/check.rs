@@ -5,6 +5,7 @@
 //! every plan before anybody sees it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::{
     GpuPlan, InstanceProfile, MigModePolicy, PLAN_SCHEMA, Plan, Policy, Reason, Status, Strategy,
@@ -73,10 +74,28 @@ pub fn policy_violations(plan: &Plan, policy: &Policy) -> Vec<String> {
     violations
 }
 
+/// A GPU in a message.
+struct At<'a>(&'a GpuPlan);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.0.node, self.0.gpu)
+    }
+}
+
+/// A workload in a message; most are never named.
+struct Label<'a>(&'a Workload);
+
+impl std::fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.0.team, self.0.name)
+    }
+}
+
 /// Where one replica was found.
 #[derive(Debug, Default)]
 struct Found {
-    node: String,
+    node: Option<Arc<str>>,
     gpus: u64,
     demand_mib: u64,
     memory_mib: u64,
@@ -90,7 +109,7 @@ struct Check<'a> {
     sums: Totals,
     handed_out_mib: u64,
     compute_slices: u64,
-    kinds: BTreeSet<(String, String)>,
+    kinds: Vec<(String, InstanceProfile)>,
 }
 
 impl<'a> Check<'a> {
@@ -104,7 +123,7 @@ impl<'a> Check<'a> {
             sums: Totals::default(),
             handed_out_mib: 0,
             compute_slices: 0,
-            kinds: BTreeSet::new(),
+            kinds: Vec::new(),
         }
     }
 
@@ -141,7 +160,7 @@ impl<'a> Check<'a> {
     }
 
     fn gpu(&mut self, gpu: &GpuPlan, board: &Board) {
-        let at = format!("{}/{}", gpu.node, gpu.gpu);
+        let at = At(gpu);
         let mut slices = vec![false; board.memory_slices as usize];
         let (mut one_engine, mut all_engines, mut not_without) = (0, 0, 0);
         let mut serves = false;
@@ -201,7 +220,11 @@ impl<'a> Check<'a> {
                 self.sums.placed_mib += occupant.demand_mib;
                 let compute = profile.map_or(board.compute_slices, |p| p.compute_slices);
                 self.compute_slices += u64::from(compute);
-                self.kinds.insert((board.id.clone(), instance.profile.to_string()));
+                let known =
+                    self.kinds.iter().any(|(b, p)| *b == board.id && *p == instance.profile);
+                if !known {
+                    self.kinds.push((board.id.clone(), instance.profile.clone()));
+                }
                 self.occupant(gpu, board, profile, instance, occupant);
             } else {
                 self.sums.spare_mib += instance.memory_mib;
@@ -224,14 +247,14 @@ impl<'a> Check<'a> {
         instance: &super::Instance,
         occupant: &super::Occupant,
     ) {
-        let at = format!("{}/{}", gpu.node, gpu.gpu);
+        let at = At(gpu);
         let key = (&*occupant.team, &*occupant.workload);
         let Some(&index) = self.index.get(&key) else {
             self.fail(format!("{at}: nobody asked for {}/{}", key.0, key.1));
             return;
         };
         let workload = &self.workloads[index];
-        let name = workload.label();
+        let name = Label(workload);
         if !workload.boards.is_empty() && !workload.boards.contains(&board.id) {
             self.fail(format!("{at}: {name} may not run on {}", board.id));
         }
@@ -256,12 +279,11 @@ impl<'a> Check<'a> {
             (_, None) => {}
         }
         let found = self.found[index].entry(occupant.replica).or_default();
-        if found.gpus > 0 && found.node != *gpu.node {
-            let node = found.node.clone();
-            self.fail(format!("{name} replica {} is on {node} and {}", occupant.replica, gpu.node));
+        if found.node.as_ref().is_some_and(|node| *node != gpu.node) {
+            self.fail(format!("{name} replica {} is on several nodes", occupant.replica));
             return;
         }
-        found.node = gpu.node.to_string();
+        found.node = Some(gpu.node.clone());
         found.gpus += 1;
         found.demand_mib += occupant.demand_mib;
         found.memory_mib += instance.memory_mib;
@@ -272,7 +294,7 @@ impl<'a> Check<'a> {
     fn replicas(&mut self) {
         let found = std::mem::take(&mut self.found);
         for (workload, replicas) in self.workloads.iter().zip(&found) {
-            let name = workload.label();
+            let name = Label(workload);
             self.sums.replicas += workload.count;
             self.sums.placed += replicas.len() as u64;
             if replicas.len() as u64 > workload.count {
