@@ -187,19 +187,19 @@ mod tests {
             };
             (0..7 * 288).map(at).collect()
         };
-        let panel = |label: &str, top: f64, replicas: i32| UsagePanel {
+        let panel = |label: &str, top: f64| UsagePanel {
             label: label.to_string(),
-            series: (0..replicas).map(|i| wave(f64::from(i) / 9.0, top)).collect(),
-            quantile: 0.99,
-            quantile_gib: top * 0.98,
+            most: wave(top / 9.0, top),
+            planned_gib: top * 0.98,
             instance: Some(("2g.20gb".to_string(), 19.5)),
         };
         let mut panels = vec![
-            panel("research/finetune", 17.0, 6),
-            panel("研究チーム/notebooks", 8.0, 40),
-            UsagePanel { instance: None, ..panel("a/without-instance", 3.0, 1) },
-            UsagePanel { series: Vec::new(), ..panel("a/without-samples", 3.0, 0) },
-            UsagePanel { series: vec![vec![(1.7e9, 2.0)]], ..panel("a/one-sample", 3.0, 1) },
+            panel("research/finetune", 17.0),
+            panel("研究チーム/notebooks", 8.0),
+            UsagePanel { instance: None, ..panel("a/without-instance", 3.0) },
+            UsagePanel { most: Vec::new(), ..panel("a/without-samples", 3.0) },
+            UsagePanel { most: vec![(1.7e9, 2.0)], ..panel("a/one-sample", 3.0) },
+            UsagePanel { planned_gib: 19.4, ..panel("a/close-labels", 19.0) },
         ];
         let usage = |panels: Vec<UsagePanel>| Usage {
             title: "What the workloads used".to_string(),
@@ -207,7 +207,7 @@ mod tests {
             panels,
         };
         look("usage", &usage(panels.clone()).picture());
-        panels.extend((0..20).map(|i| panel(&format!("team/{i}"), 5.0, 3)));
+        panels.extend((0..20).map(|i| panel(&format!("team/{i}"), 5.0)));
         look("usage-many", &usage(panels).picture());
     }
 

@@ -1,19 +1,17 @@
-//! Draws use over time: a panel for each workload, its replicas as thin lines, the quantile as a
-//! dashed one, the instance as a thick one.
+//! Draws use over time: a panel for each workload, its use as a thin line, what is planned for it as
+//! a dashed one, the instance as a thick one.
 
 use super::font;
 use super::picture::{Anchor, Box, Picture};
 use super::theme::{
     BLUE, BODY, EDGE, GRID, INK, MARGIN, QUIET, SMALL, Swatch, VERMILION, WIDTH, heading, legend,
-    number, ticks, tint,
+    number, ticks,
 };
 use crate::figures::{Usage, UsagePanel};
 
 const PANEL: f64 = 150.0;
 /// Panels that are drawn.
 const MOST_PANELS: usize = 12;
-/// Lines of one panel.
-const MOST_LINES: usize = 24;
 /// Points of one line: more than that is less than a pixel.
 const MOST_POINTS: usize = 400;
 const DAY: f64 = 86_400.0;
@@ -22,8 +20,8 @@ pub(super) fn draw(figure: &Usage) -> Picture {
     let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
     let top = heading(&mut picture, &figure.title, &figure.subtitle);
     let entries = [
-        (Swatch::Line(tint(BLUE, 0.25), 1.5), "one replica".to_string()),
-        (Swatch::Dashed(VERMILION), "the quantile that is planned for".to_string()),
+        (Swatch::Line(BLUE, 1.5), "the most that any replica used".to_string()),
+        (Swatch::Dashed(VERMILION), "planned for a replica".to_string()),
         (Swatch::Line(INK, 3.0), "usable memory of the instance".to_string()),
     ];
     let mut y = legend(&mut picture, top + 2.0, &entries) + 6.0;
@@ -41,12 +39,12 @@ pub(super) fn draw(figure: &Usage) -> Picture {
 }
 
 fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
-    let label = font::fit(&panel.label, BODY, WIDTH - 2.0 * MARGIN);
+    let label = font::fit(&panel.label, BODY, 400.0);
     picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, label);
     let plot = Box::new(78.0, top + 20.0, WIDTH - MARGIN - 78.0 - 190.0, PANEL);
-    let points = || panel.series.iter().flatten();
+    let points = || panel.most.iter();
     let instance_gib = panel.instance.as_ref().map_or(0.0, |(_, gib)| *gib);
-    let most = points().map(|p| p.1).fold(panel.quantile_gib.max(instance_gib), f64::max) * 1.1;
+    let most = points().map(|p| p.1).fold(panel.planned_gib.max(instance_gib), f64::max) * 1.1;
     let most = most.max(f64::MIN_POSITIVE);
     let from = points().map(|p| p.0).fold(f64::INFINITY, f64::min);
     let to = points().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
@@ -64,23 +62,34 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
     }
     picture.upright(plot.x - 50.0, plot.y + plot.h / 2.0, SMALL, INK, "memory used (GiB)");
     if from.is_finite() && to.is_finite() {
-        for (i, time) in time_ticks(from, to).into_iter().enumerate() {
+        let when = format!("{} to {} UTC", date_time(from), date_time(to));
+        let right = plot.right();
+        picture.text(right, top + 10.0, Anchor::Right, SMALL, QUIET, when);
+        for time in time_ticks(from, to) {
             let (x, _) = at(time, 0.0);
-            let text = time_label(time, span, i == 0);
+            let text = time_label(time, span);
             let half = font::width(&text, SMALL) / 2.0;
             if x - half > plot.x - 20.0 && x + half < plot.right() + 40.0 {
                 picture.line(vec![(x, plot.bottom()), (x, plot.bottom() + 4.0)], EDGE, 1.0);
                 picture.text(x, plot.bottom() + 16.0, Anchor::Middle, SMALL, QUIET, text);
             }
         }
-        picture.text(plot.right() + 10.0, plot.bottom() + 16.0, Anchor::Left, SMALL, QUIET, "");
     }
-    for series in panel.series.iter().take(MOST_LINES) {
-        let line: Vec<(f64, f64)> = thin(series).into_iter().map(|(t, g)| at(t, g)).collect();
-        match line.as_slice() {
-            [one] => picture.disc(*one, 1.5, BLUE),
-            _ => picture.line(line, tint(BLUE, 0.25), 1.0),
+    let line: Vec<(f64, f64)> = thin(&panel.most).into_iter().map(|(t, g)| at(t, g)).collect();
+    match line.as_slice() {
+        [] => {
+            let middle = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0);
+            picture.text(
+                middle.0,
+                middle.1,
+                Anchor::Middle,
+                SMALL,
+                QUIET,
+                "no samples with a time",
+            );
         }
+        [one] => picture.disc((plot.x + plot.w / 2.0, one.1), 2.5, BLUE),
+        _ => picture.line(line, BLUE, 1.2),
     }
     let mut label_ys: Vec<f64> = Vec::new();
     let mut label = |picture: &mut Picture, y: f64, text: String| {
@@ -97,13 +106,9 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
         picture.line(vec![(plot.x, y), (plot.right(), y)], INK, 3.0);
         label(picture, y, format!("{profile}: {} GiB", number(*gib)));
     }
-    let (_, y) = at(from, panel.quantile_gib);
+    let (_, y) = at(from, panel.planned_gib);
     picture.dashed((plot.x, y), (plot.right(), y), 6.0, VERMILION, 2.0);
-    label(picture, y, format!("quantile {}: {} GiB", panel.quantile, number(panel.quantile_gib)));
-    let more = panel.series.len().saturating_sub(MOST_LINES);
-    if more > 0 {
-        label(picture, plot.bottom(), format!("{more} further replicas not drawn"));
-    }
+    label(picture, y, format!("planned: {} GiB", number(panel.planned_gib)));
     picture.line(
         vec![(plot.x, plot.y), (plot.x, plot.bottom()), (plot.right(), plot.bottom())],
         EDGE,
@@ -132,21 +137,25 @@ fn time_ticks(from: f64, to: f64) -> Vec<f64> {
     (0..8).map(|i| first + step * f64::from(i)).filter(|t| *t <= to).collect()
 }
 
-/// A time in UTC: the day where ticks are days apart, else hour and minute, the first with its day.
-fn time_label(time: f64, span: f64, first: bool) -> String {
+/// Day, and hours and minutes, of a time in UTC.
+fn day_and_clock(time: f64) -> (String, String) {
     let days = (time / DAY).floor();
     let (year, month, day) = civil(days as i64);
     let seconds = (time - days * DAY) as u32;
     let clock = format!("{:02}:{:02}", seconds / 3600, seconds / 60 % 60);
-    if span > 5.0 * DAY {
-        format!("{year}-{month:02}-{day:02}")
-    } else if first {
-        format!("{year}-{month:02}-{day:02} {clock} UTC")
-    } else if seconds == 0 {
-        format!("{month:02}-{day:02}")
-    } else {
-        clock
-    }
+    (format!("{year}-{month:02}-{day:02}"), clock)
+}
+
+/// A time in UTC, to the minute.
+fn date_time(time: f64) -> String {
+    let (day, clock) = day_and_clock(time);
+    format!("{day} {clock}")
+}
+
+/// What stands at a tick: the day at midnight and where ticks are days apart, else the clock.
+fn time_label(time: f64, span: f64) -> String {
+    let (day, clock) = day_and_clock(time);
+    if span > 5.0 * DAY || clock == "00:00" { day } else { clock }
 }
 
 /// Year, month and day of a number of days since 1970-01-01 (proleptic Gregorian calendar; the
@@ -172,6 +181,6 @@ mod tests {
         assert_eq!(civil(0), (1970, 1, 1));
         assert_eq!(civil(19_782), (2024, 2, 29));
         assert_eq!(civil(20_453), (2025, 12, 31));
-        assert_eq!(time_label(1_709_208_000.0, DAY, true), "2024-02-29 12:00 UTC");
+        assert_eq!(date_time(1_709_208_000.0), "2024-02-29 12:00");
     }
 }

@@ -8,22 +8,22 @@ use super::output::{Console, check_writable, write_result};
 use super::planning::{OptionArgs, checked};
 use crate::chart::{Chart, Picture};
 use crate::demand::Demand;
-use crate::error::{Error, Problem, Result};
-use crate::figures::{DemandFigure, FitIdle, SliceMap};
+use crate::error::{Error, ExitCode, Problem, Result};
+use crate::figures::{DemandFigure, FitIdle, SliceMap, Usage};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, Comparison, Options};
 use crate::plan::{Plan, asked, read};
 
-/// Draw a plan: fit versus idle memory, the slices of every GPU, or demand against instances
+/// Draw a plan: fit versus idle memory, the slices of every GPU, demand or use against instances
 ///
 /// The picture is of a plan that `suggest --plan` wrote, or of the plan for the workloads and GPUs
 /// that the other flags name. The ending of the file decides: .svg, or .png.
 #[derive(Debug, clap::Args)]
-#[command(mut_arg("workloads", |a| a.required(false).required_unless_present("plan")))]
 #[command(after_help = "Examples:
   migplan chart --workloads teams.csv --gpus 4xa100-80gb -o fit.svg
-  migplan chart --kind slices --plan plan.json -o slices.png")]
+  migplan chart --kind slices --plan plan.json -o slices.png
+  migplan chart --kind usage --prometheus range.json --gpus 4xa100-80gb -o usage.svg")]
 pub struct Args {
     /// What to draw
     #[arg(long, value_enum, default_value_t)]
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = picture_file)]
     output: PathBuf,
     /// Draw this plan, as `suggest --plan` writes it (- is stdin)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "gpus", "fleet"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "prometheus", "prometheus_url", "gpus", "fleet", "nodes"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     demand: DemandArgs,
@@ -54,6 +54,8 @@ pub enum Kind {
     Slices,
     /// Each workload's memory against the instance that it got
     Demand,
+    /// What --prometheus saw over time, with the quantile that is planned for and the instance
+    Usage,
 }
 
 /// Takes a file whose ending says what to write.
@@ -76,19 +78,21 @@ fn is_png(file: &Path) -> bool {
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     check_writable(Some(&args.output))?;
     let catalogue = args.catalogue.read()?;
-    let options = args.options.options();
+    let options = args.options.read()?;
     let picture = match &args.plan {
+        _ if args.kind == Kind::Usage => usage(args, &catalogue, &options, console)?,
         Some(file) => of_file(args.kind, file, &catalogue, &options)?,
         None => {
+            args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
-            let demand = args.demand.read(&catalogue, console)?;
+            let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
             if args.kind == Kind::FitIdle {
                 let comparison = optimise::compare(&demand, &fleet, &options)?;
-                checked(&comparison.plan, &demand, &fleet)?;
+                checked(&comparison.plan, &demand, &fleet, &options.policy)?;
                 fit_idle(&comparison, &demand, &fleet, &options)?
             } else {
                 let plan = optimise::suggest(&demand, &fleet, &options)?;
-                checked(&plan, &demand, &fleet)?;
+                checked(&plan, &demand, &fleet, &options.policy)?;
                 of_plan(args.kind, &plan, &demand, &catalogue)
             }
         }
@@ -100,6 +104,35 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         let svg = picture.svg()?;
         write_result(Some(&args.output), |out| out.write_all(svg.as_bytes()))
     }
+}
+
+/// What Prometheus saw; with a fleet also the instances that its plan gives.
+fn usage(
+    args: &Args,
+    catalogue: &Catalogue,
+    options: &Options,
+    console: &Console,
+) -> Result<Picture> {
+    if !args.demand.prometheus.is_given() {
+        return Err(Error::usage("--kind usage draws what Prometheus saw, but none is named")
+            .hint("name a file with --prometheus FILE, or a server with --prometheus-url URL"));
+    }
+    let fleet = match args.fleet.read(catalogue, console) {
+        Ok(fleet) => Some(fleet),
+        Err(e) if e.code == ExitCode::NoDriver => None,
+        Err(e) => return Err(e),
+    };
+    let (demand, seen) = args.demand.read_with_origins(catalogue, fleet.as_ref(), console)?;
+    let seen = seen.ok_or_else(|| Error::internal("Prometheus is named, but was not read"))?;
+    let plan = match &fleet {
+        None => None,
+        Some(fleet) => {
+            let plan = optimise::suggest(&demand, fleet, options)?;
+            checked(&plan, &demand, fleet, &options.policy)?;
+            Some(plan)
+        }
+    };
+    Ok(Usage::new(&seen.usage, &seen.sizing, &demand, plan.as_ref()).picture())
 }
 
 fn of_file(kind: Kind, file: &Path, catalogue: &Catalogue, options: &Options) -> Result<Picture> {
@@ -141,6 +174,6 @@ pub(super) fn fit_idle(
 pub(super) fn of_plan(kind: Kind, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> Picture {
     match kind {
         Kind::Demand => DemandFigure::new(plan, demand).picture(),
-        Kind::FitIdle | Kind::Slices => SliceMap::new(plan, catalogue).picture(),
+        Kind::FitIdle | Kind::Slices | Kind::Usage => SliceMap::new(plan, catalogue).picture(),
     }
 }

@@ -61,10 +61,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     for file in [&args.output, &args.report] {
         check_writable(file.as_deref())?;
     }
+    let options = args.options.read()?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
-    let options = args.options.options();
     let comparison = optimise::compare(&demand, &fleet, &options)?;
-    checked(&comparison.plan, &demand, &fleet)?;
+    checked(&comparison.plan, &demand, &fleet, &options.policy)?;
     if let Some(file) = &args.report {
         let config = mig_parted::write(
             &comparison.plan,

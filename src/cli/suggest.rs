@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, read_text};
 use super::output::{Console, check_writable, write_result};
+use super::planning::{PolicyArgs, checked};
 use super::report::{self, Subject};
 use super::summary;
 use crate::demand::Demand;
@@ -17,9 +18,9 @@ use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
 use crate::optimise::{self, Options, Spare};
+use crate::plan::Plan;
 use crate::plan::asked::PlanFile;
 use crate::plan::change::Present;
-use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
 
 /// Find the best cut of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -62,18 +63,8 @@ pub struct Args {
     /// What becomes of the slices that the demand leaves free on GPUs in use
     #[arg(long, value_enum, default_value_t)]
     spare: SpareChoice,
-    /// One profile per node (the device plugin's single strategy), or any side by side
-    #[arg(long, value_enum, default_value_t)]
-    strategy: StrategyChoice,
-    /// Whether GPUs of one node may differ in MIG mode
-    #[arg(long, value_enum, default_value_t)]
-    mig_mode: MigModeChoice,
-    /// GPUs of each node that stay whole, MIG off
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_whole: u32,
-    /// Seat all replicas of a workload in instances of one profile, as one pod template needs
-    #[arg(long)]
-    one_profile_per_workload: bool,
+    #[command(flatten)]
+    policy: PolicyArgs,
     /// Destroy as little as may be of what the GPUs of one node hold now: as NVML sees this node, or
     /// as a checkpoint file says (`migplan export -o checkpoint`)
     #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
@@ -113,26 +104,6 @@ pub enum SpareChoice {
     None,
 }
 
-/// `--strategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum StrategyChoice {
-    /// Any profiles side by side.
-    #[default]
-    Mixed,
-    /// All GPUs of a node are cut into instances of one profile, or none is cut.
-    Single,
-}
-
-/// `--mig-mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum MigModeChoice {
-    /// Each GPU has its own.
-    #[default]
-    PerGpu,
-    /// All GPUs of a node or none; a whole GPU is then one 7g instance.
-    PerNode,
-}
-
 impl From<SpareChoice> for Spare {
     fn from(choice: SpareChoice) -> Spare {
         match choice {
@@ -150,36 +121,6 @@ pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
         .filter(|s| *s > 0.0)
         .and_then(|s| Duration::try_from_secs_f64(s).ok())
         .ok_or_else(|| "not a positive number of seconds".to_string())
-}
-
-impl Args {
-    fn policy(&self) -> Result<Policy> {
-        let policy = Policy {
-            strategy: match self.strategy {
-                StrategyChoice::Mixed => Strategy::Mixed,
-                StrategyChoice::Single => Strategy::Single,
-            },
-            mig_mode: match self.mig_mode {
-                MigModeChoice::PerGpu => MigModePolicy::PerGpu,
-                MigModeChoice::PerNode => MigModePolicy::PerNode,
-            },
-            keep_whole: self.keep_whole,
-            one_profile_per_workload: self.one_profile_per_workload,
-        };
-        let all_alike =
-            policy.strategy == Strategy::Single || policy.mig_mode == MigModePolicy::PerNode;
-        if self.current.is_some() && policy.strategy == Strategy::Single {
-            return Err(Error::usage("--current cannot be used with --strategy single")
-                .hint("one profile per node leaves nothing to choose; drop --current"));
-        }
-        if policy.keep_whole > 0 && all_alike {
-            return Err(Error::usage(
-                "--keep-whole leaves some GPUs of a node uncut, but --strategy single and --mig-mode per-node treat all alike",
-            )
-            .hint("drop --keep-whole, or use --strategy mixed --mig-mode per-gpu"));
-        }
-        Ok(policy)
-    }
 }
 
 impl Args {
@@ -244,7 +185,7 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let policy = args.policy()?;
+    let policy = args.policy.read(args.current.is_some())?;
     for file in [&args.output, &args.plan, &args.assignments, &args.report] {
         check_writable(file.as_deref())?;
     }
@@ -263,15 +204,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     };
     let suggestion = optimise::suggest_and_compare(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;
-    let mut violations = check::violations(plan, &demand, &fleet);
-    violations.extend(check::policy_violations(plan, &policy));
-    if !violations.is_empty() {
-        return Err(Error::internal(format!(
-            "the plan breaks its own promises, so nothing is written: {}",
-            violations.join("; ")
-        ))
-        .hint("this is a bug in migplan; please report it with the workloads and the GPUs"));
-    }
+    checked(plan, &demand, &fleet, &policy)?;
     let file = mig_parted::write(
         plan,
         &catalogue,

@@ -164,10 +164,11 @@ figure svg{display:block;width:100%;height:auto;min-width:700px}
 .scroll{overflow:auto;border:1px solid var(--line);border-radius:6px;max-height:560px}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th{position:sticky;top:0;background:var(--soft);text-align:left;padding:0;border-bottom:1px solid var(--line)}
-th button{all:unset;cursor:pointer;padding:6px 10px;width:100%;box-sizing:border-box;white-space:nowrap}
+th button{all:unset;cursor:pointer;padding:6px 10px;width:100%;box-sizing:border-box}
 th button:focus-visible{outline:2px solid var(--link);outline-offset:-2px}
 th[aria-sort=ascending] button::after{content:' \\25B2'}th[aria-sort=descending] button::after{content:' \\25BC'}
 td{padding:5px 10px;border-top:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
+td:first-child{min-width:11em}
 th.number,td.number{text-align:right}td.number{white-space:nowrap;font-variant-numeric:tabular-nums}
 .code{position:relative}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:12px;overflow:auto;max-height:480px;font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace;margin:0}

@@ -1,5 +1,13 @@
-//! Use over time: what the replicas of a workload really used, with the quantile that its demand
-//! is taken from and the instance that it gets.
+//! Use over time: what the replicas of a workload really used, with the memory that is planned for
+//! them and the instance that they get.
+
+use std::collections::BTreeMap;
+
+use super::{DemandFigure, gib};
+use crate::demand::Demand;
+use crate::demand::sizing::{self, Sizing};
+use crate::demand::usage::Usage as Samples;
+use crate::plan::Plan;
 
 /// The figure: one panel for each workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,12 +25,44 @@ pub struct Usage {
 pub struct UsagePanel {
     /// `team/workload`.
     pub label: String,
-    /// One line for each replica: seconds since 1970 (UTC) and GiB, by rising time.
-    pub series: Vec<Vec<(f64, f64)>>,
-    /// The quantile, such as 0.99.
-    pub quantile: f64,
-    /// Its value, in GiB.
-    pub quantile_gib: f64,
+    /// The most that any replica used: seconds since 1970 (UTC) and GiB, by rising time.
+    pub most: Vec<(f64, f64)>,
+    /// The memory that is planned for a replica, in GiB.
+    pub planned_gib: f64,
     /// The profile and usable memory (GiB) of the instance, where one is known.
     pub instance: Option<(String, f64)>,
+}
+
+impl Usage {
+    /// The figure of samples that were sized into a demand; with a plan also the instances.
+    pub fn new(samples: &Samples, sizing: &Sizing, demand: &Demand, plan: Option<&Plan>) -> Usage {
+        let given = plan.map(|plan| DemandFigure::new(plan, demand).rows).unwrap_or_default();
+        let instances: BTreeMap<String, (String, f64)> = given
+            .into_iter()
+            .filter_map(|row| {
+                let most = row.given.into_iter().next()?;
+                Some((row.label, (most.profile, most.memory_gib)))
+            })
+            .collect();
+        let mut panels: Vec<UsagePanel> = demand
+            .workloads()
+            .iter()
+            .filter(|w| sizing.origins.contains_key(&(w.team.clone(), w.name.clone())))
+            .map(|w| UsagePanel {
+                label: w.label(),
+                most: sizing::over_time(samples, &w.team, &w.name)
+                    .into_iter()
+                    .map(|(ms, memory)| (ms as f64 / 1000.0, memory.as_gib()))
+                    .collect(),
+                planned_gib: w.memory.map_or(0.0, |m| gib(m.0)),
+                instance: instances.get(&w.label()).cloned(),
+            })
+            .collect();
+        panels.sort_by(|a, b| b.planned_gib.total_cmp(&a.planned_gib));
+        Usage {
+            title: "What the workloads used, and what is planned for them".to_string(),
+            subtitle: "The line is the most that any replica of the workload used at a time. Planned is the quantile of all replicas' samples, with headroom where it is asked for.".to_string(),
+            panels,
+        }
+    }
 }
