@@ -653,3 +653,44 @@ fn a_configuration_from_stdin() {
     assert!(child.wait().unwrap().success());
     assert_eq!(rehearsal.load().gpus[0].instances.len(), 1);
 }
+
+#[test]
+fn from_demand_to_a_checked_node_and_back_to_a_better_plan() {
+    let rehearsal = Rehearsal::new(&cut_node("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0)]));
+    rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,30GiB,2\nt,b,9GiB,5\n");
+    let plan = |more: &[&str]| {
+        let args = ["suggest", "-w", "teams.csv", "-o", "config.yaml", "--plan", "plan.json"];
+        rehearsal.migplan(&[&args[..], more].concat())
+    };
+    // The fleet is this node, and what it has stays.
+    let first = plan(&["--current"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert!(first.stderr.contains("instances_destroyed 0"), "{}", first.stderr);
+
+    let drifted = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
+    assert_eq!((drifted.code, drifted.stdout.as_str()), (7, ""), "{}", drifted.stderr);
+    assert!(
+        drifted.stderr.contains("error: GPU 0 is not what config.yaml says"),
+        "{}",
+        drifted.stderr
+    );
+
+    let applied = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    let live = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
+    assert_eq!(live.code, 0, "{}", live.stderr);
+
+    // The same demand on the node as it is now: nothing is destroyed, nothing is to do.
+    let again = plan(&["--current"]);
+    assert!(again.stderr.contains("instances_destroyed 0"), "{}", again.stderr);
+    rehearsal.log_calls();
+    let nothing = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!((nothing.code, rehearsal.changing_calls()), (0, 0), "{}", nothing.stderr);
+
+    let metrics = rehearsal.migplan(&["status", "--format", "prometheus"]);
+    assert_eq!(metrics.code, 0, "{}", metrics.stderr);
+    assert!(metrics.stdout.contains("# TYPE migplan_gpu_instances gauge\n"), "{}", metrics.stdout);
+    let on = metrics.stdout.lines().filter(|l| l.starts_with("migplan_mig_enabled{"));
+    assert_eq!(on.count(), 2, "{}", metrics.stdout);
+    assert!(metrics.stdout.contains("profile=\"4g.40gb\"} "), "{}", metrics.stdout);
+}

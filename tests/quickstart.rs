@@ -39,3 +39,22 @@ fn readme_shows_what_is_printed() {
         assert!(readme.contains(line), "README's transcript lacks: {line}");
     }
 }
+
+#[test]
+fn the_walk_through_walks() {
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new("bash")
+        .arg(common::root("examples/walk-through.sh"))
+        .arg(out.path())
+        .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{log}");
+    assert!(log.contains("17 of 17 replicas placed"), "{log}");
+    for file in ["configmap.yaml", "roll.sh", "jupyterhub.yaml", "gpu_tasks.py", "slices.svg"] {
+        assert!(out.path().join(file).metadata().unwrap().len() > 100, "{file}");
+    }
+}

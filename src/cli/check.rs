@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use super::inputs::{CatalogueArgs, FleetArgs, name_of, open, read_text};
 use super::output::{Console, Format, write_result};
+use crate::apply::guard;
 use crate::error::{Error, ExitCode, Problem, Result, plural};
 use crate::fleet::{Fleet, Node};
-use crate::hardware::BoardRef;
-use crate::mig_parted::Config;
+use crate::hardware::{BoardRef, Catalogue};
+use crate::mig_parted::{Config, NodeGpu};
 use crate::table::{Column, Table};
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
@@ -16,6 +17,7 @@ use crate::table::{Column, Table};
 #[command(after_help = "Examples:
   migplan check -f config.yaml --gpus 4xa100-80gb
   migplan check -f config.yaml --fleet fleet.csv --assignments nodes.csv
+  migplan check -f config.yaml --live
   migplan suggest -w teams.csv --gpus 8xh100-80gb | migplan check -f - --gpus 8xh100-80gb")]
 pub struct Args {
     /// The mig-parted file (- is stdin)
@@ -27,6 +29,9 @@ pub struct Args {
     /// Which node takes which label (CSV: node,config); without it every node must hold every label
     #[arg(long, value_name = "FILE", requires = "fleet")]
     assignments: Option<PathBuf>,
+    /// Ask whether this node still is what the file says; exit 7 if it drifted
+    #[arg(long, conflicts_with_all = ["gpus", "fleet", "nodes", "assignments"])]
+    live: bool,
     #[command(flatten)]
     fleet: FleetArgs,
     #[command(flatten)]
@@ -44,6 +49,9 @@ struct Alike<'f> {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let catalogue = args.catalogue.read()?;
+    if args.live {
+        return live(args, &catalogue, console);
+    }
     let fleet = args.fleet.read(&catalogue, console)?;
     let file = name_of(&args.file);
     let config = Config::parse(&read_text(&args.file)?, &file)?;
@@ -114,6 +122,60 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             }
             Ok(())
         })?;
+    }
+    Ok(())
+}
+
+/// Compares this node with what the file wants of it.
+fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
+    let file = name_of(&args.file);
+    let config = Config::parse(&read_text(&args.file)?, &file)?;
+    config.select(args.config.as_deref())?;
+    let node = args.fleet.nvml.observe(catalogue, console)?;
+    let gpus: Vec<NodeGpu> = node.gpus.iter().map(NodeGpu::from).collect();
+    let wanted = config.resolve_node(args.config.as_deref(), &gpus)?;
+    console.warn(&wanted.warnings);
+    let change = guard::plan(&node, &wanted.gpus, true);
+    let drifted: Vec<Problem> = change
+        .gpus
+        .iter()
+        .map(|gpu| {
+            let mode = match &gpu.mode {
+                Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
+                None => String::new(),
+            };
+            let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
+            let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
+            Problem::new(format!(
+                "GPU {} is not what {file} says: {mode}{more} too many, {less} missing",
+                gpu.gpu
+            ))
+        })
+        .chain(change.refusals.iter().cloned())
+        .chain(change.hidden.iter().map(|(gpu, why)| {
+            Problem::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
+        }))
+        .collect();
+    if args.format == Format::Json {
+        let result = serde_json::json!({
+            "schema": "migplan.check-live/v1",
+            "ok": drifted.is_empty(),
+            "label": wanted.label,
+            "drifted": drifted.iter().map(Problem::to_string).collect::<Vec<_>>(),
+        });
+        write_result(None, |out| {
+            serde_json::to_writer_pretty(&mut *out, &result)?;
+            writeln!(out)
+        })?;
+    }
+    if !drifted.is_empty() {
+        return Err(Error { code: ExitCode::Refused, problems: drifted, hint: None }.hint(
+            "`migplan apply --dry-run` shows what it would change back; nothing was touched",
+        ));
+    }
+    if args.format == Format::Text {
+        let text = format!("{file}: {}: this node is what it says", wanted.label);
+        write_result(None, |out| writeln!(out, "{text}"))?;
     }
     Ok(())
 }

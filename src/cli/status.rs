@@ -1,5 +1,6 @@
 //! `migplan status`: what this node has, who holds it, and what could still be made.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ pub const STATUS_SCHEMA: &str = "migplan.status/v1";
 #[command(after_help = "Examples:
   migplan status
   migplan status --format json | jq '.gpus[].creatable'
+  migplan status --format prometheus > /var/lib/node_exporter/migplan.prom
 
 Without root the driver hides placements; what it shows is shown.")]
 pub struct Args {
@@ -39,6 +41,8 @@ enum Format {
     Text,
     /// Everything, with a schema key
     Json,
+    /// Metrics for node_exporter's textfile collector
+    Prometheus,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,8 +150,61 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             serde_json::to_string_pretty(&status).map_err(|e| Error::internal(e.to_string()))?
                 + "\n"
         }
+        Format::Prometheus => metrics(&node.gpus),
     };
     write_result(None, |out| out.write_all(text.as_bytes()))
+}
+
+/// The text exposition format: one family after the other, its samples in the order of the GPUs.
+fn metrics(gpus: &[ObservedGpu]) -> String {
+    let (mut enabled, mut pending, mut free) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut instances, mut busy) = (Vec::new(), Vec::new());
+    for gpu in gpus {
+        let board = gpu.board.as_ref().map_or("", |b| b.id.as_str());
+        let of_gpu = format!(
+            "gpu=\"{}\",uuid=\"{}\",board=\"{}\"",
+            gpu.index,
+            label_value(&gpu.uuid),
+            label_value(board)
+        );
+        if let Some(mode) = gpu.mode {
+            enabled.push((of_gpu.clone(), u64::from(mode.current)));
+            pending.push((of_gpu.clone(), u64::from(mode.current != mode.pending)));
+        }
+        let Some((board, present, _)) = rooms(gpu) else { continue };
+        free.push((of_gpu.clone(), room::free_slices(board, &present).len() as u64));
+        let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for instance in gpu.known_instances() {
+            let name = board.profiles[instance.profile].name.to_string();
+            let count = counts.entry(name).or_default();
+            count.0 += 1;
+            count.1 += u64::from(instance.is_busy());
+        }
+        for (profile, (all, of_them_busy)) in counts {
+            let labels = format!("{of_gpu},profile=\"{}\"", label_value(&profile));
+            instances.push((labels.clone(), all));
+            busy.push((labels, of_them_busy));
+        }
+    }
+    let mut text = String::new();
+    for (name, help, samples) in [
+        ("migplan_mig_enabled", "Whether MIG mode is on.", enabled),
+        ("migplan_mig_mode_pending", "Whether a change of MIG mode waits for a reset.", pending),
+        ("migplan_gpu_instances", "GPU instances by profile.", instances),
+        ("migplan_gpu_instances_busy", "GPU instances in which a process runs.", busy),
+        ("migplan_free_memory_slices", "Memory slices that no instance holds.", free),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for (labels, value) in samples {
+            let _ = writeln!(text, "{name}{{{labels}}} {value}");
+        }
+    }
+    text
+}
+
+/// A label value as the text format escapes it.
+fn label_value(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// The board, the placements and the room of a GPU that is cut, and whose cut can be seen.
