@@ -1,7 +1,7 @@
 //! From demand and fleet to the proved best plan.
 //!
-//! The way: [`problem`] aggregates, [`formulation`] writes the integer program, [`stages`] runs
-//! the goal through [`solve`], [`cards`] turns counts into instances on GPUs, [`explain`] says why
+//! The way: `problem` aggregates, `formulation` writes the integer program, `stages` runs
+//! the goal through `solve`, `cards` turns counts into instances on GPUs, `explain` says why
 //! somebody is left out. The room knows no files, no NVML and no output format, and the plan's
 //! checker knows nothing of this room.
 

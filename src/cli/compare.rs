@@ -22,7 +22,7 @@ const SCHEMA: &str = "migplan.compare/v1";
 /// Compare the best plan with what people do today: uniform presets, whole GPUs, first fit
 ///
 /// Every way serves the same demand with the same GPUs and is taken at its best: the presets
-/// (all-<profile>, all-balanced) and whole GPUs hand their instances out by exact assignment.
+/// (`all-<profile>`, `all-balanced`) and whole GPUs hand their instances out by exact assignment.
 /// First-fit and best-fit decreasing place one replica after the other, as a scheduler does.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -57,7 +57,7 @@ pub struct Args {
     /// Name of the config in the file; several distinct nodes get NAME-1, NAME-2, …
     #[arg(long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
     name: String,
-    /// Add all-disabled and the uniform all-<profile> configs to the file
+    /// Add `all-disabled` and the uniform `all-<profile>` configs to the file
     #[arg(long)]
     with_presets: bool,
     /// What becomes of the slices that the demand leaves free on GPUs in use
