@@ -25,10 +25,13 @@
 //! | [`mig_parted`] | reading nvidia-mig-parted's files | NVML, plans |
 //! | [`optimise`] | the best plan and its proof | files, NVML, output formats |
 //! | [`emit`] | a plan in the formats of others | how it was found |
+//! | [`figures`] | what a picture shows, as plain numbers | shapes, colours |
+//! | [`chart`] | figures as SVG and PNG | how their numbers came about |
+//! | [`apply`] | a configuration onto the GPUs, through NVML, and back | how a plan was found |
 //! | [`cli`] | flags, files, printing | any computation |
 //!
-//! Imports run one way: units → hardware → fleet, demand → plan → optimise → emit, chart, apply →
-//! cli. `tests/layering.rs` fails on a line that points back.
+//! Imports run one way: units → hardware → fleet, demand → plan → optimise → figures → emit, chart,
+//! apply → cli. `tests/layering.rs` fails on a line that points back.
 //!
 //! # What always holds
 //!
