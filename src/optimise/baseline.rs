@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::supply::Kind;
 use super::{Options, Until, stages};
 use crate::demand::{Demand, Workload};
-use crate::error::Result;
+use crate::error::{ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::{BoardRef, ProfileName, layout};
 use crate::plan::{GpuPlan, Plan, Reason, Status};
@@ -98,9 +98,13 @@ pub(crate) fn presets_by_size(
         .collect();
     names
         .into_par_iter()
-        .map(|name| {
+        .filter_map(|name| {
             let cuts = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
-            evaluate(problem, demand, format!("all-{}", name.label()), cuts, options)
+            match evaluate(problem, demand, format!("all-{}", name.label()), cuts, options) {
+                // A plan that was found is worth having without what it is compared with.
+                Err(e) if e.code == ExitCode::TimeLimit => None,
+                baseline => Some(baseline),
+            }
         })
         .collect()
 }

@@ -260,7 +260,10 @@ impl<'p> Search<'p> {
         if self.timed_out {
             return Ok(());
         }
-        let Some(bound) = self.optimise(&objective)? else { return Ok(()) };
+        let Some(bound) = self.optimise(&objective)? else {
+            self.timed_out = true;
+            return Ok(());
+        };
         let value = self.value_of(&objective.terms);
         self.stages.push(Stage {
             objective: name.to_string(),
@@ -292,22 +295,17 @@ impl<'p> Search<'p> {
         }
         loop {
             if self.deadline.is_some_and(|d| Instant::now() >= d) {
-                return match self.values {
-                    Some(_) => {
-                        self.timed_out = true;
-                        Ok(None)
-                    }
-                    None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
-                };
+                return self.out_of_time(limit);
             }
             let model = &self.formulation.model;
-
             let answer = solve::solve(model, objective, self.values.as_deref(), self.deadline)?;
+            let bound = match (limit, objective.sense) {
+                (Some(limit), Sense::Maximise) => answer.bound.min(limit),
+                (Some(limit), Sense::Minimise) => answer.bound.max(limit),
+                (None, _) => answer.bound,
+            };
             let Some(mut values) = answer.values else {
-                return match self.values {
-                    Some(_) => Ok(Some(answer.bound)),
-                    None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
-                };
+                return self.out_of_time(Some(bound));
             };
             let tightened = self.formulation.tighten(self.problem, &values);
             self.formulation.settle(self.problem, &mut values);
@@ -315,12 +313,20 @@ impl<'p> Search<'p> {
                 self.values = Some(values);
             }
             let value = self.value_of(&objective.terms);
-            if self.values.is_some() && (value == answer.bound || !tightened) {
-                return Ok(Some(answer.bound));
+            if self.values.is_some() && (value == bound || !tightened) {
+                return Ok(Some(bound));
             }
             if !tightened {
                 return Err(Error::internal("the solver's answer breaks its own model"));
             }
+        }
+    }
+
+    /// What is known of a sum when time is up: only a bound, beside the solution that is there.
+    fn out_of_time(&self, bound: Option<i128>) -> Result<Option<i128>> {
+        match self.values {
+            Some(_) => Ok(bound),
+            None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
         }
     }
 
