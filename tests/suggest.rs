@@ -455,3 +455,15 @@ fn the_rules_of_a_site_reach_the_plan() {
         assert_eq!(run(wrong).code, 2);
     }
 }
+
+#[test]
+fn one_team_can_be_planned_alone() {
+    let csv = b"team,workload,memory\na,x,9GiB\nb,y,9GiB\n";
+    let run = |team: &str| {
+        migplan_with(&["suggest", "-w", "-", "--gpus", "1xa100-80gb", "--team", team], csv)
+    };
+    let one = run("b");
+    assert!(one.stderr.starts_with("1 of 1 replica placed"), "{}", one.stderr);
+    let nobody = run("c");
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (3, ""), "{}", nobody.stderr);
+}

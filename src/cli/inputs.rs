@@ -211,6 +211,9 @@ pub struct DemandArgs {
     /// stdin); a row of --workloads for the same team and workload wins
     #[arg(long, value_name = "FILE")]
     pub pods: Option<PathBuf>,
+    /// Plan only for this team (repeatable); with --pool, the team that is pinned to it
+    #[arg(long, value_name = "TEAM")]
+    pub team: Vec<String>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
@@ -308,6 +311,16 @@ impl DemandArgs {
         }
         if !problems.is_empty() {
             return Err(Error { code: ExitCode::BadInput, problems, hint });
+        }
+        if !self.team.is_empty() {
+            let known = |team: &&String| demand.workloads().iter().any(|w| *w.team == ***team);
+            if let Some(unknown) = self.team.iter().find(|team| !known(team)) {
+                return Err(Error::input(Problem::new(format!(
+                    "no workload is of team '{unknown}'"
+                )))
+                .hint("--team takes a name of the column team"));
+            }
+            demand = demand.of_teams(&self.team);
         }
         Ok((demand.with_headroom(self.headroom), seen))
     }
