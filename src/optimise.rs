@@ -29,6 +29,7 @@ use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::plan::change::Present;
 use crate::plan::{Plan, Policy};
+use problem::Problem;
 
 /// What becomes of the slices that the demand leaves free on GPUs in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,10 +90,14 @@ pub struct Suggestion {
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
 pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Plan> {
-    let problem = problem::Problem::new(demand, fleet, options);
-    let solution = stages::run(&problem, options)?;
-    let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
-    Ok(explain::plan(demand, fleet, &problem, solution, placed))
+    plan(demand, fleet, &Problem::new(demand, fleet, options), options)
+}
+
+/// The best plan for a problem that `demand` and `fleet` pose.
+fn plan(demand: &Demand, fleet: &Fleet, problem: &Problem, options: &Options) -> Result<Plan> {
+    let solution = stages::run(problem, options)?;
+    let placed = cards::lay_out(demand, fleet, problem, &solution)?;
+    Ok(explain::plan(demand, fleet, problem, solution, placed))
 }
 
 /// As [`suggest`], with what a person wants to know beside the plan.
@@ -104,12 +109,10 @@ pub fn suggest_and_compare(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Suggestion> {
-    let problem = problem::Problem::new(demand, fleet, options);
+    let problem = Problem::new(demand, fleet, options);
     let (suggestion, presets) = rayon::join(
         || {
-            let solution = stages::run(&problem, options)?;
-            let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
-            let plan = explain::plan(demand, fleet, &problem, solution, placed);
+            let plan = plan(demand, fleet, &problem, options)?;
             let more_gpus = baseline::more_gpus(demand, fleet, &plan, options)?;
             Ok((plan, more_gpus))
         },

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::baseline::{self, Baseline, greedy};
 use super::model::{Terms, dot};
 use super::problem::{Hopeless, Problem};
-use super::{Options, Until, cards, explain, stages};
+use super::{Options, Until, stages};
 use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
@@ -64,11 +64,7 @@ pub struct Frontier {
 pub fn compare(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Comparison> {
     let problem = Problem::new(demand, fleet, options);
     let (plan, others) = rayon::join(
-        || {
-            let solution = stages::run(&problem, options)?;
-            let placed = cards::lay_out(demand, fleet, &problem, &solution)?;
-            Ok(explain::plan(demand, fleet, &problem, solution, placed))
-        },
+        || super::plan(demand, fleet, &problem, options),
         || others(demand, fleet, &problem, options),
     );
     beside(demand, fleet, &problem, plan?, others?)

@@ -2,7 +2,7 @@
 //! held at their values.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Number;
 
@@ -181,15 +181,11 @@ pub(crate) fn cheapest(
 fn explain_time_limit(error: Error, options: &Options) -> Error {
     match (error.code, options.time_limit) {
         (ExitCode::TimeLimit, Some(limit)) => {
-            Error::new(error.code, format!("no plan within {} s", seconds(limit)))
+            Error::new(error.code, format!("no plan within {} s", limit.as_secs_f64()))
                 .hint("give more time with --time-limit")
         }
         _ => error,
     }
-}
-
-fn seconds(limit: Duration) -> f64 {
-    limit.as_secs_f64()
 }
 
 impl<'p> Search<'p> {
