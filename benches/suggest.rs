@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
 #[allow(dead_code, clippy::unwrap_used, reason = "the tests' helpers that a bench does not need")]
-#[path = "../tests/common/naive.rs"]
+#[path = "../tests/it/common/naive.rs"]
 mod naive;
 
 /// A profile as the naive model takes it.

@@ -18,7 +18,6 @@ pub mod mig_parted;
 pub mod nvidia_smi;
 pub mod pod;
 pub mod prometheus_rules;
-pub mod report;
 pub mod slurm;
 pub mod systemd;
 mod yaml;

@@ -17,21 +17,22 @@
 //! | [`error`] | problems with file and line, hints, exit codes | anything else |
 //! | [`units`] | MiB, weights, headroom: exact integers | GPUs, files |
 //! | [`table`] | CSV as people make it | what a column means |
-//! | [`kubectl`] | the JSON lists that kubectl prints | what becomes of them |
+//! | [`kubernetes`] | the JSON lists that kubectl prints | what becomes of them |
 //! | [`hardware`] | boards, profiles, placements, layouts | demand, fleets, drivers |
 //! | [`fleet`] | which GPUs exist, and what is on them now | demand, plans |
 //! | [`demand`] | workloads and where they come from | fleets, plans |
-//! | [`plan`] | the plan, its checker, the change to it | how it was found |
+//! | [`plan`] | the plan and its checker | how it was found |
+//! | [`reconfigure`] | the cheapest change of a GPU's instances | demand, plans, NVML |
 //! | [`mig_parted`] | reading nvidia-mig-parted's files | NVML, plans |
 //! | [`optimise`] | the best plan and its proof | files, NVML, output formats |
+//! | [`compare`] | the plan beside presets and heuristics, the fewest GPUs | files, output formats |
 //! | [`emit`] | a plan in the formats of others | how it was found |
-//! | [`figures`] | what a picture shows, as plain numbers | shapes, colours |
-//! | [`chart`] | figures as SVG and PNG | how their numbers came about |
+//! | [`view`] | texts, figures, pictures and pages for people | files, flags, how a number was found |
 //! | [`apply`] | a configuration onto the GPUs, through NVML, and back | how a plan was found |
 //! | [`cli`] | flags, files, printing | any computation |
 //!
-//! Imports run one way: units → hardware → fleet, demand → plan → optimise → figures → emit, chart,
-//! apply → cli. `tests/layering.rs` fails on a line that points back.
+//! Imports run one way: units → hardware → fleet, demand → plan → optimise → compare → view,
+//! emit, apply → cli. `tests/it/layering.rs` fails on a line that points back.
 //!
 //! # What always holds
 //!
@@ -58,17 +59,18 @@
 //! **pattern** a maximal multiset of profiles on one GPU.
 
 pub mod apply;
-pub mod chart;
 pub mod cli;
+pub mod compare;
 pub mod demand;
 pub mod emit;
 pub mod error;
-pub mod figures;
 pub mod fleet;
 pub mod hardware;
-pub mod kubectl;
+pub mod kubernetes;
 pub mod mig_parted;
 pub mod optimise;
 pub mod plan;
+pub mod reconfigure;
 pub mod table;
 pub mod units;
+pub mod view;

@@ -5,21 +5,14 @@
 //! somebody is left out. The room knows no files, no NVML and no output format, and the plan's
 //! checker knows nothing of this room.
 
-mod baseline;
 mod cards;
-mod compare;
-mod explain;
+pub(crate) mod explain;
 mod formulation;
-mod model;
-mod problem;
-mod size;
+pub(crate) mod model;
+pub(crate) mod problem;
 mod solve;
-mod stages;
-mod supply;
-
-pub use baseline::{Baseline, LeftOut, MoreGpus};
-pub use compare::{Comparison, Frontier, FrontierPoint, PLAN_ROW, compare, compare_plan, frontier};
-pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};
+pub(crate) mod stages;
+pub(crate) mod supply;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +20,8 @@ use std::time::Duration;
 use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
-use crate::plan::change::Present;
 use crate::plan::{Plan, Policy};
+use crate::reconfigure::change::Present;
 use problem::Problem;
 
 /// What becomes of the slices that the demand leaves free on GPUs in use.
@@ -73,18 +66,6 @@ pub enum Until {
     Everything,
 }
 
-/// The answer to a demand.
-#[derive(Debug, Clone)]
-pub struct Suggestion {
-    /// The best plan.
-    pub plan: Plan,
-    /// What every uniform preset would have placed, the most first.
-    pub presets: Vec<Baseline>,
-    /// The fewest further GPUs that would place what the fleet is too full for, where there is
-    /// such demand.
-    pub more_gpus: Option<MoreGpus>,
-}
-
 /// Finds the best plan for `demand` on `fleet` and proves it, stage by stage.
 ///
 /// # Errors
@@ -94,30 +75,13 @@ pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Plan
 }
 
 /// The best plan for a problem that `demand` and `fleet` pose.
-fn plan(demand: &Demand, fleet: &Fleet, problem: &Problem, options: &Options) -> Result<Plan> {
+pub(crate) fn plan(
+    demand: &Demand,
+    fleet: &Fleet,
+    problem: &Problem,
+    options: &Options,
+) -> Result<Plan> {
     let solution = stages::run(problem, options)?;
     let placed = cards::lay_out(demand, fleet, problem, &solution)?;
     Ok(explain::plan(demand, fleet, problem, solution, placed))
-}
-
-/// As [`suggest`], with what a person wants to know beside the plan.
-///
-/// # Errors
-/// As [`suggest`].
-pub fn suggest_and_compare(
-    demand: &Demand,
-    fleet: &Fleet,
-    options: &Options,
-) -> Result<Suggestion> {
-    let problem = Problem::new(demand, fleet, options);
-    let (suggestion, presets) = rayon::join(
-        || {
-            let plan = plan(demand, fleet, &problem, options)?;
-            let more_gpus = baseline::more_gpus(demand, fleet, &plan, options)?;
-            Ok((plan, more_gpus))
-        },
-        || baseline::presets(&problem, demand, options),
-    );
-    let (plan, more_gpus) = suggestion?;
-    Ok(Suggestion { plan, presets: presets?, more_gpus })
 }

@@ -4,10 +4,8 @@
 //! renamed. A plan is a value; how it was found is not its business.
 
 pub mod asked;
-pub mod change;
 pub mod check;
-pub mod read;
-pub mod room;
+pub mod file;
 
 use std::sync::Arc;
 
@@ -85,7 +83,7 @@ pub struct GpuPlan {
 
 /// One instance of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "read::InstanceFile")]
+#[serde(try_from = "file::InstanceFile")]
 pub struct Instance {
     /// Which profile.
     pub profile: InstanceProfile,

@@ -7,7 +7,7 @@ use super::driver::{Answer, Code, DriverError, InstanceId, MigDriver, Span};
 use super::guard::{GpuChange, ModeChange};
 use super::holders;
 use crate::hardware::layout::Placement;
-use crate::plan::change::Create;
+use crate::reconfigure::change::Create;
 
 /// One change of the hardware, as journals, progress bars and machines see it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -7,7 +7,7 @@ use crate::fleet::observed::{
 };
 use crate::hardware::{Board, BoardRef};
 use crate::mig_parted::WantedGpu;
-use crate::plan::change::{self, Blocked, Change, Present};
+use crate::reconfigure::change::{self, Blocked, Change, Present};
 
 use super::state::{GpuState, InstanceState};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::observed::{Instances, MigMode, ObservedGpu};
 use crate::hardware::layout::Placement;
 use crate::hardware::{Board, ProfileName};
-use crate::plan::change::Create;
+use crate::reconfigure::change::Create;
 
 /// One GPU's MIG mode and instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, open};
 use super::output::{Console, check_writable, write_result};
 use super::planning::{OptionArgs, checked};
-use crate::chart::{Chart, Picture};
+use crate::compare::{self, Comparison};
 use crate::demand::Demand;
 use crate::error::{Error, ExitCode, Problem, Result};
-use crate::figures::{DemandFigure, FitIdle, SliceMap, Usage};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::optimise::{self, Comparison, Options};
-use crate::plan::{Plan, asked, read};
+use crate::optimise::{self, Options};
+use crate::plan::{Plan, asked, file};
+use crate::view::charts::{Chart, Picture};
+use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
 
 /// Draw a plan: fit versus idle memory, the slices of every GPU, demand or use against instances
 ///
@@ -87,7 +88,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             let fleet = args.fleet.read(&catalogue, console)?;
             let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
             if args.kind == Kind::FitIdle {
-                let comparison = optimise::compare(&demand, &fleet, &options)?;
+                let comparison = compare::compare(&demand, &fleet, &options)?;
                 checked(&comparison.plan, &demand, &fleet, &options.policy)?;
                 fit_idle(&comparison, &demand, &fleet, &options)?
             } else {
@@ -141,7 +142,7 @@ fn of_file(kind: Kind, file: &Path, catalogue: &Catalogue, options: &Options) ->
     open(file)?
         .read_to_end(&mut text)
         .map_err(|e| Error::input(Problem::new(format!("cannot be read: {e}")).in_file(&name)))?;
-    let plan = read::read(text.as_slice(), &name, catalogue)?;
+    let plan = file::read(text.as_slice(), &name, catalogue)?;
     let demand = asked::demand(&text, &name)?;
     drop(text);
     match (kind, demand) {
@@ -152,7 +153,7 @@ fn of_file(kind: Kind, file: &Path, catalogue: &Catalogue, options: &Options) ->
         .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
         (Kind::FitIdle, Some(demand)) => {
             let fleet = asked::fleet(&plan, catalogue)?;
-            let comparison = optimise::compare_plan(plan, &demand, &fleet, options)?;
+            let comparison = compare::compare_plan(plan, &demand, &fleet, options)?;
             fit_idle(&comparison, &demand, &fleet, options)
         }
         (kind, demand) => Ok(of_plan(kind, &plan, &demand.unwrap_or_default(), catalogue)),
@@ -166,7 +167,7 @@ pub(super) fn fit_idle(
     fleet: &Fleet,
     options: &Options,
 ) -> Result<Picture> {
-    let frontier = optimise::frontier(&comparison.plan, demand, fleet, options)?;
+    let frontier = compare::frontier(&comparison.plan, demand, fleet, options)?;
     Ok(FitIdle::new(comparison, &frontier, demand).picture())
 }
 

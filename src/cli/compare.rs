@@ -10,10 +10,10 @@ use super::output::{Console, check_writable, render, table, write_result};
 use super::planning::{InputArgs, OptionArgs, checked};
 use super::report::{self, Subject};
 use super::suggest::notes;
+use crate::compare::{self, Baseline, Comparison, LeftOut};
 use crate::demand::Demand;
 use crate::emit::mig_parted;
 use crate::error::{Problem, Result, plural, thousands};
-use crate::optimise::{self, Baseline, Comparison, LeftOut};
 use crate::units::{Mebibytes, Weight, millionths};
 
 /// Schema key of the result.
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let options = args.options.read()?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
-    let comparison = optimise::compare(&demand, &fleet, &options)?;
+    let comparison = compare::compare(&demand, &fleet, &options)?;
     checked(&comparison.plan, &demand, &fleet, &options.policy)?;
     if let Some(file) = &args.report {
         let config = mig_parted::write(

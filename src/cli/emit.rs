@@ -346,7 +346,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         ));
     };
     let catalogue = CatalogueArgs { catalogue: args.catalogue.clone() }.read()?;
-    let plan = plan::read::read(open(file)?, &name_of(file), &catalogue)?;
+    let plan = plan::file::read(open(file)?, &name_of(file), &catalogue)?;
     let view = |strategy: Strategy| View::new(&plan, &catalogue, strategy);
     let mixed = || view(Strategy::Mixed);
     let of_teams = |strategy: &StrategyArgs, teams: &[String]| {

@@ -5,15 +5,16 @@ use std::path::Path;
 
 use super::chart::{Kind, fit_idle, of_plan};
 use super::output::write_result;
+use crate::compare::Comparison;
 use crate::demand::Demand;
 use crate::emit::mig_parted;
-use crate::emit::report::{Content, Page, Section, Value, html};
 use crate::error::{Result, plural, thousands};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::optimise::{Comparison, Options};
+use crate::optimise::Options;
 use crate::plan::{Plan, Status};
 use crate::units::{Mebibytes, Weight, millionths};
+use crate::view::html::{Content, Page, Section, Value, html};
 
 /// Rows of a table; a browser sorts no more than that with pleasure.
 const MOST_ROWS: usize = 2000;

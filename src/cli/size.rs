@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, render, table, write_result};
 use super::suggest::seconds;
+use crate::compare::{self, FrontierPoint, Price, Sizing, SizingMix};
 use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
 use crate::hardware::{BoardRef, Catalogue};
-use crate::optimise::{self, FrontierPoint, Options, Price, Sizing, SizingMix};
+use crate::optimise::Options;
 use crate::plan::Unplaced;
 use crate::units::{Mebibytes, Weight, millionths};
 
@@ -75,10 +76,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let demand = args.demand.read(&catalogue, console)?;
     let options = Options { time_limit: args.time_limit, ..Options::default() };
     let per_node = usize::from(args.gpus_per_node);
-    let sizings = optimise::size(&demand, &boards, per_node, &options)?;
+    let sizings = compare::size(&demand, &boards, per_node, &options)?;
     let mix = match prices.as_slice() {
         [] => None,
-        prices => Some(optimise::size_mix(&demand, prices, per_node, &options)?),
+        prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),
     };
     let price_of = |board: &BoardRef| prices.iter().find(|p| p.board.id == board.id);
     write_result(args.output.as_deref(), |out| match args.format {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, plural};
 use crate::fleet::observed::{Instances, MigMode, ObservedGpu, ObservedInstance, Process};
 use crate::hardware::layout::Placement;
 use crate::hardware::{Board, ProfileName};
-use crate::plan::room::{self, Room};
+use crate::reconfigure::creatable::{self, Room};
 use crate::units::Mebibytes;
 
 /// Schema key of the JSON.
@@ -172,7 +172,7 @@ fn metrics(gpus: &[ObservedGpu]) -> String {
             pending.push((of_gpu.clone(), u64::from(mode.current != mode.pending)));
         }
         let Some((board, present, _)) = rooms(gpu) else { continue };
-        free.push((of_gpu.clone(), room::free_slices(board, &present).len() as u64));
+        free.push((of_gpu.clone(), creatable::free_slices(board, &present).len() as u64));
         let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         for instance in gpu.known_instances() {
             let name = board.profiles[instance.profile].name.to_string();
@@ -217,7 +217,7 @@ fn rooms(gpu: &ObservedGpu) -> Option<(&Board, Vec<Placement>, Vec<Room>)> {
         return None;
     }
     let present: Vec<Placement> = instances.iter().map(ObservedInstance::placement).collect();
-    let rooms = room::room(board, &present);
+    let rooms = creatable::room(board, &present);
     Some((board, present, rooms))
 }
 
@@ -268,7 +268,7 @@ fn gpu_json(gpu: &ObservedGpu) -> GpuJson {
     };
     let instances = gpu.known_instances();
     json.instances = instances.iter().flat_map(|i| instance_json(board, i)).collect();
-    let free = room::free_slices(board, &present).len();
+    let free = creatable::free_slices(board, &present).len();
     json.free_memory_slices = u32::try_from(free).ok();
     let name = |p: usize| board.profiles[p].name.to_string();
     json.largest_creatable = largest(board, |p| !rooms[p].starts.is_empty()).map(name);
@@ -371,7 +371,7 @@ fn describe(gpu: &ObservedGpu, text: &mut String) {
     let instances = gpu.known_instances();
     picture(board, instances, text);
     table(board, instances, text);
-    let free = room::free_slices(board, &present).len();
+    let free = creatable::free_slices(board, &present).len();
     if free == 0 {
         return;
     }

@@ -10,6 +10,7 @@ use super::output::{Console, check_writable, write_result};
 use super::planning::{PolicyArgs, checked};
 use super::report::{self, Subject};
 use super::summary;
+use crate::compare;
 use crate::demand::Demand;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
@@ -17,10 +18,10 @@ use crate::fleet::observed::{Instances, ObservedGpu};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
-use crate::optimise::{self, Options, Spare};
+use crate::optimise::{Options, Spare};
 use crate::plan::Plan;
 use crate::plan::asked::PlanFile;
-use crate::plan::change::Present;
+use crate::reconfigure::change::Present;
 
 /// Find the best cut of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -202,7 +203,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         allow_disruption: args.allow_disruption,
         ..Options::default()
     };
-    let suggestion = optimise::suggest_and_compare(&demand, &fleet, &options)?;
+    let suggestion = compare::suggest_with_presets(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;
     checked(plan, &demand, &fleet, &policy)?;
     let file = mig_parted::write(
@@ -223,7 +224,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         })?;
     }
     if let Some(report_file) = &args.report {
-        let comparison = optimise::compare_plan(plan.clone(), &demand, &fleet, &options)?;
+        let comparison = compare::compare_plan(plan.clone(), &demand, &fleet, &options)?;
         let subject = Subject {
             comparison: &comparison,
             demand: &demand,

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use comfy_table::CellAlignment;
 
 use super::output::{render, table};
+use crate::compare::{Baseline, Suggestion};
 use crate::demand::Demand;
 use crate::error::{plural, thousands};
-use crate::optimise::{Baseline, Suggestion};
 use crate::plan::{GpuPlan, InstanceProfile, Plan, Stage, Status};
 use crate::units::Mebibytes;
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Demand, MAX_COUNT, Workload};
 use crate::error::{Error, Problem, Result, plural};
 use crate::hardware::{Catalogue, ProfileName};
-use crate::kubectl::{self, Item};
+use crate::kubernetes::{self, Item};
 use crate::units::Mebibytes;
 
 const GPU: &str = "nvidia.com/gpu";
@@ -135,7 +135,7 @@ pub fn read(
     let mut busy: BTreeMap<String, Busy> = BTreeMap::new();
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
     let mut problems = Vec::new();
-    kubectl::for_each_item(input, file, |pod: PodItem| {
+    kubernetes::for_each_item(input, file, |pod: PodItem| {
         if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             return;
         }
@@ -148,12 +148,10 @@ pub fn read(
             }
         };
         let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT));
-        let single = pod
-            .spec
-            .node_name
-            .as_deref()
-            .and_then(&single_profile)
-            .or_else(|| selected.and_then(|product| crate::kubectl::single_profile(product)));
+        let single =
+            pod.spec.node_name.as_deref().and_then(&single_profile).or_else(|| {
+                selected.and_then(|product| crate::kubernetes::single_profile(product))
+            });
         let boards = selected.map_or_else(Vec::new, |product| {
             catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
         });
@@ -278,7 +276,7 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
             resource.starts_with("nvidia.com/gpu") || resource.starts_with("nvidia.com/mig-")
         })
         .map(|(resource, quantity)| {
-            let count = kubectl::count(quantity)
+            let count = kubernetes::count(quantity)
                 .filter(|count| *count <= MAX_COUNT)
                 .ok_or_else(|| format!("{resource}: {quantity} is no whole number"))?;
             Ok((resource.clone(), count))
@@ -305,7 +303,7 @@ fn ask(
     }
     resource
         .strip_prefix("nvidia.com/mig-")
-        .and_then(kubectl::profile_of_label)
+        .and_then(kubernetes::profile_of_label)
         .map(Ask::Instance)
         .ok_or_else(|| format!("asks for {resource}, which is no instance that migplan knows"))
 }

@@ -14,7 +14,7 @@ use super::{Fleet, KubernetesNode, MAX_GPUS, Node};
 use crate::error::{Error, Problem, Result, plural};
 use crate::hardware::catalogue::BoardNotFound;
 use crate::hardware::{BoardRef, Catalogue};
-use crate::kubectl::{self, Item};
+use crate::kubernetes::{self, Item};
 use crate::units::Mebibytes;
 
 const PRODUCT: &str = "nvidia.com/gpu.product";
@@ -82,7 +82,7 @@ pub fn read(
     let mut remarks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut problems = Vec::new();
     let (mut total, mut without_gpus) = (0u64, 0u64);
-    kubectl::for_each_item(input, file, |item: NodeItem| {
+    kubernetes::for_each_item(input, file, |item: NodeItem| {
         let name = item.metadata.name.clone();
         if name.chars().any(char::is_control) || name.is_empty() {
             problems.push(Problem::new("a node's name is empty or has a control character"));
@@ -117,7 +117,7 @@ pub fn read(
         .map(|(text, names)| {
             at(Problem::new(match &names[..] {
                 [only] => format!("node {only} {text}"),
-                _ => format!("nodes {}: each {text}", kubectl::names(names)),
+                _ => format!("nodes {}: each {text}", kubernetes::names(names)),
             }))
         })
         .collect();
@@ -147,7 +147,7 @@ pub fn read(
 /// No such JSON (exit 3).
 pub fn observe(input: impl Read, file: &str) -> Result<BTreeMap<String, KubernetesNode>> {
     let mut nodes = BTreeMap::new();
-    kubectl::for_each_item(input, file, |item: NodeItem| {
+    kubernetes::for_each_item(input, file, |item: NodeItem| {
         nodes.insert(item.metadata.name.clone(), node_of(item));
     })?;
     Ok(nodes)
@@ -162,7 +162,7 @@ fn node_of(item: NodeItem) -> KubernetesNode {
         .unwrap_or_default()
         .iter()
         .filter(|(resource, _)| resource.starts_with("nvidia.com/"))
-        .filter_map(|(resource, quantity)| Some((resource.clone(), kubectl::count(quantity)?)))
+        .filter_map(|(resource, quantity)| Some((resource.clone(), kubernetes::count(quantity)?)))
         .collect();
     let ready = item
         .status
@@ -174,7 +174,7 @@ fn node_of(item: NodeItem) -> KubernetesNode {
         strategy: labels.get(STRATEGY).cloned(),
         mig_config: labels.get(CONFIG).cloned(),
         mig_config_state: labels.get(CONFIG_STATE).cloned(),
-        single_profile: labels.get(PRODUCT).and_then(|p| kubectl::single_profile(p)),
+        single_profile: labels.get(PRODUCT).and_then(|p| kubernetes::single_profile(p)),
         cordoned: item.spec.unschedulable == Some(true),
         ready,
         allocatable,

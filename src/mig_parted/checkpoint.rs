@@ -7,7 +7,7 @@ use crate::error::{Error, Problem, Result};
 use crate::fleet::observed::{Instances, ObservedNode};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Placement};
-use crate::plan::change::{Present, PresentCompute};
+use crate::reconfigure::change::{Present, PresentCompute};
 
 const VERSION: &str = "v1";
 

@@ -17,8 +17,8 @@ use crate::fleet::Fleet;
 use crate::fleet::observed::Shape;
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, BoardRef};
-use crate::plan::change::{self, Present};
 use crate::plan::{GpuPlan, Instance, InstanceProfile, Occupant};
+use crate::reconfigure::change::{self, Present};
 
 /// The cards of a plan.
 pub(crate) struct Placed {

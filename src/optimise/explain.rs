@@ -114,7 +114,7 @@ fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
 }
 
 /// Why not even an empty fleet could serve a workload.
-pub(super) fn hopeless(
+pub(crate) fn hopeless(
     why: Hopeless,
     workload: &Workload,
     boards: &[BoardRef],

@@ -9,7 +9,7 @@ use super::{Options, Spare};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, MediaEngines, layout};
 use crate::plan::Strategy;
-use crate::plan::change::{self, Present};
+use crate::reconfigure::change::{self, Present};
 
 /// All GPUs of one board.
 #[derive(Debug, Clone)]

@@ -1,0 +1,13 @@
+//! A plan beside what people do today, and how many GPUs a demand needs.
+//!
+//! [`baselines`] are the uniform presets and the heuristics of schedulers, `comparison` puts a
+//! plan beside them and finds the frontier, `size` the fewest GPUs. The room uses the optimiser
+//! and knows no files, no NVML and no output format.
+
+mod baselines;
+mod comparison;
+mod size;
+
+pub use baselines::{Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, suggest_with_presets};
+pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};
+pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};

@@ -1,0 +1,443 @@
+//! What a plan is measured against: the uniform presets that people apply today, and how many
+//! GPUs more would have been enough. The heuristics of a scheduler are in [`greedy`].
+
+pub(super) mod greedy;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use crate::demand::{Demand, Workload};
+use crate::error::{ExitCode, Result};
+use crate::fleet::{Fleet, MAX_GPUS, Node};
+use crate::hardware::{BoardRef, ProfileName, layout};
+use crate::optimise::model::{Terms, dot};
+use crate::optimise::problem::Problem;
+use crate::optimise::supply::Kind;
+use crate::optimise::{self, Options, Until, stages};
+use crate::plan::{GpuPlan, Plan, Reason, Status};
+
+/// The name of the plan's own row.
+pub const PLAN_ROW: &str = "plan";
+
+/// The answer to a demand.
+#[derive(Debug, Clone)]
+pub struct Suggestion {
+    /// The best plan.
+    pub plan: Plan,
+    /// What every uniform preset would have placed, the most first.
+    pub presets: Vec<Baseline>,
+    /// The fewest further GPUs that would place what the fleet is too full for, where there is
+    /// such demand.
+    pub more_gpus: Option<MoreGpus>,
+}
+
+/// How a cut that somebody else chose serves the demand at its best.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Baseline {
+    /// mig-parted's label for it, such as `all-1g.10gb`.
+    pub name: String,
+    /// Replicas placed.
+    pub placed: u64,
+    /// Weight placed for each priority, highest first, in millionths.
+    pub placed_weight: Vec<i64>,
+    /// Memory placed, in MiB.
+    pub placed_mib: u64,
+    /// Memory of the fleet that serves nobody, in MiB.
+    pub idle_mib: u64,
+    /// Of that: handed out, but not asked for.
+    pub rounding_mib: u64,
+    /// Of that: in instances and whole GPUs that nobody has.
+    pub spare_mib: u64,
+    /// Of that: the rest.
+    pub unusable_mib: u64,
+    /// GPUs that serve somebody.
+    pub gpus_used: u64,
+    /// Whole memory of those GPUs, in MiB.
+    pub used_mib: u64,
+    /// Replicas without a place, by workload: the first few, in the order of the goal.
+    pub left_out: Vec<LeftOut>,
+    /// Workloads of which some replica has no place, those that are not listed too.
+    pub workloads_left_out: usize,
+}
+
+/// Replicas of a workload that a cut leaves without a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Index into the demand's workloads.
+    pub workload: usize,
+    /// How many replicas.
+    pub replicas: u64,
+    /// Whether no instance of the cut could serve them, however few they were.
+    pub too_large: bool,
+}
+
+/// So many workloads without a place are listed for each cut.
+const MOST_LEFT_OUT: usize = 8;
+
+/// Further GPUs that would place everything that has no place because the fleet is full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoreGpus {
+    /// Of which board.
+    pub board: String,
+    /// How many; no fewer would do.
+    pub gpus: u64,
+}
+
+/// Every uniform preset of the fleet's boards: `all-<profile>` cuts each GPU that has the profile
+/// into as many instances of it as fit, and leaves the others whole. The one that places most comes first.
+pub(crate) fn presets(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Vec<Baseline>> {
+    let mut presets = presets_by_size(problem, demand, options)?;
+    presets
+        .sort_by(|a, b| (b.placed, b.placed_mib, &a.name).cmp(&(a.placed, a.placed_mib, &b.name)));
+    Ok(presets)
+}
+
+/// As [`presets`], the smallest profile first.
+pub(crate) fn presets_by_size(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Vec<Baseline>> {
+    let names: BTreeSet<ProfileName> = problem
+        .pools
+        .iter()
+        .flat_map(|pool| &pool.board.profiles)
+        .filter(|p| p.name.is_plain())
+        .map(|p| p.name.clone())
+        .collect();
+    names
+        .into_par_iter()
+        .filter_map(|name| {
+            let cuts = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
+            match evaluate(problem, demand, format!("all-{}", name.label()), cuts, options) {
+                // A plan that was found is worth having without what it is compared with.
+                Err(e) if e.code == ExitCode::TimeLimit => None,
+                baseline => Some(baseline),
+            }
+        })
+        .collect()
+}
+
+/// The priorities of a demand, highest first.
+pub(crate) fn priorities(problem: &Problem) -> Vec<i64> {
+    let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
+    priorities.into_iter().rev().collect()
+}
+
+/// The plan's own row.
+pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Problem) -> Baseline {
+    let mut missing: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in &plan.unplaced {
+        *missing.entry((&row.team, &row.workload)).or_default() += row.replicas;
+    }
+    let mut weights: BTreeMap<i64, i64> = problem.classes.iter().map(|c| (c.priority, 0)).collect();
+    let mut missing_of = vec![0; demand.workloads().len()];
+    for (index, workload) in demand.workloads().iter().enumerate() {
+        let key = (&*workload.team, &*workload.name);
+        let replicas = missing.get(&key).copied().unwrap_or(0);
+        let placed = i64::try_from(workload.count.saturating_sub(replicas)).unwrap_or(i64::MAX);
+        let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
+        if let Some(sum) = weights.get_mut(&workload.priority) {
+            *sum = sum.saturating_add(placed.saturating_mul(weight));
+        }
+        if !problem.hopeless.contains_key(&index) {
+            missing_of[index] = replicas;
+        }
+    }
+    let (left_out, workloads_left_out) = left_out(&missing_of, demand, |_| false);
+    let boards = fleet.boards();
+    let memory_of = |id: &str| {
+        let at = boards.binary_search_by(|b| b.id.as_str().cmp(id));
+        at.map_or(0, |at| boards[at].memory.0)
+    };
+    let in_use = |g: &&GpuPlan| g.instances.iter().any(|i| i.occupant.is_some());
+    let totals = &plan.totals;
+    Baseline {
+        name: PLAN_ROW.to_string(),
+        placed: totals.placed,
+        placed_weight: weights.into_values().rev().collect(),
+        placed_mib: totals.placed_mib,
+        idle_mib: totals.idle_mib,
+        rounding_mib: totals.rounding_mib,
+        spare_mib: totals.spare_mib,
+        unusable_mib: totals.unusable_mib,
+        gpus_used: totals.gpus_used,
+        used_mib: plan.gpus.iter().filter(in_use).map(|g| memory_of(&g.board)).sum(),
+        left_out,
+        workloads_left_out,
+    }
+}
+
+/// The first workloads without a place in the order of the goal, and how many there are in all.
+fn left_out(
+    missing: &[u64],
+    demand: &Demand,
+    too_large: impl Fn(&Workload) -> bool,
+) -> (Vec<LeftOut>, usize) {
+    let workloads = demand.workloads();
+    let mut order: Vec<usize> = (0..missing.len()).filter(|w| missing[*w] > 0).collect();
+    let all = order.len();
+    let rank = |w: &usize| {
+        let workload = &workloads[*w];
+        (Reverse(workload.priority), Reverse(workload.weight), Reverse(workload.memory), *w)
+    };
+    if all > MOST_LEFT_OUT {
+        order.select_nth_unstable_by_key(MOST_LEFT_OUT, rank);
+        order.truncate(MOST_LEFT_OUT);
+    }
+    order.sort_by_key(rank);
+    let row = |workload: usize| LeftOut {
+        workload,
+        replicas: missing[workload],
+        too_large: too_large(&workloads[workload]),
+    };
+    (order.into_iter().map(row).collect(), all)
+}
+
+/// As many instances of one profile as a board takes; none where the board lacks it.
+fn uniform(board: &BoardRef, name: &ProfileName) -> layout::Counts {
+    let mut counts = vec![0; board.profiles.len()];
+    if let Some((index, profile)) = board.profile(name) {
+        counts[index] = profile.max_instances;
+    }
+    counts
+}
+
+/// `all-balanced` as mig-parted ships it: 2 × 1g + 1 × 2g + 1 × 3g, and where the board has no 3g
+/// (A30, RTX PRO 6000) 2 × 1g + 1 × 2g. None where the board cannot be cut so.
+fn balanced(board: &BoardRef) -> layout::Counts {
+    // Of two profiles of the same compute slices the plain one is the smaller.
+    let of_slices = |slices: u32| {
+        let plain = board.profiles.iter().enumerate().filter(|(_, p)| p.name.is_plain());
+        plain.filter(|(_, p)| p.compute_slices == slices).min_by_key(|(_, p)| p.memory).map(|p| p.0)
+    };
+    for wanted in [&[(1, 2), (2, 1), (3, 1)][..], &[(1, 2), (2, 1)]] {
+        let mut counts = vec![0; board.profiles.len()];
+        let mut complete = true;
+        for (slices, count) in wanted {
+            match of_slices(*slices) {
+                Some(profile) => counts[profile] = *count,
+                None => complete = false,
+            }
+        }
+        if complete && layout::place(board, &counts, &[]).is_some() {
+            return counts;
+        }
+    }
+    vec![0; board.profiles.len()]
+}
+
+/// mig-parted's `all-balanced`, at its best.
+pub(crate) fn all_balanced(
+    problem: &Problem,
+    demand: &Demand,
+    options: &Options,
+) -> Result<Baseline> {
+    let cuts = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
+    evaluate(problem, demand, "all-balanced".to_string(), cuts, options)
+}
+
+/// No MIG at all: every replica of what MIG could serve takes a whole GPU.
+pub(crate) fn whole_gpus(
+    demand: &Demand,
+    fleet: &Fleet,
+    problem: &Problem,
+    options: &Options,
+) -> Result<Baseline> {
+    let mut workloads = demand.workloads().to_vec();
+    for (index, workload) in workloads.iter_mut().enumerate() {
+        workload.whole_gpus = workload.whole_gpus.max(1);
+        if problem.hopeless.contains_key(&index) {
+            workload.count = 0;
+        }
+    }
+    let demand = Demand::new(workloads);
+    let whole = Problem::new(&demand, fleet, options);
+    let cuts = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
+    evaluate(&whole, &demand, "whole-gpus".to_string(), cuts, options)
+}
+
+/// Serves the demand as well as one fixed cut for each pool allows.
+fn evaluate(
+    problem: &Problem,
+    demand: &Demand,
+    name: String,
+    cuts: Vec<layout::Counts>,
+    options: &Options,
+) -> Result<Baseline> {
+    let cut = problem.with_cuts(&cuts);
+    let options = Options { until: Until::RoundingMib, ..options.clone() };
+    let solution = stages::run(&cut, &options)?;
+    let (formulation, values) = (&solution.formulation, &solution.values);
+    let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);
+    let placed_mib = value(&formulation.placed_mib(&cut).terms);
+    let handed_out_mib = value(&formulation.handed_out_mib(&cut).terms);
+    let (mut fleet_mib, mut offered_mib, mut used_mib) = (0, 0, 0);
+    for (p, (pool, counts)) in cut.pools.iter().zip(&cuts).enumerate() {
+        let memory_mib = pool.board.memory.0;
+        let instances_mib: u64 =
+            counts.iter().zip(&pool.board.profiles).map(|(n, p)| u64::from(*n) * p.memory.0).sum();
+        // A GPU that is not cut stays whole; so does one that is handed out whole.
+        let of_gpu = if instances_mib == 0 { memory_mib } else { instances_mib };
+        let gpus = pool.gpus as u64;
+        let whole = value(&formulation.whole_gpus_of_pool(&cut, p)).min(gpus);
+        fleet_mib += memory_mib * gpus;
+        offered_mib += of_gpu * (gpus - whole) + memory_mib * whole;
+        used_mib += memory_mib * value(&formulation.gpus_of_pool(&cut, p).terms);
+    }
+    let served: Vec<i64> = formulation.served.iter().map(|c| values[*c]).collect();
+    let offers = |kind: &Kind| match kind.profile {
+        Some(profile) => cuts[kind.pool][profile] > 0,
+        None => true,
+    };
+    Ok(Sums {
+        placed: value(&formulation.placed().terms),
+        placed_mib,
+        handed_out_mib,
+        fleet_mib,
+        offered_mib,
+        gpus_used: value(&formulation.gpus_used(&cut).terms),
+        used_mib,
+    }
+    .baseline(name, &cut, demand, &served, offers))
+}
+
+/// What a way of serving the demand comes to.
+#[derive(Debug, Clone, Default)]
+struct Sums {
+    placed: u64,
+    placed_mib: u64,
+    /// Memory of the instances and whole GPUs that somebody has.
+    handed_out_mib: u64,
+    fleet_mib: u64,
+    /// Memory of all instances and whole GPUs, had or not.
+    offered_mib: u64,
+    gpus_used: u64,
+    used_mib: u64,
+}
+
+impl Sums {
+    /// The sums as a row, with who is left out: `served` replicas of each class have a place, and
+    /// `offers` says which kinds there are at all.
+    fn baseline(
+        self,
+        name: String,
+        problem: &Problem,
+        demand: &Demand,
+        served: &[i64],
+        offers: impl Fn(&Kind) -> bool,
+    ) -> Baseline {
+        let weight_of = |priority: i64| {
+            let classes = problem.classes.iter().zip(served);
+            classes.filter(|(c, _)| c.priority == priority).map(|(c, n)| c.weight * n).sum()
+        };
+        let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
+        for index in problem.hopeless.keys() {
+            missing[*index] = 0;
+        }
+        for (class, served) in problem.classes.iter().zip(served) {
+            let mut left = *served;
+            for member in class.members.iter() {
+                let taken = member.count.min(left);
+                left -= taken;
+                missing[member.workload] -= taken as u64;
+            }
+        }
+        let (left_out, workloads_left_out) = left_out(&missing, demand, |workload| {
+            !problem.usable_kinds(workload).iter().any(|k| offers(&problem.kinds[*k]))
+        });
+        let idle_mib = self.fleet_mib - self.placed_mib;
+        let rounding_mib = self.handed_out_mib - self.placed_mib;
+        let spare_mib = self.offered_mib.saturating_sub(self.handed_out_mib);
+        Baseline {
+            name,
+            placed: self.placed,
+            placed_weight: priorities(problem).into_iter().map(weight_of).collect(),
+            placed_mib: self.placed_mib,
+            idle_mib,
+            rounding_mib,
+            spare_mib,
+            unusable_mib: idle_mib.saturating_sub(rounding_mib + spare_mib),
+            gpus_used: self.gpus_used,
+            used_mib: self.used_mib,
+            left_out,
+            workloads_left_out,
+        }
+    }
+}
+
+/// The fewest GPUs that must be added, all of one board of the fleet, so that everything has a
+/// place that now has none because the fleet is full. `None` where there is no such demand, or
+/// where the time limit leaves no time to find out.
+pub(crate) fn more_gpus(
+    demand: &Demand,
+    fleet: &Fleet,
+    plan: &Plan,
+    options: &Options,
+) -> Result<Option<MoreGpus>> {
+    let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
+    // Where the present state binds the plan, more GPUs are not all that would help.
+    let bound = options.present.is_some() || plan.proof.status == Status::TimeLimit;
+    if full.is_empty() || bound {
+        return Ok(None);
+    }
+    let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS) as usize;
+    let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
+    let mut best: Option<MoreGpus> = None;
+    for board in fleet.boards() {
+        // So many more hold every missing replica: one to a GPU, or one to a node where replicas
+        // that take several GPUs care for nodes.
+        let size = if several {
+            let on = |n: &Node| n.gpus.iter().filter(|b| b.id == board.id).count();
+            fleet.nodes().iter().map(on).max().unwrap_or(1)
+        } else {
+            missing
+        };
+        let count = if several { missing } else { 1 };
+        if count.saturating_mul(size) as u64 > MAX_GPUS {
+            continue;
+        }
+        let mut nodes = fleet.nodes().to_vec();
+        nodes.extend(
+            (0..count)
+                .map(|i| Node { name: format!("further {i}"), gpus: vec![board.clone(); size] }),
+        );
+        let larger = Problem::new(demand, &Fleet::new(nodes), options);
+        let now = fleet.nodes().iter().flat_map(|n| &n.gpus).filter(|b| b.id == board.id).count();
+        if let Some(needed) = stages::fewest_of_board(&larger, &board.id, options)? {
+            let gpus = needed.saturating_sub(now as u64);
+            if best.as_ref().is_none_or(|b| gpus < b.gpus) && gpus > 0 {
+                best = Some(MoreGpus { board: board.id.clone(), gpus });
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// As [`optimise::suggest`], with what a person wants to know beside the plan.
+///
+/// # Errors
+/// As [`optimise::suggest`].
+pub fn suggest_with_presets(
+    demand: &Demand,
+    fleet: &Fleet,
+    options: &Options,
+) -> Result<Suggestion> {
+    let problem = Problem::new(demand, fleet, options);
+    let (suggestion, presets) = rayon::join(
+        || {
+            let plan = optimise::plan(demand, fleet, &problem, options)?;
+            let more_gpus = more_gpus(demand, fleet, &plan, options)?;
+            Ok((plan, more_gpus))
+        },
+        || presets(&problem, demand, options),
+    );
+    let (plan, more_gpus) = suggestion?;
+    Ok(Suggestion { plan, presets: presets?, more_gpus })
+}

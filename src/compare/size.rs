@@ -1,0 +1,232 @@
+//! How many GPUs a demand needs: of one board, or of the cheapest mix of several.
+
+use rayon::prelude::*;
+
+use super::comparison::{self, Frontier};
+use crate::demand::Demand;
+use crate::error::{Error, ExitCode, Result, thousands};
+use crate::fleet::{Fleet, MAX_GPUS, Node};
+use crate::hardware::BoardRef;
+use crate::optimise::problem::Problem;
+use crate::optimise::{Options, explain, stages};
+use crate::plan::Unplaced;
+
+/// The fewest GPUs of one board for a demand.
+#[derive(Debug, Clone)]
+pub struct Sizing {
+    /// The board.
+    pub board: BoardRef,
+    /// GPUs that serve everything that the board can serve.
+    pub gpus: u64,
+    /// The fewest nodes with those GPUs, where some replica takes several GPUs of one node.
+    pub nodes: Option<u64>,
+    /// Whether it is proved that fewer will not do.
+    pub proved: bool,
+    /// What the board cannot serve at all, however many there are.
+    pub unserved: Vec<Unplaced>,
+    /// The most that fits on fewer GPUs, up to `gpus`.
+    pub steps: Frontier,
+}
+
+/// The cheapest GPUs of several boards for a demand.
+#[derive(Debug, Clone)]
+pub struct SizingMix {
+    /// GPUs of each board, by board id.
+    pub boards: Vec<MixBoard>,
+    /// The price of all of them, in millionths.
+    pub cost: u128,
+    /// Whether it is proved that nothing cheaper will do.
+    pub proved: bool,
+    /// What none of the boards can serve.
+    pub unserved: Vec<Unplaced>,
+}
+
+/// One board of a mix.
+#[derive(Debug, Clone)]
+pub struct MixBoard {
+    /// The board.
+    pub board: BoardRef,
+    /// GPUs of it.
+    pub gpus: u64,
+    /// The price of one, in millionths.
+    pub price: i64,
+}
+
+/// A board and what one GPU of it costs.
+#[derive(Debug, Clone)]
+pub struct Price {
+    /// The board.
+    pub board: BoardRef,
+    /// The price of one GPU, in millionths of whatever unit the user counts in.
+    pub price: i64,
+}
+
+/// The fewest GPUs of each board that serve all of the demand that it can serve; boards one by
+/// one, on nodes of `gpus_per_node` where replicas take several GPUs of a node.
+///
+/// # Errors
+/// More than [`MAX_GPUS`] needed (exit 3); nothing found within the time limit (exit 5).
+pub fn size(
+    demand: &Demand,
+    boards: &[BoardRef],
+    gpus_per_node: usize,
+    options: &Options,
+) -> Result<Vec<Sizing>> {
+    boards.par_iter().map(|board| size_one(demand, board, gpus_per_node, options)).collect()
+}
+
+fn size_one(
+    demand: &Demand,
+    board: &BoardRef,
+    gpus_per_node: usize,
+    options: &Options,
+) -> Result<Sizing> {
+    let boards = std::slice::from_ref(board);
+    let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
+    let unserved = unserved(demand, boards, &problem);
+    let cheapest = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?
+        .ok_or_else(|| too_many(board))?;
+    let gpus: u64 = cheapest.gpus.iter().sum();
+    let several = several(demand);
+    let (nodes, close) = if several && gpus > 0 {
+        let nodes = fewest_nodes(demand, board, gpus, gpus_per_node, options)?;
+        // So many nodes carry any number of these GPUs as freely as more nodes would.
+        (nodes, fleet(boards, gpus_per_node, gpus as usize))
+    } else {
+        (None, fleet(boards, gpus as usize, 1))
+    };
+    let mut steps = Frontier { points: Vec::new(), complete: true };
+    if gpus > 0 {
+        steps = comparison::up_to(&Problem::new(demand, &close, options), gpus, options)?;
+    }
+    Ok(Sizing { board: board.clone(), gpus, nodes, proved: cheapest.proved, unserved, steps })
+}
+
+/// The cheapest GPUs of several boards that serve all that any of them can serve; of equally cheap
+/// ones the fewest.
+///
+/// # Errors
+/// As [`size`].
+pub fn size_mix(
+    demand: &Demand,
+    prices: &[Price],
+    gpus_per_node: usize,
+    options: &Options,
+) -> Result<SizingMix> {
+    let mut prices = prices.to_vec();
+    prices.sort_by(|a, b| a.board.id.cmp(&b.board.id));
+    let boards: Vec<BoardRef> = prices.iter().map(|p| p.board.clone()).collect();
+    let problem = Problem::new(demand, &plenty(demand, &boards, gpus_per_node), options);
+    let each: Vec<i64> = prices.iter().map(|p| p.price).collect();
+    let first = boards.first().ok_or_else(|| Error::internal("a mix of no boards"))?;
+    let cheapest = stages::cheapest(&problem, servable(demand, &problem), &each, options)?
+        .ok_or_else(|| too_many(first))?;
+    let cost = each.iter().zip(&cheapest.gpus).map(|(p, n)| *p as u128 * u128::from(*n)).sum();
+    Ok(SizingMix {
+        cost,
+        proved: cheapest.proved,
+        unserved: unserved(demand, &boards, &problem),
+        boards: prices
+            .into_iter()
+            .zip(cheapest.gpus)
+            .map(|(p, gpus)| MixBoard { board: p.board, gpus, price: p.price })
+            .collect(),
+    })
+}
+
+fn too_many(board: &BoardRef) -> Error {
+    let message = format!("the demand needs more than {} GPUs", thousands(MAX_GPUS));
+    Error::new(ExitCode::BadInput, message)
+        .hint(format!("look at the counts of the workloads; the board is {}", board.id))
+}
+
+/// Replicas that the boards could serve if there were enough of them.
+fn servable(demand: &Demand, problem: &Problem) -> u64 {
+    let workloads = demand.workloads().iter().enumerate();
+    workloads.filter(|(i, _)| !problem.hopeless.contains_key(i)).map(|(_, w)| w.count).sum()
+}
+
+/// Whether some replica takes several GPUs, so that nodes matter.
+fn several(demand: &Demand) -> bool {
+    demand.workloads().iter().any(|w| w.whole_gpus > 1 && w.count > 0)
+}
+
+/// More GPUs of each board than the demand can use: one to a replica, or a node to a replica.
+fn plenty(demand: &Demand, boards: &[BoardRef], gpus_per_node: usize) -> Fleet {
+    let most = (MAX_GPUS / boards.len().max(1) as u64) as usize;
+    let replicas = usize::try_from(demand.replicas()).unwrap_or(most).max(1);
+    if several(demand) {
+        fleet(boards, gpus_per_node, replicas.min(most / gpus_per_node.max(1)))
+    } else {
+        fleet(boards, replicas.min(most), 1)
+    }
+}
+
+/// `nodes` nodes of `gpus` GPUs for each board.
+fn fleet(boards: &[BoardRef], gpus: usize, nodes: usize) -> Fleet {
+    let of_board = |board: &BoardRef| {
+        let node = Node { name: String::new(), gpus: vec![board.clone(); gpus] };
+        std::iter::repeat_n(node, nodes)
+    };
+    Fleet::new(boards.iter().flat_map(of_board).collect())
+}
+
+/// The fewest nodes that serve everything, `None` where time runs out.
+fn fewest_nodes(
+    demand: &Demand,
+    board: &BoardRef,
+    gpus: u64,
+    gpus_per_node: usize,
+    options: &Options,
+) -> Result<Option<u64>> {
+    let enough = |nodes: u64| {
+        let fleet = fleet(std::slice::from_ref(board), gpus_per_node, nodes as usize);
+        let problem = Problem::new(demand, &fleet, options);
+        let found = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?;
+        Ok::<bool, Error>(found.is_some())
+    };
+    // Almost always the nodes that the GPUs fill are enough. The fewest GPUs may be spread thin,
+    // so step up, and then look between.
+    let mut low = gpus.div_ceil(gpus_per_node.max(1) as u64);
+    let (mut high, mut step) = (low, 1);
+    while !enough(high)? {
+        if high > MAX_GPUS {
+            return Ok(None);
+        }
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if enough(middle)? {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(Some(high))
+}
+
+/// What the boards cannot serve however many there are.
+fn unserved(demand: &Demand, boards: &[BoardRef], problem: &Problem) -> Vec<Unplaced> {
+    let mut rows: Vec<(i64, Unplaced)> = problem
+        .hopeless
+        .iter()
+        .filter_map(|(index, why)| {
+            let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
+            let (reason, detail, help) = explain::hopeless(*why, workload, boards);
+            let row = Unplaced {
+                team: workload.team.clone(),
+                workload: workload.name.clone(),
+                replicas: workload.count,
+                reason,
+                detail,
+                help,
+            };
+            Some((-workload.priority, row))
+        })
+        .collect();
+    rows.sort_by_key(|(priority, _)| *priority);
+    rows.into_iter().map(|(_, row)| row).collect()
+}

@@ -1,0 +1,224 @@
+//! Pictures: draws prepared [figures](crate::view::figures) and computes none of their numbers.
+//!
+//! A figure becomes a [`Picture`], a list of shapes with measured texts, and the picture becomes
+//! SVG or PNG through plotters' backends. Both look alike, since one embedded font measures every
+//! text. Knows neither the optimiser nor files.
+
+mod demand;
+mod fit_idle;
+mod font;
+mod picture;
+mod render;
+mod slices;
+mod theme;
+mod usage;
+
+pub use picture::Picture;
+
+use crate::error::Result;
+use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
+
+/// A figure that can be drawn.
+pub trait Chart {
+    /// Lays the figure out.
+    fn picture(&self) -> Picture;
+}
+
+impl Chart for FitIdle {
+    fn picture(&self) -> Picture {
+        fit_idle::draw(self)
+    }
+}
+
+impl Chart for SliceMap {
+    fn picture(&self) -> Picture {
+        slices::draw(self)
+    }
+}
+
+impl Chart for DemandFigure {
+    fn picture(&self) -> Picture {
+        demand::draw(self)
+    }
+}
+
+impl Chart for Usage {
+    fn picture(&self) -> Picture {
+        usage::draw(self)
+    }
+}
+
+impl Picture {
+    /// The picture as SVG: text stays text, in the fonts that the reader's machine has.
+    ///
+    /// # Errors
+    /// An internal error where the backend fails.
+    pub fn svg(&self) -> Result<String> {
+        render::svg(self)
+    }
+
+    /// The picture as PNG at two pixels to a unit, in the embedded font.
+    ///
+    /// # Errors
+    /// As [`Picture::svg`].
+    pub fn png(&self) -> Result<Vec<u8>> {
+        render::png(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare;
+    use crate::demand::{Demand, Workload};
+    use crate::fleet::{Fleet, spec};
+    use crate::hardware::Catalogue;
+    use crate::optimise::{self, Options};
+    use crate::units::Mebibytes;
+    use crate::view::figures::UsagePanel;
+
+    const ODD_NAMES: [&str; 6] = [
+        "a-very-long-team-name-for-recommendation-and-search-platform",
+        "研究チーム",
+        "Команда-обучения",
+        "ομάδα",
+        "فريق",
+        "<b>&\"quote\"'</b>",
+    ];
+
+    fn fleet(spec: &str) -> Fleet {
+        spec::parse(spec, "--gpus", &Catalogue::built_in()).unwrap()
+    }
+
+    /// Workloads of all sizes, some of a higher priority, by a fixed sequence.
+    fn demand(workloads: u64, count: u64, most_mib: u64, teams: &[&str]) -> Demand {
+        let mut state = 88_172_645_463_325_252u64;
+        let mut next = |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let workload = |i: u64| {
+            let team = teams[i as usize % teams.len()];
+            let name = format!("{}-{i}", teams[next(teams.len() as u64) as usize]);
+            let memory = Mebibytes(500 + next(most_mib - 500));
+            let mut workload = Workload::new(team, &name, memory, 1 + next(count));
+            workload.priority = [0, 10][next(2) as usize];
+            workload
+        };
+        Demand::new((0..workloads).map(workload).collect())
+    }
+
+    /// Every picture of a demand on a fleet; with `MIGPLAN_PICTURES` also as files to look at.
+    fn draw(name: &str, demand: &Demand, gpus: &str) {
+        let fleet = fleet(gpus);
+        let options = Options::default();
+        let comparison = compare::compare(demand, &fleet, &options).unwrap();
+        let frontier = compare::frontier(&comparison.plan, demand, &fleet, &options).unwrap();
+        let catalogue = Catalogue::built_in();
+        for (kind, picture) in [
+            ("fit-idle", FitIdle::new(&comparison, &frontier, demand).picture()),
+            ("slices", SliceMap::new(&comparison.plan, &catalogue).picture()),
+            ("demand", DemandFigure::new(&comparison.plan, demand).picture()),
+        ] {
+            look(&format!("{name}-{kind}"), &picture);
+        }
+    }
+
+    fn look(name: &str, picture: &Picture) {
+        picture::checks::is_tidy(picture);
+        let svg = picture.svg().unwrap();
+        assert!(svg.len() < 2_000_000, "{name}: {} bytes", svg.len());
+        let png = picture.png().unwrap();
+        assert!(png.len() < 2_000_000, "{name}: {} bytes", png.len());
+        let reader = png::Decoder::new(png.as_slice()).read_info().unwrap();
+        let (width, height) = (reader.info().width, reader.info().height);
+        assert_eq!(width, (picture.width * 2.0).ceil() as u32);
+        assert_eq!(height, (picture.height * 2.0).ceil() as u32);
+        if let Some(folder) = std::env::var_os("MIGPLAN_PICTURES") {
+            let file = std::path::Path::new(&folder).join(name);
+            std::fs::write(file.with_extension("svg"), svg).unwrap();
+            std::fs::write(file.with_extension("png"), png).unwrap();
+        }
+    }
+
+    #[test]
+    fn four_gpus() {
+        draw("4-3", &demand(3, 2, 40_000, &["red", "green", "blue"]), "4xa100-80gb");
+        draw("4-300", &demand(300, 2, 60_000, &ODD_NAMES), "4xa100-80gb");
+        draw("4-odd", &demand(12, 2, 45_000, &ODD_NAMES), "4xa100-80gb");
+    }
+
+    #[test]
+    fn sixty_four_gpus() {
+        draw("64-3", &demand(3, 9, 40_000, &["red", "green", "blue"]), "64xa100-80gb");
+        draw("64-300", &demand(300, 3, 60_000, &ODD_NAMES), "64xa100-80gb");
+        let mixed = "20xa100-80gb,20xh200,14xa30,10xrtx-pro-6000-blackwell-server-96gb";
+        draw("64-mixed", &demand(300, 2, 90_000, &ODD_NAMES), mixed);
+    }
+
+    #[test]
+    fn four_thousand_gpus() {
+        draw("4000-3", &demand(3, 9_000, 40_000, &["red", "green", "blue"]), "4000xa100-80gb");
+        draw("4000-300", &demand(300, 90, 60_000, &ODD_NAMES), "4000xa100-80gb");
+    }
+
+    #[test]
+    fn nobody_and_everybody() {
+        let too_large = Workload::new("a", "huge", Mebibytes(400_000), 3);
+        draw("nobody", &Demand::new(vec![too_large]), "4xa100-80gb");
+        draw("nothing-asked", &Demand::new(Vec::new()), "4xa100-80gb");
+        let mut whole = Workload::new("b", "whole", Mebibytes(100_000), 1);
+        whole.whole_gpus = 2;
+        let small = Workload::new("a", "small", Mebibytes(9_728), 14);
+        draw("everybody", &Demand::new(vec![small, whole]), "4xa100-80gb");
+        let mut weighed = Workload::new("a", "weighed", Mebibytes(30_000), 9);
+        weighed.weight = crate::units::Weight(1_500_000);
+        draw("weighed", &Demand::new(vec![weighed]), "2xa100-80gb");
+    }
+
+    #[test]
+    fn usage_over_time() {
+        let wave = |phase: f64, top: f64| -> Vec<(f64, f64)> {
+            let at = |i: i32| {
+                let hours = f64::from(i) / 12.0;
+                let load = ((hours / 24.0 + phase) * std::f64::consts::TAU).sin() * 0.4 + 0.6;
+                (1_700_000_000.0 + hours * 3600.0, top * load)
+            };
+            (0..7 * 288).map(at).collect()
+        };
+        let panel = |label: &str, top: f64| UsagePanel {
+            label: label.to_string(),
+            most: wave(top / 9.0, top),
+            planned_gib: top * 0.98,
+            instance: Some(("2g.20gb".to_string(), 19.5)),
+        };
+        let mut panels = vec![
+            panel("research/finetune", 17.0),
+            panel("研究チーム/notebooks", 8.0),
+            UsagePanel { instance: None, ..panel("a/without-instance", 3.0) },
+            UsagePanel { most: Vec::new(), ..panel("a/without-samples", 3.0) },
+            UsagePanel { most: vec![(1.7e9, 2.0)], ..panel("a/one-sample", 3.0) },
+            UsagePanel { planned_gib: 19.4, ..panel("a/close-labels", 19.0) },
+        ];
+        let usage = |panels: Vec<UsagePanel>| Usage {
+            title: "What the workloads used".to_string(),
+            subtitle: "Seven days, every five minutes.".to_string(),
+            panels,
+        };
+        look("usage", &usage(panels.clone()).picture());
+        panels.extend((0..20).map(|i| panel(&format!("team/{i}"), 5.0)));
+        look("usage-many", &usage(panels).picture());
+    }
+
+    #[test]
+    fn names_are_escaped_and_equal_figures_give_equal_bytes() {
+        let demand = demand(12, 2, 45_000, &ODD_NAMES);
+        let plan = optimise::suggest(&demand, &fleet("4xa100-80gb"), &Options::default()).unwrap();
+        let svg = || DemandFigure::new(&plan, &demand).picture().svg().unwrap();
+        assert!(svg().contains("&lt;b&gt;&amp;&quot;quote&quot;&apos;&lt;/b&gt;"));
+        assert!(!svg().contains("<b>"));
+        assert_eq!(svg(), svg());
+    }
+}

@@ -1,0 +1,250 @@
+//! A picture as a list of shapes: everything is measured before anything is drawn, so that a test
+//! can ask whether texts overlap or leave the page.
+
+use super::font;
+
+/// Red, green, blue.
+pub(super) type Color = (u8, u8, u8);
+
+/// A box: left, top, width, height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Box {
+    pub x: f64,
+    pub y: f64,
+    pub w: f64,
+    pub h: f64,
+}
+
+impl Box {
+    pub(super) fn new(x: f64, y: f64, w: f64, h: f64) -> Box {
+        Box { x, y, w, h }
+    }
+
+    pub(super) fn right(&self) -> f64 {
+        self.x + self.w
+    }
+
+    pub(super) fn bottom(&self) -> f64 {
+        self.y + self.h
+    }
+
+    /// Whether the boxes share more than an edge.
+    pub(super) fn overlaps(&self, other: &Box) -> bool {
+        self.x < other.right()
+            && other.x < self.right()
+            && self.y < other.bottom()
+            && other.y < self.bottom()
+    }
+
+    pub(super) fn inside(&self, other: &Box) -> bool {
+        self.x >= other.x
+            && self.y >= other.y
+            && self.right() <= other.right()
+            && self.bottom() <= other.bottom()
+    }
+}
+
+/// Which point of a text stands at its position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Anchor {
+    Left,
+    Middle,
+    Right,
+}
+
+/// A text on its baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Text {
+    pub x: f64,
+    pub y: f64,
+    pub anchor: Anchor,
+    /// Its em in units.
+    pub size: f64,
+    pub color: Color,
+    pub text: String,
+    /// Whether it runs upwards.
+    pub upright: bool,
+}
+
+#[cfg(test)]
+impl Text {
+    /// The box that the text takes.
+    pub(super) fn bounds(&self) -> Box {
+        let width = font::width(&self.text, self.size);
+        let before = match self.anchor {
+            Anchor::Left => 0.0,
+            Anchor::Middle => width / 2.0,
+            Anchor::Right => width,
+        };
+        let (above, height) = (0.78 * self.size, 1.0 * self.size);
+        if self.upright {
+            Box::new(self.x - above, self.y - (width - before), height, width)
+        } else {
+            Box::new(self.x - before, self.y - above, width, height)
+        }
+    }
+}
+
+/// One thing to draw.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shape {
+    Fill(Box, Color),
+    /// Box, colour, line width.
+    Frame(Box, Color, f64),
+    /// Points, colour, line width.
+    Line(Vec<(f64, f64)>, Color, f64),
+    Polygon(Vec<(f64, f64)>, Color),
+    /// Centre, radius, colour.
+    Disc((f64, f64), f64, Color),
+    Text(Text),
+}
+
+/// A picture: its size in units, what it shows in words, and its shapes in drawing order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) title: String,
+    pub(super) description: String,
+    pub(super) shapes: Vec<Shape>,
+}
+
+impl Picture {
+    /// An empty picture; the height may grow later.
+    pub(super) fn new(width: f64, title: &str, description: &str) -> Picture {
+        Picture {
+            width,
+            height: 0.0,
+            title: font::clean(title),
+            description: font::clean(description),
+            shapes: Vec::new(),
+        }
+    }
+
+    /// What the picture shows, in a few words.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    pub(super) fn fill(&mut self, at: Box, color: Color) {
+        if at.w > 0.0 && at.h > 0.0 {
+            self.shapes.push(Shape::Fill(at, color));
+        }
+    }
+
+    pub(super) fn frame(&mut self, at: Box, color: Color, width: f64) {
+        self.shapes.push(Shape::Frame(at, color, width));
+    }
+
+    pub(super) fn line(&mut self, points: Vec<(f64, f64)>, color: Color, width: f64) {
+        if points.len() > 1 {
+            self.shapes.push(Shape::Line(points, color, width));
+        }
+    }
+
+    pub(super) fn polygon(&mut self, points: Vec<(f64, f64)>, color: Color) {
+        self.shapes.push(Shape::Polygon(points, color));
+    }
+
+    pub(super) fn disc(&mut self, center: (f64, f64), radius: f64, color: Color) {
+        self.shapes.push(Shape::Disc(center, radius, color));
+    }
+
+    /// A line from one point to another in dashes of `dash`.
+    pub(super) fn dashed(
+        &mut self,
+        from: (f64, f64),
+        to: (f64, f64),
+        dash: f64,
+        color: Color,
+        width: f64,
+    ) {
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let length = dx.hypot(dy);
+        let mut at = 0.0;
+        while at < length {
+            let end = (at + dash).min(length);
+            let point = |d: f64| (from.0 + dx * d / length, from.1 + dy * d / length);
+            self.line(vec![point(at), point(end)], color, width);
+            at = end + dash * 0.8;
+        }
+    }
+
+    /// A box with a dashed edge.
+    pub(super) fn dashed_frame(&mut self, at: Box, color: Color, width: f64) {
+        let corners =
+            [(at.x, at.y), (at.right(), at.y), (at.right(), at.bottom()), (at.x, at.bottom())];
+        for (i, from) in corners.iter().enumerate() {
+            self.dashed(*from, corners[(i + 1) % corners.len()], 4.0, color, width);
+        }
+    }
+
+    /// Fills a box with slanted lines, so that it also stands out without colour.
+    pub(super) fn hatch(&mut self, at: Box, color: Color, step: f64) {
+        let mut offset = step / 2.0;
+        while offset < at.w + at.h {
+            // The line x + y = offset, cut to the box.
+            let (x0, y0) = (offset.min(at.w), (offset - at.w).max(0.0));
+            let (x1, y1) = ((offset - at.h).max(0.0), offset.min(at.h));
+            self.line(vec![(at.x + x0, at.y + y0), (at.x + x1, at.y + y1)], color, 1.0);
+            offset += step;
+        }
+    }
+
+    /// A text with its baseline at `y`.
+    pub(super) fn text(
+        &mut self,
+        x: f64,
+        y: f64,
+        anchor: Anchor,
+        size: f64,
+        color: Color,
+        text: impl Into<String>,
+    ) {
+        let text = font::clean(&text.into());
+        if !text.trim().is_empty() {
+            let text = Text { x, y, anchor, size, color, text, upright: false };
+            self.shapes.push(Shape::Text(text));
+        }
+    }
+
+    /// A text that runs upwards, centred on `y`.
+    pub(super) fn upright(&mut self, x: f64, y: f64, size: f64, color: Color, text: &str) {
+        let text = Text {
+            x,
+            y,
+            anchor: Anchor::Middle,
+            size,
+            color,
+            text: font::clean(text),
+            upright: true,
+        };
+        self.shapes.push(Shape::Text(text));
+    }
+
+    /// All texts.
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
+        self.shapes.iter().filter_map(|s| match s {
+            Shape::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod checks {
+    use super::{Box, Picture, Text};
+
+    /// No text leaves the page, none lies over another.
+    pub(in crate::view::charts) fn is_tidy(picture: &Picture) {
+        let page = Box::new(0.0, 0.0, picture.width, picture.height);
+        let texts: Vec<(&Text, Box)> = picture.texts().map(|t| (t, t.bounds())).collect();
+        for (i, (a, bounds)) in texts.iter().enumerate() {
+            assert!(bounds.inside(&page), "'{}' leaves the page: {bounds:?} in {page:?}", a.text);
+            for (b, other) in &texts[..i] {
+                assert!(!bounds.overlaps(other), "'{}' lies over '{}'", a.text, b.text);
+            }
+        }
+    }
+}

@@ -1,0 +1,692 @@
+//! The real binary over the fake libnvidia-ml: exit codes, refusals, kills, resets, rights.
+
+use std::process::{Command, Output};
+
+use crate::rehearsal::*;
+use fake_nvml::{Node, Process};
+use migplan::hardware::{BoardRef, Catalogue};
+
+fn board(id: &str) -> BoardRef {
+    Catalogue::built_in().find(id, None).unwrap().clone()
+}
+
+/// A node with MIG on and these instances on GPU 0.
+fn cut_node(spec: &str, name: &str, instances: &[(&str, u32)]) -> Node {
+    let mut node = Node::new(spec).unwrap();
+    cut(&mut node, 0, &board(name), &[]);
+    for (profile, start) in instances {
+        put(&mut node, 0, profile, *start);
+    }
+    node
+}
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Rehearsal {
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_migplan"));
+        command
+            .env_remove("FAKE_NVML_STATE")
+            .env("MIGPLAN_NVML_LIB", self.path("libfake_nvml.so"))
+            .env("MIGPLAN_STATE_DIR", self.state_dir())
+            .env("MIGPLAN_NVIDIA_SMI", self.path("nvidia-smi"))
+            .stdin(std::process::Stdio::null())
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn migplan(&self, arguments: &[&str]) -> Ran {
+        let Output { status, stdout, stderr } = self.command().args(arguments).output().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn config(&self, entries: &[(&str, &str)]) {
+        self.write("config.yaml", &yaml(entries));
+    }
+
+    fn changing_calls(&self) -> usize {
+        self.calls().iter().filter(|(_, change, _)| *change).count()
+    }
+}
+
+#[test]
+#[ignore = "no test: other tests run it as nvidia-smi"]
+fn pretended_nvidia_smi() {
+    pretend_nvidia_smi();
+}
+
+#[test]
+fn apply_shows_changes_asks_and_is_idempotent() {
+    let node = cut_node("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0), ("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.log_calls();
+    rehearsal.config(&[("[0]", "{4g.40gb: 1, 2g.20gb: 1, 1g.10gb: 1}"), ("[1]", "off")]);
+
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    for line in [
+        "keep     4g.40gb        slices 0-3",
+        "destroy  3g.40gb        slices 4-7",
+        "create   2g.20gb        slices 4-5",
+        "create   1g.10gb        slice 6",
+        "GPU 1: as wanted",
+        "1 instance kept, 1 destroyed, 2 created",
+    ] {
+        assert!(dry.stdout.contains(line), "{line}\n{}", dry.stdout);
+    }
+    // Nobody is there to be asked.
+    let asked = rehearsal.migplan(&["apply"]);
+    assert_eq!(asked.code, 7);
+    assert!(asked.stderr.contains("--yes"), "{}", asked.stderr);
+    assert_eq!(rehearsal.changing_calls(), 0);
+
+    let done = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{}", done.stderr);
+    assert!(done.stderr.contains("done: 1 instance kept, 1 destroyed, 2 created"));
+    let calls = rehearsal.changing_calls();
+    assert_eq!(calls, 6);
+
+    let again = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(again.code, 0);
+    assert!(again.stderr.contains("nothing to do"), "{}", again.stderr);
+    assert_eq!(rehearsal.changing_calls(), calls);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes", "-q"]).stderr, "");
+
+    // What it exports is what it has.
+    let export = rehearsal.migplan(&["export"]);
+    rehearsal.write("present.yaml", &export.stdout);
+    let same = rehearsal.migplan(&["apply", "-f", "present.yaml", "--yes"]);
+    assert!(same.stderr.contains("nothing to do"), "{}", same.stderr);
+
+    // And back.
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    let again = rehearsal.migplan(&["rollback", "--yes"]);
+    assert!(again.code == 0 && again.stderr.contains("nothing to do"), "{}", again.stderr);
+}
+
+#[test]
+fn a_kill_at_any_change_is_undone_by_rollback_and_overcome_by_apply() {
+    let node = {
+        let mut node =
+            cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0), ("1g.10gb", 1)]);
+        occupy(&mut node, 0, 0, 4711);
+        node
+    };
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("[0]", "{1g.10gb: 1, 2g.20gb: 2, 1g.20gb: 1}"), ("[1]", "{7g.80gb: 1}")]);
+    rehearsal.log_calls();
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let wanted = rehearsal.load().essence();
+    let changes = rehearsal.changing_calls() as u64;
+    assert_eq!(changes, 13);
+    for nth in 1..=changes {
+        for late in [false, true] {
+            let what = format!("killed {} change {nth}", if late { "after" } else { "before" });
+            let kill = || {
+                rehearsal.forget_saved_state();
+                let mut node = node.clone();
+                node.faults = vec![fault("change", nth, None, false, late)];
+                rehearsal.save(&node);
+                assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1, "{what}");
+                rehearsal.edit(|node| node.faults.clear());
+            };
+            kill();
+            let back = rehearsal.migplan(&["rollback", "--yes"]);
+            assert_eq!(back.code, 0, "{what}: {}", back.stderr);
+            assert_eq!(rehearsal.load().essence(), node.essence(), "{what}");
+
+            kill();
+            let again = rehearsal.migplan(&["apply", "--yes"]);
+            assert_eq!(again.code, 0, "{what}: {}", again.stderr);
+            assert!(again.stderr.contains("was interrupted"), "{what}: {}", again.stderr);
+            assert_eq!(rehearsal.load().essence(), wanted, "{what}");
+            // The state before is still the one before the run that was killed.
+            assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0, "{what}");
+            assert_eq!(rehearsal.load().essence(), node.essence(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn two_kills_in_a_row_still_lead_back_to_the_first_state() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let rehearsal = Rehearsal::new(&node);
+    let first = yaml(&[("all", "{2g.20gb: 2, 1g.20gb: 1}")]);
+    let second = yaml(&[("all", "{1g.10gb: 3, 4g.40gb: 1}")]);
+    rehearsal.write("first.yaml", &first);
+    rehearsal.write("second.yaml", &second);
+    for one in 1..=10 {
+        for two in 1..=12 {
+            let what = format!("killed before change {one}, then {two}");
+            rehearsal.forget_saved_state();
+            let mut start = node.clone();
+            start.faults = vec![fault("change", one, None, false, false)];
+            rehearsal.save(&start);
+            assert_eq!(rehearsal.migplan(&["apply", "-f", "first.yaml", "--yes"]).code, -1);
+            rehearsal.edit(|node| node.faults = vec![fault("change", two, None, false, false)]);
+            let ran = rehearsal.migplan(&["apply", "-f", "second.yaml", "--yes"]);
+            assert!(ran.code == -1 || ran.code == 0, "{what}: {}", ran.stderr);
+            rehearsal.edit(|node| node.faults.clear());
+            let back = rehearsal.migplan(&["rollback", "--yes"]);
+            assert_eq!(back.code, 0, "{what}: {}", back.stderr);
+            assert_eq!(rehearsal.load().essence(), node.essence(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_run_that_others_have_overtaken_is_history() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{2g.20gb: 2}")]);
+    rehearsal.edit(|node| node.faults = vec![fault("change", 3, None, false, false)]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+    // Somebody cuts the GPU by hand, and applies something else.
+    let by_hand = cut_node("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    rehearsal.save(&by_hand);
+    rehearsal.config(&[("all", "{4g.40gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), by_hand.essence());
+}
+
+#[test]
+fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
+    let node = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.log_calls();
+    for (entries, expected) in [
+        (&[("all", "{9g.999gb: 1}")][..], "has no profile 9g.999gb"),
+        (&[("all", "{1g.5gb: 7}")], "has no profile 1g.5gb"),
+        (&[("all", "{3g.40gb: 2, 1g.10gb: 1}")], "do not fit"),
+        (&[("[7]", "{7g.80gb: 1}")], "no GPU 7; this node has GPU 0 to 1"),
+        (&[("all", "{7g.80gb: 1}"), ("[1]", "off")], "want different things of GPU 1"),
+    ] {
+        rehearsal.config(entries);
+        let ran = rehearsal.migplan(&["apply", "--yes"]);
+        assert_eq!(ran.code, 3, "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{expected}\n{}", ran.stderr);
+    }
+    let filter = yaml(&[("all", "{7g.80gb: 1}")])
+        .replace("  - devices", "  - device-filter: \"0x20B210DE\"\n    devices");
+    rehearsal.write("config.yaml", &filter);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("no GPU of this node has 0x20B210DE"), "{}", ran.stderr);
+    assert_eq!(rehearsal.changing_calls(), 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    assert!(!rehearsal.state_dir().exists());
+}
+
+#[test]
+fn one_busy_instance_in_the_way_stops_everything() {
+    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("1g.10gb", 5), ("1g.10gb", 0)]);
+    occupy(&mut node, 0, 5, 4711);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.log_calls();
+    rehearsal.config(&[("all", "{4g.40gb: 1, 3g.40gb: 1}")]);
+    for arguments in [&["apply", "--yes"][..], &["apply", "--dry-run"]] {
+        let ran = rehearsal.migplan(arguments);
+        assert_eq!(ran.code, 7);
+        assert!(
+            ran.stderr.contains(
+                "GPU 0: 1g.10gb at memory slice 5 (GPU instance 1) is in use by train.py (pid 4711)"
+            ),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("4g.40gb@0 1g.10gb@5, which lacks 1 × 3g.40gb"),
+            "{}",
+            ran.stderr
+        );
+    }
+    assert_eq!(rehearsal.changing_calls(), 0);
+
+    let status = rehearsal.migplan(&["status"]);
+    assert!(status.stdout.contains("train.py (pid 4711) with 1 GiB"), "{}", status.stdout);
+    // Turning MIG off is in its way too.
+    rehearsal.config(&[("all", "off")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 7);
+    // A process on a whole GPU keeps MIG from being turned on.
+    let mut node = Node::new("1xh100-80gb").unwrap();
+    node.gpus[0].processes.push(Process { pid: 9, name: Some("vllm".into()), used_mib: 1 });
+    rehearsal.save(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 7);
+    assert!(ran.stderr.contains("in use by vllm (pid 9)"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_ampere_gpu_is_reset_only_when_told_and_only_where_needed() {
+    let mut node = Node::new("3xa100-80gb").unwrap();
+    cut(&mut node, 1, &board("a100-80gb"), &[]);
+    put(&mut node, 1, "7g.80gb", 0);
+    occupy(&mut node, 1, 0, 4711);
+    let rehearsal = Rehearsal::new(&node);
+    nvidia_smi(&rehearsal);
+    rehearsal.config(&[("[0]", "{3g.40gb: 2}"), ("[1]", "{7g.80gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 7);
+    assert!(ran.stderr.contains("nvidia-smi --gpu-reset -i 0"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load(), node);
+
+    let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let after = rehearsal.load();
+    assert!(after.gpus[0].mode && after.gpus[0].instances.len() == 2);
+    assert_eq!(after.gpus[1..], node.gpus[1..]);
+
+    // Back again needs a reset as well.
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 7);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--reset"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+
+    // A client that holds the GPU: the mode is not left pending.
+    rehearsal.edit(|node| node.gpus[0].clients.push("dcgm".into()));
+    let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+    assert_eq!(ran.code, 8, "{}", ran.stderr);
+    assert!(ran.stderr.contains("in use by another client"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+
+    // A virtual machine that cannot reset.
+    rehearsal.edit(|node| {
+        node.gpus[0].clients.clear();
+        node.can_reset = false;
+    });
+    let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+    assert_eq!(ran.code, 8, "{}", ran.stderr);
+    assert!(ran.stderr.contains("not supported in this virtual machine"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    // No nvidia-smi at all.
+    std::fs::remove_file(rehearsal.path("nvidia-smi")).unwrap();
+    let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+    assert_eq!(ran.code, 8, "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn a_pending_mode_is_finished_or_taken_back() {
+    let mut node = Node::new("2xa100-80gb").unwrap();
+    // Somebody has asked for MIG on GPU 0 already; GPU 1 shall stay without.
+    node.gpus[0].pending = true;
+    node.gpus[1].pending = true;
+    let rehearsal = Rehearsal::new(&node);
+    nvidia_smi(&rehearsal);
+    rehearsal.config(&[("[0]", "{7g.80gb: 1}"), ("[1]", "off")]);
+    let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let after = rehearsal.load();
+    assert!(after.gpus[0].mode && !after.gpus[1].mode && !after.gpus[1].pending);
+}
+
+#[test]
+fn without_root_is_seen_what_may_be_seen() {
+    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    node.root = false;
+    let rehearsal = Rehearsal::new(&node);
+    let status = rehearsal.migplan(&["status"]);
+    assert_eq!(status.code, 0, "{}", status.stderr);
+    assert!(status.stdout.contains("placements are hidden"), "{}", status.stdout);
+    assert!(status.stdout.contains("3g.40gb        GI 1 CI 0 MIG-"), "{}", status.stdout);
+    let json = rehearsal.migplan(&["status", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["gpus"][0]["instances"][0]["profile"], "3g.40gb");
+    assert!(json["gpus"][0]["instances"][0]["start"].is_null());
+
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stderr.contains("has 1g.10gb 3g.40gb, and 7g.80gb is wanted"), "{}", dry.stderr);
+    let apply = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(apply.code, 7);
+    assert!(apply.stderr.contains("no permission"), "{}", apply.stderr);
+    assert!(apply.stderr.contains("run it as root"), "{}", apply.stderr);
+    assert_eq!(rehearsal.load(), node);
+    // Counts are all that the YAML needs.
+    let export = rehearsal.migplan(&["export"]);
+    assert!(export.stdout.contains("\"3g.40gb\": 1"), "{}", export.stderr);
+    assert_eq!(rehearsal.migplan(&["export", "-o", "checkpoint"]).code, 7);
+    // With MIG off there is nothing to hide, but nothing may be changed either.
+    let mut off = Node::new("1xh100-80gb").unwrap();
+    off.root = false;
+    rehearsal.save(&off);
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stdout.contains("create   7g.80gb"), "{}", dry.stdout);
+    assert!(dry.stderr.contains("may not change it"), "{}", dry.stderr);
+    let apply = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(apply.code, 7, "{}", apply.stderr);
+    assert!(apply.stderr.contains("run it as root"), "{}", apply.stderr);
+    // Where only the attempt tells, nothing is left of it.
+    off.lists_profiles_with_mig_off = false;
+    rehearsal.save(&off);
+    let apply = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(apply.code, 8, "{}", apply.stderr);
+    assert!(apply.stderr.contains("nvmlDeviceSetMigMode: no permission"), "{}", apply.stderr);
+    assert_eq!(rehearsal.load(), off);
+}
+
+#[test]
+fn without_nvml_it_says_how_to_go_on() {
+    let rehearsal = Rehearsal::new(&Node::new("1xh100-80gb").unwrap());
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    for arguments in [&["status"][..], &["apply", "--yes"], &["export"]] {
+        let ran = rehearsal
+            .command()
+            .args(arguments)
+            .env("MIGPLAN_NVML_LIB", "/nowhere/libnvidia-ml.so.1")
+            .output()
+            .unwrap();
+        assert_eq!(ran.status.code(), Some(6));
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert!(stderr.contains("cannot load /nowhere/libnvidia-ml.so.1"), "{stderr}");
+        assert!(stderr.contains("--gpus 4xa100-80gb"), "{stderr}");
+    }
+    // A library that is none of NVIDIA's, and one without driver.
+    let ran = rehearsal.migplan(&["status", "--nvml-lib", "config.yaml"]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    rehearsal.write("fake-nvml.json", "{");
+    let ran = rehearsal.migplan(&["status"]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    // The file is looked at first.
+    rehearsal.write("config.yaml", "version: v2\n");
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 3);
+    assert_eq!(rehearsal.migplan(&["apply", "-f", "missing.yaml"]).code, 3);
+}
+
+#[test]
+fn an_instance_that_monitoring_watches_is_waited_for() {
+    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    at(&mut node, 0, 4).watched = 2;
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+
+    at(&mut node, 0, 4).watched = -1;
+    rehearsal.save(&node);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 8);
+    assert!(ran.stderr.contains("in use by another client"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint:"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn two_applies_cannot_run_at_once() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    std::fs::create_dir(rehearsal.state_dir()).unwrap();
+    let lock = std::fs::File::create(rehearsal.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 7);
+    assert!(ran.stderr.contains("another migplan is changing this node"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load(), node);
+    drop(lock);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+}
+
+#[test]
+fn a_state_that_cannot_be_saved_is_no_state_to_leave() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    rehearsal.write("file", "");
+    let ran = rehearsal.migplan(&["apply", "--yes", "--state-dir", "file/state"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--state-dir"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load(), node);
+    let ran = rehearsal.migplan(&["rollback", "--yes", "--state-dir", "empty"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("no state has been saved here"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_somebody_else_made_is_not_rolled_away() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{2g.20gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.edit(|node| {
+        put(node, 0, "1g.10gb", 0);
+    });
+    let ran = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(ran.code, 7);
+    assert!(
+        ran.stderr.contains("1g.10gb at memory slice 0 was made by somebody else"),
+        "{}",
+        ran.stderr
+    );
+    rehearsal.edit(|node| occupy(node, 0, 0, 7));
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--force"]).code, 7);
+    rehearsal.edit(|node| computes(node, 0, 0)[0].processes.clear());
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--force"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn at_boot_everything_is_made_again() {
+    let rehearsal = Rehearsal::new(&Node::new("2xh100-80gb").unwrap());
+    rehearsal.config(&[("all", "{3g.40gb: 1, 1c.3g.40gb: 2}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let wanted = rehearsal.load().essence();
+    rehearsal.edit(Node::reboot);
+    assert_ne!(rehearsal.load().essence(), wanted);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), wanted);
+    assert_eq!(wanted[0].2, [("3g.40gb".into(), 0, vec![1, 1]), ("3g.40gb".into(), 4, vec![3])]);
+}
+
+#[test]
+fn a_gpu_instance_without_compute_instance_gets_one() {
+    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
+    computes(&mut node, 0, 4).clear();
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.log_calls();
+    let status = rehearsal.migplan(&["status"]);
+    assert!(status.stdout.contains("no compute instance"), "{}", status.stdout);
+    let export = rehearsal.migplan(&["export"]);
+    assert!(export.stdout.contains("# GPU 0: 3g.40gb at memory slice 4 has no compute instance"));
+    rehearsal.config(&[("all", "{3g.40gb: 2}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.changing_calls(), 1);
+}
+
+#[test]
+fn status_tells_what_blocks_what() {
+    let node =
+        cut_node("1xh100-80gb", "h100-80gb", &[("1g.10gb", 0), ("1g.10gb", 1), ("1g.10gb", 5)]);
+    let rehearsal = Rehearsal::new(&node);
+    let json = rehearsal.migplan(&["status", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["schema"], "migplan.status/v1");
+    let gpu = &json["gpus"][0];
+    assert_eq!((&gpu["mig_current"], &gpu["mig_pending"]), (&true.into(), &true.into()));
+    assert_eq!(gpu["board"], "h100-sxm5-80gb");
+    assert_eq!(gpu["instances"][2]["start"], 5);
+    assert_eq!(gpu["instances"][2]["memory_mib"], 9856);
+    let creatable: Vec<String> = gpu["creatable"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| format!("{}{}", c["profile"].as_str().unwrap(), c["starts"]))
+        .collect();
+    assert_eq!(
+        creatable,
+        ["1g.10gb[2,3,4,6]", "1g.10gb+me[2,3,4,6]", "1g.20gb[2,6]", "2g.20gb[2]"]
+    );
+    assert_eq!(gpu["blocked"][0]["profile"], "3g.40gb");
+    assert_eq!(gpu["blocked"][0]["by"][0]["start"], 5);
+    assert_eq!(gpu["free_memory_slices"], 5);
+    let text = rehearsal.migplan(&["status"]).stdout;
+    assert!(text.contains("5 of 8 memory slices free"), "{text}");
+    assert!(text.contains("the largest instance that could be made is 2g.20gb, though slices for 4g.40gb are free: they lie apart"), "{text}");
+    assert!(text.contains("cannot make  3g.40gb      blocked by 1g.10gb@5"), "{text}");
+}
+
+#[test]
+fn events_for_machines() {
+    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{3g.40gb: 1, 2g.20gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let events: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["changes", "begin", "done", "result"]);
+    assert_eq!(events[0]["gpus"][0]["create"][0]["start"], 2);
+    assert_eq!(events[3]["outcome"], "applied");
+
+    rehearsal.edit(|node| occupy(node, 0, 4, 5));
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes", "--json"]);
+    assert_eq!(ran.code, 7);
+    let last: serde_json::Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["outcome"], &last["exit_code"]), (&"refused".into(), &7.into()));
+}
+
+#[test]
+fn old_drivers_work() {
+    let mut node = Node::new("1xh100-80gb").unwrap();
+    // R535 tells no profiles while MIG is off; others lack the newer form of the call.
+    node.lists_profiles_with_mig_off = false;
+    node.missing.push("nvmlDeviceGetGpuInstanceProfileInfoV".into());
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{1g.10gb+me: 1, 3g.40gb: 1, 1g.20gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("warning").count(), 0, "{}", ran.stderr);
+    assert_eq!(rehearsal.load().gpus[0].instances.len(), 3);
+}
+
+#[test]
+fn every_board_can_be_cut_and_uncut() {
+    for board in Catalogue::built_in().boards() {
+        let mut node = Node::new(&board.id).unwrap();
+        node.gpus[0].needs_reset = false;
+        let rehearsal = Rehearsal::new(&node);
+        for profile in &board.profiles {
+            rehearsal.config(&[(
+                "all",
+                &format!("{{\"{}\": {}}}", profile.name, profile.max_instances),
+            )]);
+            let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+            // Boards that reset are pretended not to, so the first change of mode is refused there.
+            if board.mode_change_needs_reset && ran.code != 0 {
+                rehearsal.edit(|node| {
+                    node.gpus[0].mode = true;
+                    node.gpus[0].pending = true;
+                });
+                let ran = rehearsal.migplan(&["apply", "--yes"]);
+                assert_eq!(ran.code, 0, "{} {}: {}", board.id, profile.name, ran.stderr);
+            } else {
+                assert_eq!(ran.code, 0, "{} {}: {}", board.id, profile.name, ran.stderr);
+            }
+            let made = rehearsal.load().gpus[0].instances.len();
+            assert_eq!(made, profile.max_instances as usize, "{} {}", board.id, profile.name);
+        }
+    }
+}
+
+#[test]
+fn a_driver_that_differs_from_the_catalogue_is_followed() {
+    let mut node = Node::new("1xh100-80gb").unwrap();
+    let gpu = &mut node.gpus[0];
+    gpu.profiles.retain(|p| p.name != "1g.20gb");
+    let three = gpu.profiles.iter_mut().find(|p| p.name == "3g.40gb").unwrap();
+    (three.name, three.memory_mib) = ("3g.39gb".into(), 40_000);
+    let rehearsal = Rehearsal::new(&node);
+    let status = rehearsal.migplan(&["status"]);
+    assert!(
+        status.stderr.contains("this driver differs from the catalogue, and is followed: 3g.39gb is 3g.40gb in the catalogue, 3g.39gb has 40000 MiB, not 40448, 1g.20gb is not offered"),
+        "{}",
+        status.stderr
+    );
+    rehearsal.config(&[("all", "{3g.39gb: 2}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.config(&[("all", "{1g.20gb: 2}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 3);
+    // A GPU that nobody knows.
+    rehearsal.edit(|node| {
+        node.gpus[0].product = "NVIDIA X900".into();
+        node.gpus[0].pci_id = 0x9999_10DE;
+    });
+    let status = rehearsal.migplan(&["status"]);
+    assert!(status.stderr.contains("NVIDIA X900 is not in the catalogue"), "{}", status.stderr);
+    assert!(status.stdout.contains("3g.39gb"), "{}", status.stdout);
+}
+
+#[test]
+fn a_configuration_from_stdin() {
+    use std::io::Write;
+    let rehearsal = Rehearsal::new(&Node::new("1xh100-80gb").unwrap());
+    let mut child = rehearsal
+        .command()
+        .args(["apply", "-f", "-", "--yes"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = yaml(&[("all", "{7g.80gb: 1}")]);
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(rehearsal.load().gpus[0].instances.len(), 1);
+}
+
+#[test]
+fn from_demand_to_a_checked_node_and_back_to_a_better_plan() {
+    let rehearsal = Rehearsal::new(&cut_node("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0)]));
+    rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,30GiB,2\nt,b,9GiB,5\n");
+    let plan = |more: &[&str]| {
+        let args = ["suggest", "-w", "teams.csv", "-o", "config.yaml", "--plan", "plan.json"];
+        rehearsal.migplan(&[&args[..], more].concat())
+    };
+    // The fleet is this node, and what it has stays.
+    let first = plan(&["--current"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    assert!(first.stderr.contains("instances_destroyed 0"), "{}", first.stderr);
+
+    let drifted = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
+    assert_eq!((drifted.code, drifted.stdout.as_str()), (7, ""), "{}", drifted.stderr);
+    assert!(
+        drifted.stderr.contains("error: GPU 0 is not what config.yaml says"),
+        "{}",
+        drifted.stderr
+    );
+
+    let applied = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    let live = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
+    assert_eq!(live.code, 0, "{}", live.stderr);
+
+    // The same demand on the node as it is now: nothing is destroyed, nothing is to do.
+    let again = plan(&["--current"]);
+    assert!(again.stderr.contains("instances_destroyed 0"), "{}", again.stderr);
+    rehearsal.log_calls();
+    let nothing = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!((nothing.code, rehearsal.changing_calls()), (0, 0), "{}", nothing.stderr);
+
+    let metrics = rehearsal.migplan(&["status", "--format", "prometheus"]);
+    assert_eq!(metrics.code, 0, "{}", metrics.stderr);
+    assert!(metrics.stdout.contains("# TYPE migplan_gpu_instances gauge\n"), "{}", metrics.stdout);
+    let on = metrics.stdout.lines().filter(|l| l.starts_with("migplan_mig_enabled{"));
+    assert_eq!(on.count(), 2, "{}", metrics.stdout);
+    assert!(metrics.stdout.contains("profile=\"4g.40gb\"} "), "{}", metrics.stdout);
+}

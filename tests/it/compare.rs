@@ -1,0 +1,649 @@
+//! `migplan compare`, `size`, `chart` and `--report`: known answers, brute force, golden pictures.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test compare` writes the golden pictures anew; look at them.
+
+use std::cmp::Reverse;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{A100_80GB, all_layouts, all_multisets, gpus, migplan, migplan_with, root};
+use migplan::compare::{self, Price};
+use migplan::demand::{Demand, Workload};
+use migplan::fleet::Fleet;
+use migplan::hardware::Catalogue;
+use migplan::optimise::{self, Options};
+use migplan::units::Mebibytes;
+use proptest::prelude::*;
+use serde_json::Value;
+
+const EXAMPLE: &str = "examples/teams.csv";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn example() -> String {
+    root(EXAMPLE).display().to_string()
+}
+
+/// Memory of single replicas, all alike in everything else.
+fn replicas(memory_mib: &[u64]) -> Demand {
+    let workload =
+        |(i, m): (usize, &u64)| Workload::new("t", &format!("w{i:03}"), Mebibytes(*m), 1);
+    Demand::new(memory_mib.iter().enumerate().map(workload).collect())
+}
+
+/// The most replicas, then the most memory, that instances of these sizes can serve: the largest
+/// set is one of the smallest replicas, and of each size every subset is tried.
+fn best_on(instances: &[u64], demands: &[u64]) -> (u64, u64) {
+    let mut instances = instances.to_vec();
+    instances.sort_by_key(|m| Reverse(*m));
+    let mut best = (0, 0);
+    for subset in 0u32..1 << demands.len() {
+        let mut chosen: Vec<u64> =
+            (0..demands.len()).filter(|i| subset >> i & 1 == 1).map(|i| demands[i]).collect();
+        chosen.sort_by_key(|m| Reverse(*m));
+        let fits =
+            chosen.len() <= instances.len() && chosen.iter().zip(&instances).all(|(d, i)| d <= i);
+        if fits {
+            best = best.max((chosen.len() as u64, chosen.iter().sum()));
+        }
+    }
+    best
+}
+
+/// The instance sizes of every choice of one multiset for each of `n` A100-80GB.
+fn cuts(n: usize) -> Vec<Vec<u64>> {
+    let of_one: Vec<Vec<u64>> = all_multisets(A100_80GB)
+        .iter()
+        .map(|counts| {
+            let sizes = counts.iter().zip(A100_80GB);
+            sizes.flat_map(|(c, p)| std::iter::repeat_n(p.4, *c as usize)).collect()
+        })
+        .collect();
+    let mut all = vec![vec![]];
+    for _ in 0..n {
+        let longer = |cut: &Vec<u64>| -> Vec<Vec<u64>> {
+            of_one.iter().map(|one| [cut.as_slice(), one].concat()).collect()
+        };
+        all = all.iter().flat_map(longer).collect();
+        all.iter_mut().for_each(|cut| cut.sort_unstable());
+        all.sort();
+        all.dedup();
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// The frontier is what trying every cut finds, and the plan is its last point.
+    #[test]
+    fn the_frontier_is_the_optimum(
+        demands in prop::collection::vec(500u64..80_640, 1..8),
+    ) {
+        let demand = replicas(&demands);
+        let fleet = gpus("2xa100-80gb");
+        let options = Options::default();
+        let plan = optimise::suggest(&demand, &fleet, &options).unwrap();
+        let frontier = compare::frontier(&plan, &demand, &fleet, &options).unwrap();
+        prop_assert!(frontier.complete);
+        for point in &frontier.points {
+            let best = cuts(point.gpus as usize).iter().map(|c| best_on(c, &demands)).max().unwrap();
+            prop_assert_eq!((point.placed, point.placed_mib), best, "{} GPUs", point.gpus);
+            prop_assert!(point.proved);
+            prop_assert_eq!(point.used_mib, 81_920 * point.gpus);
+        }
+        let last = frontier.points.last().unwrap();
+        prop_assert_eq!(last.gpus, plan.totals.gpus_used);
+        prop_assert_eq!((last.placed, last.placed_mib), (plan.totals.placed, plan.totals.placed_mib));
+    }
+
+    /// A uniform preset at its best is what trying every subset finds.
+    #[test]
+    fn presets_are_taken_at_their_best(
+        demands in prop::collection::vec(500u64..80_640, 1..9),
+    ) {
+        let comparison =
+            compare::compare(&replicas(&demands), &gpus("2xa100-80gb"), &Options::default()).unwrap();
+        for row in comparison.rows.iter().filter(|r| r.name.starts_with("all-")) {
+            let name = row.name.trim_start_matches("all-");
+            let instances = match A100_80GB.iter().find(|p| p.0 == name) {
+                // As many as the starts allow side by side.
+                Some(p) => vec![p.4; p.3.iter().filter(|s| (*s - p.3[0]) % p.2 == 0).count() * 2],
+                None => [[9_728, 9_728, 19_968, 40_192]; 2].concat(),
+            };
+            prop_assert_eq!((row.placed, row.placed_mib), best_on(&instances, &demands), "{}", name);
+        }
+    }
+
+    /// The heuristics are what the plainest loop over all GPUs and starts does.
+    #[test]
+    fn heuristics_place_as_the_plain_loop(
+        demands in prop::collection::vec(500u64..80_640, 1..40),
+        gpus_in_fleet in 1usize..7,
+    ) {
+        let spec = format!("{gpus_in_fleet}xa100-80gb");
+        let comparison =
+            compare::compare(&replicas(&demands), &gpus(&spec), &Options::default()).unwrap();
+        for (name, best_fit) in [("first-fit-decreasing", false), ("best-fit-decreasing", true)] {
+            let row = comparison.rows.iter().find(|r| r.name == name).unwrap();
+            let found = plain_greedy(&demands, gpus_in_fleet, best_fit);
+            prop_assert_eq!((row.placed, row.placed_mib, row.gpus_used), found, "{}", name);
+        }
+    }
+
+    /// In the order of the goal nobody is before the plan, and the parts of idle memory add up.
+    #[test]
+    fn the_plan_is_first(
+        rows in prop::collection::vec((500u64..90_000, 1u64..6, 0i64..3, 1u32..5), 1..12),
+        spec in prop::sample::select(vec!["3xa100-80gb", "2xa100-80gb,2xa30,1xh200", "2xb200"]),
+    ) {
+        let workload = |(i, (m, count, priority, compute)): (usize, &(u64, u64, i64, u32))| {
+            let mut w = Workload::new("t", &format!("w{i}"), Mebibytes(*m), *count);
+            w.priority = *priority;
+            w.compute_slices = *compute;
+            w
+        };
+        let demand = Demand::new(rows.iter().enumerate().map(workload).collect());
+        let fleet = gpus(spec);
+        let comparison = compare::compare(&demand, &fleet, &Options::default()).unwrap();
+        let plan = &comparison.rows[0];
+        for row in &comparison.rows {
+            let goal = |r: &compare::Baseline| {
+                let rounding = Reverse(r.rounding_mib);
+                (r.placed_weight.clone(), r.placed_mib, Reverse(r.gpus_used), rounding)
+            };
+            prop_assert!(goal(plan) >= goal(row), "{:?} beats {:?}", row, plan);
+            prop_assert_eq!(row.idle_mib, row.rounding_mib + row.spare_mib + row.unusable_mib);
+            prop_assert_eq!(row.idle_mib + row.placed_mib, comparison.plan.totals.fleet_mib);
+            let weight: i64 = row.placed_weight.iter().sum();
+            prop_assert_eq!(weight as u64, row.placed * 1_000_000);
+        }
+    }
+
+    /// The number is enough, and one fewer is not.
+    #[test]
+    fn a_size_is_enough_and_no_more(
+        demands in prop::collection::vec((500u64..80_640, 1u64..5), 1..10),
+    ) {
+        let workload = |(i, (m, n)): (usize, &(u64, u64))| {
+            Workload::new("t", &format!("w{i}"), Mebibytes(*m), *n)
+        };
+        let demand = Demand::new(demands.iter().enumerate().map(workload).collect());
+        let board = gpus("1xa100-80gb").boards();
+        let sizing = compare::size(&demand, &board, 8, &Options::default()).unwrap().remove(0);
+        let served = |n: u64| n > 0 && serves_all(&demand, &gpus(&format!("{n}xa100-80gb")));
+        prop_assert!(sizing.proved);
+        prop_assert!(served(sizing.gpus) && !served(sizing.gpus - 1));
+        prop_assert_eq!(sizing.steps.points.last().unwrap().placed, demand.replicas());
+    }
+}
+
+fn serves_all(demand: &Demand, fleet: &Fleet) -> bool {
+    let plan = optimise::suggest(demand, fleet, &Options::default()).unwrap();
+    plan.totals.placed == plan.totals.replicas
+}
+
+/// Every GPU and every start in turn: replicas placed, their memory, GPUs in use.
+fn plain_greedy(demands: &[u64], gpus: usize, best_fit: bool) -> (u64, u64, u64) {
+    let layouts = all_layouts(A100_80GB);
+    let mut cards: Vec<Vec<(usize, u32)>> = vec![vec![]; gpus];
+    let mut order = demands.to_vec();
+    order.sort_by_key(|m| Reverse(*m));
+    let (mut placed, mut placed_mib) = (0, 0);
+    let free = |card: &[(usize, u32)]| 8 - card.iter().map(|(p, _)| A100_80GB[*p].2).sum::<u32>();
+    for need in order {
+        // The smallest profile that holds it, few slices first, at its highest free start.
+        let mut options = Vec::new();
+        for (c, card) in cards.iter().enumerate() {
+            let mut profiles: Vec<usize> = (0..6).filter(|p| A100_80GB[*p].4 >= need).collect();
+            profiles.sort_by_key(|p| (A100_80GB[*p].4, A100_80GB[*p].2, A100_80GB[*p].1));
+            let found = profiles.iter().find_map(|p| {
+                A100_80GB[*p].3.iter().rev().find_map(|start| {
+                    let mut next = card.clone();
+                    next.push((*p, *start));
+                    next.sort_unstable();
+                    layouts.contains(&next).then_some(next)
+                })
+            });
+            if let Some(next) = found {
+                options.push((if best_fit { free(&next) } else { 0 }, c, next));
+            }
+        }
+        if let Some((_, card, next)) = options.into_iter().min() {
+            cards[card] = next;
+            placed += 1;
+            placed_mib += need;
+        }
+    }
+    (placed, placed_mib, cards.iter().filter(|c| !c.is_empty()).count() as u64)
+}
+
+#[test]
+fn the_example_beside_what_people_do_today() {
+    let run = migplan(&["compare", "-w", &example(), "--gpus", "4xa100-80gb", "--format", "json"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let result = json(&run.stdout);
+    assert_eq!(result["schema"], "migplan.compare/v1");
+    let rows = result["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "plan",
+            "all-1g.10gb",
+            "all-1g.20gb",
+            "all-2g.20gb",
+            "all-3g.40gb",
+            "all-4g.40gb",
+            "all-7g.80gb",
+            "all-balanced",
+            "whole-gpus",
+            "first-fit-decreasing",
+            "best-fit-decreasing"
+        ]
+    );
+    let placed: Vec<u64> = rows.iter().map(|r| r["placed"].as_u64().unwrap()).collect();
+    assert_eq!(placed, [17, 9, 15, 12, 8, 4, 4, 16, 4, 17, 17]);
+    assert_eq!(rows[0]["placed_mib"], 262_144);
+    assert_eq!(rows[1]["gpus_used"], 2);
+    assert_eq!(rows[1]["left_out"][0]["workload"], "train-two-tower");
+    assert_eq!(rows[1]["left_out"][0]["too_large"], true);
+}
+
+#[test]
+fn the_shared_gpus_of_the_trace() {
+    let file = root("data/workloads/alibaba/teams_8gpu_shared.csv").display().to_string();
+    let run = migplan(&["-q", "compare", "-w", &file, "--gpus", "8xa100-80gb", "--format", "json"]);
+    let rows = json(&run.stdout)["rows"].as_array().unwrap().clone();
+    let goal = |r: &Value| {
+        let weights: Vec<i64> = r["placed_weight"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| w["weight"].as_i64().unwrap())
+            .collect();
+        (weights, r["placed_mib"].as_u64().unwrap(), Reverse(r["gpus_used"].as_u64().unwrap()))
+    };
+    assert_eq!(goal(&rows[0]), (vec![7, 7], 512_826, Reverse(8)));
+    assert!(rows.iter().all(|r| goal(r) <= goal(&rows[0])), "{rows:#?}");
+    assert!(rows.len() >= 11);
+}
+
+#[test]
+fn csv_and_text_say_the_same_as_json() {
+    let args = ["compare", "-w", &example(), "--gpus", "4xa100-80gb"];
+    let csv = migplan(&[args.as_slice(), &["--format", "csv"]].concat());
+    let mut lines = csv.stdout.lines();
+    assert_eq!(
+        lines.next(),
+        Some(
+            "name,placed,placed_weight[priority=10],placed_weight[priority=0],placed_mib,idle_mib,rounding_mib,spare_mib,unusable_mib,gpus_used"
+        )
+    );
+    assert_eq!(lines.next(), Some("plan,17,2,15,262144,65536,25600,19968,19968,4"));
+    let text = migplan(&args);
+    assert!(text.stdout.contains("all-1g.10gb                9 "), "{}", text.stdout);
+}
+
+#[test]
+fn what_needs_a_whole_gpu_counts_in_no_row_and_is_told() {
+    let csv = "team,workload,memory_gib\na,big,79.5\na,small,5\nb,never,900\n";
+    let run = migplan_with(
+        &["compare", "-w", "-", "--gpus", "1xa100-80gb", "--format", "json"],
+        csv.as_bytes(),
+    );
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("a whole GPU would serve each: set the column gpus to 1"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("cannot be served by these GPUs at all"), "{}", run.stderr);
+    let result = json(&run.stdout);
+    assert!(result["rows"].as_array().unwrap().iter().all(|r| r["placed"] == 1), "{result:#}");
+    assert_eq!(result["out_of_reach"][0]["fits_a_whole_gpu"], true);
+}
+
+#[test]
+fn fewest_gpus_for_known_mixes() {
+    for (three, two, one, fewest, first_fit) in
+        [(1, 2, 3, 2, 2), (1, 7, 3, 3, 3), (5, 5, 8, 5, 5), (7, 8, 11, 7, 8)]
+    {
+        let csv = format!(
+            "team,workload,memory_gib,count,compute\nt,a,39,{three},3\nt,b,19,{two},2\nt,c,9,{one},1\n"
+        );
+        let run = migplan_with(
+            &["size", "-w", "-", "--board", "a100-80gb", "--format", "json"],
+            csv.as_bytes(),
+        );
+        let boards = &json(&run.stdout)["boards"];
+        assert_eq!(boards[0]["board"], "a100-sxm4-80gb");
+        assert_eq!(boards[0]["gpus"], fewest, "{three},{two},{one}");
+        assert_eq!(boards[0]["proved"], true);
+        let run = migplan_with(
+            &["compare", "-w", "-", "--gpus", "9xa100-80gb", "--format", "json"],
+            csv.as_bytes(),
+        );
+        let rows = json(&run.stdout)["rows"].as_array().unwrap().clone();
+        let ffd = rows.iter().find(|r| r["name"] == "first-fit-decreasing").unwrap();
+        assert_eq!(ffd["gpus_used"], first_fit, "{three},{two},{one}");
+        assert_eq!(ffd["placed"], three + two + one);
+        assert_eq!(rows[0]["gpus_used"], fewest);
+    }
+}
+
+#[test]
+fn the_size_of_the_trace() {
+    let size = |file: &str| {
+        let file = root("data/workloads/alibaba").join(file).display().to_string();
+        let run = migplan(&["-q", "size", "-w", &file, "-b", "a100-80gb", "--format", "json"]);
+        json(&run.stdout)["boards"][0].clone()
+    };
+    let full = size("teams_full.csv");
+    assert_eq!((&full["gpus"], &full["serves_all"]), (&2_198.into(), &false.into()));
+    let unserved = full["unserved"].as_array().unwrap();
+    assert_eq!(unserved.iter().map(|u| u["replicas"].as_u64().unwrap()).sum::<u64>(), 3_986);
+    assert!(unserved.iter().all(|u| u["reason"] == "too_large"));
+    let whole = size("teams_whole_gpus.csv");
+    assert_eq!((&whole["gpus"], &whole["proved"]), (&6_553.into(), &true.into()));
+    assert_eq!(whole["nodes"], 820);
+    assert_eq!(whole["steps"].as_array().unwrap().last().unwrap()["placed"], 7_064);
+}
+
+#[test]
+fn the_cheapest_mix_is_the_cheapest() {
+    let demand = replicas(&[70_000, 38_000, 30_000, 18_000, 18_000, 11_000, 9_000, 5_000, 5_000]);
+    let catalogue = Catalogue::built_in();
+    let board = |id: &str| catalogue.by_id(id).unwrap().clone();
+    for (a100, a30) in [(10, 3), (10, 1), (3, 10), (7, 4)] {
+        let price = |id: &str, price: i64| Price { board: board(id), price: price * 100_000 };
+        let prices = [price("a100-sxm4-80gb", a100), price("a30-24gb", a30)];
+        let mix = compare::size_mix(&demand, &prices, 8, &Options::default()).unwrap();
+        assert!(mix.proved && mix.unserved.is_empty());
+        let mut cheapest = i64::MAX;
+        for n in 1..7 {
+            for m in 0..7 {
+                let spec = if m == 0 {
+                    format!("{n}xa100-80gb")
+                } else {
+                    format!("{n}xa100-80gb,{m}xa30")
+                };
+                if n * a100 + m * a30 < cheapest && serves_all(&demand, &gpus(&spec)) {
+                    cheapest = n * a100 + m * a30;
+                }
+            }
+        }
+        assert_eq!(mix.cost, cheapest as u128 * 100_000, "{a100} and {a30}: {mix:?}");
+    }
+}
+
+#[test]
+fn what_a_board_can_never_serve_is_listed() {
+    let csv = "team,workload,memory_gib,count,gpus\nt,fits,20,3,\nt,huge,300,1,\nt,wide,,1,16\n";
+    let args = ["size", "-w", "-", "-b", "a100-80gb,a30"];
+    let run = migplan_with(&args, csv.as_bytes());
+    assert_eq!(run.code, 0);
+    for said in ["a100-sxm4-80gb: 2 GPUs", "1 × t/huge", "needs 16 whole GPUs", "a30-24gb: 3 GPUs"]
+    {
+        assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
+    }
+    assert_eq!(migplan_with(&[args.as_slice(), &["--strict"]].concat(), csv.as_bytes()).code, 4);
+    // On nodes of 16 the wide one fits as well.
+    let run = migplan_with(
+        &["size", "-w", "-", "-b", "a100-80gb", "--gpus-per-node", "16"],
+        csv.replace("t,huge,300,1,\n", "").as_bytes(),
+    );
+    assert!(run.stdout.starts_with("a100-sxm4-80gb: 18 GPUs on 2 nodes of 16"), "{}", run.stdout);
+}
+
+#[test]
+fn bad_boards_and_prices_are_answered() {
+    let csv = b"team,workload,memory_gib\na,b,5\n";
+    for (args, said) in [
+        (&["-b", "t4"][..], "cannot do MIG"),
+        (&["-b", "a100-80gbb"], "did you mean"),
+        (&["-b", ","], "names no board"),
+        (&["--price", "a100-80gb"], "is no BOARD=PRICE"),
+        (&["--price", "a100-80gb=0"], "is zero"),
+        (&["--price", "a100-80gb=-1"], "is negative"),
+        (&["--price", "a100-80gb=1,a100-sxm4-80gb=2"], "has a price already"),
+    ] {
+        let run = migplan_with(&[&["size", "-w", "-"], args].concat(), csv);
+        assert_eq!(run.code, 3, "{args:?}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(said) && run.stderr.contains("hint: "),
+            "{args:?}: {}",
+            run.stderr
+        );
+    }
+    assert_eq!(migplan_with(&["size", "-w", "-"], csv).code, 2);
+    assert_eq!(
+        migplan_with(&["size", "-w", "-", "-b", "a30", "--gpus-per-node", "0"], csv).code,
+        2
+    );
+}
+
+/// Runs `chart` into a folder of the test's own and returns the file.
+fn chart(folder: &Path, name: &str, args: &[&str]) -> Vec<u8> {
+    let file = folder.join(name);
+    let run = migplan(&[&["chart", "-o", file.to_str().unwrap()], args].concat());
+    assert_eq!(run.code, 0, "{args:?}: {}", run.stderr);
+    assert!(run.stdout.is_empty());
+    fs::read(file).unwrap()
+}
+
+#[test]
+fn pictures_are_golden_from_flags_and_from_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.json");
+    let plan = plan.to_str().unwrap();
+    let inputs = ["-w", &example(), "--gpus", "4xa100-80gb"];
+    let run = migplan(&[&["-q", "suggest", "--plan", plan][..], &inputs].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for kind in ["fit-idle", "slices", "demand"] {
+        let kind_args = ["--kind", kind];
+        let svg = chart(folder.path(), "a.svg", &[&kind_args[..], &inputs].concat());
+        let text = String::from_utf8(svg).unwrap();
+        roxmltree::Document::parse(&text).unwrap();
+        let golden = root("tests/golden/chart").join(format!("example-{kind}.svg"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(golden.parent().unwrap()).unwrap();
+            fs::write(&golden, &text).unwrap();
+        }
+        assert!(
+            text == fs::read_to_string(&golden).unwrap_or_default(),
+            "{} differs",
+            golden.display()
+        );
+        let from_plan =
+            chart(folder.path(), "b.svg", &[&kind_args[..], &["--plan", plan]].concat());
+        assert!(text.as_bytes() == from_plan, "{kind}: flags and plan give different pictures");
+    }
+}
+
+#[test]
+fn names_survive_in_every_picture() {
+    let csv = "team,workload,memory_gib,count\n<b>&\"x\"'</b>,研究,30,2\nкоманда,ομάδα,50,9\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), csv).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["fit-idle", "slices", "demand"] {
+        let inputs = ["--kind", kind, "-w", file.path().to_str().unwrap(), "--gpus", "2xa100-80gb"];
+        let text = String::from_utf8(chart(folder.path(), "a.svg", &inputs)).unwrap();
+        let document = roxmltree::Document::parse(&text).unwrap();
+        let said: String = document.descendants().filter_map(|n| n.text()).collect();
+        assert!(said.contains("команда") && said.contains("<b>&\"x\"'</b>"), "{kind}");
+        assert!(!document.descendants().any(|n| n.has_tag_name("b")));
+        let png = chart(folder.path(), "a.png", &inputs);
+        let mut reader = png::Decoder::new(png.as_slice()).read_info().unwrap();
+        assert_eq!(reader.info().width, 1920);
+        let mut pixels = vec![0; reader.output_buffer_size()];
+        reader.next_frame(&mut pixels).unwrap();
+        assert!(pixels.iter().any(|p| *p < 100), "{kind}: an empty page");
+    }
+}
+
+#[test]
+fn wrong_usage_of_chart() {
+    let inputs = ["-w", &example(), "--gpus", "4xa100-80gb"];
+    let with = |args: &[&str]| migplan(&[&["chart"], args].concat());
+    assert_eq!(with(&[&["-o", "x.gif"][..], &inputs].concat()).code, 2);
+    assert_eq!(with(&["-o", "x.svg"]).code, 2);
+    assert_eq!(with(&[&["-o", "x.svg", "--plan", "p.json"][..], &inputs].concat()).code, 2);
+    let run = with(&["-o", "/no/such/folder/x.svg", "--plan", "p.json"]);
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("there is no folder"), "{}", run.stderr);
+    let run = with(&["-o", "-", "--plan", "/no/such/plan.json"]);
+    assert_eq!(run.code, 3);
+    let run = migplan_with(&["chart", "-o", "-", "--plan", "-"], b"");
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    // A plan without its demand can be drawn, but not compared.
+    let plan = migplan(&[&["-q", "suggest", "--format", "json"][..], &inputs].concat()).stdout;
+    let mut bare = json(&plan);
+    bare.as_object_mut().unwrap().remove("demand");
+    let bare = bare.to_string();
+    let run = migplan_with(&["chart", "-o", "-", "--plan", "-"], bare.as_bytes());
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("hint: make the plan anew"), "{}", run.stderr);
+    for kind in ["slices", "demand"] {
+        let args = ["chart", "-o", "-", "--plan", "-", "--kind", kind];
+        let run = migplan_with(&args, bare.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.starts_with("<svg "));
+    }
+}
+
+#[test]
+fn use_over_time_comes_from_prometheus() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = root("data/prometheus/api_query_range_matrix.json").display().to_string();
+    let inputs = ["--kind", "usage", "--prometheus", &samples];
+    let with_gpus = [&inputs[..], &["--gpus", "4xa100-80gb"]].concat();
+    let text = |args: &[&str]| String::from_utf8(chart(folder.path(), "a.svg", args)).unwrap();
+    let (alone, planned) = (text(&inputs), text(&with_gpus));
+    for svg in [&alone, &planned] {
+        let document = roxmltree::Document::parse(svg).unwrap();
+        let said: Vec<&str> =
+            document.descendants().filter_map(|n| n.text()).map(str::trim).collect();
+        assert!(said.iter().any(|t| t.starts_with("planned: ")), "{said:?}");
+        assert!(said.iter().any(|t| t.ends_with("UTC")), "{said:?}");
+    }
+    assert!(planned.contains("1g.10gb: 9.5 GiB") && !alone.contains("1g.10gb: "), "{planned}");
+    let run = migplan(&["chart", "--kind", "usage", "-o", "-", "-w", &example()]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("hint: name a file with --prometheus"), "{}", run.stderr);
+}
+
+#[test]
+fn the_rules_of_a_site_hold_in_comparisons_too() {
+    let args = ["compare", "-w", &example(), "--gpus", "4xa100-80gb", "--format", "json"];
+    let free = json(&migplan(&args).stdout);
+    let run = migplan(&[&args[..], &["--keep-whole", "1"]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let kept = json(&run.stdout);
+    assert_eq!(free["rows"][0]["gpus_used"], 4);
+    assert_eq!(
+        (&kept["rows"][0]["gpus_used"], &kept["rows"][0]["placed"]),
+        (&3.into(), &14.into())
+    );
+    let run = migplan(&[&args[..], &["--keep-whole", "1", "--strategy", "single"]].concat());
+    assert_eq!(run.code, 2);
+}
+
+/// Debian's chromium, or a word that it is not there.
+fn chromium() -> Option<&'static str> {
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success())
+    });
+    if found.is_none() {
+        println!("skipped: no chromium here (Debian's package chromium)");
+    }
+    found
+}
+
+/// The page after its scripts ran, as the browser writes it.
+fn dom(browser: &str, page: &Path) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_report_works_in_a_browser() {
+    let folder = tempfile::tempdir().unwrap();
+    let workloads = folder.path().join("teams.csv");
+    let evil = "<img src=x onerror=document.title='broken'>";
+    let csv = format!(
+        "team,workload,memory_gib,count\nmiddle,m,20,5\nzebra,z,9,2\nalpha,{evil},5,11\nbig,none,90,1\n"
+    );
+    fs::write(&workloads, csv).unwrap();
+    let page = folder.path().join("report.html");
+    let args = [
+        "-w",
+        workloads.to_str().unwrap(),
+        "--gpus",
+        "4xa100-80gb",
+        "--report",
+        page.to_str().unwrap(),
+    ];
+    for command in ["suggest", "compare"] {
+        let run = migplan(&[&["-q", command][..], &args].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let text = fs::read_to_string(&page).unwrap();
+        for address in
+            text.match_indices("http").map(|(at, _)| &text[at..(at + 40).min(text.len())])
+        {
+            let harmless = address.starts_with("http://www.w3.org/2000/svg")
+                || address.starts_with("http-equiv");
+            assert!(harmless, "the page fetches {address}");
+        }
+        assert!(!text.contains("<img"), "a name became an element");
+        for part in ["<svg ", "version: v1", "nvidia-mig-parted apply", "migplan apply -f"] {
+            assert!(text.contains(part), "{part} is missing");
+        }
+        assert!(text.contains("needs 92160 MiB; the largest instance here"), "no reason");
+    }
+    let Some(browser) = chromium() else { return };
+    let shown = dom(browser, &page);
+    assert!(shown.contains("<title>MIG plan</title>"), "the title was changed by a name");
+    // A click on a column's head sorts by it, a second one the other way round.
+    let text = fs::read_to_string(&page).unwrap();
+    let clicks = "<script>
+        const table = [...document.querySelectorAll('h2')].find(h => h.textContent === 'Teams').parentNode.querySelector('table');
+        const order = column => [...table.tBodies[0].rows].map(r => r.cells[column].textContent).join('|');
+        const head = n => table.querySelectorAll('th button')[n];
+        head(1).click(); document.body.dataset.up = order(1);
+        head(1).click(); document.body.dataset.down = order(1);
+        head(0).click(); document.body.dataset.names = order(0);
+        document.querySelector('.copy').click(); document.body.dataset.copied = String(getSelection()).slice(0, 40);
+        </script></body>";
+    fs::write(&page, text.replace("</body>", clicks)).unwrap();
+    let shown = dom(browser, &page);
+    for expected in [
+        "data-up=\"1|2|5|11\"",
+        "data-down=\"11|5|2|1\"",
+        "data-names=\"alpha|big|middle|zebra\"",
+        "data-copied=\"# Made by migplan",
+    ] {
+        assert!(shown.contains(expected), "{expected} is missing");
+    }
+}

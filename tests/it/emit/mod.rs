@@ -1,0 +1,10 @@
+//! `migplan emit`: everything that it writes is read back by a reader that is not ours: typed
+//! Kubernetes objects, promtool, systemd, Slurm, bash with stand-ins for kubectl and nvidia-smi,
+//! Python. Readers that a machine lacks are skipped with a word.
+
+mod golden;
+mod kubernetes;
+mod programs;
+mod scale;
+mod support;
+mod usage;

@@ -1,0 +1,518 @@
+//! Texts that programs read: shell, Python, promtool, systemd, Slurm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use migplan::hardware::Catalogue;
+use migplan::plan::InstanceProfile;
+
+use super::support::{emit, example_plan, installed, skip};
+
+/// A stand-in for a program: a script that notes its arguments, a line each, and does `more`.
+fn stand_in(folder: &Path, name: &str, more: &str) {
+    let log = folder.join(format!("{name}.log"));
+    let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\n{more}\n", log.display());
+    let file = folder.join(name);
+    fs::write(&file, script).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Runs a script with the stand-ins first in the path; returns what they noted.
+fn run_script(
+    folder: &Path,
+    program: &str,
+    script: &str,
+    arguments: &[&str],
+) -> (i32, Vec<String>) {
+    let file = folder.join("script.sh");
+    fs::write(&file, script).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let output =
+        Command::new("bash").arg(&file).args(arguments).env("PATH", path).output().unwrap();
+    let log = fs::read_to_string(folder.join(format!("{program}.log"))).unwrap_or_default();
+    (output.status.code().unwrap_or(-1), log.lines().map(str::to_string).collect())
+}
+
+#[test]
+fn the_rollout_drains_labels_and_waits_in_this_order() {
+    if !installed("bash") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // gpu-3 carries its label already: the script was stopped and is run again.
+    stand_in(
+        folder.path(),
+        "kubectl",
+        "case \"$*\" in \"get node gpu-3 \"*) printf migplan-3 ;; \"get node \"*) printf all-disabled ;; esac",
+    );
+    let script = emit(&["labels", "--max-unavailable", "3"]);
+    let (code, calls) = run_script(folder.path(), "kubectl", &script, &[]);
+    assert_eq!(code, 0);
+    let of = |word: &str| -> Vec<&String> {
+        calls.iter().filter(|c| c.split(' ').next() == Some(word)).collect()
+    };
+    let labelled: BTreeMap<&str, &str> = of("label")
+        .into_iter()
+        .map(|call| {
+            let words: Vec<&str> = call.split(' ').collect();
+            assert_eq!(words[..2], ["label", "node"]);
+            assert!(words.contains(&"--overwrite"), "{call}");
+            assert!(words.contains(&"nvidia.com/mig.config.state=pending"), "{call}");
+            let config =
+                words.iter().find_map(|w| w.strip_prefix("nvidia.com/mig.config=")).unwrap();
+            (words[2], config)
+        })
+        .collect();
+    assert_eq!(
+        labelled,
+        BTreeMap::from([
+            ("gpu-1", "migplan-1"),
+            ("gpu-2", "migplan-2"),
+            ("gpu-4", "migplan-1"),
+            ("gpu-5", "migplan-4"),
+        ])
+    );
+    let verbs: Vec<&str> =
+        calls.iter().map(|c| c.split(' ').next().unwrap()).filter(|v| *v != "get").collect();
+    assert_eq!(
+        verbs,
+        [
+            "cordon", "drain", "label", "label", "wait", "uncordon", "cordon", "drain", "label",
+            "label", "wait", "uncordon"
+        ]
+    );
+    for wait in of("wait") {
+        assert!(wait.contains("=success") && wait.contains("node/gpu-"), "{wait}");
+    }
+
+    // A batch that fails ends the script before the next node is touched.
+    stand_in(folder.path(), "kubectl", "case \"$1\" in wait) exit 1 ;; esac");
+    fs::remove_file(folder.path().join("kubectl.log")).unwrap();
+    let (code, calls) = run_script(folder.path(), "kubectl", &emit(&["labels"]), &[]);
+    assert_ne!(code, 0);
+    assert_eq!(calls.iter().filter(|c| c.starts_with("label")).count(), 1);
+    assert!(!calls.iter().any(|c| c.starts_with("uncordon")));
+}
+
+#[test]
+fn nvidia_smi_makes_the_plan_where_it_says() {
+    if !installed("bash") {
+        return;
+    }
+    let catalogue = Catalogue::built_in();
+    let plan = example_plan();
+    let script = emit(&["nvidia-smi"]);
+    let nodes: BTreeSet<&str> = plan.gpus.iter().map(|g| g.node.as_ref()).collect();
+    for node in nodes {
+        let folder = tempfile::tempdir().unwrap();
+        // As the real one, it fails to destroy where there is nothing.
+        stand_in(folder.path(), "nvidia-smi", "case \"$*\" in *-dci|*-dgi) exit 6 ;; esac");
+        let (code, calls) = run_script(folder.path(), "nvidia-smi", &script, &[node]);
+        assert_eq!(code, 0, "{node}");
+        let alone = emit(&["nvidia-smi", "--node", node]);
+        fs::remove_file(folder.path().join("nvidia-smi.log")).unwrap();
+        assert_eq!(run_script(folder.path(), "nvidia-smi", &alone, &[]), (0, calls.clone()));
+        let mut mode: BTreeMap<u32, bool> = BTreeMap::new();
+        let mut made: BTreeMap<u32, Vec<(u32, u32)>> = BTreeMap::new();
+        for call in &calls {
+            let words: Vec<&str> = call.split(' ').collect();
+            match words[..] {
+                ["-i", list, "-mig", on] => {
+                    assert!(made.is_empty(), "the mode comes first");
+                    mode.extend(list.split(',').map(|i| (i.parse().unwrap(), on == "1")));
+                }
+                ["mig", "-i", index, "-cgi", list, "-C"] => {
+                    let index: u32 = index.parse().unwrap();
+                    assert!(mode[&index]);
+                    let tuples = list.split(',').map(|tuple| {
+                        let (id, start) = tuple.split_once(':').unwrap();
+                        (id.parse().unwrap(), start.parse().unwrap())
+                    });
+                    made.entry(index).or_default().extend(tuples);
+                }
+                ["mig", "-i", index, "-dci" | "-dgi"] => {
+                    assert!(!made.contains_key(&index.parse().unwrap()));
+                }
+                _ => panic!("{call}"),
+            }
+        }
+        for gpu in plan.gpus.iter().filter(|g| &*g.node == node) {
+            assert_eq!(mode[&gpu.gpu], gpu.mig);
+            let board = catalogue.by_id(&gpu.board).unwrap();
+            let wanted: Vec<(u32, u32)> = gpu
+                .instances
+                .iter()
+                .filter_map(|i| match &i.profile {
+                    InstanceProfile::Mig(name) => {
+                        Some((board.profile(name).unwrap().1.profile_id.unwrap(), i.start))
+                    }
+                    InstanceProfile::Full => None,
+                })
+                .collect();
+            assert_eq!(made.remove(&gpu.gpu).unwrap_or_default(), wanted, "{node} {}", gpu.gpu);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    stand_in(folder.path(), "nvidia-smi", "");
+    assert_eq!(run_script(folder.path(), "nvidia-smi", &script, &["elsewhere"]), (2, vec![]));
+}
+
+/// Stand-ins for Airflow and the Kubernetes client that print what they are given.
+const PYTHON: &str = r#"
+import json, sys, types
+def module(name, **members):
+    m = types.ModuleType(name); m.__dict__.update(members); sys.modules[name] = m; return m
+class Model(dict):
+    def __init__(self, **kw): super().__init__(**kw)
+class Models(types.ModuleType):
+    def __getattr__(self, name): return Model
+for name in ["airflow", "airflow.providers", "airflow.providers.cncf",
+             "airflow.providers.cncf.kubernetes", "airflow.providers.cncf.kubernetes.operators"]:
+    module(name)
+module("airflow.providers.cncf.kubernetes.operators.pod", KubernetesPodOperator=Model)
+module("kubernetes"); models = Models("kubernetes.client.models")
+sys.modules["kubernetes.client.models"] = models
+module("kubernetes.client", models=models)
+scope = {}
+exec(compile(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1], "exec"), scope)
+tasks = [f(image="mine") for n, f in scope.items() if isinstance(f, types.FunctionType)]
+print(json.dumps(tasks))
+"#;
+
+#[test]
+fn airflow_tasks_ask_for_what_the_plan_has() {
+    if !installed("python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (stand_ins, tasks) = (folder.path().join("run.py"), folder.path().join("tasks.py"));
+    fs::write(&stand_ins, PYTHON).unwrap();
+    fs::write(&tasks, emit(&["airflow"])).unwrap();
+    let output = Command::new("python3").arg(&stand_ins).arg(&tasks).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tasks: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut ids = BTreeSet::new();
+    let mut instances = 0;
+    for task in &tasks {
+        assert!(ids.insert(task["task_id"].as_str().unwrap()));
+        assert_eq!(task["image"], "mine");
+        let limits = task["container_resources"]["limits"].as_object().unwrap();
+        let (resource, count) = limits.iter().next().unwrap();
+        assert!(resource == "nvidia.com/gpu" || resource.starts_with("nvidia.com/mig-"));
+        assert!(!resource.contains('+'));
+        let count: u64 = count.as_str().unwrap().parse().unwrap();
+        instances += count * task["max_active_tis_per_dag"].as_u64().unwrap();
+    }
+    let wanted = example_plan()
+        .gpus
+        .iter()
+        .flat_map(|g| &g.instances)
+        .filter(|i| i.occupant.is_some())
+        .count();
+    assert_eq!(instances, wanted as u64);
+}
+
+#[test]
+fn a_second_yaml_reader_agrees() {
+    if !installed("python3") {
+        return;
+    }
+    let probe = Command::new("python3").args(["-c", "import yaml"]).output().unwrap();
+    if !probe.status.success() {
+        skip("PyYAML is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = "import sys, json, yaml\nprint(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1], encoding='utf-8'))]))";
+    for arguments in [
+        &["configmap", "--with-presets"][..],
+        &["pod"],
+        &["kueue"],
+        &["jupyterhub"],
+        &["device-plugin"],
+        &["device-plugin", "--chart", "gpu-operator"],
+        &["prometheus-rules"],
+        &["prometheus-rules", "--object"],
+        &["mig-parted"],
+    ] {
+        let text = emit(arguments);
+        let file = folder.path().join("x.yaml");
+        fs::write(&file, &text).unwrap();
+        let output = Command::new("python3").args(["-c", program]).arg(&file).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let theirs: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let ours: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+        assert_eq!(theirs, ours, "{arguments:?}");
+    }
+}
+
+#[test]
+fn promtool_takes_the_rules_and_they_fire() {
+    if !installed("promtool") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.yaml"), emit(&["prometheus-rules"])).unwrap();
+    let promtool = |arguments: &[&str]| {
+        let output =
+            Command::new("promtool").args(arguments).current_dir(folder.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        text
+    };
+    assert!(promtool(&["check", "rules", "rules.yaml"]).contains("SUCCESS"));
+    // gpu-3 should have 2 × 2g.12gb and 4 × 1g.6gb. One 2g.12gb is missing and one is nearly full;
+    // of the 1g.6gb none is missing, and three idle where two are spare. Both spellings of the host.
+    let series = |profile: &str, id: u32, host: &str, used: u64, free: u64| {
+        let labels = format!(
+            "gpu=\"0\",GPU_I_PROFILE=\"{profile}\",GPU_I_ID=\"{id}\",{host}=\"gpu-3\",exported_pod=\"p{id}\""
+        );
+        format!(
+            "      - series: 'DCGM_FI_DEV_FB_USED{{{labels}}}'\n        values: '{used}x600'\n      - series: 'DCGM_FI_DEV_FB_FREE{{{labels}}}'\n        values: '{free}x600'\n"
+        )
+    };
+    let mut test = String::from(
+        "rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    input_series:\n",
+    );
+    test += &series("2g.12gb", 1, "Hostname", 11_900, 100);
+    for (id, used) in [(3, 12), (4, 12), (5, 12), (6, 5_000)] {
+        test += &series(
+            "1g.6gb",
+            id,
+            if id == 3 { "hostname" } else { "Hostname" },
+            used,
+            5_952 - used,
+        );
+    }
+    test += "    promql_expr_test:
+      - expr: migplan:instances:count{node=\"gpu-3\"}
+        eval_time: 20m
+        exp_samples:
+          - labels: 'migplan:instances:count{node=\"gpu-3\", GPU_I_PROFILE=\"1g.6gb\"}'
+            value: 4
+          - labels: 'migplan:instances:count{node=\"gpu-3\", GPU_I_PROFILE=\"2g.12gb\"}'
+            value: 1
+      - expr: count by (alertname, profile, node, exported_pod, planned) (ALERTS{alertstate=\"firing\", node=\"gpu-3\"} or ALERTS{alertstate=\"firing\", exported_pod!=\"\"} or ALERTS{alertstate=\"firing\", alertname=\"MigplanInstancesIdle\"})
+        eval_time: 9h
+        exp_samples:
+          - labels: '{alertname=\"MigplanInstancesMissing\", profile=\"2g.12gb\", node=\"gpu-3\", planned=\"2\"}'
+            value: 1
+          - labels: '{alertname=\"MigplanInstanceMemoryNearlyFull\", exported_pod=\"p1\"}'
+            value: 1
+          - labels: '{alertname=\"MigplanInstancesIdle\", profile=\"1g.6gb\", planned=\"2\"}'
+            value: 1
+      - expr: ALERTS{alertstate=\"firing\", alertname=\"MigplanNodesWithoutInstances\", profile=~\"3g.40gb|2g.12gb\"}
+        eval_time: 1h
+        exp_samples:
+          - labels: 'ALERTS{alertname=\"MigplanNodesWithoutInstances\", alertstate=\"firing\", planned=\"2\", profile=\"3g.40gb\", severity=\"warning\"}'
+            value: 1
+";
+    fs::write(folder.path().join("test.yaml"), test).unwrap();
+    promtool(&["test", "rules", "test.yaml"]);
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    if !installed("systemd-analyze") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("migplan.service");
+    for arguments in [
+        &["systemd", "--node", "gpu-1", "--binary", "/bin/true"][..],
+        &["systemd", "--node", "gpu-5", "--binary", "/bin/true", "--with", "nvidia-mig-parted"],
+        &[
+            "systemd",
+            "--node",
+            "gpu-5",
+            "--binary",
+            "/bin/true",
+            "--config",
+            "/srv/50% of \"it\" $HOME/c.yaml",
+        ],
+    ] {
+        fs::write(&unit, emit(arguments)).unwrap();
+        let output = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains("Failed to initialize manager") {
+            skip(&format!("systemd-analyze does not run here: {said}"));
+            return;
+        }
+        assert!(output.status.success() && !said.contains("migplan.service"), "{said}");
+    }
+    // A unit that is wrong would be found out.
+    fs::write(&unit, "[Service]\nType=oneshot\nExecStart=relative\n").unwrap();
+    let output = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    assert!(!output.status.success() || !output.stderr.is_empty());
+}
+
+#[test]
+fn slurmctld_counts_what_the_plan_has() {
+    if !Path::new("/usr/sbin/slurmctld").exists() {
+        skip("slurmctld is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let user = Command::new("id").arg("-un").output().unwrap().stdout;
+    let user = String::from_utf8(user).unwrap();
+    fs::create_dir(folder.path().join("state")).unwrap();
+    let lines = emit(&["slurm", "--part", "slurm.conf"]);
+    // The example's nodes do not exist, so their addresses are this machine's.
+    let lines: Vec<String> = lines
+        .lines()
+        .map(|l| {
+            if l.starts_with("NodeName=") {
+                format!("{l} NodeAddr=127.0.0.1")
+            } else {
+                l.to_string()
+            }
+        })
+        .collect();
+    let conf = format!(
+        "ClusterName=t\nSlurmctldHost=localhost(127.0.0.1)\nSlurmUser={}\nSlurmctldPort={port}\nAuthType=auth/none\nCredType=cred/none\nStateSaveLocation={}\nSlurmctldPidFile={}\nProctrackType=proctrack/pgid\nTaskPlugin=task/none\nSelectType=select/cons_tres\nSlurmdSpoolDir={}\n{}\nPartitionName=all Nodes=ALL Default=YES\n",
+        user.trim(),
+        at("state"),
+        at("pid"),
+        at("spool"),
+        lines.join("\n")
+    );
+    fs::write(folder.path().join("slurm.conf"), conf).unwrap();
+    fs::write(folder.path().join("gres.conf"), emit(&["slurm", "--part", "gres.conf"])).unwrap();
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let Ok(mut server) = Command::new("/usr/sbin/slurmctld")
+        .args(["-D", "-c", "-f", &at("slurm.conf")])
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+    else {
+        skip("slurmctld does not start");
+        return;
+    };
+    let mut nodes = String::new();
+    for _ in 0..60 {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let output = Command::new("scontrol")
+            .args(["show", "nodes", "-o"])
+            .env("SLURM_CONF", at("slurm.conf"))
+            .output();
+        if let Ok(output) = output
+            && output.status.success()
+        {
+            nodes = String::from_utf8_lossy(&output.stdout).into_owned();
+            break;
+        }
+        if server.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    let _ = server.kill();
+    let _ = server.wait();
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let seen: BTreeMap<&str, &str> = nodes
+        .lines()
+        .filter_map(|line| {
+            let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key));
+            Some((field("NodeName=")?, field("Gres=")?))
+        })
+        .collect();
+    let alike = "gpu:a100-sxm4-80gb:1,gpu:a100_1g.10gb:11,gpu:a100_2g.20gb:2,gpu:a100_3g.39gb:2";
+    assert_eq!(
+        seen,
+        BTreeMap::from([
+            ("gpu-1", alike),
+            ("gpu-2", "gpu:a100-sxm4-80gb:4"),
+            ("gpu-3", "gpu:a30_1g.6gb:4,gpu:a30_2g.12gb:2"),
+            ("gpu-4", alike),
+            ("gpu-5", "gpu:a100_1g.10gb:2,gpu:a100_3g.20gb:1,gpu:h100_80gb_hbm3_7g.79gb:1"),
+        ]),
+        "{log}"
+    );
+    if Path::new("/usr/sbin/slurmd").exists() {
+        // Debian's slurmd has no NVML, so it finds no GPU, but it reads the file.
+        let output = Command::new("/usr/sbin/slurmd")
+            .args(["-G", "-N", "gpu-1", "-f", &at("slurm.conf")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || said.contains("nvml"), "{said}");
+        assert!(!said.contains("Parse error"), "{said}");
+    }
+}
+
+#[test]
+fn the_checkpoint_has_exact_placements() {
+    use serde::Deserialize;
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
+    struct Checkpoint {
+        version: String,
+        mig_state: MigState,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
+    struct MigState {
+        devices: Vec<Device>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
+    struct Device {
+        #[serde(rename = "UUID")]
+        uuid: String,
+        mig_mode: u32,
+        gpu_instances: Vec<GpuInstance>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
+    struct GpuInstance {
+        #[serde(rename = "ProfileID")]
+        profile_id: u32,
+        placement: Placement,
+        compute_instances: Vec<ComputeInstance>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "PascalCase")]
+    struct Placement {
+        start: u32,
+        size: u32,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct ComputeInstance {
+        #[serde(rename = "ProfileID")]
+        profile_id: u32,
+        #[serde(rename = "EngProfileID")]
+        engine: u32,
+    }
+    let uuids = "GPU-0a,GPU-0b,GPU-0c,GPU-0d";
+    let text = emit(&["checkpoint", "--node", "gpu-1", "--uuids", uuids]);
+    let checkpoint: Checkpoint = serde_json::from_str(&text).unwrap();
+    assert_eq!(checkpoint.version, "v1");
+    let devices = checkpoint.mig_state.devices;
+    assert_eq!(devices.iter().map(|d| d.uuid.as_str()).collect::<Vec<_>>().join(","), uuids);
+    assert_eq!(devices.iter().map(|d| d.mig_mode).collect::<Vec<_>>(), [1, 1, 1, 0]);
+    assert!(devices[3].gpu_instances.is_empty());
+    let plan = example_plan();
+    let catalogue = Catalogue::built_in();
+    for (device, gpu) in devices.iter().zip(&plan.gpus).take(3) {
+        let board = catalogue.by_id(&gpu.board).unwrap();
+        for (made, wanted) in device.gpu_instances.iter().zip(&gpu.instances) {
+            let InstanceProfile::Mig(name) = &wanted.profile else { panic!() };
+            let profile = board.profile(name).unwrap().1;
+            assert_eq!(made.profile_id, profile.nvml_index);
+            assert_eq!((made.placement.start, made.placement.size), (wanted.start, wanted.size));
+            let [compute] = &made.compute_instances[..] else { panic!() };
+            assert_eq!((compute.profile_id, compute.engine), (profile.compute_slices - 1, 0));
+        }
+        assert_eq!(device.gpu_instances.len(), gpu.instances.len());
+    }
+}

@@ -1,0 +1,147 @@
+//! Wrong use and wrong input: the exit code and one clear message.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::support::{emit, example, run};
+
+/// Exit code and stderr of `migplan emit` with exactly these arguments.
+fn exit(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_migplan"))
+        .arg("emit")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.stdout.is_empty() || output.status.success());
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn bad_plans_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    let name = file.to_str().unwrap();
+    let good = fs::read_to_string(example()).unwrap();
+    for (text, message) in [
+        ("", "is empty"),
+        ("version: v1\nmig-configs: {}\n", "is no plan JSON"),
+        ("{}", "missing field `schema`"),
+        (&good.replace("plan/v1", "plan/v9"), "schema is 'migplan.plan/v9', not migplan.plan/v1"),
+        (&good.replace("a30-24gb", "a31"), "the board 'a31' is not known"),
+        (
+            &good.replace("\"profile\": \"3g.20gb\"", "\"profile\": \"3g.40gb\""),
+            "has no profile 3g.40gb",
+        ),
+        (&good[..good.len() / 2], "is no plan"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let (code, error) = exit(&["configmap", "--plan", name]);
+        assert_eq!(code, 3, "{error}");
+        assert!(error.contains(message), "{message} in {error}");
+        assert!(error.contains("hint: "), "{error}");
+    }
+    let (code, error) = exit(&["configmap", "--plan", "/nowhere/plan.json"]);
+    assert_eq!((code, error.contains("no such file")), (3, true), "{error}");
+    assert_eq!(exit(&["configmap", "--plan", "-"]).0, 3);
+}
+
+#[test]
+fn wrong_flags_exit_2() {
+    let plan = example();
+    let plan = plan.to_str().unwrap();
+    for arguments in [
+        &["configmap"][..],
+        &["nonsense", "--plan", plan],
+        &["configmap", "--plan", plan, "--name", "-x"],
+        &["configmap", "--plan", plan, "--name", &"x".repeat(62)],
+        &["configmap", "--plan", plan, "--name", "all-disabled", "--with-presets", "--name", "a b"],
+        &["configmap", "--plan", plan, "--namespace", "Big"],
+        &["configmap", "--plan", plan, "--configmap-name", "a_b"],
+        &["labels", "--plan", plan, "--max-unavailable", "0"],
+        &["labels", "--plan", plan, "--max-unavailable", "200%"],
+        &["labels", "--plan", plan, "--pods", plan],
+        &["labels", "--plan", plan, "--timeout", "10 min; rm -rf /"],
+        &["systemd", "--plan", plan],
+        &["systemd", "--plan", plan, "--node", "elsewhere"],
+        &["systemd", "--plan", plan, "--node", "gpu-1", "--config", "relative.yaml"],
+        &["pod", "--plan", plan, "--team", "nobody"],
+        &["pod", "--plan", plan, "--strategy", "none"],
+        &["checkpoint", "--plan", plan, "--uuids", "GPU-1"],
+        &["nvidia-smi", "--plan", plan, "--node", "elsewhere"],
+    ] {
+        let (code, error) = exit(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {error}");
+        assert!(error.starts_with("error: "), "{error}");
+    }
+}
+
+#[test]
+fn the_plan_may_come_before_the_kind_or_from_stdin() {
+    let expected = emit(&["capacity"]);
+    let plan = example();
+    let before = Command::new(env!("CARGO_BIN_EXE_migplan"))
+        .args(["emit", "--plan", plan.to_str().unwrap(), "capacity"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(before.stdout).unwrap(), expected);
+    let stdin = Command::new(env!("CARGO_BIN_EXE_migplan"))
+        .args(["emit", "capacity", "--plan", "-"])
+        .stdin(fs::File::open(&plan).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(stdin.stdout).unwrap(), expected);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.txt");
+    let output = run(&plan, &["capacity", "-o", file.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert_eq!(fs::read_to_string(file).unwrap(), expected);
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let plan = example();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_migplan"))
+        .args(["emit", "kueue", "--plan", plan.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    assert!(!error.contains("panic"), "{error}");
+}
+
+#[test]
+fn every_kind_has_an_example_in_its_help() {
+    let help = |kind: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_migplan"))
+            .arg("emit")
+            .args(kind)
+            .arg("--help")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = help(&[]);
+    for kind in [
+        "configmap",
+        "labels",
+        "device-plugin",
+        "capacity",
+        "pod",
+        "kueue",
+        "jupyterhub",
+        "airflow",
+        "slurm",
+        "systemd",
+        "prometheus-rules",
+        "nvidia-smi",
+        "checkpoint",
+    ] {
+        assert!(all.contains(&format!("  {kind} ")), "{kind} in {all}");
+        assert!(help(&[kind]).contains("Example"), "{kind}");
+    }
+}

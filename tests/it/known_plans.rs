@@ -1,0 +1,189 @@
+//! Plans whose best values are known from solvers and formulations that this project does not use.
+use std::collections::BTreeMap;
+
+use crate::common::{demand, gpus, root, stage, suggest};
+use migplan::demand::Demand;
+use migplan::fleet::{Fleet, Node};
+use migplan::hardware::Catalogue;
+use migplan::optimise::{Options, Spare};
+use migplan::plan::{Plan, Reason};
+
+fn of_gib(values: &[u64]) -> Demand {
+    let rows: String =
+        values.iter().enumerate().map(|(i, gib)| format!("t,w{i},{gib}\n")).collect();
+    demand(&format!("team,workload,memory_gib\n{rows}"))
+}
+
+/// Placed replicas, placed MiB, MiB of instances handed out.
+fn values(plan: &Plan) -> (u64, u64, u64) {
+    let totals = plan.totals;
+    (totals.placed, totals.placed_mib, totals.placed_mib + totals.rounding_mib)
+}
+
+fn instances(plan: &Plan) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
+        *counts.entry(instance.profile.to_string()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_story_that_started_this() {
+    let demand = demand(
+        "team,workload,memory,count\nreco,train,38GiB,2\nexp,mid,18GiB,6\nnb,small,8GiB,9\n",
+    );
+    let fleet = gpus("4xa100-80gb");
+    let none = Options { spare: Spare::None, ..Options::default() };
+    let plan = suggest(&demand, &fleet, &none);
+    assert_eq!(values(&plan), (17, 262_144, 287_744));
+    assert_eq!(plan.totals.gpus_used, 4);
+    let expected = [("1g.10gb", 9), ("2g.20gb", 6), ("3g.40gb", 2)];
+    assert_eq!(instances(&plan), expected.map(|(n, c)| (n.to_string(), c)).into());
+    let with_presets =
+        migplan::compare::suggest_with_presets(&demand, &fleet, &Options::default()).unwrap();
+    let preset = |name: &str| with_presets.presets.iter().find(|b| b.name == name).unwrap();
+    assert_eq!(preset("all-1g.10gb").placed, 9);
+    assert_eq!(with_presets.presets[0].name, "all-1g.20gb");
+    assert_eq!(with_presets.presets[0].placed, 15);
+}
+
+#[test]
+fn one_of_each() {
+    let plan = suggest(
+        &of_gib(&[9, 50, 8, 16, 8, 33, 33, 33, 70, 25, 12, 8]),
+        &gpus("2xa100-80gb"),
+        &Options::default(),
+    );
+    assert_eq!(values(&plan), (8, 130_048, 159_232));
+    let plan = suggest(
+        &of_gib(&[
+            33, 4, 25, 25, 50, 4, 33, 16, 12, 50, 8, 19, 4, 4, 4, 70, 39, 4, 25, 70, 12, 25, 4, 39,
+        ]),
+        &gpus("4xa100-80gb"),
+        &Options::default(),
+    );
+    assert_eq!(values(&plan), (16, 244_736, 318_464));
+}
+
+#[test]
+fn fewest_gpus_for_known_mixes() {
+    for (of_3g, of_2g, of_1g, gpus_needed) in
+        [(1, 2, 3, 2), (1, 7, 3, 3), (5, 5, 8, 5), (7, 8, 11, 7)]
+    {
+        let demand = demand(&format!(
+            "team,workload,memory_gib,count,compute\nt,a,39,{of_3g},3\nt,b,19,{of_2g},2\nt,c,9,{of_1g},1\n"
+        ));
+        let plan = suggest(&demand, &gpus("20xa100-80gb"), &Options::default());
+        assert_eq!(plan.totals.placed, of_3g + of_2g + of_1g);
+        assert_eq!(plan.totals.gpus_used, gpus_needed);
+    }
+}
+
+fn alibaba(file: &str) -> String {
+    std::fs::read_to_string(root("data/workloads/alibaba").join(file)).unwrap()
+}
+
+/// The first `n` shares of one GPU in the trace, in file order.
+fn shares(n: usize) -> Demand {
+    let trace = alibaba("openb_pod_list_default.csv");
+    let mut rows = trace.lines();
+    let header: Vec<&str> = rows.next().unwrap().split(',').collect();
+    let column = |name| header.iter().position(|h| *h == name).unwrap();
+    let (name, gpus, milli) = (column("name"), column("num_gpu"), column("gpu_milli"));
+    let text: String = rows
+        .map(|row| row.split(',').collect::<Vec<_>>())
+        .filter(|row| row[gpus] == "1" && row[milli].parse::<u64>().unwrap() < 1000)
+        .take(n)
+        .map(|row| {
+            let mib = row[milli].parse::<f64>().unwrap() * 81_920.0 / 1000.0;
+            format!("t,{},{mib:.3}\n", row[name])
+        })
+        .collect();
+    let demand = demand(&format!("team,workload,memory_mib\n{text}"));
+    assert_eq!(demand.workloads().len(), n);
+    demand
+}
+
+#[test]
+fn the_alibaba_trace_row_by_row() {
+    for (rows, fleet, expected, gpus_used) in [
+        (40, "8xa100-80gb", (20, 586_560, 631_552), 8),
+        (500, "64xa100-80gb", (184, 4_793_239, 5_118_208), 64),
+        (3_078, "6000xa100-80gb", (3_078, 141_870_896, 176_946_688), 2_198),
+    ] {
+        let plan = suggest(&shares(rows), &gpus(fleet), &Options::default());
+        assert_eq!(values(&plan), expected, "{rows} rows");
+        assert_eq!(plan.totals.gpus_used, gpus_used);
+    }
+}
+
+#[test]
+fn the_alibaba_trace_by_team() {
+    let plan = suggest(
+        &demand(&alibaba("teams_8gpu_shared.csv")),
+        &gpus("8xa100-80gb"),
+        &Options::default(),
+    );
+    assert_eq!(values(&plan), (14, 512_826, 643_584));
+    assert_eq!(stage(&plan, "placed_weight[priority=100]"), 7.0);
+    assert_eq!(stage(&plan, "placed_weight[priority=10]"), 7.0);
+
+    let plan =
+        suggest(&demand(&alibaba("teams_full.csv")), &gpus("6000xa100-80gb"), &Options::default());
+    assert_eq!(stage(&plan, "placed_weight[priority=100]"), 759.0);
+    assert_eq!(stage(&plan, "placed_weight[priority=10]"), 2_319.0);
+    assert_eq!(plan.totals.gpus_used, 2_198);
+    for row in &plan.unplaced {
+        assert_eq!(row.reason, Reason::TooLarge);
+        assert!(row.detail.contains("7g.80gb with 80640 MiB"), "{}", row.detail);
+        assert!(row.help.as_ref().unwrap().contains("whole GPU"), "{row:?}");
+    }
+}
+
+fn nodes_of_8(nodes: usize) -> Fleet {
+    let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
+    let node = |i| Node { name: format!("n{i:04}"), gpus: vec![board.clone(); 8] };
+    Fleet::new((0..nodes).map(node).collect())
+}
+
+#[test]
+fn whole_gpus_on_nodes_of_8() {
+    let demand = demand(&alibaba("teams_whole_gpus.csv"));
+    let plan = suggest(&demand, &nodes_of_8(900), &Options::default());
+    assert_eq!(plan.totals.placed, plan.totals.replicas);
+    assert_eq!(plan.totals.replicas, 3_911 + 16 + 15 + 44 + 3_078);
+    assert_eq!(plan.totals.gpus_used, 6_553);
+    // 819 nodes have one GPU too few.
+    let short = suggest(&demand, &nodes_of_8(819), &Options::default());
+    assert_eq!(short.totals.replicas - short.totals.placed, 1);
+}
+
+#[test]
+fn names_lie() {
+    let demand = demand("team,workload,memory\nt,w,17GiB\n");
+    let plan =
+        suggest(&demand, &gpus("1xh200"), &Options { spare: Spare::None, ..Options::default() });
+    assert_eq!(instances(&plan).into_keys().collect::<Vec<_>>(), ["2g.35gb"]);
+}
+
+#[test]
+fn whole_gpus_need_a_node_that_has_them() {
+    let catalogue = Catalogue::built_in();
+    let board = catalogue.by_id("a100-sxm4-80gb").unwrap();
+    let node = |name: &str, gpus| Node { name: name.into(), gpus: vec![board.clone(); gpus] };
+    let fleet = Fleet::new(vec![node("a", 3), node("b", 3), node("c", 2)]);
+    // Three pairs fit, but not two pairs on one node of three; no node has four.
+    let demand = demand("team,workload,gpus,count\nt,four,4,1\nt,pair,2,4\nt,single,1,9\n");
+    let plan = suggest(&demand, &fleet, &Options::default());
+    let placed: BTreeMap<&str, u64> =
+        plan.unplaced.iter().map(|u| (&*u.workload, u.replicas)).collect();
+    // Eight singles are worth more than pairs at equal weight.
+    assert_eq!(placed, [("four", 1), ("pair", 4), ("single", 1)].into());
+    assert_eq!(plan.unplaced[0].reason, Reason::NeedsWholeGpus);
+    let pairs =
+        crate::common::demand("team,workload,gpus,count,priority\nt,pair,2,4,1\nt,single,1,9,0\n");
+    let plan = suggest(&pairs, &fleet, &Options::default());
+    assert_eq!(stage(&plan, "placed_weight[priority=1]"), 3.0);
+    assert_eq!(stage(&plan, "placed_weight[priority=0]"), 2.0);
+}

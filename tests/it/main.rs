@@ -1,0 +1,26 @@
+//! The integration tests: one program, so that the solver is linked once.
+//!
+//! Each module below is a subject; `common` and `rehearsal` hold what several need.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test that cannot go on has failed, and may say why"
+)]
+
+mod apply_changes;
+mod apply_cli;
+mod common;
+mod compare;
+mod emit;
+mod geometry;
+mod keep_present;
+mod known_plans;
+mod layering;
+mod optimal;
+mod prometheus;
+mod quickstart;
+mod real_card;
+mod rehearsal;
+mod suggest;

@@ -1,0 +1,82 @@
+//! Demand from Prometheus, from outside: real samples, a real server, promtool, wrong input.
+
+mod live;
+mod promtool;
+mod samples;
+mod server;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A file of `data/prometheus`.
+fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/prometheus").join(name).display().to_string()
+}
+
+fn migplan(arguments: &[&str]) -> Output {
+    Command::new(assert_cmd::cargo::cargo_bin!("migplan"))
+        .args(arguments)
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .expect("migplan runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The rows of `migplan demand`, comments and header left out, as far as `gpus`.
+fn rows(arguments: &[&str]) -> Vec<String> {
+    let output = migplan(&[&["demand"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output)
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .skip(1)
+        .map(str::to_string)
+        .collect()
+}
+
+/// `team,workload,memory_mib,count` of each row.
+fn demand(arguments: &[&str]) -> Vec<String> {
+    rows(arguments)
+        .into_iter()
+        .map(|row| row.splitn(5, ',').take(4).collect::<Vec<_>>().join(","))
+        .collect()
+}
+
+/// Exit code and stderr of a `migplan demand` that fails, with one error and one hint.
+fn failure(arguments: &[&str]) -> (i32, String) {
+    let output = migplan(&[&["demand"], arguments].concat());
+    let text = stderr(&output);
+    assert_eq!(stdout(&output), "", "{arguments:?}");
+    assert!(text.contains("error: ") && text.contains("\nhint: "), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    (output.status.code().unwrap_or(-1), text)
+}
+
+/// Whether these programs are there; says that a test skips, and why, where one is not.
+fn have(programs: &[&str]) -> bool {
+    let missing = |program: &&&str| {
+        let found: Option<PathBuf> = std::env::var_os("PATH").and_then(|path| {
+            std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+        });
+        found.is_none()
+    };
+    match programs.iter().find(missing) {
+        None => true,
+        Some(program) => {
+            // Straight to stderr, since the test harness keeps what a passing test prints.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: '{program}' is not installed (Debian: apt-get install prometheus)"
+            );
+            false
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The two commands of README: the first is run here as it stands, the second runs this.
+use std::process::Command;
+
+#[test]
+fn the_first_command_makes_a_config() {
+    let output = Command::new("sh")
+        .arg(crate::common::root("examples/quickstart.sh"))
+        // What the test was built with serves; another build would take minutes more.
+        .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{log}");
+    let golden =
+        std::fs::read_to_string(crate::common::root("tests/golden/suggest/one-node/config.yaml"));
+    let config = std::fs::read_to_string(crate::common::root("config.yaml")).unwrap();
+    assert_eq!(config, golden.unwrap());
+    assert!(text.contains("valid for mig-parted"), "{text}");
+    assert!(log.contains("17 of 17 replicas placed"), "{log}");
+}
+
+#[test]
+fn readme_shows_what_is_printed() {
+    let readme = std::fs::read_to_string(crate::common::root("README.md")).unwrap();
+    for command in ["sh examples/quickstart.sh", "sh tests/run.sh"] {
+        assert!(readme.contains(command), "README does not name `{command}`");
+    }
+    let folder = crate::common::root("tests/golden/suggest/one-node");
+    let config = std::fs::read_to_string(folder.join("config.yaml")).unwrap();
+    assert!(readme.contains(&config), "README's YAML is not the example's:\n{config}");
+    // The transcript is the summary but for the seconds.
+    let summary = std::fs::read_to_string(folder.join("summary.txt")).unwrap();
+    for line in summary.lines().filter(|l| !l.starts_with("Proved")) {
+        assert!(readme.contains(line), "README's transcript lacks: {line}");
+    }
+}
+
+#[test]
+fn the_walk_through_walks() {
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new("bash")
+        .arg(crate::common::root("examples/walk-through.sh"))
+        .arg(out.path())
+        .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{log}");
+    assert!(log.contains("17 of 17 replicas placed"), "{log}");
+    for file in ["configmap.yaml", "roll.sh", "jupyterhub.yaml", "gpu_tasks.py", "slices.svg"] {
+        assert!(out.path().join(file).metadata().unwrap().len() > 100, "{file}");
+    }
+}

@@ -1,0 +1,58 @@
+//! On a machine with a real card: what its driver says against the catalogue, and the commands
+//! that only read. Changes nothing. Run it there with `cargo test --test real_card -- --ignored`.
+
+use std::process::{Command, Output};
+
+use migplan::apply::{NvmlDriver, observe};
+use migplan::hardware::Catalogue;
+
+fn migplan(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_migplan")).args(arguments).output().unwrap()
+}
+
+#[test]
+#[ignore = "needs a machine with a MIG-capable card and its driver"]
+fn the_catalogue_equals_what_the_driver_says() {
+    let catalogue = Catalogue::built_in();
+    let mut driver = NvmlDriver::load(None).unwrap();
+    let (before, warnings) = observe::observe(&mut driver, &catalogue).unwrap();
+    assert!(!before.gpus.is_empty());
+    eprintln!("driver {:?}", before.driver);
+    for gpu in before.gpus.iter().filter(|g| g.mode.is_some()) {
+        let board = gpu.board.as_ref().unwrap();
+        let known = catalogue.by_id(&board.id).expect("the card is in the catalogue");
+        for profile in &board.profiles {
+            eprintln!("{} {} {:?} {}", board.id, profile.name, profile.starts, profile.memory);
+            let table = known.profile(&profile.name).expect("the profile is in the catalogue").1;
+            assert_eq!(profile.starts, table.starts, "{}", profile.name);
+            assert_eq!(profile.memory_slices, table.memory_slices, "{}", profile.name);
+            assert_eq!(profile.compute_slices, table.compute_slices, "{}", profile.name);
+            assert!(
+                table.memory_seen.contains(&profile.memory) || table.memory == profile.memory,
+                "{} has {}",
+                profile.name,
+                profile.memory
+            );
+        }
+    }
+    assert_eq!(warnings, []);
+
+    let status = migplan(&["status"]);
+    assert!(status.status.success());
+    eprintln!("{}", String::from_utf8_lossy(&status.stdout));
+    assert!(migplan(&["status", "--format", "json"]).status.success());
+    let export = migplan(&["export"]);
+    assert!(export.status.success());
+    // What it has is what it wants: nothing to do.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("present.yaml");
+    std::fs::write(&file, &export.stdout).unwrap();
+    let dry = migplan(&["apply", "--dry-run", "-f", file.to_str().unwrap()]);
+    assert!(dry.status.success(), "{}", String::from_utf8_lossy(&dry.stderr));
+
+    let (after, _) = observe::observe(&mut driver, &catalogue).unwrap();
+    let state = |node: &migplan::fleet::observed::ObservedNode| {
+        node.gpus.iter().map(|g| (g.mode, g.instances.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(state(&after), state(&before));
+}

@@ -1,0 +1,237 @@
+//! A node of the fake libnvidia-ml for one test: its own copy of the library, its own state file
+//! beside it, its own folder for saved states.
+
+use std::path::{Path, PathBuf};
+
+use fake_nvml::{Compute, Fault, Instance, Node, Process};
+use migplan::apply::{
+    Changer, Event, NodeChange, NvmlDriver, Options, Patience, StateDir, guard, journal, observe,
+};
+use migplan::error::Result;
+use migplan::fleet::observed::ObservedNode;
+use migplan::hardware::layout::Placement;
+use migplan::hardware::{Board, Catalogue};
+use migplan::mig_parted::{Config, NodeGpu};
+
+pub struct Rehearsal {
+    pub folder: tempfile::TempDir,
+}
+
+/// Where cargo puts the library that this test depends on.
+pub fn library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().unwrap().join("libfake_nvml.so");
+    assert!(built.exists(), "{built:?} is built together with the tests");
+    built
+}
+
+impl Rehearsal {
+    pub fn new(node: &Node) -> Rehearsal {
+        let folder = tempfile::tempdir().unwrap();
+        // A copy, so that the system loads it afresh for each test, with state of its own.
+        std::fs::copy(library(), folder.path().join("libfake_nvml.so")).unwrap();
+        let rehearsal = Rehearsal { folder };
+        rehearsal.save(node);
+        rehearsal
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn save(&self, node: &Node) {
+        node.save(&self.path("fake-nvml.json")).unwrap();
+    }
+
+    pub fn load(&self) -> Node {
+        Node::load(&self.path("fake-nvml.json")).unwrap()
+    }
+
+    /// Changes the node behind the driver's back.
+    pub fn edit(&self, edit: impl FnOnce(&mut Node)) {
+        let mut node = self.load();
+        edit(&mut node);
+        self.save(&node);
+    }
+
+    pub fn driver(&self) -> Result<NvmlDriver> {
+        NvmlDriver::load(Some(&self.path("libfake_nvml.so")))
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    pub fn forget_saved_state(&self) {
+        let _ = std::fs::remove_file(self.state_dir().join("journal.jsonl"));
+    }
+
+    /// The calls so far, as (function, whether it changes, code).
+    pub fn calls(&self) -> Vec<(String, bool, u32)> {
+        let log = std::fs::read_to_string(self.path("calls.log")).unwrap_or_default();
+        log.lines()
+            .map(|line| {
+                let mut words = line.split(' ');
+                let name = words.next().unwrap().to_string();
+                let change = words.next() == Some("change");
+                (name, change, words.next().unwrap().parse().unwrap())
+            })
+            .collect()
+    }
+
+    pub fn log_calls(&self) {
+        let log = self.path("calls.log").display().to_string();
+        let _ = std::fs::remove_file(&log);
+        self.edit(|node| node.log = Some(log));
+    }
+
+    /// What `migplan apply --yes` does, without its waits.
+    pub fn apply(&self, yaml: &str) -> Result<NodeChange> {
+        self.apply_with(yaml, false)
+    }
+
+    pub fn apply_with(&self, yaml: &str, reset: bool) -> Result<NodeChange> {
+        let catalogue = Catalogue::built_in();
+        let config = Config::parse(yaml, "config.yaml")?;
+        let mut driver = self.driver()?;
+        let (node, _) = observe::observe(&mut driver, &catalogue)?;
+        let gpus: Vec<NodeGpu> = node.gpus.iter().map(NodeGpu::from).collect();
+        let wanted = config.resolve_node(None, &gpus)?;
+        let change = guard::plan(&node, &wanted.gpus, reset);
+        if change.is_empty() {
+            observe::agree(&mut driver, &catalogue, &node)?;
+            return Ok(change);
+        }
+        change.permitted()?;
+        let state_dir = StateDir::lock(&self.state_dir())?;
+        self.changer(&mut driver, reset, |changer| {
+            changer.apply(&node, &change, &state_dir, "config.yaml")
+        })?;
+        Ok(change)
+    }
+
+    /// What `migplan rollback --yes` does, without its waits.
+    pub fn roll_back(&self, reset: bool) -> Result<()> {
+        let catalogue = Catalogue::built_in();
+        let saved = journal::last_run(&self.state_dir())?.expect("a state was saved");
+        let mut driver = self.driver()?;
+        let (node, _) = observe::observe(&mut driver, &catalogue)?;
+        let change = guard::plan_restore(&node, &saved.before, reset);
+        let state_dir = StateDir::lock(&self.state_dir())?;
+        self.changer(&mut driver, reset, |changer| {
+            changer.roll_back(&node, &change, &saved, &state_dir)
+        })
+    }
+
+    fn changer(
+        &self,
+        driver: &mut NvmlDriver,
+        reset: bool,
+        work: impl FnOnce(&mut Changer<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut tell = |_: Event<'_>| {};
+        work(&mut Changer {
+            driver,
+            catalogue: &Catalogue::built_in(),
+            options: Options { reset, patience: Patience(Vec::new()) },
+            tell: &mut tell,
+        })
+    }
+
+    pub fn observe(&self) -> ObservedNode {
+        observe::observe(&mut self.driver().unwrap(), &Catalogue::built_in()).unwrap().0
+    }
+}
+
+/// Puts a layout on a GPU of the fake node, MIG on.
+pub fn cut(node: &mut Node, gpu: usize, board: &Board, layout: &[Placement]) {
+    node.gpus[gpu].mode = true;
+    node.gpus[gpu].pending = true;
+    for placement in layout {
+        let name = board.profiles[placement.profile].name.to_string();
+        put(node, gpu, &name, placement.start);
+    }
+}
+
+/// Makes one ordinary instance on a GPU of the fake node; its serial.
+pub fn put(node: &mut Node, gpu: usize, profile: &str, start: u32) -> u64 {
+    let (id, slices) = {
+        let profile = node.gpus[gpu].profile(profile).unwrap();
+        (profile.id, profile.compute)
+    };
+    let serial = node.create_instance(gpu, id, start).unwrap();
+    let (_, whole, ..) =
+        fake_nvml::compute_profiles(slices).into_iter().find(|&(_, _, s, _)| s == slices).unwrap();
+    node.create_compute(gpu, serial, whole).unwrap();
+    serial
+}
+
+/// Lets a process run in every compute instance of the instance at `start`.
+pub fn occupy(node: &mut Node, gpu: usize, start: u32, pid: u32) {
+    for compute in computes(node, gpu, start) {
+        compute.processes.push(Process { pid, name: Some("train.py".into()), used_mib: 1000 });
+    }
+}
+
+pub fn computes(node: &mut Node, gpu: usize, start: u32) -> &mut Vec<Compute> {
+    &mut at(node, gpu, start).compute
+}
+
+pub fn at(node: &mut Node, gpu: usize, start: u32) -> &mut Instance {
+    node.gpus[gpu].instances.iter_mut().find(|i| i.start == start).unwrap()
+}
+
+pub fn fault(on: &str, nth: u64, code: Option<u32>, sticky: bool, late: bool) -> Fault {
+    Fault { on: on.to_string(), nth, code, sticky, late }
+}
+
+/// A configuration with one entry for each (devices, profiles).
+pub fn yaml(entries: &[(&str, &str)]) -> String {
+    let mut text = "version: v1\nmig-configs:\n  test:\n".to_string();
+    for (devices, profiles) in entries {
+        let mig = *profiles != "off";
+        let profiles = if mig { profiles } else { "{}" };
+        text += &format!(
+            "  - devices: {devices}\n    mig-enabled: {mig}\n    mig-devices: {profiles}\n"
+        );
+    }
+    text
+}
+
+/// `{1g.10gb: 2, 3g.40gb: 1}`.
+pub fn profiles(board: &Board, counts: &[u32]) -> String {
+    let parts: Vec<String> = counts
+        .iter()
+        .zip(&board.profiles)
+        .filter(|(n, _)| **n > 0)
+        .map(|(n, p)| format!("\"{}\": {n}", p.name))
+        .collect();
+    format!("{{{}}}", parts.join(", "))
+}
+
+/// Writes an executable `nvidia-smi` that resets the GPUs of this rehearsal.
+pub fn nvidia_smi(rehearsal: &Rehearsal) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let script = rehearsal.path("nvidia-smi");
+    let test = std::env::current_exe().unwrap();
+    let text = format!(
+        "#!/bin/sh\nFAKE_SMI_NODE='{}' FAKE_SMI_ARGS=\"$*\" exec '{}' --exact pretended_nvidia_smi --ignored --nocapture\n",
+        rehearsal.path("fake-nvml.json").display(),
+        test.display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+/// The body of a test named `pretended_nvidia_smi`, which that script runs.
+pub fn pretend_nvidia_smi() {
+    let Some(node) = std::env::var_os("FAKE_SMI_NODE") else {
+        return;
+    };
+    let arguments = std::env::var("FAKE_SMI_ARGS").unwrap();
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_string).collect();
+    let (message, code) = fake_nvml::nvidia_smi(Path::new(&node), &arguments);
+    println!("{message}");
+    std::process::exit(code);
+}

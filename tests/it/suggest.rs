@@ -1,0 +1,465 @@
+//! `migplan suggest`, `check` and `catalogue` as a user runs them: outputs as golden folders, and
+//! every kind of bad input with its exit code and message.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test suggest` writes the golden files anew; read the difference.
+use std::fs;
+use std::path::Path;
+
+use crate::common::{Run, migplan, migplan_with, root};
+
+/// A run of `suggest` on 4 × A100-80GB with a workloads file on stdin.
+fn suggest(csv: &str) -> Run {
+    migplan_with(&["suggest", "-w", "-", "--gpus", "4xa100-80gb"], csv.as_bytes())
+}
+
+/// Compares with a golden file, or writes it.
+fn golden(file: &Path, actual: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(file, actual).unwrap();
+    }
+    let expected = fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(actual, expected, "{} differs; see the head of this test", file.display());
+}
+
+/// Seconds are the one thing that differs between equal runs.
+fn without_seconds(text: &str) -> String {
+    let mut kept = String::new();
+    for line in text.lines() {
+        let line = match line.split_once("Proved optimal in ") {
+            Some((before, after)) => {
+                let (_, rest) = after.split_once(" s,").unwrap();
+                format!("{before}Proved optimal in … s,{rest}")
+            }
+            None if line.contains("\"solve_seconds\"") => "    \"solve_seconds\": 0".to_string(),
+            None => line.to_string(),
+        };
+        kept.push_str(&line);
+        kept.push('\n');
+    }
+    kept
+}
+
+#[test]
+fn golden_folders() {
+    let mut folders: Vec<_> =
+        fs::read_dir(root("tests/golden/suggest")).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 4);
+    for folder in folders {
+        let arguments = fs::read_to_string(folder.join("arguments")).unwrap();
+        let workloads = folder.join("workloads.csv");
+        let fleet = folder.join("fleet.csv");
+        let mut args = vec!["suggest", "-w", workloads.to_str().unwrap()];
+        args.extend(arguments.split_whitespace());
+        if fleet.exists() {
+            args.extend(["--fleet", fleet.to_str().unwrap()]);
+        }
+        let plan = tempfile::NamedTempFile::new().unwrap();
+        let nodes = tempfile::NamedTempFile::new().unwrap();
+        args.extend(["--plan", plan.path().to_str().unwrap()]);
+        args.extend(["--assignments", nodes.path().to_str().unwrap()]);
+        let run = migplan(&args);
+        assert_eq!(run.code, 0, "{}: {}", folder.display(), run.stderr);
+        golden(&folder.join("config.yaml"), &run.stdout);
+        golden(
+            &folder.join("summary.txt"),
+            &without_seconds(&run.stderr).replace(folder.to_str().unwrap(), "FOLDER"),
+        );
+        golden(
+            &folder.join("plan.json"),
+            &without_seconds(&fs::read_to_string(plan.path()).unwrap()),
+        );
+        golden(&folder.join("nodes.csv"), &fs::read_to_string(nodes.path()).unwrap());
+
+        // What suggest writes, check accepts, on the same GPUs.
+        let gpus: Vec<&str> = args
+            .windows(2)
+            .filter(|w| ["--gpus", "--fleet"].contains(&w[0]))
+            .flatten()
+            .copied()
+            .collect();
+        let mut check = vec!["check", "-f", "-"];
+        check.extend(&gpus);
+        if gpus[0] == "--fleet" {
+            check.extend(["--assignments", nodes.path().to_str().unwrap()]);
+        }
+        let checked = migplan_with(&check, run.stdout.as_bytes());
+        assert_eq!(checked.code, 0, "{}: {}", folder.display(), checked.stderr);
+        assert_eq!(checked.stderr, "", "{}", folder.display());
+    }
+}
+
+#[test]
+fn the_example_tells_the_story() {
+    let run = migplan(&[
+        "suggest",
+        "--workloads",
+        root("examples/teams.csv").to_str().unwrap(),
+        "--gpus",
+        "4xa100-80gb",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.starts_with("# "), "{}", run.stdout);
+    for part in [
+        "17 of 17 replicas placed, 256 GiB of 256 GiB, on 4 of 4 GPUs.",
+        "Idle: 64 GiB of 320 GiB = 25 GiB rounding",
+        "15 of 17 at best (all-1g.20gb)",
+        "all-1g.10gb 9",
+        "Proved optimal",
+    ] {
+        assert!(run.stderr.contains(part), "{part} is not in:\n{}", run.stderr);
+    }
+}
+
+#[test]
+fn the_order_of_rows_and_gpus_changes_no_byte() {
+    let rows = ["a,x,30GiB,3,1", "b,y,9GiB,9,0", "c,z,18GiB,4,0", "a,w,70GiB,2,5", "d,v,9GiB,8,0"];
+    let header = "team,workload,memory,count,priority\n";
+    let forward = format!("{header}{}\n", rows.join("\n"));
+    let mut backward = rows;
+    backward.reverse();
+    let backward = format!("{header}{}\n", backward.join("\n"));
+    let run = |csv: &str, gpus: &str, format: &str| {
+        let args = ["suggest", "-w", "-", "--gpus", gpus, "--format", format];
+        let run = migplan_with(&args, csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        without_seconds(&run.stdout)
+    };
+    for format in ["yaml", "json", "text"] {
+        let first = run(&forward, "2xa100-80gb,3xh100-80gb,1xa30", format);
+        assert_eq!(first, run(&backward, "1xa30,3xh100-80gb,2xa100-80gb", format));
+        assert_eq!(first, run(&forward, "2xa100-80gb,3xh100-80gb,1xa30", format));
+    }
+    let fleet = |rows: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, format!("node,board,gpus\n{rows}").as_bytes())
+            .unwrap();
+        file
+    };
+    let one = fleet("n1,a100-80gb,4\nn2,h100-80gb,2\nn2,a30,1\nn3,a100-80gb,4\n");
+    let two = fleet("n3,a100-80gb,4\nn2,a30,1\nn2,h100-80gb,2\nn1,a100-80gb,4\n");
+    let of = |file: &tempfile::NamedTempFile| {
+        let args = ["suggest", "-w", "-", "--fleet", file.path().to_str().unwrap()];
+        migplan_with(&args, forward.as_bytes()).stdout
+    };
+    assert_eq!(of(&one), of(&two));
+}
+
+#[test]
+fn bad_workloads_are_answered_with_one_readable_message() {
+    let header = "team,workload,memory,count\n";
+    for (csv, code, message) in [
+        ("", 3, "error: <stdin>: is empty"),
+        ("team,workload,memory\n", 3, "error: <stdin>: has a header, but no workloads"),
+        ("nlp,a,30GiB\n", 3, "error: <stdin>:1: the first line must be a header"),
+        ("team,workload\na,b\n", 3, "error: <stdin>: has no column 'memory'"),
+        (
+            &format!("{header}a,b,1GiB,1\na,b,1GiB,1\n"),
+            3,
+            "error: <stdin>:3: columns 'team' and 'workload': 'a/b' is on line 2 already",
+        ),
+        (
+            &format!("{header}a,b,1GiB,-1\n"),
+            3,
+            "error: <stdin>:2: column 'count': '-1' is negative",
+        ),
+        (
+            &format!("{header}a,b,1GiB,1.5\n"),
+            3,
+            "error: <stdin>:2: column 'count': '1.5' is not a whole number",
+        ),
+        (
+            &format!("{header}a,b,30XB,1\n"),
+            3,
+            "error: <stdin>:2: column 'memory': '30XB' has the unknown unit 'XB'",
+        ),
+        (
+            &format!("{header}a,b,30,1\n"),
+            3,
+            "error: <stdin>:2: column 'memory': '30' has no unit; write 30GiB",
+        ),
+        (
+            &format!("{header}a,b,NaN,1\n"),
+            3,
+            "error: <stdin>:2: column 'memory': 'NaN' is not a number",
+        ),
+        (
+            &format!("{header}a,b,1e30GiB,1\n"),
+            3,
+            "error: <stdin>:2: column 'memory': '1e30GiB' is too large",
+        ),
+        (
+            &format!("{header}a,b,1GiB,1000000000000000000000000000000\n"),
+            3,
+            "is too large (at most 1000000000)",
+        ),
+        ("\u{feff}team,workload,memory\r\na,b,1GiB\r\n", 0, ""),
+        ("team;workload;memory\na;b;1GiB\n", 0, ""),
+        ("team\tworkload\tmemory\na\tb\t1GiB\n", 0, ""),
+        ("# note\n\nteam,workload,memory\n\na,b,1GiB\n# end\n", 0, ""),
+        (
+            "team,workload,memory,qos\na,b,1GiB,x\n",
+            0,
+            "warning: <stdin>:1: column 'qos' is not known and ignored",
+        ),
+        (
+            &format!("{header}a,b,200GiB,1\n"),
+            0,
+            "1 × a/b: needs 204800 MiB; the largest instance here is 7g.80gb with 80640 MiB; would help: 121.3 GiB less demand",
+        ),
+    ] {
+        let run = suggest(csv);
+        assert_eq!(run.code, code, "{csv:?}: {}", run.stderr);
+        assert!(run.stderr.contains(message), "{csv:?}: {}", run.stderr);
+        assert_eq!(run.stdout.is_empty(), code != 0, "{csv:?}");
+        if code == 3 {
+            assert!(run.stderr.contains("\nhint: "), "{csv:?}: {}", run.stderr);
+        }
+    }
+}
+
+#[test]
+fn every_problem_of_every_file_is_reported_at_once() {
+    let bad = |text: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        file
+    };
+    let one = bad("team,workload,memory\na,b,1\nc,d,2\n");
+    let two = bad("team,workload,memory\ne,f,x\n");
+    let run = migplan(&[
+        "suggest",
+        "-w",
+        one.path().to_str().unwrap(),
+        "-w",
+        two.path().to_str().unwrap(),
+        "--gpus",
+        "1xa30",
+    ]);
+    assert_eq!((run.code, run.stderr.matches("error: ").count()), (3, 3), "{}", run.stderr);
+}
+
+#[test]
+fn bad_fleets_are_answered_with_one_readable_message() {
+    let csv = b"team,workload,memory\na,b,1GiB\n";
+    for (gpus, message) in [
+        ("0xa100-80gb", "--gpus: '0xa100-80gb' asks for zero GPUs"),
+        ("4xfoo", "--gpus: unknown board 'foo'"),
+        ("4xa100-80g", "did you mean a100-"),
+        ("2xT4", "--gpus: 'T4' cannot do MIG"),
+        ("2xNVIDIA V100", "cannot do MIG"),
+        ("", "--gpus: names no GPU"),
+        ("99999999999xa30", "are more than"),
+        ("4xNVIDIA GB200", "may be gb200-186gb or gb200-189gb"),
+    ] {
+        let run = migplan_with(&["suggest", "-w", "-", "--gpus", gpus], csv);
+        assert_eq!((run.code, run.stdout.as_str()), (3, ""), "{gpus}: {}", run.stderr);
+        assert!(run.stderr.contains(message), "{gpus}: {}", run.stderr);
+    }
+    let run = migplan_with(&["suggest", "-w", "-"], csv);
+    assert_eq!(run.code, 6, "{}", run.stderr);
+    assert!(run.stderr.contains("--gpus"), "{}", run.stderr);
+}
+
+#[test]
+fn wrong_usage_and_missing_files() {
+    for (args, code, message) in [
+        (&["suggest"][..], 2, "--workloads"),
+        (&["suggest", "--bogus"], 2, "--bogus"),
+        (&["frobnicate"], 2, "frobnicate"),
+        (
+            &["suggest", "-w", "/nonexistent.csv", "--gpus", "1xa30"],
+            3,
+            "error: /nonexistent.csv: no such file",
+        ),
+        (&["suggest", "-w", "/", "--gpus", "1xa30"], 3, "error: /: is a folder"),
+        (
+            &["suggest", "-w", "-", "--gpus", "1xa30", "-o", "/nonexistent/x"],
+            3,
+            "there is no folder /nonexistent",
+        ),
+        (&["suggest", "-w", "-", "--gpus", "1xa30", "--name", "no spaces"], 2, "Kubernetes label"),
+        (&["suggest", "-w", "-", "--gpus", "1xa30", "--time-limit", "0"], 2, "positive number"),
+        (&["suggest", "-w", "-", "--gpus", "1xa30", "--headroom", "10"], 2, "percent sign"),
+        (&["catalogue", "t4"], 3, "cannot do MIG"),
+        (&["catalogue", "--catalogue", "/nonexistent"], 3, "no such file"),
+    ] {
+        let run = migplan(args);
+        assert_eq!(run.code, code, "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains(message), "{args:?}: {}", run.stderr);
+        assert_eq!(run.stdout, "", "{args:?}");
+    }
+}
+
+#[test]
+fn strict_time_limit_quiet_and_headroom() {
+    let csv = b"team,workload,memory,count\na,b,40GiB,9\n";
+    let run = |more: &[&str]| {
+        let args = [&["suggest", "-w", "-", "--gpus", "4xa100-80gb"], more].concat();
+        migplan_with(&args, csv)
+    };
+    let strict = run(&["--strict"]);
+    assert_eq!(strict.code, 4, "{}", strict.stderr);
+    assert!(strict.stdout.contains("version: v1"));
+    assert!(strict.stderr.contains("error: 5 replicas without a place"), "{}", strict.stderr);
+    let quiet = run(&["-q"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
+    assert_eq!(quiet.stdout, strict.stdout);
+    let hopeless = run(&["--time-limit", "0.000001"]);
+    assert_eq!((hopeless.code, hopeless.stdout.as_str()), (5, ""), "{}", hopeless.stderr);
+    assert!(hopeless.stderr.contains("hint: give more time"), "{}", hopeless.stderr);
+    let raised = run(&["--headroom", "100%"]);
+    assert!(raised.stderr.contains("0 of 9 replicas placed"), "{}", raised.stderr);
+}
+
+#[test]
+fn garbage_ends_quickly_and_readably() {
+    let mut state: u64 = 1;
+    let garbage: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(8 << 20)
+    .collect();
+    let endless = vec![b'x'; 8 << 20];
+    let digits = [b"team,workload,memory\n".to_vec(), vec![b'9'; 8 << 20]].concat();
+    let many = [b"team,workload,memory\n".to_vec(), b"a,b,c\n".repeat(1 << 20)].concat();
+    for input in [garbage, endless, digits, many] {
+        let run = migplan_with(&["suggest", "-w", "-", "--gpus", "1xa30"], &input);
+        assert_eq!((run.code, run.stdout.as_str()), (3, ""), "{:.300}", run.stderr);
+        assert!(run.stderr.starts_with("error: <stdin>:"), "{:.300}", run.stderr);
+        assert!(run.stderr.len() < 40_000);
+    }
+}
+
+#[test]
+fn a_reader_that_closes_the_pipe_is_no_error() {
+    let script = format!(
+        "'{}' suggest -q -w '{}' --gpus 3000xa100-80gb --format json | head -n 1; echo \"${{PIPESTATUS[0]}}\"",
+        env!("CARGO_BIN_EXE_migplan"),
+        root("data/workloads/alibaba/teams_full.csv").display()
+    );
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "{\n0\n");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panic"));
+}
+
+#[test]
+fn check_says_every_reason_why_not() {
+    let config = "version: v1
+mig-configs:
+  bad:
+  - devices: [0, 9]
+    mig-enabled: true
+    mig-devices: {9g.999gb: 1}
+  - devices: [1]
+    mig-enabled: true
+    mig-devices: {3g.40gb: 2, 1g.10gb: 1}
+  - device-filter: \"0xFFFF10DE\"
+    devices: all
+    mig-enabled: true
+    mig-devices: {1g.10gb: 7}
+";
+    let run = migplan_with(&["check", "-f", "-", "--gpus", "4xa100-80gb"], config.as_bytes());
+    assert_eq!((run.code, run.stdout.as_str()), (3, ""), "{}", run.stderr);
+    for part in ["9g.999gb", "9", "3g.40gb", "0xFFFF10DE"] {
+        assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
+    }
+    assert!(run.stderr.matches("error: ").count() >= 4, "{}", run.stderr);
+    let json = migplan_with(
+        &["check", "-f", "-", "--gpus", "4xa100-80gb", "--format", "json"],
+        config.as_bytes(),
+    );
+    let value: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((json.code, &value["ok"]), (3, &serde_json::Value::Bool(false)));
+}
+
+#[test]
+fn the_catalogue_can_be_read_back() {
+    let run = migplan(&["catalogue", "a30", "--format", "json"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let changed = run.stdout.replace("5952", "5900");
+    std::io::Write::write_all(&mut file, changed.as_bytes()).unwrap();
+    let shown = migplan(&["catalogue", "a30", "--catalogue", file.path().to_str().unwrap()]);
+    assert!(shown.stdout.contains("5900 MiB"), "{}", shown.stdout);
+    let all = migplan(&["catalogue", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(value["boards"].as_array().unwrap().len(), 30);
+    assert!(migplan(&["catalogue"]).stdout.contains("a100-sxm4-80gb"));
+}
+
+#[test]
+fn help_shows_an_example_for_every_command() {
+    let help = migplan(&["--help"]).stdout;
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|l| !l.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|l| l.starts_with("  "))
+        .filter(|l| !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|c| *c != "help")
+        .collect();
+    assert!(commands.len() >= 3, "{help}");
+    for command in commands {
+        let help = migplan(&[command, "--help"]).stdout;
+        assert!(help.contains(&format!("  migplan {command}")), "{command}:\n{help}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_site_reach_the_plan() {
+    let mut fleet = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut fleet, b"node,board,gpus\na,a100-80gb,4\nb,a100-80gb,4\n")
+        .unwrap();
+    let run = |more: &[&str]| {
+        let args =
+            ["suggest", "-w", "-", "--format", "json", "--fleet", fleet.path().to_str().unwrap()];
+        let csv = b"team,workload,memory,count,gpus\nt,s,9GiB,8,\nt,m,35GiB,3,\nt,w,,1,2\n";
+        migplan_with(&[&args[..], more].concat(), csv)
+    };
+    // For each node, whether MIG is on and the profiles of each GPU.
+    let nodes = |run: &Run| -> Vec<Vec<(bool, Vec<String>)>> {
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let plan: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let mut nodes = vec![Vec::new(), Vec::new()];
+        for gpu in plan["gpus"].as_array().unwrap() {
+            let of = |i: &serde_json::Value| i["profile"].as_str().unwrap().to_string();
+            let instances = gpu["instances"].as_array().unwrap().iter().map(of).collect();
+            nodes[usize::from(gpu["node"] == "b")].push((gpu["mig"].as_bool().unwrap(), instances));
+        }
+        nodes
+    };
+    for node in nodes(&run(&["--mig-mode", "per-node"])) {
+        assert!(node.iter().all(|(mig, _)| *mig == node[0].0), "{node:?}");
+    }
+    for node in nodes(&run(&["--strategy", "single"])) {
+        let profiles: std::collections::BTreeSet<&String> =
+            node.iter().flat_map(|(_, p)| p).collect();
+        assert!(profiles.len() == 1, "{node:?}");
+    }
+    for node in nodes(&run(&["--keep-whole", "2"])) {
+        assert!(node.iter().filter(|(mig, _)| !mig).count() >= 2, "{node:?}");
+    }
+    let split = run(&["--one-profile-per-workload"]);
+    assert!(!split.stderr.contains("One pod template"), "{}", split.stderr);
+    for wrong in [
+        &["--keep-whole", "1", "--strategy", "single"][..],
+        &["--current", "x", "--strategy", "single"],
+    ] {
+        assert_eq!(run(wrong).code, 2);
+    }
+}
+
+#[test]
+fn one_team_can_be_planned_alone() {
+    let csv = b"team,workload,memory\na,x,9GiB\nb,y,9GiB\n";
+    let run = |team: &str| {
+        migplan_with(&["suggest", "-w", "-", "--gpus", "1xa100-80gb", "--team", team], csv)
+    };
+    let one = run("b");
+    assert!(one.stderr.starts_with("1 of 1 replica placed"), "{}", one.stderr);
+    let nobody = run("c");
+    assert_eq!((nobody.code, nobody.stdout.as_str()), (3, ""), "{}", nobody.stderr);
+}
