@@ -16,7 +16,7 @@ use std::time::Instant;
 use migplan::demand;
 use migplan::fleet;
 use migplan::hardware::Catalogue;
-use migplan::optimise::{self, Options};
+use migplan::optimise::{self, PlanOptions};
 use migplan::plan::{Status, check};
 
 const A100_80GB: &[Typed] = &[
@@ -65,7 +65,7 @@ fn main() {
         let fleet =
             fleet::spec::parse(&format!("{gpus}xa100-80gb"), "bench", &catalogue).expect("GPUs");
         let start = Instant::now();
-        let plan = optimise::suggest(&demand, &fleet, &Options::default()).expect("a plan");
+        let plan = optimise::suggest(&demand, &fleet, &PlanOptions::default()).expect("a plan");
         let all = start.elapsed().as_secs_f64();
         assert_eq!(plan.proof.status, Status::Optimal);
         assert!(plan.proof.stages.iter().all(migplan::plan::Stage::proved));

@@ -19,7 +19,7 @@ pub mod observe;
 pub mod state;
 mod tables;
 
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
 use crate::hardware::Catalogue;
 
@@ -47,7 +47,7 @@ pub enum Event<'a> {
 
 /// How to change a node.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct ApplyOptions {
     /// Whether GPUs may be reset for their mode.
     pub reset: bool,
     /// How long to wait for clients to let go.
@@ -61,7 +61,7 @@ pub struct Changer<'a> {
     /// The boards.
     pub catalogue: &'a Catalogue,
     /// How to change it.
-    pub options: Options,
+    pub options: ApplyOptions,
     /// Is told what happens.
     pub tell: &'a mut dyn FnMut(Event<'_>),
 }
@@ -129,7 +129,7 @@ impl Changer<'_> {
                     let _ = journal.end(End::RolledBack);
                 }
                 let mut error = Error::new(ExitCode::RolledBack, why);
-                error.problems.push(Problem::new("the state before is there again"));
+                error.problems.push(Diagnostic::new("the state before is there again"));
                 error.hint = hint;
                 Err(error)
             }
@@ -212,12 +212,12 @@ impl Changer<'_> {
 
 /// What is on the node that neither the last run nor the state before it knows, so that somebody
 /// else must have made it: going back would destroy it.
-pub fn foreign(node: &ObservedNode, saved: &Saved) -> Vec<Problem> {
+pub fn foreign(node: &ObservedNode, saved: &Saved) -> Vec<Diagnostic> {
     let of_saved = |gpu: &&ObservedGpu| saved.before.iter().any(|state| state.uuid == gpu.uuid);
     let mut problems = Vec::new();
     for gpu in node.gpus.iter().filter(of_saved) {
         for instance in unknown_instances(gpu, saved) {
-            problems.push(Problem::new(format!(
+            problems.push(Diagnostic::new(format!(
                 "GPU {}: {} at memory slice {} was made by somebody else since",
                 gpu.index, instance.profile, instance.start
             )));
@@ -247,7 +247,7 @@ fn still_half_way(mut saved: Saved, now: &ObservedNode) -> Option<Saved> {
 
 fn incomplete(why: String, left: Vec<String>, hint: Option<String>) -> Error {
     let mut error = Error::new(ExitCode::RollbackIncomplete, why);
-    error.problems.extend(left.into_iter().map(Problem::new));
+    error.problems.extend(left.into_iter().map(Diagnostic::new));
     let again = "remove the cause, then `migplan rollback` goes back to the saved state";
     error.hint(match hint {
         Some(hint) => format!("{hint}. {again}"),

@@ -25,9 +25,10 @@ mod yaml;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::{Error, ExitCode, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
-use crate::plan::{GpuPlan, InstanceProfile, Occupant, Plan};
+use crate::plan::{Assignment, GpuPlan, InstanceProfile, Plan};
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 /// A text for one of the surroundings, and what its user should know beside it.
@@ -36,7 +37,7 @@ pub struct Emitted {
     /// The text.
     pub text: String,
     /// What the text cannot express or what will surprise.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl From<String> for Emitted {
@@ -186,15 +187,15 @@ impl<'p> View<'p> {
     pub fn new(plan: &'p Plan, catalogue: &'p Catalogue, strategy: Strategy) -> View<'p> {
         let nodes = nodes(plan);
         let mut kinds: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
-        let mut places: Vec<(&Occupant, &InstanceProfile, &str, u64)> = Vec::new();
+        let mut places: Vec<(&Assignment, &InstanceProfile, &str, u64)> = Vec::new();
         for gpu in &plan.gpus {
             if !gpu.mig {
                 kinds.insert((&InstanceProfile::Full, &gpu.board));
             }
             for instance in &gpu.instances {
                 kinds.insert((&instance.profile, &gpu.board));
-                if let Some(occupant) = &instance.occupant {
-                    places.push((occupant, &instance.profile, &gpu.board, instance.memory_mib));
+                if let Some(assignment) = &instance.assignment {
+                    places.push((assignment, &instance.profile, &gpu.board, instance.memory_mib));
                 }
             }
         }
@@ -255,10 +256,10 @@ impl<'p> View<'p> {
             return Ok(());
         }
         let count = u64::try_from(refused.len()).unwrap_or(0);
-        let mut problems: Vec<Problem> =
-            refused.into_iter().take(SHOWN).map(Problem::new).collect();
+        let mut problems: Vec<Diagnostic> =
+            refused.into_iter().take(SHOWN).map(Diagnostic::new).collect();
         if count > SHOWN as u64 {
-            problems.push(Problem::new(format!("so would {} in all", plural(count, "node"))));
+            problems.push(Diagnostic::new(format!("so would {} in all", plural(count, "node"))));
         }
         Err(Error { code: ExitCode::BadInput, problems, hint: None }.hint(match self.strategy {
             Strategy::Single => {
@@ -306,7 +307,7 @@ impl<'p> View<'p> {
     }
 
     /// Warnings on workloads that one pod template cannot ask for.
-    pub fn template_warnings(&self) -> Vec<Problem> {
+    pub fn template_warnings(&self) -> Vec<Diagnostic> {
         self.seats
             .iter()
             .filter(|seats| seats.requests.len() > 1)
@@ -316,7 +317,7 @@ impl<'p> View<'p> {
                     .iter()
                     .map(|r| format!("{} × {}", r.replicas, self.describe(r)))
                     .collect();
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "{}/{} sits in several kinds of instance ({}); one pod template asks for one of them, so it appears once for each",
                     seats.team,
                     seats.workload,
@@ -337,7 +338,7 @@ impl<'p> View<'p> {
     }
 
     /// A warning on teams whose names Kubernetes does not take as they are.
-    fn renamed_teams(&self) -> Option<Problem> {
+    fn renamed_teams(&self) -> Option<Diagnostic> {
         const SHOWN: usize = 20;
         let names = self.namespaces();
         let renamed: Vec<String> = names
@@ -349,13 +350,15 @@ impl<'p> View<'p> {
         let shown = renamed.get(..SHOWN).unwrap_or(&renamed).join(", ");
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         (!renamed.is_empty()).then(|| {
-            Problem::new(format!("names that Kubernetes does not take were changed: {shown}{more}"))
+            Diagnostic::new(format!(
+                "names that Kubernetes does not take were changed: {shown}{more}"
+            ))
         })
     }
 
     /// A warning where pods are kept to one of these boards by the product label, but a node has
     /// several: feature discovery labels it with one of them.
-    fn mixed_nodes(&self, kept_to: &BTreeSet<&str>) -> Option<Problem> {
+    fn mixed_nodes(&self, kept_to: &BTreeSet<&str>) -> Option<Diagnostic> {
         let mixed: Vec<&str> = self
             .nodes
             .iter()
@@ -370,7 +373,7 @@ impl<'p> View<'p> {
             1 => String::new(),
             n => format!(" and {} more", n - 1),
         };
-        Some(Problem::new(format!(
+        Some(Diagnostic::new(format!(
             "node {first}{others} has several boards, but feature discovery's {} names one of them: pods that are kept to the other find no node",
             pod::PRODUCT_LABEL
         )))
@@ -387,13 +390,15 @@ impl<'p> View<'p> {
 }
 
 /// Groups places into workloads and what their replicas ask for.
-fn seats<'p>(mut places: Vec<(&'p Occupant, &'p InstanceProfile, &'p str, u64)>) -> Vec<Seats<'p>> {
-    let replica = |o: &'p Occupant| (o.team.as_ref(), o.workload.as_ref(), o.replica);
+fn seats<'p>(
+    mut places: Vec<(&'p Assignment, &'p InstanceProfile, &'p str, u64)>,
+) -> Vec<Seats<'p>> {
+    let replica = |o: &'p Assignment| (o.team.as_ref(), o.workload.as_ref(), o.replica);
     places.sort_by(|a, b| (replica(a.0), a.1, a.2).cmp(&(replica(b.0), b.1, b.2)));
     let mut all: Vec<Seats<'p>> = Vec::new();
     for of_replica in places.chunk_by(|a, b| replica(a.0) == replica(b.0)) {
-        let Some((occupant, profile, ..)) = of_replica.first() else { continue };
-        let (team, workload) = (occupant.team.as_ref(), occupant.workload.as_ref());
+        let Some((assignment, profile, ..)) = of_replica.first() else { continue };
+        let (team, workload) = (assignment.team.as_ref(), assignment.workload.as_ref());
         if all.last().is_none_or(|last| (last.team, last.workload) != (team, workload)) {
             all.push(Seats { team, workload, requests: Vec::new() });
         }
@@ -457,7 +462,7 @@ pub fn pick_node<'v, 'p>(
 /// The board of a GPU of the plan.
 fn board_of<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c BoardRef> {
     catalogue.by_id(id).ok_or_else(|| {
-        Error::input(Problem::new(format!("the plan has the board '{id}', which is not known")))
+        Error::input(Diagnostic::new(format!("the plan has the board '{id}', which is not known")))
             .hint("`migplan catalogue` lists the boards; --catalogue FILE adds yours")
     })
 }

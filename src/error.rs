@@ -1,6 +1,6 @@
 //! What can go wrong, in one shape: problems with file, line and value, a hint, an exit code.
 //!
-//! Rooms collect every [`Problem`] of an input before they give up, so that a person mends a file
+//! Rooms collect every [`Diagnostic`] of an input before they give up, so that a person mends a file
 //! once. The texts live where the problem is found; only `cli` prints them.
 
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum ExitCode {
 
 /// One thing that is wrong with an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The file as the user named it (`-` is stdin), or the flag.
     pub file: Option<String>,
     /// The line in that file, from 1.
@@ -42,28 +42,28 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl Diagnostic {
     /// A problem without a place.
-    pub fn new(message: impl Into<String>) -> Problem {
-        Problem { message: message.into(), ..Problem::default() }
+    pub fn new(message: impl Into<String>) -> Diagnostic {
+        Diagnostic { message: message.into(), ..Diagnostic::default() }
     }
 
     /// The same problem, found in `file`.
     #[must_use]
-    pub fn in_file(mut self, file: impl Into<String>) -> Problem {
+    pub fn in_file(mut self, file: impl Into<String>) -> Diagnostic {
         self.file = Some(file.into());
         self
     }
 
     /// The same problem, found on `line` (from 1).
     #[must_use]
-    pub fn at_line(mut self, line: u64) -> Problem {
+    pub fn at_line(mut self, line: u64) -> Diagnostic {
         self.line = Some(line);
         self
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             let file = if file == "-" { "<stdin>" } else { file };
@@ -85,7 +85,7 @@ pub struct Error {
     /// What the process exits with.
     pub code: ExitCode,
     /// Everything that is wrong; never empty.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
     /// What to do about it.
     pub hint: Option<String>,
 }
@@ -96,7 +96,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error with one problem.
     pub fn new(code: ExitCode, message: impl Into<String>) -> Error {
-        Error { code, problems: vec![Problem::new(message)], hint: None }
+        Error { code, problems: vec![Diagnostic::new(message)], hint: None }
     }
 
     /// Wrong flags or arguments (exit 2).
@@ -105,12 +105,12 @@ impl Error {
     }
 
     /// An input that cannot be used (exit 3).
-    pub fn input(problem: Problem) -> Error {
+    pub fn input(problem: Diagnostic) -> Error {
         Error { code: ExitCode::BadInput, problems: vec![problem], hint: None }
     }
 
     /// Several problems of the input, all at once (exit 3).
-    pub fn inputs(problems: Vec<Problem>) -> Error {
+    pub fn inputs(problems: Vec<Diagnostic>) -> Error {
         Error { code: ExitCode::BadInput, problems, hint: None }
     }
 
@@ -141,24 +141,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// `1 GPU`, `2 GPUs`: a count with its noun, the plural by an added `s`.
-pub fn plural(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(count), if count == 1 { "" } else { "s" })
-}
-
-/// A whole number with commas between thousands.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,15 +148,8 @@ mod tests {
     #[test]
     fn a_problem_names_its_place() {
         let problem =
-            Problem::new("column 'count': '-1' is negative").in_file("teams.csv").at_line(3);
+            Diagnostic::new("column 'count': '-1' is negative").in_file("teams.csv").at_line(3);
         assert_eq!(problem.to_string(), "teams.csv:3: column 'count': '-1' is negative");
-        assert_eq!(Problem::new("x").in_file("-").to_string(), "<stdin>: x");
-    }
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!(plural(1, "GPU"), "1 GPU");
-        assert_eq!(plural(12_500, "node"), "12,500 nodes");
-        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(Diagnostic::new("x").in_file("-").to_string(), "<stdin>: x");
     }
 }

@@ -13,8 +13,9 @@ use serde::de::{
 };
 use serde_json::Value;
 
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::ProfileName;
+use crate::text::plural;
 
 /// An object of a list that says of what kind it is.
 pub trait Item: DeserializeOwned {
@@ -35,26 +36,29 @@ pub fn for_each_item<T: Item>(input: impl Read, file: &str, visit: impl FnMut(T)
     let mut list = List { visit, found: 0, others: 0, kind: PhantomData::<T> };
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
     let read = json.deserialize_map(&mut list).and_then(|()| json.end());
-    let fail = |problem: Problem| {
+    let fail = |problem: Diagnostic| {
         Err(Error::input(problem.in_file(file)).hint(format!("make the file with: {}", T::COMMAND)))
     };
     if let Err(e) = read {
         if e.is_io() {
-            return Err(Error::input(Problem::new(format!("cannot be read: {e}")).in_file(file)));
+            return Err(Error::input(
+                Diagnostic::new(format!("cannot be read: {e}")).in_file(file),
+            ));
         }
         if e.is_eof() && e.line() <= 1 && e.column() == 0 {
-            return fail(Problem::new("is empty"));
+            return fail(Diagnostic::new("is empty"));
         }
         let message = e.to_string();
         let message = message.split(" at line ").next().unwrap_or(&message);
         let line = u64::try_from(e.line()).unwrap_or(0);
         return fail(
-            Problem::new(format!("is not the JSON that kubectl prints: {message}")).at_line(line),
+            Diagnostic::new(format!("is not the JSON that kubectl prints: {message}"))
+                .at_line(line),
         );
     }
     match (list.found, list.others) {
-        (0, 0) => fail(Problem::new(format!("has no {} in it", T::KIND))),
-        (0, others) => fail(Problem::new(format!(
+        (0, 0) => fail(Diagnostic::new(format!("has no {} in it", T::KIND))),
+        (0, others) => fail(Diagnostic::new(format!(
             "has no {} in it, but {} of other kinds",
             T::KIND,
             plural(others, "object")

@@ -72,5 +72,6 @@ pub mod optimise;
 pub mod plan;
 pub mod reconfigure;
 pub mod table;
+pub mod text;
 pub mod units;
 pub mod view;

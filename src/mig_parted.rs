@@ -17,7 +17,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::ProfileName;
 pub use resolve::{NodeGpu, Resolved, WantedGpu};
 use yaml::{Node, Value};
@@ -103,19 +103,19 @@ impl Config {
                 _ => format!("has several labels: {}", known()),
             },
         };
-        Err(Error::input(Problem::new(problem).in_file(&self.file))
+        Err(Error::input(Diagnostic::new(problem).in_file(&self.file))
             .hint("name one of the labels with -c LABEL"))
     }
 }
 
 /// Collects problems while it walks the tree.
 struct Reader {
-    problems: Vec<Problem>,
+    problems: Vec<Diagnostic>,
 }
 
 impl Reader {
     fn wrong(&mut self, line: u64, message: impl Into<String>) {
-        self.problems.push(Problem::new(message).at_line(line));
+        self.problems.push(Diagnostic::new(message).at_line(line));
     }
 
     /// The fields of a mapping; keys that are no text, stand twice or are not `known` are problems.
@@ -155,7 +155,7 @@ impl Reader {
         let entries = match &root.value {
             Value::Map(entries) => entries,
             Value::Null => {
-                self.problems.push(Problem::new("is empty"));
+                self.problems.push(Diagnostic::new("is empty"));
                 return labels;
             }
             _ => {

@@ -1,11 +1,11 @@
 //! From demand and fleet to the proved best plan.
 //!
 //! The way: `problem` aggregates, `formulation` writes the integer program, `stages` runs
-//! the goal through `solve`, `cards` turns counts into instances on GPUs, `explain` says why
+//! the goal through `solve`, `assign` turns counts into instances on GPUs, `explain` says why
 //! somebody is left out. The room knows no files, no NVML and no output format, and the plan's
 //! checker knows nothing of this room.
 
-mod cards;
+mod assign;
 pub(crate) mod explain;
 mod formulation;
 pub(crate) mod model;
@@ -21,7 +21,7 @@ use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::plan::{Plan, Policy};
-use crate::reconfigure::change::Present;
+use crate::reconfigure::change::PresentInstance;
 use problem::Problem;
 
 /// What becomes of the slices that the demand leaves free on GPUs in use.
@@ -38,7 +38,7 @@ pub enum Spare {
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct PlanOptions {
     /// What becomes of free slices.
     pub spare: Spare,
     /// Stop proving after this time and take the best plan so far.
@@ -49,7 +49,7 @@ pub struct Options {
     pub policy: Policy,
     /// What each GPU of the one node of the fleet holds now, by index. Of all plans equal before,
     /// the one is found that destroys least of it; what is busy stays.
-    pub present: Option<Arc<Vec<Vec<Present>>>>,
+    pub present: Option<Arc<Vec<Vec<PresentInstance>>>>,
     /// Whether busy instances may be destroyed after all.
     pub allow_disruption: bool,
 }
@@ -70,7 +70,7 @@ pub enum Until {
 ///
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
-pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Plan> {
+pub fn suggest(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Plan> {
     plan(demand, fleet, &Problem::new(demand, fleet, options), options)
 }
 
@@ -79,9 +79,9 @@ pub(crate) fn plan(
     demand: &Demand,
     fleet: &Fleet,
     problem: &Problem,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Plan> {
     let solution = stages::run(problem, options)?;
-    let placed = cards::lay_out(demand, fleet, problem, &solution)?;
+    let placed = assign::lay_out(demand, fleet, problem, &solution)?;
     Ok(explain::plan(demand, fleet, problem, solution, placed))
 }

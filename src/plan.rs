@@ -95,12 +95,12 @@ pub struct Instance {
     pub memory_mib: u64,
     /// Who sits in it; nobody in a spare instance.
     #[serde(flatten)]
-    pub occupant: Option<Occupant>,
+    pub assignment: Option<Assignment>,
 }
 
 /// The replica that an instance is handed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Occupant {
+pub struct Assignment {
     /// The team.
     pub team: Arc<str>,
     /// The workload.

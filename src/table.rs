@@ -5,7 +5,7 @@
 
 use std::io::{self, BufReader, Cursor, Read};
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 
 /// The header must be within this many bytes of the start.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -32,9 +32,9 @@ pub struct Table<'a> {
     names: Vec<&'static str>,
     width: usize,
     /// What is wrong so far.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<Diagnostic>,
     /// What is odd but usable.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One row: its line and its cells by the order of the columns asked for.
@@ -55,9 +55,9 @@ impl Row<'_> {
     }
 
     /// A problem with the cell of column `index`: `column 'count': '-1' is negative`.
-    pub fn problem(&self, index: usize, message: impl std::fmt::Display) -> Problem {
+    pub fn problem(&self, index: usize, message: impl std::fmt::Display) -> Diagnostic {
         let value = self.get(index).unwrap_or("");
-        Problem::new(format!("column '{}': '{}' {message}", self.names[index], shorten(value)))
+        Diagnostic::new(format!("column '{}': '{}' {message}", self.names[index], shorten(value)))
             .at_line(self.line)
     }
 }
@@ -84,28 +84,28 @@ impl<'a> Table<'a> {
         columns: &[Column],
         hint: &str,
     ) -> Result<Table<'a>> {
-        let fail = |problem: Problem| Err(Error::input(problem.in_file(file)).hint(hint));
+        let fail = |problem: Diagnostic| Err(Error::input(problem.in_file(file)).hint(hint));
         let mut input = BufReader::with_capacity(1 << 16, input);
         let mut head = Vec::new();
         if let Err(e) = input.by_ref().take(HEADER_BYTES).read_to_end(&mut head) {
-            return fail(Problem::new(format!("cannot be read: {e}")));
+            return fail(Diagnostic::new(format!("cannot be read: {e}")));
         }
         if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
-            return fail(Problem::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
+            return fail(Diagnostic::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
         }
         let head: Vec<u8> = head.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(head);
         let Some((header_line, header)) = find_header(&head) else {
-            return fail(Problem::new(if head.iter().all(u8::is_ascii_whitespace) {
+            return fail(Diagnostic::new(if head.iter().all(u8::is_ascii_whitespace) {
                 "is empty"
             } else {
                 "has only comments"
             }));
         };
         let Ok(header) = std::str::from_utf8(header) else {
-            return fail(Problem::new("is not a CSV in UTF-8").at_line(header_line));
+            return fail(Diagnostic::new("is not a CSV in UTF-8").at_line(header_line));
         };
         if header.contains('\0') {
-            return fail(Problem::new("is a binary file, not a CSV").at_line(header_line));
+            return fail(Diagnostic::new("is a binary file, not a CSV").at_line(header_line));
         }
         let delimiter = best_delimiter(header, columns);
         let lines = Lines {
@@ -137,7 +137,7 @@ impl<'a> Table<'a> {
             let required: Vec<&str> =
                 columns.iter().filter(|c| c.required).map(|c| c.name).collect();
             return fail(
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "the first line must be a header with the columns {}, but it is '{}'",
                     required.join(", "),
                     shorten(header.trim())
@@ -146,7 +146,7 @@ impl<'a> Table<'a> {
             );
         }
         for (i, name) in names.iter().enumerate() {
-            let at = |message: String| Problem::new(message).in_file(file).at_line(header_line);
+            let at = |message: String| Diagnostic::new(message).in_file(file).at_line(header_line);
             if !name.is_empty() && names[..i].contains(name) {
                 table.problems.push(at(format!("column '{}' occurs twice", shorten(name))));
             } else if !name.is_empty() && !known(name) {
@@ -159,7 +159,7 @@ impl<'a> Table<'a> {
             let position = names.iter().position(|n| n == column.name);
             if position.is_none() && column.required {
                 table.problems.push(
-                    Problem::new(format!("has no column '{}'", column.name))
+                    Diagnostic::new(format!("has no column '{}'", column.name))
                         .in_file(file)
                         .at_line(header_line),
                 );
@@ -180,7 +180,7 @@ impl<'a> Table<'a> {
 
     /// Hands every row to `visit`, which returns the row's problems; their file is filled in.
     /// Returns the number of rows read.
-    pub fn for_each_row(&mut self, mut visit: impl FnMut(&Row<'_>, &mut Vec<Problem>)) -> u64 {
+    pub fn for_each_row(&mut self, mut visit: impl FnMut(&Row<'_>, &mut Vec<Diagnostic>)) -> u64 {
         let mut record = csv::StringRecord::new();
         let mut rows = 0;
         let mut found = Vec::new();
@@ -200,7 +200,7 @@ impl<'a> Table<'a> {
                         record.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
                     if record.len() < self.width || surplus {
                         found.push(
-                            Problem::new(format!(
+                            Diagnostic::new(format!(
                                 "has {} fields, but the header has {}",
                                 record.len(),
                                 self.width
@@ -230,7 +230,7 @@ impl<'a> Table<'a> {
             if self.problems.len() >= MAX_PROBLEMS {
                 self.problems.truncate(MAX_PROBLEMS);
                 self.problems.push(
-                    Problem::new("has more problems; reading stopped here")
+                    Diagnostic::new("has more problems; reading stopped here")
                         .in_file(self.file.clone()),
                 );
                 break;
@@ -239,7 +239,7 @@ impl<'a> Table<'a> {
         rows
     }
 
-    fn take(&mut self, found: &mut Vec<Problem>) {
+    fn take(&mut self, found: &mut Vec<Diagnostic>) {
         for problem in found.drain(..) {
             self.problems.push(problem.in_file(self.file.clone()));
         }
@@ -266,14 +266,14 @@ fn best_delimiter(header: &str, columns: &[Column]) -> u8 {
     [b',', b';', b'\t'].into_iter().rev().max_by_key(|d| known(char::from(*d))).unwrap_or(b',')
 }
 
-fn csv_problem(error: &csv::Error) -> Problem {
+fn csv_problem(error: &csv::Error) -> Diagnostic {
     let line = error.position().map(csv::Position::line);
     let message = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_string(),
         csv::ErrorKind::Io(e) => format!("cannot be read: {e}"),
         _ => error.to_string(),
     };
-    let problem = Problem::new(message);
+    let problem = Diagnostic::new(message);
     match line {
         Some(line) => problem.at_line(line),
         None => problem,
@@ -339,7 +339,7 @@ mod tests {
     const COLUMNS: &[Column] =
         &[Column { name: "a", required: true }, Column { name: "b", required: false }];
 
-    type Read = (Vec<(u64, String, String)>, Vec<Problem>, Vec<Problem>);
+    type Read = (Vec<(u64, String, String)>, Vec<Diagnostic>, Vec<Diagnostic>);
 
     fn rows(text: &[u8]) -> Result<Read> {
         let mut table = Table::open(text, "t.csv", COLUMNS, "hint")?;

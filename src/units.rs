@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign, Sub};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::thousands;
+use crate::text::thousands;
 
 /// An amount of GPU memory in whole MiB (2^20 bytes).
 #[derive(

@@ -1,13 +1,13 @@
 //! From what a node has and what it shall have to the changes, or to the reasons against them.
 //! Pure: looks at values, touches nothing.
 
-use crate::error::{Error, ExitCode, Problem};
+use crate::error::{Diagnostic, Error, ExitCode};
 use crate::fleet::observed::{
     Instances, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
 };
 use crate::hardware::{Board, BoardRef};
 use crate::mig_parted::WantedGpu;
-use crate::reconfigure::change::{self, Blocked, Change, Present};
+use crate::reconfigure::change::{self, Blocked, Change, PresentInstance};
 
 use super::state::{GpuState, InstanceState};
 
@@ -51,7 +51,7 @@ pub struct NodeChange {
     /// GPUs that are as wanted already.
     pub unchanged: Vec<u32>,
     /// Why it must not be done; empty if it may.
-    pub refusals: Vec<Problem>,
+    pub refusals: Vec<Diagnostic>,
     /// What to do about that.
     pub hint: Option<String>,
     /// GPUs whose instances cannot be seen, and why: what to do there is not known.
@@ -72,12 +72,12 @@ impl NodeChange {
     /// Every reason against the change.
     pub fn permitted(&self) -> Result<(), Error> {
         let hidden = self.hidden.iter().map(|(gpu, why)| {
-            Problem::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
+            Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
         });
         let forbidden = self.forbidden.iter().map(|(gpu, why)| {
-            Problem::new(format!("GPU {gpu}: this user may not change it: {why}"))
+            Diagnostic::new(format!("GPU {gpu}: this user may not change it: {why}"))
         });
-        let problems: Vec<Problem> =
+        let problems: Vec<Diagnostic> =
             hidden.chain(forbidden).chain(self.refusals.iter().cloned()).collect();
         if problems.is_empty() {
             return Ok(());
@@ -94,7 +94,7 @@ pub fn plan(node: &ObservedNode, wanted: &[WantedGpu], may_reset: bool) -> NodeC
     let mut result = NodeChange::default();
     for want in wanted {
         let Some(gpu) = node.gpus.iter().find(|g| g.index == want.gpu) else {
-            result.refuse(Problem::new(format!("GPU {} is gone", want.gpu)), None);
+            result.refuse(Diagnostic::new(format!("GPU {} is gone", want.gpu)), None);
             continue;
         };
         let Some(mode) = gpu.mode else {
@@ -108,7 +108,7 @@ pub fn plan(node: &ObservedNode, wanted: &[WantedGpu], may_reset: bool) -> NodeC
         }
         let board = &want.board;
         let present: Vec<ObservedInstance> = gpu.known_instances().to_vec();
-        let planned: Vec<Present> = present.iter().map(Present::from).collect();
+        let planned: Vec<PresentInstance> = present.iter().map(PresentInstance::from).collect();
         let change = if want.mig {
             change::plan(board, &planned, &want.instances, false)
         } else {
@@ -144,7 +144,7 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
     for state in states {
         let Some(gpu) = node.gpus.iter().find(|g| g.uuid == state.uuid) else {
             let text = format!("GPU {} ({}) is not on this node", state.gpu, state.uuid);
-            result.refuse(Problem::new(text), None);
+            result.refuse(Diagnostic::new(text), None);
             continue;
         };
         if let Instances::Hidden { why, .. } = &gpu.instances {
@@ -154,18 +154,18 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
         let (Some(mode), Some(board), Some(from)) = (gpu.mode, &gpu.board, GpuState::of(gpu))
         else {
             let text = format!("GPU {} ({}) cannot do MIG any more", gpu.index, gpu.product);
-            result.refuse(Problem::new(text), None);
+            result.refuse(Diagnostic::new(text), None);
             continue;
         };
         let target = match state.creates(board) {
             Ok(target) => target,
             Err(message) => {
-                result.refuse(Problem::new(format!("GPU {}: {message}", gpu.index)), None);
+                result.refuse(Diagnostic::new(format!("GPU {}: {message}", gpu.index)), None);
                 continue;
             }
         };
         let present: Vec<ObservedInstance> = gpu.known_instances().to_vec();
-        let planned: Vec<Present> = present.iter().map(Present::from).collect();
+        let planned: Vec<PresentInstance> = present.iter().map(PresentInstance::from).collect();
         let change = change::restore(&planned, &target);
         let busy: Vec<usize> = change
             .destroy
@@ -206,7 +206,7 @@ fn mode_change(board: &Board, now: MigMode, on: bool, pending: bool) -> Option<M
 }
 
 /// Everything goes, for MIG mode to be turned off.
-fn clear(present: &[Present]) -> Result<Change, Blocked> {
+fn clear(present: &[PresentInstance]) -> Result<Change, Blocked> {
     let in_the_way: Vec<usize> = (0..present.len()).filter(|&i| present[i].is_busy()).collect();
     if in_the_way.is_empty() {
         return Ok(Change { destroy: (0..present.len()).collect(), ..Change::default() });
@@ -257,7 +257,7 @@ fn holders(gpu: u32, board: &Board, instance: &ObservedInstance) -> String {
 }
 
 impl NodeChange {
-    fn refuse(&mut self, problem: Problem, hint: Option<String>) {
+    fn refuse(&mut self, problem: Diagnostic, hint: Option<String>) {
         self.refusals.push(problem);
         self.hint = self.hint.take().or(hint);
     }
@@ -288,7 +288,7 @@ impl NodeChange {
         if !gpu.processes.is_empty() {
             let processes: Vec<String> = gpu.processes.iter().map(Process::to_string).collect();
             self.refuse(
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "GPU {}: its MIG mode cannot change while it is in use by {}",
                     gpu.index,
                     processes.join(", ")
@@ -302,7 +302,7 @@ impl NodeChange {
         if mode.reset && !may_reset {
             let word = if mode.on { "on" } else { "off" };
             self.refuse(
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "GPU {} ({}): turning MIG {word} needs a reset of the GPU",
                     gpu.index, gpu.product
                 )),
@@ -319,7 +319,7 @@ impl NodeChange {
         for &i in in_the_way {
             let instance = &gpu.known_instances()[i];
             self.refuse(
-                Problem::new(holders(gpu.index, board, instance)),
+                Diagnostic::new(holders(gpu.index, board, instance)),
                 Some("end what runs there and run it again; nothing was changed".to_string()),
             );
         }
@@ -329,7 +329,7 @@ impl NodeChange {
         match blocked {
             Blocked::Impossible => {
                 let text = format!("GPU {}: no layout holds what is wanted", gpu.index);
-                self.refuse(Problem::new(text), None);
+                self.refuse(Diagnostic::new(text), None);
             }
             Blocked::Busy { in_the_way, nearest, missing } => {
                 self.block_busy(gpu, board, in_the_way);

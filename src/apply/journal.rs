@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::state::GpuState;
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 
 /// Schema key of the journal.
 pub const JOURNAL_SCHEMA: &str = "migplan.journal/v1";
@@ -92,7 +92,7 @@ impl StateDir {
             Error {
                 code: ExitCode::Refused,
                 problems: vec![
-                    Problem::new(format!("the present state cannot be saved: {e}"))
+                    Diagnostic::new(format!("the present state cannot be saved: {e}"))
                         .in_file(path.display().to_string()),
                 ],
                 hint: None,
@@ -150,7 +150,7 @@ impl StateDir {
         let file = write().map_err(|e| Error {
             code: ExitCode::Refused,
             problems: vec![
-                Problem::new(format!("the present state cannot be saved: {e}"))
+                Diagnostic::new(format!("the present state cannot be saved: {e}"))
                     .in_file(path.display().to_string()),
             ],
             hint: Some("name another folder with --state-dir; nothing was changed".to_string()),
@@ -175,7 +175,7 @@ impl StateDir {
 pub fn last_run(folder: &Path) -> Result<Option<Saved>> {
     let path = folder.join(JOURNAL);
     let bad = |message: String, line: u64| {
-        let problem = Problem::new(message).in_file(path.display().to_string()).at_line(line);
+        let problem = Diagnostic::new(message).in_file(path.display().to_string()).at_line(line);
         Error::input(problem)
             .hint("put the file away if you do not need it; then there is nothing to roll back to")
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
 use super::tables::{catalogue_board, effective_board};
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{
     ComputeInstance, Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode,
     Process,
@@ -18,7 +18,7 @@ use crate::units::Mebibytes;
 use super::state::GpuState;
 
 /// A node and what is odd about it.
-pub type Observation = (ObservedNode, Vec<Problem>);
+pub type Observation = (ObservedNode, Vec<Diagnostic>);
 
 /// Reads every GPU of the node.
 ///
@@ -37,7 +37,7 @@ pub fn observe(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Result<Obse
 /// As [`observe`], with the driver's own error.
 pub(super) fn read(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Answer<Observation> {
     let mut node = ObservedNode { driver: driver.version(), gpus: Vec::new() };
-    let mut warnings: Vec<Problem> = Vec::new();
+    let mut warnings: Vec<Diagnostic> = Vec::new();
     for index in 0..driver.gpu_count()? {
         let gpu = read_gpu(driver, catalogue, index, &mut warnings)?;
         node.gpus.push(gpu);
@@ -105,7 +105,7 @@ fn refuse(problems: Vec<String>) -> Result<()> {
     }
     Err(Error {
         code: ExitCode::Refused,
-        problems: problems.into_iter().map(Problem::new).collect(),
+        problems: problems.into_iter().map(Diagnostic::new).collect(),
         hint: Some("run it again to see the changes from here; nothing was changed".to_string()),
     })
 }
@@ -114,7 +114,7 @@ fn read_gpu(
     driver: &mut dyn MigDriver,
     catalogue: &Catalogue,
     index: u32,
-    warnings: &mut Vec<Problem>,
+    warnings: &mut Vec<Diagnostic>,
 ) -> Answer<ObservedGpu> {
     let card = driver.card(index)?;
     let mode = driver.mode(index)?;

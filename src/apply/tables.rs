@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::driver::{Answer, Card, Code, DriverProfile, MigDriver, Span};
-use crate::error::Problem;
+use crate::error::Diagnostic;
 use crate::hardware::layout::most_disjoint;
 use crate::hardware::{
     Architecture, Board, BoardRef, Catalogue, MediaEngines, Profile, ProfileName, Provenance,
@@ -37,7 +37,7 @@ pub(super) fn effective_board(
     card: &Card,
     known: Option<BoardRef>,
     offered: &[DriverProfile],
-    warnings: &mut Vec<Problem>,
+    warnings: &mut Vec<Diagnostic>,
 ) -> Answer<(Option<BoardRef>, Option<String>)> {
     let mut forbidden = None;
     if offered.is_empty() {
@@ -119,14 +119,14 @@ pub(super) fn effective_board(
             known.profiles.iter().position(|k| k.name == p.name).unwrap_or(usize::MAX)
         });
         if !differences.is_empty() {
-            warnings.push(Problem::new(format!(
+            warnings.push(Diagnostic::new(format!(
                 "{}: this driver differs from the catalogue, and is followed: {}",
                 known.id,
                 differences.join(", ")
             )));
         }
     } else {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "{} is not in the catalogue; its profiles are taken from the driver",
             card.product
         )));

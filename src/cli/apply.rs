@@ -7,10 +7,10 @@ use super::changes::{Outcome, Reporter, summary};
 use super::inputs::{CatalogueArgs, NvmlArgs, name_of, read_text};
 use super::output::Console;
 use crate::apply::{
-    Changer, DEFAULT_STATE_DIR, Event, NodeChange, NvmlDriver, Options, Patience, StateDir, guard,
-    journal, observe,
+    ApplyOptions, Changer, DEFAULT_STATE_DIR, Event, NodeChange, NvmlDriver, Patience, StateDir,
+    guard, journal, observe,
 };
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{Instances, ObservedNode};
 use crate::mig_parted::{Config, NodeGpu, WantedGpu};
 
@@ -84,7 +84,7 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
     if let Ok(Some(saved)) = journal::last_run(&args.change.state_dir)
         && saved.end.is_none()
     {
-        reporter.warn(&[Problem::new(format!(
+        reporter.warn(&[Diagnostic::new(format!(
             "the last apply (of {}) was interrupted or could not be undone; `migplan rollback` still goes back to the state before it",
             saved.source
         ))]);
@@ -109,7 +109,7 @@ fn apply(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome>
     let state_dir = StateDir::lock(&args.change.state_dir)?;
     confirm(&args.change, "Apply these changes?")?;
     let source = format!("{file}, label {}", wanted.label);
-    let options = Options { reset: args.reset, patience: Patience::default() };
+    let options = ApplyOptions { reset: args.reset, patience: Patience::default() };
     carry_out(&mut driver, &catalogue, options, &change, reporter, |changer| {
         changer.apply(&node, &change, &state_dir, &source)
     })?;
@@ -150,12 +150,12 @@ fn dry_run(
         } else {
             format!("has {has}, and {} is wanted", if want.mig { wants } else { "MIG off".into() })
         };
-        reporter.warn(&[Problem::new(format!(
+        reporter.warn(&[Diagnostic::new(format!(
             "GPU {index}: {verdict}; where and what would change cannot be seen: {why}"
         ))]);
     }
     for (gpu, why) in &change.forbidden {
-        reporter.warn(&[Problem::new(format!("GPU {gpu}: this user may not change it: {why}"))]);
+        reporter.warn(&[Diagnostic::new(format!("GPU {gpu}: this user may not change it: {why}"))]);
     }
     NodeChange { hidden: Vec::new(), forbidden: Vec::new(), ..change.clone() }.permitted()?;
     Ok(Outcome::Planned)
@@ -165,7 +165,7 @@ fn dry_run(
 pub(super) fn carry_out(
     driver: &mut NvmlDriver,
     catalogue: &crate::hardware::Catalogue,
-    options: Options,
+    options: ApplyOptions,
     change: &NodeChange,
     reporter: &Reporter,
     work: impl FnOnce(&mut Changer<'_>) -> Result<()>,
@@ -207,12 +207,12 @@ pub(super) fn confirm(args: &ChangeArgs, question: &str) -> Result<()> {
 }
 
 /// Where the driver does not tell of processes, only its own refusal protects them.
-fn processes_unknown(node: &ObservedNode, change: &NodeChange) -> Vec<Problem> {
+fn processes_unknown(node: &ObservedNode, change: &NodeChange) -> Vec<Diagnostic> {
     node.gpus
         .iter()
         .filter(|g| !g.processes_known && change.gpus.iter().any(|c| c.gpu == g.index))
         .map(|g| {
-            Problem::new(format!(
+            Diagnostic::new(format!(
                 "GPU {}: the driver does not tell which processes run there; it will itself refuse to destroy what is in use",
                 g.index
             ))

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::inputs::CatalogueArgs;
 use super::output::{Console, Format, render, table, write_result};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Board, Catalogue};
 
 /// Show the boards that migplan knows, or one board's profiles with their sources
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, _console: &Console) -> Result<()> {
     let board = match &args.board {
         None => None,
         Some(name) => Some(catalogue.find(name, None).map_err(|e| {
-            Error::input(Problem::new(e.to_string()))
+            Error::input(Diagnostic::new(e.to_string()))
                 .hint("`migplan catalogue` lists every board; --catalogue adds one")
         })?),
     };

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::output::{Console, write_result};
 use crate::apply::{Event, GpuChange, NodeChange, Step};
-use crate::error::{ExitCode, Problem, Result, plural};
+use crate::error::{Diagnostic, ExitCode, Result};
 use crate::fleet::observed::{ObservedNode, Process};
+use crate::text::plural;
 
 /// Schema key of the events.
 pub(super) const EVENTS_SCHEMA: &str = "migplan.events/v1";
@@ -90,7 +91,7 @@ impl Reporter {
         Ok(())
     }
 
-    pub(super) fn warn(&self, warnings: &[Problem]) {
+    pub(super) fn warn(&self, warnings: &[Diagnostic]) {
         if self.json {
             for warning in warnings {
                 self.emit(&EventJson::Warning { message: warning.to_string() });

@@ -8,10 +8,10 @@ use super::output::{Console, check_writable, write_result};
 use super::planning::{OptionArgs, checked};
 use crate::compare::{self, Comparison};
 use crate::demand::Demand;
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::optimise::{self, Options};
+use crate::optimise::{self, PlanOptions};
 use crate::plan::{Plan, asked, file};
 use crate::view::charts::{Chart, Picture};
 use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 fn usage(
     args: &Args,
     catalogue: &Catalogue,
-    options: &Options,
+    options: &PlanOptions,
     console: &Console,
 ) -> Result<Picture> {
     if !args.demand.prometheus.is_given() {
@@ -136,18 +136,23 @@ fn usage(
     Ok(Usage::new(&seen.usage, &seen.sizing, &demand, plan.as_ref()).picture())
 }
 
-fn of_file(kind: Kind, file: &Path, catalogue: &Catalogue, options: &Options) -> Result<Picture> {
+fn of_file(
+    kind: Kind,
+    file: &Path,
+    catalogue: &Catalogue,
+    options: &PlanOptions,
+) -> Result<Picture> {
     let name = name_of(file);
     let mut text = Vec::new();
-    open(file)?
-        .read_to_end(&mut text)
-        .map_err(|e| Error::input(Problem::new(format!("cannot be read: {e}")).in_file(&name)))?;
+    open(file)?.read_to_end(&mut text).map_err(|e| {
+        Error::input(Diagnostic::new(format!("cannot be read: {e}")).in_file(&name))
+    })?;
     let plan = file::read(text.as_slice(), &name, catalogue)?;
     let demand = asked::demand(&text, &name)?;
     drop(text);
     match (kind, demand) {
         (Kind::FitIdle, None) => Err(Error::input(
-            Problem::new("the plan does not say what was asked for, so nothing can be compared")
+            Diagnostic::new("the plan does not say what was asked for, so nothing can be compared")
                 .in_file(name),
         )
         .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
@@ -165,7 +170,7 @@ pub(super) fn fit_idle(
     comparison: &Comparison,
     demand: &Demand,
     fleet: &Fleet,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Picture> {
     let frontier = compare::frontier(&comparison.plan, demand, fleet, options)?;
     Ok(FitIdle::new(comparison, &frontier, demand).picture())

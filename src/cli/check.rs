@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use super::inputs::{CatalogueArgs, FleetArgs, name_of, open, read_text};
 use super::output::{Console, Format, write_result};
 use crate::apply::guard;
-use crate::error::{Error, ExitCode, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::mig_parted::{Config, NodeGpu};
 use crate::table::{Column, Table};
+use crate::text::plural;
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         Some(label) => vec![config.select(Some(label))?],
         None => config.labels().collect(),
     };
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     let cases: Vec<(&str, Alike<'_>)> = match &args.assignments {
         Some(assignments) => assigned(assignments, &config, &fleet, &mut problems)?,
         None => labels
@@ -71,8 +72,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let mut checked = BTreeMap::new();
     for (label, alike) in &cases {
         let several = cases.len() > 1;
-        let place = |problem: Problem| match several {
-            true => Problem {
+        let place = |problem: Diagnostic| match several {
+            true => Diagnostic {
                 message: format!("{} ({})", problem.message, whom(label, alike)),
                 ..problem
             },
@@ -91,8 +92,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         console.warn(&warnings);
     }
     if args.format == Format::Json {
-        let text =
-            |problems: &[Problem]| problems.iter().map(Problem::to_string).collect::<Vec<_>>();
+        let text = |problems: &[Diagnostic]| {
+            problems.iter().map(Diagnostic::to_string).collect::<Vec<_>>()
+        };
         let result = serde_json::json!({
             "schema": "migplan.check/v1",
             "ok": problems.is_empty(),
@@ -136,7 +138,7 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
     let wanted = config.resolve_node(args.config.as_deref(), &gpus)?;
     console.warn(&wanted.warnings);
     let change = guard::plan(&node, &wanted.gpus, true);
-    let drifted: Vec<Problem> = change
+    let drifted: Vec<Diagnostic> = change
         .gpus
         .iter()
         .map(|gpu| {
@@ -146,14 +148,14 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
             };
             let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
             let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
-            Problem::new(format!(
+            Diagnostic::new(format!(
                 "GPU {} is not what {file} says: {mode}{more} too many, {less} missing",
                 gpu.gpu
             ))
         })
         .chain(change.refusals.iter().cloned())
         .chain(change.hidden.iter().map(|(gpu, why)| {
-            Problem::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
+            Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
         }))
         .collect();
     if args.format == Format::Json {
@@ -161,7 +163,7 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
             "schema": "migplan.check-live/v1",
             "ok": drifted.is_empty(),
             "label": wanted.label,
-            "drifted": drifted.iter().map(Problem::to_string).collect::<Vec<_>>(),
+            "drifted": drifted.iter().map(Diagnostic::to_string).collect::<Vec<_>>(),
         });
         write_result(None, |out| {
             serde_json::to_writer_pretty(&mut *out, &result)?;
@@ -209,7 +211,7 @@ fn assigned<'f>(
     file: &std::path::Path,
     config: &'f Config,
     fleet: &'f Fleet,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Result<Vec<(&'f str, Alike<'f>)>> {
     let hint = "an assignments file has the columns node,config, as `migplan suggest --assignments` writes it";
     let mut table = Table::open(open(file)?, &name_of(file), COLUMNS, hint)?;
@@ -234,7 +236,7 @@ fn assigned<'f>(
     problems.extend(table.problems);
     for node in open_nodes.keys() {
         problems.push(
-            Problem::new(format!("node '{node}' of the fleet has no config"))
+            Diagnostic::new(format!("node '{node}' of the fleet has no config"))
                 .in_file(name_of(file)),
         );
     }

@@ -13,7 +13,8 @@ use super::suggest::notes;
 use crate::compare::{self, Baseline, Comparison, LeftOut};
 use crate::demand::Demand;
 use crate::emit::mig_parted;
-use crate::error::{Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Result};
+use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 
 /// Schema key of the result.
@@ -93,20 +94,20 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 }
 
 /// What counts in no row, said once.
-fn warnings(comparison: &Comparison, demand: &Demand) -> Vec<Problem> {
+fn warnings(comparison: &Comparison, demand: &Demand) -> Vec<Diagnostic> {
     let replicas = |whole: bool| -> u64 {
         let rows = comparison.out_of_reach.iter().filter(|(_, w)| *w == whole);
         rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
     };
     let mut warnings = Vec::new();
     if replicas(true) > 0 {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "{} need more than any instance has and count in no row; a whole GPU would serve each: set the column gpus to 1",
             plural(replicas(true), "replica")
         )));
     }
     if replicas(false) > 0 {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "{} cannot be served by these GPUs at all and count in no row; `migplan suggest` says why",
             plural(replicas(false), "replica")
         )));

@@ -11,7 +11,8 @@ use crate::demand::quiet::{self, Quiet, Window};
 use crate::demand::sizing::Origin;
 use crate::demand::time::Span;
 use crate::demand::{Demand, Workload, csv};
-use crate::error::{Error, Result, plural};
+use crate::error::{Error, Result};
+use crate::text::plural;
 use crate::units::Headroom;
 
 /// Print the demand as understood: what Prometheus saw, or a workloads file, as a CSV to edit

@@ -10,7 +10,7 @@ use super::prometheus_args::{PrometheusArgs, Seen};
 use crate::apply::nvml::LIBRARY_VARIABLE;
 use crate::apply::{NvmlDriver, observe};
 use crate::demand::{self, Demand};
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::ObservedNode;
 use crate::fleet::{self, Fleet, LOCAL_NODE, Node};
 use crate::hardware::{Catalogue, ProfileName};
@@ -124,7 +124,7 @@ impl ClusterArgs {
         let in_pool = fleet.with_label(label, value);
         if in_pool.nodes().is_empty() {
             let problem = format!("no node with GPUs has the label {label}={value}");
-            return Err(Error::input(Problem::new(problem).in_file(name_of(file)))
+            return Err(Error::input(Diagnostic::new(problem).in_file(name_of(file)))
                 .hint("`kubectl get nodes --show-labels` lists the labels"));
         }
         Ok(Some(in_pool))
@@ -184,12 +184,14 @@ fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
     for gpu in &node.gpus {
         match (&gpu.mode, &gpu.board) {
             (Some(_), Some(board)) => gpus.push(board.clone()),
-            (Some(_), None) => problems.push(Problem::new(format!(
+            (Some(_), None) => problems.push(Diagnostic::new(format!(
                 "GPU {}: '{}' is not in the catalogue",
                 gpu.index, gpu.product
             ))),
-            (None, _) => problems
-                .push(Problem::new(format!("GPU {}: '{}' cannot do MIG", gpu.index, gpu.product))),
+            (None, _) => problems.push(Diagnostic::new(format!(
+                "GPU {}: '{}' cannot do MIG",
+                gpu.index, gpu.product
+            ))),
         }
     }
     if !problems.is_empty() {
@@ -315,7 +317,7 @@ impl DemandArgs {
         if !self.team.is_empty() {
             let known = |team: &&String| demand.workloads().iter().any(|w| *w.team == ***team);
             if let Some(unknown) = self.team.iter().find(|team| !known(team)) {
-                return Err(Error::input(Problem::new(format!(
+                return Err(Error::input(Diagnostic::new(format!(
                     "no workload is of team '{unknown}'"
                 )))
                 .hint("--team takes a name of the column team"));
@@ -327,12 +329,12 @@ impl DemandArgs {
 }
 
 /// The workloads of one file that another file has already, as problems.
-fn twice(read: &Demand, file: &str, file_of: &mut BTreeMap<String, String>) -> Vec<Problem> {
+fn twice(read: &Demand, file: &str, file_of: &mut BTreeMap<String, String>) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for workload in read.workloads() {
         if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
             let message = format!("'{}' is in {other} already", workload.label());
-            problems.push(Problem::new(message).in_file(file));
+            problems.push(Diagnostic::new(message).in_file(file));
         }
     }
     problems
@@ -351,7 +353,7 @@ pub fn open(file: &Path) -> Result<Box<dyn Read + Send>> {
     if file == Path::new("-") {
         return Ok(Box::new(io::stdin()));
     }
-    let fail = |message: String| Error::input(Problem::new(message).in_file(name_of(file)));
+    let fail = |message: String| Error::input(Diagnostic::new(message).in_file(name_of(file)));
     match fs::metadata(file) {
         Ok(m) if m.is_dir() => return Err(fail("is a folder, not a file".into())),
         Ok(_) => {}
@@ -379,7 +381,7 @@ pub fn read_text(file: &Path) -> Result<String> {
         } else {
             format!("cannot be read: {e}")
         };
-        Error::input(Problem::new(message).in_file(name_of(file)))
+        Error::input(Diagnostic::new(message).in_file(name_of(file)))
     })?;
     Ok(text)
 }

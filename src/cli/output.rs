@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 
 /// The terminal that the user sits at, as far as the flags let us use it.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Console {
     }
 
     /// Prints warnings on stderr, unless quiet.
-    pub fn warn(&self, warnings: &[Problem]) {
+    pub fn warn(&self, warnings: &[Diagnostic]) {
         for warning in warnings {
             self.say(&format!("{WARNING}warning{WARNING:#}: {warning}"));
         }
@@ -103,7 +103,7 @@ pub fn check_writable(file: Option<&Path>) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::input(Problem::new(problem).in_file(file.display().to_string()))
+    Err(Error::input(Diagnostic::new(problem).in_file(file.display().to_string()))
         .hint("name a file in a folder that exists and that you may write to"))
 }
 
@@ -129,7 +129,8 @@ pub fn write_result(
         }
         Some(file) => write_file(file, write).map_err(|e| {
             Error::input(
-                Problem::new(format!("cannot be written: {e}")).in_file(file.display().to_string()),
+                Diagnostic::new(format!("cannot be written: {e}"))
+                    .in_file(file.display().to_string()),
             )
             .hint("name a file in a folder that exists and that you may write to")
         }),

@@ -8,7 +8,7 @@ use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::optimise::Options;
+use crate::optimise::PlanOptions;
 use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
 
 /// The rules of a site.
@@ -100,12 +100,12 @@ impl OptionArgs {
     ///
     /// # Errors
     /// Rules that contradict each other (exit 2).
-    pub fn read(&self) -> Result<Options> {
-        Ok(Options {
+    pub fn read(&self) -> Result<PlanOptions> {
+        Ok(PlanOptions {
             spare: self.spare.into(),
             time_limit: self.time_limit,
             policy: self.policy.read(false)?,
-            ..Options::default()
+            ..PlanOptions::default()
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::demand::usage::{
     DEFAULT_METRIC, GroupBy, Reading, Usage, UsageUnit, label_name, objection,
 };
 use crate::demand::{Demand, prometheus};
-use crate::error::{Error, ExitCode, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::text::plural;
 
 const HEADING: &str = "Demand from Prometheus";
 
@@ -115,7 +116,7 @@ impl PrometheusArgs {
             return Ok(None);
         }
         if let Some((metric, why)) = self.metric.as_deref().and_then(|m| Some((m, objection(m)?))) {
-            return Err(Error::input(Problem::new(format!("--metric {metric} {why}")))
+            return Err(Error::input(Diagnostic::new(format!("--metric {metric} {why}")))
                 .hint(format!("GPU memory in use is {DEFAULT_METRIC} in dcgm-exporter")));
         }
         let mut usage = Usage::new(Reading {
@@ -164,7 +165,7 @@ impl PrometheusArgs {
         Ok(Some(Seen { sizing, usage }))
     }
 
-    fn ask(&self, url: &str, usage: &mut Usage, console: &Console) -> Result<Vec<Problem>> {
+    fn ask(&self, url: &str, usage: &mut Usage, console: &Console) -> Result<Vec<Diagnostic>> {
         let mut server = Server::new(url)?;
         server.retries = self.retries;
         if let Some(timeout) = self.request_timeout {
@@ -181,10 +182,10 @@ impl PrometheusArgs {
         }
         if let Some(file) = &self.ca_file {
             let pem = fs::read(file).map_err(|e| {
-                Error::input(Problem::new(format!("cannot be read: {e}")).in_file(name_of(file)))
+                Error::input(Diagnostic::new(format!("cannot be read: {e}")).in_file(name_of(file)))
             })?;
             server.trust(&pem).map_err(|why| {
-                Error::input(Problem::new(why).in_file(name_of(file)))
+                Error::input(Diagnostic::new(why).in_file(name_of(file)))
                     .hint("a PEM file has lines such as -----BEGIN CERTIFICATE-----")
             })?;
         }
@@ -219,7 +220,7 @@ fn secret(file: &Path) -> Result<String> {
     let text = read_text(file)?;
     let secret = text.lines().next().unwrap_or("").trim();
     if secret.is_empty() {
-        return Err(Error::input(Problem::new("is empty").in_file(name_of(file))));
+        return Err(Error::input(Diagnostic::new("is empty").in_file(name_of(file))));
     }
     Ok(secret.to_string())
 }

@@ -8,11 +8,12 @@ use super::output::write_result;
 use crate::compare::Comparison;
 use crate::demand::Demand;
 use crate::emit::mig_parted;
-use crate::error::{Result, plural, thousands};
+use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::optimise::Options;
+use crate::optimise::PlanOptions;
 use crate::plan::{Plan, Status};
+use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 use crate::view::html::{Content, Page, Section, Value, html};
 
@@ -25,7 +26,7 @@ pub(super) struct Subject<'a> {
     pub demand: &'a Demand,
     pub fleet: &'a Fleet,
     pub catalogue: &'a Catalogue,
-    pub options: &'a Options,
+    pub options: &'a PlanOptions,
     pub config: &'a mig_parted::MigPartedFile,
 }
 
@@ -171,9 +172,10 @@ fn teams(plan: &Plan, demand: &Demand) -> Content {
     for row in &plan.unplaced {
         teams.entry(&row.team).or_default().1 += row.replicas;
     }
-    for occupant in plan.gpus.iter().flat_map(|g| &g.instances).filter_map(|i| i.occupant.as_ref())
+    for assignment in
+        plan.gpus.iter().flat_map(|g| &g.instances).filter_map(|i| i.assignment.as_ref())
     {
-        teams.entry(&occupant.team).or_default().2 += occupant.demand_mib;
+        teams.entry(&assignment.team).or_default().2 += assignment.demand_mib;
     }
     let rows = teams
         .into_iter()
@@ -212,9 +214,10 @@ fn gpus(plan: &Plan) -> Content {
         .map(|gpu| {
             let layout: Vec<String> = gpu.instances.iter().map(|i| i.profile.to_string()).collect();
             let mut tenants: BTreeMap<String, u64> = BTreeMap::new();
-            for occupant in gpu.instances.iter().filter_map(|i| i.occupant.as_ref()) {
-                *tenants.entry(format!("{}/{}", occupant.team, occupant.workload)).or_default() +=
-                    1;
+            for assignment in gpu.instances.iter().filter_map(|i| i.assignment.as_ref()) {
+                *tenants
+                    .entry(format!("{}/{}", assignment.team, assignment.workload))
+                    .or_default() += 1;
             }
             let tenants: Vec<String> = tenants
                 .into_iter()
@@ -223,7 +226,7 @@ fn gpus(plan: &Plan) -> Content {
             let used = gpu
                 .instances
                 .iter()
-                .filter_map(|i| i.occupant.as_ref())
+                .filter_map(|i| i.assignment.as_ref())
                 .map(|o| o.demand_mib)
                 .sum();
             vec![

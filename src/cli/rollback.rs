@@ -4,8 +4,8 @@ use super::apply::{ChangeArgs, carry_out, confirm};
 use super::changes::{Outcome, Reporter, summary};
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::Console;
-use crate::apply::{Options, Patience, StateDir, foreign, guard, journal, observe};
-use crate::error::{Error, ExitCode, Problem, Result};
+use crate::apply::{ApplyOptions, Patience, StateDir, foreign, guard, journal, observe};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 
 /// Go back to the state before the last apply, also after it was killed half-way
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ fn roll_back(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outc
     let folder = args.change.state_dir.as_path();
     let Some(saved) = journal::last_run(folder)? else {
         let problem =
-            Problem::new("no state has been saved here").in_file(folder.display().to_string());
+            Diagnostic::new("no state has been saved here").in_file(folder.display().to_string());
         return Err(Error::input(problem)
             .hint("`migplan apply` saves one; name its folder with --state-dir"));
     };
@@ -82,7 +82,7 @@ fn roll_back(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outc
     }
     let state_dir = StateDir::lock(folder)?;
     confirm(&args.change, "Go back to this state?")?;
-    let options = Options { reset: args.reset, patience: Patience::default() };
+    let options = ApplyOptions { reset: args.reset, patience: Patience::default() };
     carry_out(&mut driver, &catalogue, options, &change, reporter, |changer| {
         changer.roll_back(&node, &change, &saved, &state_dir)
     })?;

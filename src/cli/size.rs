@@ -10,10 +10,11 @@ use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, render, table, write_result};
 use super::suggest::seconds;
 use crate::compare::{self, FrontierPoint, Price, Sizing, SizingMix};
-use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
-use crate::optimise::Options;
+use crate::optimise::PlanOptions;
 use crate::plan::Unplaced;
+use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 
 /// Schema key of the result.
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         boards = prices.iter().map(|p| p.board.clone()).collect();
     }
     let demand = args.demand.read(&catalogue, console)?;
-    let options = Options { time_limit: args.time_limit, ..Options::default() };
+    let options = PlanOptions { time_limit: args.time_limit, ..PlanOptions::default() };
     let per_node = usize::from(args.gpus_per_node);
     let sizings = compare::size(&demand, &boards, per_node, &options)?;
     let mix = match prices.as_slice() {
@@ -124,11 +125,11 @@ fn boards(names: &[String], catalogue: &Catalogue) -> Result<Vec<BoardRef>> {
         match catalogue.find(name, None) {
             Ok(board) if boards.iter().any(|b| b.id == board.id) => {}
             Ok(board) => boards.push(board.clone()),
-            Err(e) => problems.push(Problem::new(e.to_string()).in_file("--board")),
+            Err(e) => problems.push(Diagnostic::new(e.to_string()).in_file("--board")),
         }
     }
     if boards.is_empty() && problems.is_empty() && !names.is_empty() {
-        problems.push(Problem::new("names no board").in_file("--board"));
+        problems.push(Diagnostic::new("names no board").in_file("--board"));
     }
     if problems.is_empty() {
         return Ok(boards);
@@ -140,7 +141,7 @@ fn boards(names: &[String], catalogue: &Catalogue) -> Result<Vec<BoardRef>> {
 fn prices(texts: &[String], catalogue: &Catalogue) -> Result<Vec<Price>> {
     let mut prices: Vec<Price> = Vec::new();
     let mut problems = Vec::new();
-    let mut report = |message: String| problems.push(Problem::new(message).in_file("--price"));
+    let mut report = |message: String| problems.push(Diagnostic::new(message).in_file("--price"));
     for text in texts.iter().map(|t| t.trim()).filter(|t| !t.is_empty()) {
         let Some((name, number)) = text.split_once('=') else {
             report(format!("'{text}' is no BOARD=PRICE"));
@@ -175,10 +176,10 @@ fn cost(gpus: u64, price: i64) -> u128 {
     u128::from(gpus) * u128::try_from(price).unwrap_or(0)
 }
 
-fn warnings(sizings: &[Sizing]) -> Vec<Problem> {
+fn warnings(sizings: &[Sizing]) -> Vec<Diagnostic> {
     let warning = |s: &Sizing| {
         let replicas: u64 = s.unserved.iter().map(|u| u.replicas).sum();
-        Problem::new(format!(
+        Diagnostic::new(format!(
             "{} cannot be served by {} and are not in its number",
             plural(replicas, "replica"),
             s.board.id

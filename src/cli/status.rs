@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, write_result};
-use crate::error::{Error, Result, plural};
+use crate::error::{Error, Result};
 use crate::fleet::observed::{Instances, MigMode, ObservedGpu, ObservedInstance, Process};
 use crate::hardware::layout::Placement;
 use crate::hardware::{Board, ProfileName};
 use crate::reconfigure::creatable::{self, Room};
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 /// Schema key of the JSON.

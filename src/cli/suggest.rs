@@ -13,15 +13,16 @@ use super::summary;
 use crate::compare;
 use crate::demand::Demand;
 use crate::emit::mig_parted;
-use crate::error::{Error, ExitCode, Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{Instances, ObservedGpu};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
-use crate::optimise::{Options, Spare};
+use crate::optimise::{PlanOptions, Spare};
 use crate::plan::Plan;
 use crate::plan::asked::PlanFile;
-use crate::reconfigure::change::Present;
+use crate::reconfigure::change::PresentInstance;
+use crate::text::{plural, thousands};
 
 /// Find the best cut of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -131,7 +132,7 @@ impl Args {
         fleet: &Fleet,
         catalogue: &Catalogue,
         console: &Console,
-    ) -> Result<Option<Vec<Vec<Present>>>> {
+    ) -> Result<Option<Vec<Vec<PresentInstance>>>> {
         let Some(current) = &self.current else { return Ok(None) };
         let [node] = fleet.nodes() else {
             return Err(Error::usage("--current speaks of one node, but the fleet has several")
@@ -158,7 +159,7 @@ impl Args {
             if problems.is_empty() {
                 return Ok(Some(present));
             }
-            let problem = |p: String| Problem::new(p).in_file(&file);
+            let problem = |p: String| Diagnostic::new(p).in_file(&file);
             return Err(Error::inputs(problems.into_iter().map(problem).collect())
                 .hint("name the GPUs that the checkpoint was taken from, in the same order"));
         }
@@ -180,7 +181,8 @@ impl Args {
             )
             .hint("run as root, or give --current a checkpoint file"));
         }
-        let of = |gpu: &ObservedGpu| gpu.known_instances().iter().map(Present::from).collect();
+        let of =
+            |gpu: &ObservedGpu| gpu.known_instances().iter().map(PresentInstance::from).collect();
         Ok(Some(observed.gpus.iter().map(of).collect()))
     }
 }
@@ -195,13 +197,13 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let catalogue = args.catalogue.read()?;
     let fleet = args.fleet.read(&catalogue, console)?;
     let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
-    let options = Options {
+    let options = PlanOptions {
         spare: args.spare.into(),
         time_limit: args.time_limit,
         policy,
         present: args.present(&fleet, &catalogue, console)?.map(Arc::new),
         allow_disruption: args.allow_disruption,
-        ..Options::default()
+        ..PlanOptions::default()
     };
     let suggestion = compare::suggest_with_presets(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;

@@ -8,8 +8,8 @@ use comfy_table::CellAlignment;
 use super::output::{render, table};
 use crate::compare::{Baseline, Suggestion};
 use crate::demand::Demand;
-use crate::error::{plural, thousands};
 use crate::plan::{GpuPlan, InstanceProfile, Plan, Stage, Status};
+use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
 /// Rows of a list before the rest is only counted.
@@ -73,10 +73,10 @@ fn teams(text: &mut String, plan: &Plan, demand: &Demand, rows: usize) {
         *missing.entry(&row.team).or_default() += row.replicas;
     }
     for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-        if let Some(occupant) = &instance.occupant
-            && let Some(sums) = teams.get_mut(&*occupant.team)
+        if let Some(assignment) = &instance.assignment
+            && let Some(sums) = teams.get_mut(&*assignment.team)
         {
-            sums.placed_mib += occupant.demand_mib;
+            sums.placed_mib += assignment.demand_mib;
         }
     }
     for (team, sums) in &mut teams {
@@ -119,7 +119,7 @@ fn more(text: &mut String, count: usize, rows: usize, noun: &str) {
 /// A layout in words: `2 × 3g.40gb`, `MIG off`.
 fn layout(gpu: &GpuPlan) -> String {
     if !gpu.mig {
-        let used = gpu.instances.iter().any(|i| i.occupant.is_some());
+        let used = gpu.instances.iter().any(|i| i.assignment.is_some());
         return format!("whole GPU, MIG off{}", if used { "" } else { ", nobody's" });
     }
     let mut counts: BTreeMap<&InstanceProfile, u64> = BTreeMap::new();
@@ -193,7 +193,7 @@ fn unplaced(text: &mut String, suggestion: &Suggestion, rows: usize) {
 fn split_workloads(text: &mut String, plan: &Plan, rows: usize) {
     let mut names: BTreeMap<(&str, &str), BTreeSet<&InstanceProfile>> = BTreeMap::new();
     for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-        if let Some(o) = &instance.occupant {
+        if let Some(o) = &instance.assignment {
             names.entry((&o.team, &o.workload)).or_default().insert(&instance.profile);
         }
     }
@@ -283,7 +283,7 @@ pub(super) fn cards(plan: &Plan, verbosity: u8) -> String {
     }
     for gpu in plan.gpus.iter().take(most) {
         for instance in &gpu.instances {
-            let (who, needs) = match &instance.occupant {
+            let (who, needs) = match &instance.assignment {
                 Some(o) => (
                     format!("{}/{} #{}", o.team, o.workload, o.replica),
                     Mebibytes(o.demand_mib).to_string(),

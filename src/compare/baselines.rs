@@ -15,7 +15,7 @@ use crate::hardware::{BoardRef, ProfileName, layout};
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::Problem;
 use crate::optimise::supply::Kind;
-use crate::optimise::{self, Options, Until, stages};
+use crate::optimise::{self, PlanOptions, Until, stages};
 use crate::plan::{GpuPlan, Plan, Reason, Status};
 
 /// The name of the plan's own row.
@@ -90,7 +90,7 @@ pub struct MoreGpus {
 pub(crate) fn presets(
     problem: &Problem,
     demand: &Demand,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Vec<Baseline>> {
     let mut presets = presets_by_size(problem, demand, options)?;
     presets
@@ -102,7 +102,7 @@ pub(crate) fn presets(
 pub(crate) fn presets_by_size(
     problem: &Problem,
     demand: &Demand,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Vec<Baseline>> {
     let names: BTreeSet<ProfileName> = problem
         .pools
@@ -156,7 +156,7 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         let at = boards.binary_search_by(|b| b.id.as_str().cmp(id));
         at.map_or(0, |at| boards[at].memory.0)
     };
-    let in_use = |g: &&GpuPlan| g.instances.iter().any(|i| i.occupant.is_some());
+    let in_use = |g: &&GpuPlan| g.instances.iter().any(|i| i.assignment.is_some());
     let totals = &plan.totals;
     Baseline {
         name: PLAN_ROW.to_string(),
@@ -237,7 +237,7 @@ fn balanced(board: &BoardRef) -> layout::Counts {
 pub(crate) fn all_balanced(
     problem: &Problem,
     demand: &Demand,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Baseline> {
     let cuts = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
     evaluate(problem, demand, "all-balanced".to_string(), cuts, options)
@@ -248,7 +248,7 @@ pub(crate) fn whole_gpus(
     demand: &Demand,
     fleet: &Fleet,
     problem: &Problem,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Baseline> {
     let mut workloads = demand.workloads().to_vec();
     for (index, workload) in workloads.iter_mut().enumerate() {
@@ -269,15 +269,15 @@ fn evaluate(
     demand: &Demand,
     name: String,
     cuts: Vec<layout::Counts>,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Baseline> {
     let cut = problem.with_cuts(&cuts);
-    let options = Options { until: Until::RoundingMib, ..options.clone() };
+    let options = PlanOptions { until: Until::RoundingMib, ..options.clone() };
     let solution = stages::run(&cut, &options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
     let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);
     let placed_mib = value(&formulation.placed_mib(&cut).terms);
-    let handed_out_mib = value(&formulation.handed_out_mib(&cut).terms);
+    let allocated_mib = value(&formulation.allocated_mib(&cut).terms);
     let (mut fleet_mib, mut offered_mib, mut used_mib) = (0, 0, 0);
     for (p, (pool, counts)) in cut.pools.iter().zip(&cuts).enumerate() {
         let memory_mib = pool.board.memory.0;
@@ -299,7 +299,7 @@ fn evaluate(
     Ok(Sums {
         placed: value(&formulation.placed().terms),
         placed_mib,
-        handed_out_mib,
+        allocated_mib,
         fleet_mib,
         offered_mib,
         gpus_used: value(&formulation.gpus_used(&cut).terms),
@@ -314,7 +314,7 @@ struct Sums {
     placed: u64,
     placed_mib: u64,
     /// Memory of the instances and whole GPUs that somebody has.
-    handed_out_mib: u64,
+    allocated_mib: u64,
     fleet_mib: u64,
     /// Memory of all instances and whole GPUs, had or not.
     offered_mib: u64,
@@ -353,8 +353,8 @@ impl Sums {
             !problem.usable_kinds(workload).iter().any(|k| offers(&problem.kinds[*k]))
         });
         let idle_mib = self.fleet_mib - self.placed_mib;
-        let rounding_mib = self.handed_out_mib - self.placed_mib;
-        let spare_mib = self.offered_mib.saturating_sub(self.handed_out_mib);
+        let rounding_mib = self.allocated_mib - self.placed_mib;
+        let spare_mib = self.offered_mib.saturating_sub(self.allocated_mib);
         Baseline {
             name,
             placed: self.placed,
@@ -379,7 +379,7 @@ pub(crate) fn more_gpus(
     demand: &Demand,
     fleet: &Fleet,
     plan: &Plan,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Option<MoreGpus>> {
     let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
     // Where the present state binds the plan, more GPUs are not all that would help.
@@ -427,7 +427,7 @@ pub(crate) fn more_gpus(
 pub fn suggest_with_presets(
     demand: &Demand,
     fleet: &Fleet,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Suggestion> {
     let problem = Problem::new(demand, fleet, options);
     let (suggestion, presets) = rayon::join(

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::{Hopeless, Problem};
-use crate::optimise::{self, Options, Until, stages};
+use crate::optimise::{self, PlanOptions, Until, stages};
 use crate::plan::{Plan, Status};
 
 /// With more numbers of GPUs than this, the frontier is found at some of them.
@@ -58,7 +58,7 @@ pub struct Frontier {
 ///
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
-pub fn compare(demand: &Demand, fleet: &Fleet, options: &Options) -> Result<Comparison> {
+pub fn compare(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Comparison> {
     let problem = Problem::new(demand, fleet, options);
     let (plan, others) = rayon::join(
         || optimise::plan(demand, fleet, &problem, options),
@@ -75,7 +75,7 @@ pub fn compare_plan(
     plan: Plan,
     demand: &Demand,
     fleet: &Fleet,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Comparison> {
     let problem = Problem::new(demand, fleet, options);
     let others = others(demand, fleet, &problem, options)?;
@@ -86,7 +86,7 @@ fn others(
     demand: &Demand,
     fleet: &Fleet,
     problem: &Problem,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Vec<Baseline>> {
     let (presets, rest) = rayon::join(
         || baselines::presets_by_size(problem, demand, options),
@@ -148,7 +148,7 @@ pub fn frontier(
     plan: &Plan,
     demand: &Demand,
     fleet: &Fleet,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Frontier> {
     let problem = Problem::new(demand, fleet, options);
     let row = baselines::of_plan(plan, demand, fleet, &problem);
@@ -168,10 +168,10 @@ pub fn frontier(
 }
 
 /// The frontier of a problem at 1 to `last` GPUs.
-pub(super) fn up_to(problem: &Problem, last: u64, options: &Options) -> Result<Frontier> {
+pub(super) fn up_to(problem: &Problem, last: u64, options: &PlanOptions) -> Result<Frontier> {
     // Where all GPUs are alike it does not matter which of them are in use.
     let until = if problem.pools.len() > 1 { Until::RoundingMib } else { Until::GpusUsed };
-    let options = Options { until, ..options.clone() };
+    let options = PlanOptions { until, ..options.clone() };
     let numbers = numbers(last);
     let complete = numbers.len() as u64 == last;
     let points = numbers
@@ -192,7 +192,7 @@ fn numbers(last: u64) -> Vec<u64> {
     numbers
 }
 
-fn point(problem: &Problem, gpus: u64, options: &Options) -> Result<FrontierPoint> {
+fn point(problem: &Problem, gpus: u64, options: &PlanOptions) -> Result<FrontierPoint> {
     let limited = problem.with_most_gpus(i64::try_from(gpus).unwrap_or(i64::MAX));
     let solution = stages::run(&limited, options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);

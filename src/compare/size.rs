@@ -4,12 +4,13 @@ use rayon::prelude::*;
 
 use super::comparison::{self, Frontier};
 use crate::demand::Demand;
-use crate::error::{Error, ExitCode, Result, thousands};
+use crate::error::{Error, ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::BoardRef;
 use crate::optimise::problem::Problem;
-use crate::optimise::{Options, explain, stages};
+use crate::optimise::{PlanOptions, explain, stages};
 use crate::plan::Unplaced;
+use crate::text::thousands;
 
 /// The fewest GPUs of one board for a demand.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ pub fn size(
     demand: &Demand,
     boards: &[BoardRef],
     gpus_per_node: usize,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Vec<Sizing>> {
     boards.par_iter().map(|board| size_one(demand, board, gpus_per_node, options)).collect()
 }
@@ -79,7 +80,7 @@ fn size_one(
     demand: &Demand,
     board: &BoardRef,
     gpus_per_node: usize,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Sizing> {
     let boards = std::slice::from_ref(board);
     let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
@@ -111,7 +112,7 @@ pub fn size_mix(
     demand: &Demand,
     prices: &[Price],
     gpus_per_node: usize,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<SizingMix> {
     let mut prices = prices.to_vec();
     prices.sort_by(|a, b| a.board.id.cmp(&b.board.id));
@@ -177,7 +178,7 @@ fn fewest_nodes(
     board: &BoardRef,
     gpus: u64,
     gpus_per_node: usize,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Option<u64>> {
     let enough = |nodes: u64| {
         let fleet = fleet(std::slice::from_ref(board), gpus_per_node, nodes as usize);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use write::write;
 
 use super::{Demand, MAX_COUNT, Workload};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
 use crate::units::{Decimal, Mebibytes, MemoryUnit, NumberError, Weight, parse_memory};
@@ -64,11 +64,15 @@ struct Shared<'c> {
 ///
 /// # Errors
 /// All problems at once (exit 3).
-pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Demand, Vec<Problem>)> {
+pub fn read(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+) -> Result<(Demand, Vec<Diagnostic>)> {
     let mut table = Table::open(input, file, COLUMNS, HINT)?;
     if !MEMORY.iter().any(|(column, _)| table.has(*column)) && !table.has(GPUS) {
         return Err(Error::input(
-            Problem::new("has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)")
+            Diagnostic::new("has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)")
                 .in_file(file),
         )
         .hint(HINT));
@@ -91,7 +95,7 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Dema
         let key = (workload.team.clone(), workload.name.clone());
         if let Some(first) = seen.get(&key) {
             problems.push(
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "columns 'team' and 'workload': '{}' is on line {first} already; use the column count for replicas",
                     shorten(&workload.label())
                 ))
@@ -106,7 +110,7 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Dema
         workloads.push(workload);
     });
     if table.problems.is_empty() && rows == 0 {
-        table.problems.push(Problem::new("has a header, but no workloads").in_file(file));
+        table.problems.push(Diagnostic::new("has a header, but no workloads").in_file(file));
     }
     if !table.problems.is_empty() {
         return Err(Error::inputs(table.problems).hint(HINT));
@@ -120,7 +124,7 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Dema
 fn read_row(
     row: &Row<'_>,
     shared: &mut Shared<'_>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Option<Workload> {
     let before = problems.len();
     let team = name(row, TEAM, problems);
@@ -169,7 +173,7 @@ fn read_row(
     })
 }
 
-fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Problem>) -> Option<&'r str> {
+fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Diagnostic>) -> Option<&'r str> {
     let Some(name) = row.get(column) else {
         problems.push(row.problem(column, "is empty"));
         return None;
@@ -181,14 +185,14 @@ fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Problem>) -> Opt
     Some(name)
 }
 
-fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Problem>) -> Option<Mebibytes> {
+fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Diagnostic>) -> Option<Mebibytes> {
     let given: Vec<(usize, Option<MemoryUnit>)> =
         MEMORY.into_iter().filter(|(column, _)| row.get(*column).is_some()).collect();
     match given[..] {
         [] if whole_gpus > 0 => None,
         [] => {
             problems.push(
-                Problem::new(
+                Diagnostic::new(
                     "column 'memory': is empty; only a workload with gpus may leave it out",
                 )
                 .at_line(row.line),
@@ -237,7 +241,7 @@ fn whole(
     column: usize,
     default: u64,
     most: u64,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<Diagnostic>,
 ) -> u64 {
     let Some(text) = row.get(column) else {
         return default;
@@ -261,7 +265,7 @@ fn whole(
     })
 }
 
-fn priority(row: &Row<'_>, problems: &mut Vec<Problem>) -> i64 {
+fn priority(row: &Row<'_>, problems: &mut Vec<Diagnostic>) -> i64 {
     let Some(text) = row.get(PRIORITY) else {
         return 0;
     };
@@ -277,7 +281,7 @@ fn priority(row: &Row<'_>, problems: &mut Vec<Problem>) -> i64 {
     )
 }
 
-fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Problem>) -> Arc<[String]> {
+fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Diagnostic>) -> Arc<[String]> {
     let Some(text) = row.get(BOARDS) else {
         return shared.any_board.clone();
     };
@@ -290,7 +294,7 @@ fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Problem>) -
         match shared.catalogue.find(name, None) {
             Ok(board) => ids.push(board.id.clone()),
             Err(e) => {
-                problems.push(Problem::new(format!("column 'boards': {e}")).at_line(row.line))
+                problems.push(Diagnostic::new(format!("column 'boards': {e}")).at_line(row.line))
             }
         }
     }
@@ -307,7 +311,7 @@ fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Problem>) -
 mod tests {
     use super::*;
 
-    fn demand(text: &str) -> Result<(Demand, Vec<Problem>)> {
+    fn demand(text: &str) -> Result<(Demand, Vec<Diagnostic>)> {
         read(text.as_bytes(), "teams.csv", &Catalogue::built_in())
     }
 

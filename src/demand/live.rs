@@ -15,7 +15,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use super::prometheus;
 use super::time::{DAY_MS, Span};
 use super::usage::Usage;
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::table::shorten;
 
 /// The most points per series that Prometheus gives in one answer.
@@ -80,9 +80,9 @@ pub fn selector(names: &[&str]) -> String {
 /// Why one request brought nothing.
 enum Failure {
     /// Worth another try, after this long if the server said so.
-    Busy(Problem, Option<Duration>),
+    Busy(Diagnostic, Option<Duration>),
     /// The server wants smaller questions.
-    TooMuch(Problem),
+    TooMuch(Diagnostic),
     /// It will not become better.
     Final(Error),
 }
@@ -134,7 +134,7 @@ impl Server {
     /// A user with a colon, which the protocol cannot hold (exit 3).
     pub fn basic_auth(&mut self, user: &str, password: &str) -> Result<()> {
         if user.contains(':') {
-            return Err(Error::input(Problem::new("a user's name cannot have a ':'")));
+            return Err(Error::input(Diagnostic::new("a user's name cannot have a ':'")));
         }
         let text = BASE64_STANDARD.encode(format!("{user}:{password}"));
         self.secret_header("authorization", &format!("Basic {text}"), "the password")
@@ -159,7 +159,7 @@ impl Server {
 
     fn secret_header(&mut self, name: &'static str, value: &str, what: &str) -> Result<()> {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
-            Error::input(Problem::new(format!("{what} has characters that no header can hold")))
+            Error::input(Diagnostic::new(format!("{what} has characters that no header can hold")))
         })?;
         value.set_sensitive(true);
         self.headers.push((HeaderName::from_static(name), value));
@@ -211,7 +211,7 @@ impl Server {
         query: &Query,
         usage: &mut Usage,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<Problem>> {
+    ) -> Result<Vec<Diagnostic>> {
         let agent = self.agent();
         let step = query.step.ms();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -220,7 +220,7 @@ impl Server {
         let steps = query.window.ms() / step + 1;
         let mut points = (DAY_MS / step).clamp(MIN_POINTS, MAX_POINTS - 1);
         let mut done = 0;
-        let mut warnings: Vec<Problem> = Vec::new();
+        let mut warnings: Vec<Diagnostic> = Vec::new();
         usage.begin(&self.shown);
         while done < steps {
             let report = |waiting| Progress {
@@ -271,7 +271,7 @@ impl Server {
                         String::new()
                     };
                     let message = format!("{}{tried}", problem.message);
-                    return Err(Error::input(Problem { message, ..problem }).hint(
+                    return Err(Error::input(Diagnostic { message, ..problem }).hint(
                         "is the server up? curl URL/-/ready tells; from outside Kubernetes: kubectl port-forward svc/prometheus-operated 9090",
                     ));
                 }
@@ -284,8 +284,8 @@ impl Server {
         Ok(warnings)
     }
 
-    fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem::new(message).in_file(self.shown.clone())
+    fn problem(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(message).in_file(self.shown.clone())
     }
 
     fn get(
@@ -306,7 +306,7 @@ impl Server {
         agent: &ureq::Agent,
         range: &[(&str, String)],
         usage: &mut Usage,
-    ) -> std::result::Result<Vec<Problem>, Failure> {
+    ) -> std::result::Result<Vec<Diagnostic>, Failure> {
         let response = match self.get(agent, "/api/v1/query_range", range) {
             Ok(response) => response,
             Err(e) => return Err(self.unreachable(&e)),

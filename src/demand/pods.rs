@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Demand, MAX_COUNT, Workload};
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::kubernetes::{self, Item};
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 const GPU: &str = "nvidia.com/gpu";
@@ -130,7 +131,7 @@ pub fn read(
     file: &str,
     catalogue: &Catalogue,
     single_profile: impl Fn(&str) -> Option<ProfileName>,
-) -> Result<(Pods, Vec<Problem>)> {
+) -> Result<(Pods, Vec<Diagnostic>)> {
     let mut gathered: BTreeMap<(String, String), BTreeMap<Ask, Gathered>> = BTreeMap::new();
     let mut busy: BTreeMap<String, Busy> = BTreeMap::new();
     let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
@@ -143,7 +144,7 @@ pub fn read(
             Ok(asked) if asked.is_empty() => return,
             Ok(asked) => asked,
             Err(e) => {
-                problems.push(Problem::new(format!("pod {}: {e}", label(&pod))));
+                problems.push(Diagnostic::new(format!("pod {}: {e}", label(&pod))));
                 return;
             }
         };
@@ -202,10 +203,11 @@ pub fn read(
         for (ask, gathered) in asks {
             let name = if several { format!("{owner} ({})", kind(&ask)) } else { owner.clone() };
             if gathered.replicas > MAX_COUNT {
-                problems.push(Problem::new(format!("{team}/{name} asks for too many instances")));
+                problems
+                    .push(Diagnostic::new(format!("{team}/{name} asks for too many instances")));
             }
             if [&team, &name].iter().any(|n| n.is_empty() || n.chars().any(char::is_control)) {
-                problems.push(Problem::new("a pod's name or namespace has a control character"));
+                problems.push(Diagnostic::new("a pod's name or namespace has a control character"));
                 continue;
             }
             workloads.push(workload(&team, &name, &ask, gathered, catalogue));
@@ -215,14 +217,15 @@ pub fn read(
         return Err(Error::inputs(problems.into_iter().map(|p| p.in_file(file)).collect())
             .hint(format!("make the file with: {}", PodItem::COMMAND)));
     }
-    let mut warnings: Vec<Problem> = left_out
+    let mut warnings: Vec<Diagnostic> = left_out
         .into_iter()
         .map(|(why, pods)| {
-            Problem::new(format!("{} left out: each {why}", plural(pods, "request"))).in_file(file)
+            Diagnostic::new(format!("{} left out: each {why}", plural(pods, "request")))
+                .in_file(file)
         })
         .collect();
     if workloads.is_empty() {
-        warnings.push(Problem::new("no pod asks for a GPU or an instance").in_file(file));
+        warnings.push(Diagnostic::new("no pod asks for a GPU or an instance").in_file(file));
     }
     Ok((Pods { demand: Demand::new(workloads), busy }, warnings))
 }
@@ -406,7 +409,7 @@ mod tests {
         })
     }
 
-    fn pods(items: &[Value]) -> Result<(Pods, Vec<Problem>)> {
+    fn pods(items: &[Value]) -> Result<(Pods, Vec<Diagnostic>)> {
         let list = json!({"kind": "List", "items": items}).to_string();
         read(list.as_bytes(), "pods.json", &Catalogue::built_in(), |node| {
             (node == "single").then(|| "2g.20gb".parse().unwrap())

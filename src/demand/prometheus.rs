@@ -15,7 +15,7 @@ use flate2::read::MultiGzDecoder;
 
 pub use labels::Labels;
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::table::shorten;
 
 /// Takes what a reader finds.
@@ -56,7 +56,7 @@ const HINT: &str = "give what /api/v1/query or /api/v1/query_range answers, 'pro
 /// # Errors
 /// What is no Prometheus data, broken, cut off, or a server's error message (exit 3). `file` is
 /// the name for messages.
-pub fn read<S: Sink>(input: impl Read, file: &str, sink: &mut S) -> Result<Vec<Problem>> {
+pub fn read<S: Sink>(input: impl Read, file: &str, sink: &mut S) -> Result<Vec<Diagnostic>> {
     read_layer(Box::new(input), file, sink, false)
 }
 
@@ -65,7 +65,7 @@ fn read_layer<S: Sink>(
     file: &str,
     sink: &mut S,
     unpacked: bool,
-) -> Result<Vec<Problem>> {
+) -> Result<Vec<Diagnostic>> {
     let mut head = Vec::new();
     if let Err(e) = input.by_ref().take(HEAD_BYTES).read_to_end(&mut head) {
         return Err(Error::input(io_error(&e, unpacked).in_file(file)).hint(CUT_OFF));
@@ -86,8 +86,8 @@ fn read_layer<S: Sink>(
         Form::Text => {
             return text::read(BufReader::with_capacity(1 << 18, whole), file, sink, unpacked);
         }
-        Form::Gzip => Problem::new("is packed by gzip twice"),
-        Form::Other(what) => Problem::new(what),
+        Form::Gzip => Diagnostic::new("is packed by gzip twice"),
+        Form::Other(what) => Diagnostic::new(what),
     };
     Err(Error::input(problem.in_file(file)).hint(match form {
         Form::Other(HTML) => {
@@ -163,8 +163,8 @@ fn starts_json_object(text: &[u8]) -> bool {
 }
 
 /// A failure to read, in words.
-fn io_error(error: &io::Error, unpacked: bool) -> Problem {
-    Problem::new(match error.kind() {
+fn io_error(error: &io::Error, unpacked: bool) -> Diagnostic {
+    Diagnostic::new(match error.kind() {
         io::ErrorKind::UnexpectedEof if unpacked => {
             "ends in the middle of its gzip data; was the download cut off?".to_string()
         }

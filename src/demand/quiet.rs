@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, clock};
 use super::usage::Usage;
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
+use crate::text::plural;
 
 /// A window that comes back every day or every week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +177,7 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
         daily.iter().min_by(|a, b| a.busier(b)),
         history >= DAY_MS,
     ) else {
-        return Err(Error::input(Problem::new(if history == 0 {
+        return Err(Error::input(Diagnostic::new(if history == 0 {
             "the samples have no times; a single scrape cannot tell quiet hours".to_string()
         } else {
             format!(

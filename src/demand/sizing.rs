@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::time::MINUTE_MS;
 use super::usage::{Claim, Samples, Usage, together};
 use super::{Demand, Workload, owner};
-use crate::error::Problem;
+use crate::error::Diagnostic;
 use crate::units::{Decimal, Mebibytes};
 
 /// A share of all samples or of all time, in millionths.
@@ -97,7 +97,7 @@ pub struct Sizing {
     /// What was left out and why.
     pub left_out: Vec<LeftOut>,
     /// What is odd, but used.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Something that became no demand.

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{Emitted, GPU_RESOURCE, View};
-use crate::error::{Problem, Result};
+use crate::error::{Diagnostic, Result};
 
 /// Schema key of the JSON form.
 pub const CAPACITY_SCHEMA: &str = "migplan.capacity/v1";
@@ -87,13 +87,13 @@ pub fn capacity(view: &View<'_>, present: Option<&BTreeMap<String, Resources>>) 
 }
 
 /// Nodes that the device plugin refuses, as warnings.
-fn warnings(capacity: &Capacity) -> Vec<Problem> {
+fn warnings(capacity: &Capacity) -> Vec<Diagnostic> {
     capacity
         .nodes
         .iter()
         .filter_map(|node| {
             let reason = node.refused.as_ref()?;
-            Some(Problem::new(format!(
+            Some(Diagnostic::new(format!(
                 "node '{}' will advertise nothing under MIG strategy {}: {reason}",
                 node.node, capacity.strategy
             )))

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Emitted, View, board_of, pick_node};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::plan::InstanceProfile;
 
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ pub fn parse_uuids(text: &str, file: &str) -> Result<BTreeMap<u32, String>> {
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         let mut problem = |message: String| {
-            problems.push(Problem::new(message).in_file(file).at_line(number as u64 + 1));
+            problems.push(Diagnostic::new(message).in_file(file).at_line(number as u64 + 1));
         };
         // `nvidia-smi -L` lists instances below their GPU; a header stands above the CSV.
         if line.is_empty() || line.starts_with("MIG ") || line.starts_with("index,") {
@@ -131,7 +131,8 @@ pub fn write(
     let mut devices = Vec::new();
     for gpu in &node.gpus {
         let Some(uuid) = uuids.get(&gpu.gpu) else {
-            problems.push(Problem::new(format!("no UUID for GPU {} of '{}'", gpu.gpu, node.name)));
+            problems
+                .push(Diagnostic::new(format!("no UUID for GPU {} of '{}'", gpu.gpu, node.name)));
             continue;
         };
         let board = board_of(view.catalogue, &gpu.board)?;
@@ -140,7 +141,7 @@ pub fn write(
             let InstanceProfile::Mig(name) = &instance.profile else { continue };
             let Some((_, profile)) = board.profile(name) else { continue };
             let Some(compute) = compute_profile(profile.compute_slices) else {
-                problems.push(Problem::new(format!("{name} has no compute instance profile")));
+                problems.push(Diagnostic::new(format!("{name} has no compute instance profile")));
                 continue;
             };
             gpu_instances.push(GpuInstance {

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use super::mig_parted::{self, Extra, MigPartedFile};
 use super::{View, is_dns_label, is_object_name, yaml};
-use crate::error::{Error, Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Error, Result};
+use crate::text::{plural, thousands};
 
 /// The name of the ConfigMap where nobody chooses another.
 pub const DEFAULT_CONFIGMAP: &str = "migplan-mig-config";
@@ -40,7 +41,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<MigPartedFile> {
         let mut labels: Vec<&str> = file.assignments.iter().map(|(_, l)| l.as_str()).collect();
         labels.sort_unstable();
         labels.dedup();
-        return Err(Error::input(Problem::new(format!(
+        return Err(Error::input(Diagnostic::new(format!(
             "the config has {} bytes, more than the {} that Kubernetes lets a ConfigMap hold: {} of {} differ",
             thousands(file.text.len() as u64),
             thousands(MAX_BYTES as u64),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{Emitted, Request, View, pod, yaml};
-use crate::error::{Problem, Result, plural};
+use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 /// One line of the menu.
@@ -28,7 +29,7 @@ pub fn write(view: &View<'_>, named_teams: bool) -> Result<Emitted> {
     let kept: BTreeSet<&str> = view.seats.iter().map(|s| s.team).collect();
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
         for instance in &gpu.instances {
-            let team = instance.occupant.as_ref().map(|o| o.team.as_ref());
+            let team = instance.assignment.as_ref().map(|o| o.team.as_ref());
             if named_teams && !team.is_some_and(|t| kept.contains(t)) {
                 continue;
             }
@@ -102,7 +103,7 @@ pub fn write(view: &View<'_>, named_teams: bool) -> Result<Emitted> {
             text.push_str("        node_affinity_required:\n");
             pod::write_term(&mut text, "          ", &products);
             if products.is_empty() {
-                warnings.push(Problem::new(format!(
+                warnings.push(Diagnostic::new(format!(
                     "'{title}': feature discovery's product name of its board is not known: fill it in"
                 )));
             }

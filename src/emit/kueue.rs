@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{Emitted, Strategy, View, configmap, dns_label, pod, yaml};
-use crate::error::{Problem, Result};
+use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
 
 /// How the objects are called.
@@ -35,8 +35,8 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
         let whole =
             (!gpu.mig && gpu.instances.is_empty()).then_some((&InstanceProfile::Full, None));
-        let instances = gpu.instances.iter().map(|i| (&i.profile, i.occupant.as_ref()));
-        for (profile, occupant) in instances.chain(whole) {
+        let instances = gpu.instances.iter().map(|i| (&i.profile, i.assignment.as_ref()));
+        for (profile, assignment) in instances.chain(whole) {
             let flavor = flavor_name(view.strategy, &gpu.board, profile);
             if !flavors.contains_key(&flavor) {
                 let mut products = view.board_products(&gpu.board, profile);
@@ -48,8 +48,8 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
                 let product = (products.len() == 1).then(|| products.remove(0));
                 flavors.insert(flavor.clone(), product);
             }
-            let quota = match occupant {
-                Some(occupant) => quotas.entry(&occupant.team).or_default(),
+            let quota = match assignment {
+                Some(assignment) => quotas.entry(&assignment.team).or_default(),
                 None => &mut spare,
             };
             *quota.entry((flavor, view.strategy.resource(profile))).or_default() += 1;
@@ -78,7 +78,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
                 );
             }
             None if one_board => {}
-            None => warnings.push(Problem::new(format!(
+            None => warnings.push(Diagnostic::new(format!(
                 "the flavor '{flavor}' has no nodeLabels, since its nodes carry no single known {}: add the label that tells them apart",
                 pod::PRODUCT_LABEL
             ))),
@@ -121,7 +121,8 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         cluster_queue(&mut text, &spare_queue, options, &spare, None);
     }
     for team in &view.teams_without_seats {
-        warnings.push(Problem::new(format!("{team} has no place in the plan and gets no queue")));
+        warnings
+            .push(Diagnostic::new(format!("{team} has no place in the plan and gets no queue")));
     }
     Ok(Emitted { text, warnings })
 }

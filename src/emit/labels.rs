@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use super::mig_parted::{self, Extra};
 use super::{Emitted, View, shell_word, yaml};
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::LOCAL_NODE;
+use crate::text::plural;
 
 /// What mig-manager of the GPU Operator acts upon.
 pub const CONFIG_LABEL: &str = "nvidia.com/mig.config";
@@ -119,7 +120,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             done.push(name);
             continue;
         }
-        let seats = node.gpus.iter().flat_map(|g| &g.instances).filter(|i| i.occupant.is_some());
+        let seats = node.gpus.iter().flat_map(|g| &g.instances).filter(|i| i.assignment.is_some());
         steps.push(Step {
             node: name,
             config,
@@ -130,7 +131,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     }
     if !missing.is_empty() {
         let shown: Vec<&str> = missing.iter().take(5).copied().collect();
-        return Err(Error::input(Problem::new(format!(
+        return Err(Error::input(Diagnostic::new(format!(
             "the cluster's nodes lack {} of the plan: {}{}",
             plural(missing.len() as u64, "node"),
             shown.join(", "),
@@ -139,7 +140,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
     if steps.iter().any(|s| s.node == LOCAL_NODE) {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "the plan calls its node '{LOCAL_NODE}', but kubectl knows it by another name: plan with --nodes or --fleet, or change the name in the script"
         )));
     }

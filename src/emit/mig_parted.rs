@@ -11,9 +11,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::{NodeGpus, is_label_value, nodes, yaml};
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, Catalogue, ProfileName};
 use crate::plan::{GpuPlan, InstanceProfile, Plan};
+use crate::text::plural;
 
 /// The label of a plan's config where nobody names another.
 pub const DEFAULT_NAME: &str = "migplan";
@@ -115,7 +116,7 @@ pub(super) fn write_with(
 ) -> Result<MigPartedFile> {
     check_name(name)?;
     if nodes.is_empty() {
-        return Err(Error::input(Problem::new("the plan has no GPUs")));
+        return Err(Error::input(Diagnostic::new("the plan has no GPUs")));
     }
     let mut configs: Vec<(Vec<Entry>, Vec<&Arc<str>>)> = Vec::new();
     let mut known: HashMap<Vec<Entry>, usize> = HashMap::new();
@@ -199,7 +200,7 @@ fn summary(nodes: &[&Arc<str>]) -> String {
 fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
     if let Some(twice) = node.gpus.chunk_by(|a, b| a.gpu == b.gpu).find(|same| same.len() > 1) {
         let index = twice.first().map_or(0, |gpu| gpu.gpu);
-        return Err(Error::input(Problem::new(format!(
+        return Err(Error::input(Diagnostic::new(format!(
             "the plan has GPU {index} of node '{}' twice",
             node.name
         ))));
@@ -259,7 +260,7 @@ fn filters<'b>(
 
 fn board<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c BoardRef> {
     catalogue.by_id(id).ok_or_else(|| {
-        Error::input(Problem::new(format!("the plan has the board '{id}', which is not known")))
+        Error::input(Diagnostic::new(format!("the plan has the board '{id}', which is not known")))
             .hint("`migplan catalogue` lists the boards; --catalogue FILE adds yours")
     })
 }
@@ -392,7 +393,7 @@ mod tests {
                         start: 0,
                         size: 1,
                         memory_mib: 1,
-                        occupant: None,
+                        assignment: None,
                     })
                     .collect();
                 GpuPlan {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{Emitted, Request, Seats, View, configmap, dns_labels, yaml};
-use crate::error::{Problem, Result, plural};
+use crate::error::{Diagnostic, Result};
+use crate::text::plural;
 
 /// An image that exists and shows the instance that the pod got.
 pub const DEFAULT_IMAGE: &str = "nvcr.io/nvidia/cuda:12.8.1-base-ubuntu24.04";
@@ -148,7 +149,7 @@ pub(super) fn headline(view: &View<'_>, seats: &Seats<'_>, request: &Request<'_>
 }
 
 /// What the templates of a view cannot express.
-pub(super) fn warnings(view: &View<'_>) -> Vec<Problem> {
+pub(super) fn warnings(view: &View<'_>) -> Vec<Diagnostic> {
     let mut warnings = view.template_warnings();
     let mut kept_to: BTreeSet<&str> = BTreeSet::new();
     for seats in &view.seats {
@@ -157,7 +158,7 @@ pub(super) fn warnings(view: &View<'_>) -> Vec<Problem> {
             kept_to.extend(&request.boards);
             if products.is_empty() {
                 let boards: Vec<&str> = request.boards.iter().copied().collect();
-                warnings.push(Problem::new(format!(
+                warnings.push(Diagnostic::new(format!(
                     "{}/{} must run on {}, but feature discovery's product name for it is not known: fill it in",
                     seats.team,
                     seats.workload,

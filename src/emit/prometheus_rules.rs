@@ -10,9 +10,10 @@ use std::fmt::Write;
 
 use super::configmap::MAX_BYTES;
 use super::{Emitted, View, yaml};
-use crate::error::{Error, Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::LOCAL_NODE;
 use crate::plan::InstanceProfile;
+use crate::text::{plural, thousands};
 
 /// Memory that an idle instance shows as used stays below this (12 MiB were seen on an A100).
 const IDLE_MIB: u64 = 100;
@@ -42,7 +43,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             let InstanceProfile::Mig(name) = &instance.profile else { continue };
             let base = format!("{}g.{}gb", name.gpu_slices, name.gigabytes);
             let unused = spare.entry(base.clone()).or_default();
-            *unused += u64::from(instance.occupant.is_none());
+            *unused += u64::from(instance.assignment.is_none());
             *counts.entry(base).or_default() += 1;
         }
         for (base, count) in counts {
@@ -51,7 +52,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     }
     let anonymous = view.nodes.iter().any(|n| &**n.name == LOCAL_NODE);
     if anonymous {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "the plan calls its node '{LOCAL_NODE}', so the rules count on every host: with more than one host, plan with --nodes or --fleet"
         )));
     }
@@ -170,7 +171,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             let _ = writeln!(text, "  {line}");
         }
         if text.len() > MAX_BYTES {
-            return Err(Error::input(Problem::new(format!(
+            return Err(Error::input(Diagnostic::new(format!(
                 "the rules have {} bytes, more than one object may hold",
                 thousands(text.len() as u64)
             )))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Emitted, NodeGpus, View, board_of, yaml};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Board;
 use crate::plan::InstanceProfile;
 
@@ -27,11 +27,11 @@ pub enum Part {
 /// # Errors
 /// Node names that Slurm does not take (exit 3).
 pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
-    let bad: Vec<Problem> = view
+    let bad: Vec<Diagnostic> = view
         .nodes
         .iter()
         .filter(|node| !is_node_name(node.name))
-        .map(|node| Problem::new(format!("'{}' cannot be a node of Slurm", node.name)))
+        .map(|node| Diagnostic::new(format!("'{}' cannot be a node of Slurm", node.name)))
         .take(10)
         .collect();
     if !bad.is_empty() {
@@ -83,7 +83,7 @@ pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
                         "Slurm cannot tell {} apart: both are gpu:{gres}",
                         profiles.join(" and ")
                     );
-                    let warning = Problem::new(message);
+                    let warning = Diagnostic::new(message);
                     if !warnings.contains(&warning) {
                         warnings.push(warning);
                     }

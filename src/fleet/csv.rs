@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::{Fleet, MAX_GPUS, Node};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::table::{Column, Table};
 use crate::units::Decimal;
@@ -26,7 +26,11 @@ const HINT: &str =
 ///
 /// # Errors
 /// All problems at once (exit 3), each with line, column and value.
-pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Fleet, Vec<Problem>)> {
+pub fn read(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+) -> Result<(Fleet, Vec<Diagnostic>)> {
     let mut table = Table::open(input, file, COLUMNS, HINT)?;
     let mut nodes: BTreeMap<String, BTreeMap<String, (BoardRef, u64, u64)>> = BTreeMap::new();
     let mut boards: BTreeMap<String, BoardRef> = BTreeMap::new();
@@ -48,8 +52,9 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Flee
                         Some(boards.entry(name.to_string()).or_insert(board.clone()).clone())
                     }
                     Err(e) => {
-                        problems
-                            .push(Problem::new(format!("column 'board': {e}")).at_line(row.line));
+                        problems.push(
+                            Diagnostic::new(format!("column 'board': {e}")).at_line(row.line),
+                        );
                         None
                     }
                 },
@@ -81,11 +86,11 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Flee
         }
     });
     if table.problems.is_empty() && rows == 0 {
-        table.problems.push(Problem::new("has a header, but no nodes").in_file(file));
+        table.problems.push(Diagnostic::new("has a header, but no nodes").in_file(file));
     }
     if table.problems.is_empty() && total > MAX_GPUS {
         table.problems.push(
-            Problem::new(format!(
+            Diagnostic::new(format!(
                 "{total} GPUs are more than the {MAX_GPUS} that one plan may have"
             ))
             .in_file(file),
@@ -113,7 +118,7 @@ pub fn read(input: impl Read, file: &str, catalogue: &Catalogue) -> Result<(Flee
 mod tests {
     use super::*;
 
-    fn fleet(text: &str) -> Result<(Fleet, Vec<Problem>)> {
+    fn fleet(text: &str) -> Result<(Fleet, Vec<Diagnostic>)> {
         read(text.as_bytes(), "fleet.csv", &Catalogue::built_in())
     }
 

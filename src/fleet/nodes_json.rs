@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Fleet, KubernetesNode, MAX_GPUS, Node};
-use crate::error::{Error, Problem, Result, plural};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::catalogue::BoardNotFound;
 use crate::hardware::{BoardRef, Catalogue};
 use crate::kubernetes::{self, Item};
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 const PRODUCT: &str = "nvidia.com/gpu.product";
@@ -77,7 +78,7 @@ pub fn read(
     file: &str,
     catalogue: &Catalogue,
     include_cordoned: bool,
-) -> Result<(Fleet, Vec<Problem>)> {
+) -> Result<(Fleet, Vec<Diagnostic>)> {
     let mut nodes: BTreeMap<String, (Node, KubernetesNode)> = BTreeMap::new();
     let mut remarks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -85,7 +86,7 @@ pub fn read(
     kubernetes::for_each_item(input, file, |item: NodeItem| {
         let name = item.metadata.name.clone();
         if name.chars().any(char::is_control) || name.is_empty() {
-            problems.push(Problem::new("a node's name is empty or has a control character"));
+            problems.push(Diagnostic::new("a node's name is empty or has a control character"));
             return;
         }
         let mut remark = |text: String| remarks.entry(text).or_default().push(name.clone());
@@ -101,28 +102,28 @@ pub fn read(
                 let gpus = vec![board; usize::try_from(count).unwrap_or(0)];
                 let node = Node { name: name.clone(), gpus };
                 if nodes.insert(name.clone(), (node, seen)).is_some() {
-                    problems.push(Problem::new(format!("node '{name}' is there twice")));
+                    problems.push(Diagnostic::new(format!("node '{name}' is there twice")));
                 }
             }
         }
     })?;
-    let at = |problem: Problem| problem.in_file(file);
+    let at = |problem: Diagnostic| problem.in_file(file);
     if total > MAX_GPUS {
-        problems.push(Problem::new(format!(
+        problems.push(Diagnostic::new(format!(
             "{total} GPUs are more than the {MAX_GPUS} that one plan may have"
         )));
     }
-    let mut warnings: Vec<Problem> = remarks
+    let mut warnings: Vec<Diagnostic> = remarks
         .iter()
         .map(|(text, names)| {
-            at(Problem::new(match &names[..] {
+            at(Diagnostic::new(match &names[..] {
                 [only] => format!("node {only} {text}"),
                 _ => format!("nodes {}: each {text}", kubernetes::names(names)),
             }))
         })
         .collect();
     if nodes.is_empty() {
-        problems.push(Problem::new("has no node with GPUs that a plan could use"));
+        problems.push(Diagnostic::new("has no node with GPUs that a plan could use"));
         problems.append(&mut warnings);
     }
     if !problems.is_empty() {
@@ -131,7 +132,7 @@ pub fn read(
         ));
     }
     if without_gpus > 0 {
-        warnings.push(at(Problem::new(format!(
+        warnings.push(at(Diagnostic::new(format!(
             "{} without GPUs left out",
             plural(without_gpus, "node")
         ))));
@@ -309,7 +310,7 @@ mod tests {
         format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{}]}}"#, nodes.join(","))
     }
 
-    fn fleet(nodes: &[String]) -> Result<(Fleet, Vec<Problem>)> {
+    fn fleet(nodes: &[String]) -> Result<(Fleet, Vec<Diagnostic>)> {
         read(list(nodes).as_bytes(), "nodes.json", &Catalogue::built_in(), false)
     }
 

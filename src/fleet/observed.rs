@@ -145,17 +145,17 @@ impl std::fmt::Display for Process {
 /// What an instance is, apart from its place: a GPU instance and how it is shared between compute
 /// instances.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shape {
+pub struct InstanceSpec {
     /// Index into the board's profiles.
     pub profile: usize,
     /// Compute slices of each compute instance, largest first; mostly one that takes all.
     pub compute: Vec<u32>,
 }
 
-impl Shape {
+impl InstanceSpec {
     /// The ordinary instance: one compute instance that takes all of it.
-    pub fn whole(board: &Board, profile: usize) -> Shape {
-        Shape { profile, compute: vec![board.profiles[profile].compute_slices] }
+    pub fn whole(board: &Board, profile: usize) -> InstanceSpec {
+        InstanceSpec { profile, compute: vec![board.profiles[profile].compute_slices] }
     }
 
     /// The names of its MIG devices, as mig-parted writes them (`1c.3g.40gb` twice).
@@ -169,7 +169,7 @@ impl Shape {
 }
 
 /// How often each profile occurs among `shapes`, by index into [`Board::profiles`].
-pub fn counts(board: &Board, shapes: &[Shape]) -> Counts {
+pub fn counts(board: &Board, shapes: &[InstanceSpec]) -> Counts {
     let mut counts = vec![0; board.profiles.len()];
     for shape in shapes {
         counts[shape.profile] += 1;
@@ -184,10 +184,10 @@ impl ObservedInstance {
     }
 
     /// What it is.
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> InstanceSpec {
         let mut compute: Vec<u32> = self.compute.iter().map(|c| c.slices).collect();
         compute.sort_unstable_by(|a, b| b.cmp(a));
-        Shape { profile: self.profile, compute }
+        InstanceSpec { profile: self.profile, compute }
     }
 
     /// The processes in it.

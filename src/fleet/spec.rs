@@ -1,7 +1,7 @@
 //! A fleet from a flag: `4xa100-80gb,8xh100-80gb`, one anonymous node.
 
 use super::{Fleet, LOCAL_NODE, MAX_GPUS, Node};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, Catalogue};
 
 /// Reads `4xa100-80gb,8xh100-80gb`. The flag says nothing of indices, so GPUs are numbered board
@@ -16,13 +16,13 @@ pub fn parse(text: &str, source: &str, catalogue: &Catalogue) -> Result<Fleet> {
     for part in text.split(',').map(str::trim) {
         match parse_part(part, catalogue) {
             Ok(group) => gpus.push(group),
-            Err(message) => problems.push(Problem::new(message).in_file(source)),
+            Err(message) => problems.push(Diagnostic::new(message).in_file(source)),
         }
     }
     let total: u64 = gpus.iter().map(|(_, count)| *count).sum();
     if problems.is_empty() && total > MAX_GPUS {
         problems.push(
-            Problem::new(format!(
+            Diagnostic::new(format!(
                 "{total} GPUs are more than the {MAX_GPUS} that one plan may have"
             ))
             .in_file(source),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Architecture, Board, BoardRef, MediaEngines, Profile, ProfileName, Provenance, layout,
 };
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::units::Mebibytes;
 
 macro_rules! embedded {
@@ -191,7 +191,7 @@ impl Catalogue {
     /// outside the board, an instance maximum that placements contradict, a PCI id that two
     /// boards of the same memory claim.
     pub fn with_file(&self, file: &str, text: &str) -> Result<Catalogue> {
-        let at = |message: String| Problem::new(message).in_file(file);
+        let at = |message: String| Diagnostic::new(message).in_file(file);
         let broken = |e: serde_json::Error| {
             let line = u64::try_from(e.line()).unwrap_or(0);
             let problem = at(format!("is not a board file: {e}"));

@@ -3,11 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::{Instances, ObservedNode};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Placement};
-use crate::reconfigure::change::{Present, PresentCompute};
+use crate::reconfigure::change::{PresentCompute, PresentInstance};
 
 const VERSION: &str = "v1";
 
@@ -143,7 +143,7 @@ impl Checkpoint {
     /// It is no checkpoint of mig-parted (exit 3).
     pub fn parse(text: &str, file: &str) -> Result<Checkpoint> {
         let wrong = |message: String, line: usize| {
-            let problem = Problem::new(message).in_file(file);
+            let problem = Diagnostic::new(message).in_file(file);
             let line = u64::try_from(line).unwrap_or(0);
             Error::input(if line > 0 { problem.at_line(line) } else { problem }).hint(
                 "a checkpoint is what `migplan export -o checkpoint` or `nvidia-mig-parted checkpoint` writes",
@@ -176,7 +176,7 @@ impl Checkpoint {
         &self,
         gpu: usize,
         board: &Board,
-    ) -> std::result::Result<(bool, Vec<Present>), String> {
+    ) -> std::result::Result<(bool, Vec<PresentInstance>), String> {
         let device = self
             .mig_state
             .devices
@@ -197,7 +197,7 @@ impl Checkpoint {
                 .map(|c| compute_slices(c.profile))
                 .map(|slices| slices.map(|slices| PresentCompute { slices, busy: false }))
                 .collect();
-            present.push(Present {
+            present.push(PresentInstance {
                 placement: Placement { start: instance.placement.start, profile },
                 compute: compute.ok_or_else(|| {
                     format!("GPU {gpu}: a compute instance with an unknown profile number")

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Config, Devices, Entry, Filter, WantedProfile};
-use crate::error::{Error, Problem, Result, plural};
-use crate::fleet::observed::{ObservedGpu, Shape, counts};
+use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::observed::{InstanceSpec, ObservedGpu, counts};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{Board, BoardRef, Catalogue};
+use crate::text::plural;
 
 /// A GPU as the filters and indices of a configuration see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub struct WantedGpu {
     /// Whether MIG shall be on.
     pub mig: bool,
     /// Its instances, sorted; a layout that holds them exists.
-    pub instances: Vec<Shape>,
+    pub instances: Vec<InstanceSpec>,
     /// The line of the entry that says so.
     pub line: u64,
 }
@@ -77,7 +78,7 @@ pub struct Resolved {
     /// One for each GPU that an entry is for, by index.
     pub gpus: Vec<WantedGpu>,
     /// What is odd, but can be carried out.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
@@ -109,7 +110,7 @@ impl Config {
         resolver.judge_idle_filters(&idle_filters);
         let mut wanted: Vec<WantedGpu> = Vec::new();
         // GPUs of one entry and board get the same answer, so it is worked out once.
-        let mut known: Vec<(&Entry, BoardRef, Option<Vec<Shape>>)> = Vec::new();
+        let mut known: Vec<(&Entry, BoardRef, Option<Vec<InstanceSpec>>)> = Vec::new();
         for (&gpu, &entry) in &resolver.chosen.clone() {
             let Some(board) = gpus.get(gpu as usize).and_then(|g| g.board.clone()) else {
                 continue;
@@ -129,7 +130,7 @@ impl Config {
                 wanted.push(WantedGpu { gpu, board, mig: entry.mig, instances, line: entry.line });
             }
         }
-        let in_file = |problems: Vec<Problem>| -> Vec<Problem> {
+        let in_file = |problems: Vec<Diagnostic>| -> Vec<Diagnostic> {
             problems.into_iter().map(|p| p.in_file(&self.file)).collect()
         };
         if !resolver.problems.is_empty() {
@@ -146,7 +147,7 @@ impl Config {
             .map(|(i, _)| i.to_string())
             .collect();
         if !uncovered.is_empty() {
-            resolver.warnings.push(Problem::new(format!(
+            resolver.warnings.push(Diagnostic::new(format!(
                 "'{label}' has no entry for GPU {}, which stays as it is",
                 uncovered.join(", ")
             )));
@@ -184,8 +185,8 @@ struct Resolver<'a> {
     gpus: &'a [NodeGpu],
     /// The entry for each GPU.
     chosen: BTreeMap<u32, &'a Entry>,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
+    problems: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl<'a> Resolver<'a> {
@@ -215,7 +216,7 @@ impl<'a> Resolver<'a> {
                         );
                     } else if entry.mig {
                         self.warnings.push(
-                            Problem::new(format!(
+                            Diagnostic::new(format!(
                                 "devices: GPU {index} ({}) cannot do MIG and is left alone; nvidia-mig-parted assert will fail here unless a device-filter leaves it out",
                                 gpu.product
                             ))
@@ -309,7 +310,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn problem(&mut self, line: u64, message: impl Into<String>) {
-        self.problems.push(Problem::new(message).at_line(line));
+        self.problems.push(Diagnostic::new(message).at_line(line));
     }
 }
 
@@ -377,12 +378,15 @@ fn offers_compute_instance(gpu_slices: u32, slices: u32) -> bool {
 /// The instances that an entry makes on a board. As in mig-parted, compute instances of one GPU
 /// profile share GPU instances: largest first, each goes into the last GPU instance of its profile
 /// as long as that has compute slices left.
-fn instances_of(entry: &Entry, board: &Board) -> std::result::Result<Vec<Shape>, Vec<Problem>> {
+fn instances_of(
+    entry: &Entry,
+    board: &Board,
+) -> std::result::Result<Vec<InstanceSpec>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let mut compute: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for wanted in &entry.profiles {
         let mut wrong = |message: String| {
-            problems.push(Problem::new(format!("mig-devices: {message}")).at_line(wanted.line));
+            problems.push(Diagnostic::new(format!("mig-devices: {message}")).at_line(wanted.line));
         };
         let name = &wanted.name;
         let Some((profile, info)) = board.profile(&name.gpu_instance()) else {
@@ -411,18 +415,18 @@ fn instances_of(entry: &Entry, board: &Board) -> std::result::Result<Vec<Shape>,
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut shapes: Vec<Shape> = Vec::new();
+    let mut shapes: Vec<InstanceSpec> = Vec::new();
     for (profile, mut all) in compute {
         all.sort_unstable_by(|a, b| b.cmp(a));
         let room = board.profiles[profile].compute_slices;
-        let mut last: Option<Shape> = None;
+        let mut last: Option<InstanceSpec> = None;
         for slices in all {
             match &mut last {
                 Some(shape) if shape.compute.iter().sum::<u32>() + slices <= room => {
                     shape.compute.push(slices);
                 }
                 _ => {
-                    shapes.extend(last.replace(Shape { profile, compute: vec![slices] }));
+                    shapes.extend(last.replace(InstanceSpec { profile, compute: vec![slices] }));
                 }
             }
         }
@@ -443,7 +447,7 @@ fn instances_of(entry: &Entry, board: &Board) -> std::result::Result<Vec<Shape>,
         };
         let line = entry.profiles.first().map_or(entry.line, |p| p.line);
         return Err(vec![
-            Problem::new(format!(
+            Diagnostic::new(format!(
                 "mig-devices: {} do not fit on {}: {reason}",
                 asked.join(", "),
                 board.id

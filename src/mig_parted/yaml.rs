@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 
 /// A value and the line on which it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,9 +72,9 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
             let message = message.split(" at line ").next().unwrap_or(message);
             let limits = ["budget breached", "recursion limit"];
             let mut problem = if limits.iter().any(|limit| message.starts_with(limit)) {
-                Problem::new("is too large or too deeply nested for a configuration")
+                Diagnostic::new("is too large or too deeply nested for a configuration")
             } else {
-                Problem::new(format!("is not YAML: {message}"))
+                Diagnostic::new(format!("is not YAML: {message}"))
             };
             problem = problem.in_file(file);
             if let Some(line) = line.filter(|l| *l > 0) {

@@ -1,13 +1,13 @@
 //! Why somebody is left out, and the sums of a plan.
 
-use super::cards::Placed;
+use super::assign::Placed;
 use super::problem::{Hopeless, Problem};
 use super::stages::Solution;
 use crate::demand::{Demand, Workload};
-use crate::error::plural;
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, Profile};
 use crate::plan::{GpuPlan, Plan, Reason, Totals, Unplaced};
+use crate::text::plural;
 use crate::units::Mebibytes;
 
 /// Puts the plan together.
@@ -59,15 +59,15 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
         gpus: fleet.gpu_count() as u64,
         ..Totals::default()
     };
-    let (mut handed_out, mut demand_mib) = (0, 0);
+    let (mut allocated, mut demand_mib) = (0, 0);
     for gpu in &placed.gpus {
         let mut used = false;
         for instance in &gpu.instances {
-            match &instance.occupant {
-                Some(occupant) => {
+            match &instance.assignment {
+                Some(assignment) => {
                     used = true;
-                    handed_out += instance.memory_mib;
-                    totals.placed_mib += occupant.demand_mib;
+                    allocated += instance.memory_mib;
+                    totals.placed_mib += assignment.demand_mib;
                 }
                 None => totals.spare_mib += instance.memory_mib,
             }
@@ -87,14 +87,14 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
     }
     let any_wants_all = demand.workloads().iter().any(|w| w.memory.is_none());
     for instance in placed.gpus.iter().flat_map(|g| &g.instances).filter(|_| any_wants_all) {
-        if let Some(occupant) = &instance.occupant
-            && wants_all_memory(demand, &occupant.team, &occupant.workload)
+        if let Some(assignment) = &instance.assignment
+            && wants_all_memory(demand, &assignment.team, &assignment.workload)
         {
-            demand_mib += u128::from(occupant.demand_mib);
+            demand_mib += u128::from(assignment.demand_mib);
         }
     }
     totals.demand_mib = u64::try_from(demand_mib).unwrap_or(u64::MAX);
-    totals.rounding_mib = handed_out - totals.placed_mib;
+    totals.rounding_mib = allocated - totals.placed_mib;
     totals.idle_mib = totals.fleet_mib - totals.placed_mib;
     totals.unusable_mib = totals.idle_mib - totals.rounding_mib - totals.spare_mib;
     totals
@@ -200,7 +200,7 @@ fn spare_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<SpareInstance> {
     let mut found: Vec<SpareInstance> = Vec::new();
     for gpu in gpus {
         let Some(pool) = problem.pools.iter().find(|p| p.board.id == *gpu.board) else { continue };
-        for instance in gpu.instances.iter().filter(|i| i.occupant.is_none()) {
+        for instance in gpu.instances.iter().filter(|i| i.assignment.is_none()) {
             let crate::plan::InstanceProfile::Mig(name) = &instance.profile else { continue };
             let Some((profile, _)) = pool.board.profile(name) else { continue };
             if !found.iter().any(|s| s.profile == profile && s.board.id == pool.board.id) {

@@ -534,7 +534,7 @@ impl Formulation {
     }
 
     /// Sums an attribute of the instances handed out.
-    fn handed_out(&self, problem: &Problem, of: impl Fn(usize) -> i64) -> Terms {
+    fn allocated(&self, problem: &Problem, of: impl Fn(usize) -> i64) -> Terms {
         let mut terms = Terms::new();
         for (t, kind_set) in problem.types.iter().enumerate() {
             for (k, column) in kind_set.kinds.iter().zip(&self.seats[t]) {
@@ -546,14 +546,14 @@ impl Formulation {
 
     /// Stage 4: memory of the instances handed out. With the memory placed held fixed, the least
     /// of it is the least rounding loss.
-    pub(crate) fn handed_out_mib(&self, problem: &Problem) -> Objective {
-        let terms = self.handed_out(problem, |k| problem.kinds[k].memory_mib);
+    pub(crate) fn allocated_mib(&self, problem: &Problem) -> Objective {
+        let terms = self.allocated(problem, |k| problem.kinds[k].memory_mib);
         Objective { sense: Sense::Minimise, terms }
     }
 
     /// Stage 6: compute slices of the instances handed out.
     pub(crate) fn compute_slices(&self, problem: &Problem) -> Objective {
-        let terms = self.handed_out(problem, |k| problem.kinds[k].compute_slices);
+        let terms = self.allocated(problem, |k| problem.kinds[k].compute_slices);
         Objective { sense: Sense::Maximise, terms }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::supply::{self, Group, Kind, NodeType, Pattern, Pool};
-use super::{Options, Spare};
+use super::{PlanOptions, Spare};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{FULL_GPU, layout};
@@ -158,7 +158,7 @@ pub(crate) struct Problem {
 impl Problem {
     /// Aggregates a demand and a fleet. Replicas beyond what the fleet could ever hold change
     /// nothing, so counts stay small enough for exact sums.
-    pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &Options) -> Problem {
+    pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
         let policy = options.policy;
         let node_types = supply::node_types(fleet, policy.keep_whole);

@@ -9,7 +9,7 @@ use serde_json::Number;
 use super::formulation::Formulation;
 use super::model::{Column, Objective, Sense, Terms, dot};
 use super::problem::Problem;
-use super::{Options, Spare, Until, solve};
+use super::{PlanOptions, Spare, Until, solve};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::{Proof, Stage, Status};
 use crate::units::Weight;
@@ -74,7 +74,7 @@ struct Search<'p> {
 ///
 /// # Errors
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
-pub(crate) fn run(problem: &Problem, options: &Options) -> Result<Solution> {
+pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
     let start = Instant::now();
     let mut search = Search::new(problem, options, start);
     search.run(options).map_err(|e| explain_time_limit(e, options))?;
@@ -102,7 +102,7 @@ pub(crate) fn run(problem: &Problem, options: &Options) -> Result<Solution> {
 pub(crate) fn fewest_of_board(
     problem: &Problem,
     board: &str,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Option<u64>> {
     let mut search = Search::new(problem, options, Instant::now());
     let all = search.formulation.placed();
@@ -139,7 +139,7 @@ pub(crate) fn cheapest(
     problem: &Problem,
     wanted: u64,
     prices: &[i64],
-    options: &Options,
+    options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
     let mut search = Search::new(problem, options, Instant::now());
     let all = search.formulation.placed();
@@ -178,7 +178,7 @@ pub(crate) fn cheapest(
     Ok(Some(Cheapest { gpus, proved }))
 }
 
-fn explain_time_limit(error: Error, options: &Options) -> Error {
+fn explain_time_limit(error: Error, options: &PlanOptions) -> Error {
     match (error.code, options.time_limit) {
         (ExitCode::TimeLimit, Some(limit)) => {
             Error::new(error.code, format!("no plan within {} s", limit.as_secs_f64()))
@@ -189,7 +189,7 @@ fn explain_time_limit(error: Error, options: &Options) -> Error {
 }
 
 impl<'p> Search<'p> {
-    fn new(problem: &'p Problem, options: &Options, start: Instant) -> Self {
+    fn new(problem: &'p Problem, options: &PlanOptions, start: Instant) -> Self {
         Search {
             problem,
             formulation: Formulation::new(problem),
@@ -200,7 +200,7 @@ impl<'p> Search<'p> {
         }
     }
 
-    fn run(&mut self, options: &Options) -> Result<()> {
+    fn run(&mut self, options: &PlanOptions) -> Result<()> {
         let problem = self.problem;
         let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
         if priorities.len() > 1 {
@@ -221,7 +221,7 @@ impl<'p> Search<'p> {
         if options.until == Until::GpusUsed {
             return Ok(());
         }
-        let objective = self.formulation.handed_out_mib(problem);
+        let objective = self.formulation.allocated_mib(problem);
         self.stage("rounding_mib", objective, Shown::Less(placed_mib))?;
         if options.until == Until::RoundingMib {
             return Ok(());

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Options, Spare};
+use super::{PlanOptions, Spare};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, MediaEngines, layout};
 use crate::plan::Strategy;
-use crate::reconfigure::change::{self, Present};
+use crate::reconfigure::change::{self, PresentInstance};
 
 /// All GPUs of one board.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(crate) struct Group {
     /// Their indices on the one node whose present state is known; empty where none is.
     pub members: Vec<usize>,
     /// What each of them holds now.
-    pub present: Vec<Present>,
+    pub present: Vec<PresentInstance>,
     /// Whether some of that is busy and must stay.
     pub busy_stays: bool,
     /// Instances that go where such a GPU serves nobody.
@@ -47,7 +47,7 @@ pub(crate) struct Pattern {
     pub counts: layout::Counts,
     /// Of which group of the pool.
     pub group: usize,
-    /// Present instances that go when a GPU of the group is cut so; the fewest that will do.
+    /// PresentInstance instances that go when a GPU of the group is cut so; the fewest that will do.
     pub destroyed: i64,
     /// Of the counts, instances that are busy now and stay, whoever gets them.
     pub busy: layout::Counts,
@@ -131,7 +131,7 @@ pub(crate) fn pools(
     fleet: &Fleet,
     node_types: &[NodeType],
     media: bool,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Vec<Pool> {
     fleet
         .boards()
@@ -150,13 +150,13 @@ pub(crate) fn pools(
 }
 
 /// GPUs of one board by their present state.
-fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &Options) -> Vec<Group> {
+fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> Vec<Group> {
     let (Some(present), [node]) = (&options.present, fleet.nodes()) else {
         return vec![Group { gpus, ..Group::default() }];
     };
     let mut groups: Vec<Group> = Vec::new();
     for (index, _) in node.gpus.iter().enumerate().filter(|(_, b)| b.id == board.id) {
-        let state: &[Present] = present.get(index).map_or(&[], Vec::as_slice);
+        let state: &[PresentInstance] = present.get(index).map_or(&[], Vec::as_slice);
         match groups.iter_mut().find(|g| g.present == state) {
             Some(group) => {
                 group.gpus += 1;
@@ -166,7 +166,7 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &Options) -> Vec<
                 gpus: 1,
                 members: vec![index],
                 present: state.to_vec(),
-                busy_stays: !options.allow_disruption && state.iter().any(Present::is_busy),
+                busy_stays: !options.allow_disruption && state.iter().any(PresentInstance::is_busy),
                 idle_destroyed: 0,
             }),
         }
@@ -185,7 +185,7 @@ fn mixed_patterns(
     board: &BoardRef,
     groups: &[Group],
     media: bool,
-    options: &Options,
+    options: &PlanOptions,
 ) -> Vec<Pattern> {
     let useful = |p: usize| is_useful(board, p, media);
     let mut patterns = Vec::new();

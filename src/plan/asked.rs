@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use crate::demand::{Demand, MAX_COUNT, Workload};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::units::{MAX_MEMORY_MIB, Mebibytes, Weight};
@@ -140,7 +140,7 @@ pub fn demand(text: &[u8], file: &str) -> Result<Option<Demand>> {
         demand: Option<Vec<Asked>>,
     }
     let read: DemandOnly = serde_json::from_slice(text).map_err(|e| {
-        Error::input(Problem::new(format!("the demand cannot be read: {e}")).in_file(file))
+        Error::input(Diagnostic::new(format!("the demand cannot be read: {e}")).in_file(file))
     })?;
     let Some(rows) = read.demand else { return Ok(None) };
     let mut workloads: BTreeMap<(Arc<str>, Arc<str>), Workload> = BTreeMap::new();
@@ -148,11 +148,11 @@ pub fn demand(text: &[u8], file: &str) -> Result<Option<Demand>> {
     for row in &rows {
         let name = format!("demand of {:?}/{:?}", row.team, row.workload);
         match row.workload() {
-            Err(wrong) => problems.push(Problem::new(format!("{name}: {wrong}")).in_file(file)),
+            Err(wrong) => problems.push(Diagnostic::new(format!("{name}: {wrong}")).in_file(file)),
             Ok(workload) => {
                 let key = (workload.team.clone(), workload.name.clone());
                 if workloads.insert(key, workload).is_some() {
-                    problems.push(Problem::new(format!("{name} is there twice")).in_file(file));
+                    problems.push(Diagnostic::new(format!("{name} is there twice")).in_file(file));
                 }
             }
         }
@@ -172,7 +172,7 @@ pub fn fleet(plan: &Plan, catalogue: &Catalogue) -> Result<Fleet> {
     let mut nodes: BTreeMap<&str, Vec<(u32, BoardRef)>> = BTreeMap::new();
     for gpu in &plan.gpus {
         let board = catalogue.by_id(&gpu.board).ok_or_else(|| {
-            Error::input(Problem::new(format!("the board '{}' is not known", gpu.board)))
+            Error::input(Diagnostic::new(format!("the board '{}' is not known", gpu.board)))
         })?;
         nodes.entry(&gpu.node).or_default().push((gpu.gpu, board.clone()));
     }

@@ -40,7 +40,7 @@ pub fn policy_violations(plan: &Plan, policy: &Policy) -> Vec<String> {
     for gpu in &plan.gpus {
         nodes.entry(&gpu.node).or_default().push(gpu);
         for instance in &gpu.instances {
-            if let Some(o) = &instance.occupant {
+            if let Some(o) = &instance.assignment {
                 let of = names.entry((&o.team, &o.workload)).or_default();
                 of.insert(instance.profile.to_string());
             }
@@ -107,7 +107,7 @@ struct Check<'a> {
     violations: Vec<String>,
     found: Vec<BTreeMap<u64, Found>>,
     sums: Totals,
-    handed_out_mib: u64,
+    allocated_mib: u64,
     compute_slices: u64,
     kinds: Vec<(String, InstanceProfile)>,
 }
@@ -121,7 +121,7 @@ impl<'a> Check<'a> {
             violations: Vec::new(),
             found: workloads.iter().map(|_| BTreeMap::new()).collect(),
             sums: Totals::default(),
-            handed_out_mib: 0,
+            allocated_mib: 0,
             compute_slices: 0,
             kinds: Vec::new(),
         }
@@ -214,10 +214,10 @@ impl<'a> Check<'a> {
                     }
                 }
             }
-            if let Some(occupant) = &instance.occupant {
+            if let Some(assignment) = &instance.assignment {
                 serves = true;
-                self.handed_out_mib += instance.memory_mib;
-                self.sums.placed_mib += occupant.demand_mib;
+                self.allocated_mib += instance.memory_mib;
+                self.sums.placed_mib += assignment.demand_mib;
                 let compute = profile.map_or(board.compute_slices, |p| p.compute_slices);
                 self.compute_slices += u64::from(compute);
                 let known =
@@ -225,7 +225,7 @@ impl<'a> Check<'a> {
                 if !known {
                     self.kinds.push((board.id.clone(), instance.profile.clone()));
                 }
-                self.occupant(gpu, board, profile, instance, occupant);
+                self.assignment(gpu, board, profile, instance, assignment);
             } else {
                 self.sums.spare_mib += instance.memory_mib;
             }
@@ -239,16 +239,16 @@ impl<'a> Check<'a> {
         self.sums.gpus_used += u64::from(serves);
     }
 
-    fn occupant(
+    fn assignment(
         &mut self,
         gpu: &GpuPlan,
         board: &Board,
         profile: Option<&Profile>,
         instance: &super::Instance,
-        occupant: &super::Occupant,
+        assignment: &super::Assignment,
     ) {
         let at = At(gpu);
-        let key = (&*occupant.team, &*occupant.workload);
+        let key = (&*assignment.team, &*assignment.workload);
         let Some(&index) = self.index.get(&key) else {
             self.fail(format!("{at}: nobody asked for {}/{}", key.0, key.1));
             return;
@@ -258,7 +258,7 @@ impl<'a> Check<'a> {
         if !workload.boards.is_empty() && !workload.boards.contains(&board.id) {
             self.fail(format!("{at}: {name} may not run on {}", board.id));
         }
-        if occupant.demand_mib > instance.memory_mib {
+        if assignment.demand_mib > instance.memory_mib {
             self.fail(format!("{at}: {name} does not fit its instance"));
         }
         let compute = profile.map_or(board.compute_slices, |p| p.compute_slices);
@@ -278,14 +278,14 @@ impl<'a> Check<'a> {
             (_, Some(_)) => self.fail(format!("{at}: {name} asked for whole GPUs")),
             (_, None) => {}
         }
-        let found = self.found[index].entry(occupant.replica).or_default();
+        let found = self.found[index].entry(assignment.replica).or_default();
         if found.node.as_ref().is_some_and(|node| *node != gpu.node) {
-            self.fail(format!("{name} replica {} is on several nodes", occupant.replica));
+            self.fail(format!("{name} replica {} is on several nodes", assignment.replica));
             return;
         }
         found.node = Some(gpu.node.clone());
         found.gpus += 1;
-        found.demand_mib += occupant.demand_mib;
+        found.demand_mib += assignment.demand_mib;
         found.memory_mib += instance.memory_mib;
     }
 
@@ -386,7 +386,7 @@ impl<'a> Check<'a> {
         }
         let mut sums = self.sums;
         sums.demand_mib = u64::try_from(demand_mib).unwrap_or(u64::MAX);
-        sums.rounding_mib = self.handed_out_mib.saturating_sub(sums.placed_mib);
+        sums.rounding_mib = self.allocated_mib.saturating_sub(sums.placed_mib);
         sums.idle_mib = sums.fleet_mib.saturating_sub(sums.placed_mib);
         let known = sums.rounding_mib + sums.spare_mib;
         if known > sums.idle_mib {
@@ -412,7 +412,7 @@ impl<'a> Check<'a> {
             let actual = match name {
                 "placed_mib" => Some(self.sums.placed_mib as f64),
                 "gpus_used" => Some(self.sums.gpus_used as f64),
-                "rounding_mib" => Some((self.handed_out_mib - self.sums.placed_mib) as f64),
+                "rounding_mib" => Some((self.allocated_mib - self.sums.placed_mib) as f64),
                 "profile_kinds" => Some(self.kinds.len() as f64),
                 "compute_slices" => Some(self.compute_slices as f64),
                 _ => name

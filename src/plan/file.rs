@@ -9,17 +9,18 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{GpuPlan, Instance, InstanceProfile, Occupant, PLAN_SCHEMA, Plan};
-use crate::error::{Error, Problem, Result, plural};
+use super::{Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan};
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, Catalogue};
+use crate::text::plural;
 
 const HINT: &str = "make the plan with `migplan suggest --plan plan.json` (or --format json)";
 
 /// After so many problems the rest is only counted.
 const MAX_PROBLEMS: usize = 50;
 
-/// An instance as it is written: an occupant is there whole or not at all.
+/// An instance as it is written: an assignment is there whole or not at all.
 #[derive(Deserialize)]
 pub(super) struct InstanceFile {
     profile: InstanceProfile,
@@ -36,10 +37,10 @@ impl TryFrom<InstanceFile> for Instance {
     type Error = &'static str;
 
     fn try_from(file: InstanceFile) -> std::result::Result<Instance, Self::Error> {
-        let occupant = match (file.team, file.workload, file.replica, file.demand_mib) {
+        let assignment = match (file.team, file.workload, file.replica, file.demand_mib) {
             (None, None, None, None) => None,
             (Some(team), Some(workload), Some(replica), Some(demand_mib)) => {
-                Some(Occupant { team, workload, replica, demand_mib })
+                Some(Assignment { team, workload, replica, demand_mib })
             }
             _ => return Err("an instance has team, workload, replica and demand_mib, or none"),
         };
@@ -48,7 +49,7 @@ impl TryFrom<InstanceFile> for Instance {
             start: file.start,
             size: file.size,
             memory_mib: file.memory_mib,
-            occupant,
+            assignment,
         })
     }
 }
@@ -62,7 +63,7 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     let mut text = Vec::new();
     input
         .read_to_end(&mut text)
-        .map_err(|e| Error::input(Problem::new(format!("cannot be read: {e}")).in_file(file)))?;
+        .map_err(|e| Error::input(Diagnostic::new(format!("cannot be read: {e}")).in_file(file)))?;
     let plan: Plan = serde_json::from_slice(&text).map_err(|e| not_a_plan(&text, file, &e))?;
     drop(text);
     if plan.schema != PLAN_SCHEMA {
@@ -85,8 +86,8 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
             None => report(format!("the board '{}' is not known", printable(&gpu.board))),
             Some(board) => check_gpu(gpu, board, &mut report),
         }
-        for occupant in gpu.instances.iter().filter_map(|i| i.occupant.as_ref()) {
-            for name in [&occupant.team, &occupant.workload] {
+        for assignment in gpu.instances.iter().filter_map(|i| i.assignment.as_ref()) {
+            for name in [&assignment.team, &assignment.workload] {
                 if name.is_empty() || name.chars().any(char::is_control) {
                     report(format!(
                         "the name '{}' is empty or has a control character",
@@ -94,12 +95,12 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
                     ));
                 }
             }
-            let replica = (&*occupant.team, &*occupant.workload, occupant.replica);
+            let replica = (&*assignment.team, &*assignment.workload, assignment.replica);
             let home = homes.entry(replica).or_insert(&gpu.node);
             if **home != *gpu.node {
                 report(format!(
                     "replica {} of {}/{} is on node '{home}' too",
-                    occupant.replica, occupant.team, occupant.workload
+                    assignment.replica, assignment.team, assignment.workload
                 ));
             }
         }
@@ -118,7 +119,7 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     if more > 0 {
         problems.push("and more problems like these".to_string());
     }
-    let problems = problems.into_iter().map(|p| Problem::new(p).in_file(file)).collect();
+    let problems = problems.into_iter().map(|p| Diagnostic::new(p).in_file(file)).collect();
     Err(Error::inputs(problems)
         .hint(format!("{HINT}; with the --catalogue that it was made with, if there was one")))
 }
@@ -161,12 +162,12 @@ fn check_gpu(gpu: &GpuPlan, board: &Board, report: &mut impl FnMut(String)) {
                 instance.memory_mib
             ));
         }
-        if let Some(occupant) = &instance.occupant
-            && occupant.demand_mib > instance.memory_mib
+        if let Some(assignment) = &instance.assignment
+            && assignment.demand_mib > instance.memory_mib
         {
             report(format!(
                 "{what}: {}/{} needs {} MiB, more than the instance's {}",
-                occupant.team, occupant.workload, occupant.demand_mib, instance.memory_mib
+                assignment.team, assignment.workload, assignment.demand_mib, instance.memory_mib
             ));
         }
     }
@@ -195,7 +196,7 @@ fn not_a_plan(text: &[u8], file: &str, error: &serde_json::Error) -> Error {
     {
         return wrong_schema(schema.as_str().unwrap_or("not a text"), file);
     }
-    let at = |message: String| Problem::new(message).in_file(file);
+    let at = |message: String| Diagnostic::new(message).in_file(file);
     let trimmed = text.trim_ascii();
     if trimmed.is_empty() {
         return Error::input(at("is empty".to_string())).hint(HINT);
@@ -214,7 +215,8 @@ fn not_a_plan(text: &[u8], file: &str, error: &serde_json::Error) -> Error {
 
 fn wrong_schema(schema: &str, file: &str) -> Error {
     Error::input(
-        Problem::new(format!("schema is '{}', not {PLAN_SCHEMA}", printable(schema))).in_file(file),
+        Diagnostic::new(format!("schema is '{}', not {PLAN_SCHEMA}", printable(schema)))
+            .in_file(file),
     )
     .hint(HINT)
 }

@@ -8,13 +8,13 @@
 
 use std::cmp::Ordering;
 
-use crate::fleet::observed::{ObservedInstance, Shape};
+use crate::fleet::observed::{InstanceSpec, ObservedInstance};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Counts, Placement};
 
 /// An instance that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Present {
+pub struct PresentInstance {
     /// What it is and where.
     pub placement: Placement,
     /// Its compute instances.
@@ -30,11 +30,11 @@ pub struct PresentCompute {
     pub busy: bool,
 }
 
-impl Present {
+impl PresentInstance {
     /// An ordinary instance, with one compute instance that takes all of it.
-    pub fn whole(board: &Board, placement: Placement, busy: bool) -> Present {
+    pub fn whole(board: &Board, placement: Placement, busy: bool) -> PresentInstance {
         let slices = board.profiles[placement.profile].compute_slices;
-        Present { placement, compute: vec![PresentCompute { slices, busy }] }
+        PresentInstance { placement, compute: vec![PresentCompute { slices, busy }] }
     }
 
     /// Whether something runs in it.
@@ -43,13 +43,13 @@ impl Present {
     }
 }
 
-impl From<&ObservedInstance> for Present {
-    fn from(instance: &ObservedInstance) -> Present {
+impl From<&ObservedInstance> for PresentInstance {
+    fn from(instance: &ObservedInstance) -> PresentInstance {
         let compute = instance
             .compute
             .iter()
             .map(|c| PresentCompute { slices: c.slices, busy: !c.processes.is_empty() });
-        Present { placement: instance.placement(), compute: compute.collect() }
+        PresentInstance { placement: instance.placement(), compute: compute.collect() }
     }
 }
 
@@ -71,7 +71,7 @@ pub struct Change {
 pub struct Refit {
     /// Which present instance.
     pub instance: usize,
-    /// Which of its compute instances go, as indices into [`Present::compute`].
+    /// Which of its compute instances go, as indices into [`PresentInstance::compute`].
     pub destroy: Vec<usize>,
     /// Compute slices of those that come, largest first.
     pub create: Vec<u32>,
@@ -122,8 +122,8 @@ pub enum Blocked {
 /// false; then with those that are in the way.
 pub fn plan(
     board: &Board,
-    present: &[Present],
-    wanted: &[Shape],
+    present: &[PresentInstance],
+    wanted: &[InstanceSpec],
     allow_disruption: bool,
 ) -> Result<Change, Blocked> {
     let mut counts = vec![0; board.profiles.len()];
@@ -158,14 +158,14 @@ pub fn plan(
 /// only one that ends busy instances while `allow_disruption` is false.
 pub fn fewest_destroyed(
     board: &Board,
-    present: &[Present],
+    present: &[PresentInstance],
     counts: &[u32],
     allow_disruption: bool,
 ) -> Option<u32> {
-    let wanted: Vec<Shape> = (0..board.profiles.len())
+    let wanted: Vec<InstanceSpec> = (0..board.profiles.len())
         .flat_map(|p| {
             let count = counts.get(p).copied().unwrap_or(0);
-            std::iter::repeat_n(Shape::whole(board, p), count as usize)
+            std::iter::repeat_n(InstanceSpec::whole(board, p), count as usize)
         })
         .collect();
     let change = search(board, present, &wanted, counts, allow_disruption)?;
@@ -173,7 +173,7 @@ pub fn fewest_destroyed(
 }
 
 /// The change to an exact layout, placements included: how a saved state is restored.
-pub fn restore(present: &[Present], target: &[Create]) -> Change {
+pub fn restore(present: &[PresentInstance], target: &[Create]) -> Change {
     let mut change = Change::default();
     let mut missing: Vec<&Create> = target.iter().collect();
     for (i, instance) in present.iter().enumerate() {
@@ -222,8 +222,8 @@ struct Cost {
 
 struct Search<'a> {
     board: &'a Board,
-    present: &'a [Present],
-    wanted: &'a [Shape],
+    present: &'a [PresentInstance],
+    wanted: &'a [InstanceSpec],
     counts: &'a [u32],
     allow_disruption: bool,
     best: Option<(Cost, Change)>,
@@ -231,8 +231,8 @@ struct Search<'a> {
 
 fn search(
     board: &Board,
-    present: &[Present],
-    wanted: &[Shape],
+    present: &[PresentInstance],
+    wanted: &[InstanceSpec],
     counts: &[u32],
     allow_disruption: bool,
 ) -> Option<Change> {
@@ -289,7 +289,8 @@ impl Search<'_> {
                 .copied()
                 .filter(|&i| self.present[i].placement.profile == profile)
                 .collect();
-            let shapes: Vec<&Shape> = self.wanted.iter().filter(|s| s.profile == profile).collect();
+            let shapes: Vec<&InstanceSpec> =
+                self.wanted.iter().filter(|s| s.profile == profile).collect();
             let Some((extra, refits, left)) = self.hand_out(&of_profile, &shapes) else {
                 return;
             };
@@ -325,12 +326,12 @@ impl Search<'_> {
     fn hand_out<'s>(
         &self,
         kept: &[usize],
-        shapes: &[&'s Shape],
-    ) -> Option<(Cost, Vec<Refit>, Vec<&'s Shape>)> {
+        shapes: &[&'s InstanceSpec],
+    ) -> Option<(Cost, Vec<Refit>, Vec<&'s InstanceSpec>)> {
         let Some((&first, rest)) = kept.split_first() else {
             return Some((Cost::default(), Vec::new(), shapes.to_vec()));
         };
-        let mut best: Option<(Cost, Vec<Refit>, Vec<&Shape>)> = None;
+        let mut best: Option<(Cost, Vec<Refit>, Vec<&InstanceSpec>)> = None;
         for (at, shape) in shapes.iter().enumerate() {
             // Equal shapes are interchangeable: try the first of each.
             if shapes[..at].iter().any(|s| s == shape) {
@@ -368,7 +369,7 @@ impl Search<'_> {
 
 /// The layout that keeps everything busy and holds the most of `counts`, by memory slices, then by
 /// compute slices, then by instances, and what it lacks.
-fn nearest(board: &Board, present: &[Present], counts: &[u32]) -> (Vec<Placement>, Counts) {
+fn nearest(board: &Board, present: &[PresentInstance], counts: &[u32]) -> (Vec<Placement>, Counts) {
     let busy: Vec<Placement> =
         present.iter().filter(|p| p.is_busy()).map(|p| p.placement).collect();
     // Busy instances that are wanted anyway are had already.

@@ -73,7 +73,7 @@ mod tests {
     use crate::demand::{Demand, Workload};
     use crate::fleet::{Fleet, spec};
     use crate::hardware::Catalogue;
-    use crate::optimise::{self, Options};
+    use crate::optimise::{self, PlanOptions};
     use crate::units::Mebibytes;
     use crate::view::figures::UsagePanel;
 
@@ -113,7 +113,7 @@ mod tests {
     /// Every picture of a demand on a fleet; with `MIGPLAN_PICTURES` also as files to look at.
     fn draw(name: &str, demand: &Demand, gpus: &str) {
         let fleet = fleet(gpus);
-        let options = Options::default();
+        let options = PlanOptions::default();
         let comparison = compare::compare(demand, &fleet, &options).unwrap();
         let frontier = compare::frontier(&comparison.plan, demand, &fleet, &options).unwrap();
         let catalogue = Catalogue::built_in();
@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn names_are_escaped_and_equal_figures_give_equal_bytes() {
         let demand = demand(12, 2, 45_000, &ODD_NAMES);
-        let plan = optimise::suggest(&demand, &fleet("4xa100-80gb"), &Options::default()).unwrap();
+        let plan =
+            optimise::suggest(&demand, &fleet("4xa100-80gb"), &PlanOptions::default()).unwrap();
         let svg = || DemandFigure::new(&plan, &demand).picture().svg().unwrap();
         assert!(svg().contains("&lt;b&gt;&amp;&quot;quote&quot;&apos;&lt;/b&gt;"));
         assert!(!svg().contains("<b>"));

@@ -130,7 +130,7 @@ fn busy_instances_survive_or_nothing_is_touched() {
 
 #[test]
 fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
-    use migplan::apply::{Changer, Options, StateDir, guard, observe};
+    use migplan::apply::{ApplyOptions, Changer, StateDir, guard, observe};
     use migplan::mig_parted::Config;
 
     let mut start = Node::new("1xh100-80gb").unwrap();
@@ -156,7 +156,7 @@ fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
         let before = rehearsal.load();
         let mut driver = rehearsal.driver().unwrap();
         let state_dir = StateDir::lock(&rehearsal.state_dir()).unwrap();
-        let (options, tell) = (Options::default(), &mut |_: migplan::apply::Event<'_>| {});
+        let (options, tell) = (ApplyOptions::default(), &mut |_: migplan::apply::Event<'_>| {});
         let error = Changer { driver: &mut driver, catalogue: &catalogue, options, tell }
             .apply(&planned, &change, &state_dir, "c.yaml")
             .unwrap_err();

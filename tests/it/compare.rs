@@ -12,7 +12,7 @@ use migplan::compare::{self, Price};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::Fleet;
 use migplan::hardware::Catalogue;
-use migplan::optimise::{self, Options};
+use migplan::optimise::{self, PlanOptions};
 use migplan::units::Mebibytes;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -85,7 +85,7 @@ proptest! {
     ) {
         let demand = replicas(&demands);
         let fleet = gpus("2xa100-80gb");
-        let options = Options::default();
+        let options = PlanOptions::default();
         let plan = optimise::suggest(&demand, &fleet, &options).unwrap();
         let frontier = compare::frontier(&plan, &demand, &fleet, &options).unwrap();
         prop_assert!(frontier.complete);
@@ -106,7 +106,7 @@ proptest! {
         demands in prop::collection::vec(500u64..80_640, 1..9),
     ) {
         let comparison =
-            compare::compare(&replicas(&demands), &gpus("2xa100-80gb"), &Options::default()).unwrap();
+            compare::compare(&replicas(&demands), &gpus("2xa100-80gb"), &PlanOptions::default()).unwrap();
         for row in comparison.rows.iter().filter(|r| r.name.starts_with("all-")) {
             let name = row.name.trim_start_matches("all-");
             let instances = match A100_80GB.iter().find(|p| p.0 == name) {
@@ -126,7 +126,7 @@ proptest! {
     ) {
         let spec = format!("{gpus_in_fleet}xa100-80gb");
         let comparison =
-            compare::compare(&replicas(&demands), &gpus(&spec), &Options::default()).unwrap();
+            compare::compare(&replicas(&demands), &gpus(&spec), &PlanOptions::default()).unwrap();
         for (name, best_fit) in [("first-fit-decreasing", false), ("best-fit-decreasing", true)] {
             let row = comparison.rows.iter().find(|r| r.name == name).unwrap();
             let found = plain_greedy(&demands, gpus_in_fleet, best_fit);
@@ -148,7 +148,7 @@ proptest! {
         };
         let demand = Demand::new(rows.iter().enumerate().map(workload).collect());
         let fleet = gpus(spec);
-        let comparison = compare::compare(&demand, &fleet, &Options::default()).unwrap();
+        let comparison = compare::compare(&demand, &fleet, &PlanOptions::default()).unwrap();
         let plan = &comparison.rows[0];
         for row in &comparison.rows {
             let goal = |r: &compare::Baseline| {
@@ -173,7 +173,7 @@ proptest! {
         };
         let demand = Demand::new(demands.iter().enumerate().map(workload).collect());
         let board = gpus("1xa100-80gb").boards();
-        let sizing = compare::size(&demand, &board, 8, &Options::default()).unwrap().remove(0);
+        let sizing = compare::size(&demand, &board, 8, &PlanOptions::default()).unwrap().remove(0);
         let served = |n: u64| n > 0 && serves_all(&demand, &gpus(&format!("{n}xa100-80gb")));
         prop_assert!(sizing.proved);
         prop_assert!(served(sizing.gpus) && !served(sizing.gpus - 1));
@@ -182,7 +182,7 @@ proptest! {
 }
 
 fn serves_all(demand: &Demand, fleet: &Fleet) -> bool {
-    let plan = optimise::suggest(demand, fleet, &Options::default()).unwrap();
+    let plan = optimise::suggest(demand, fleet, &PlanOptions::default()).unwrap();
     plan.totals.placed == plan.totals.replicas
 }
 
@@ -361,7 +361,7 @@ fn the_cheapest_mix_is_the_cheapest() {
     for (a100, a30) in [(10, 3), (10, 1), (3, 10), (7, 4)] {
         let price = |id: &str, price: i64| Price { board: board(id), price: price * 100_000 };
         let prices = [price("a100-sxm4-80gb", a100), price("a30-24gb", a30)];
-        let mix = compare::size_mix(&demand, &prices, 8, &Options::default()).unwrap();
+        let mix = compare::size_mix(&demand, &prices, 8, &PlanOptions::default()).unwrap();
         assert!(mix.proved && mix.unserved.is_empty());
         let mut cheapest = i64::MAX;
         for n in 1..7 {

@@ -8,9 +8,9 @@ use crate::common::{A100_80GB, all_layouts, gpus, migplan, migplan_with, suggest
 use migplan::demand::{Demand, Workload};
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, Catalogue};
-use migplan::optimise::{Options, Spare};
+use migplan::optimise::{PlanOptions, Spare};
 use migplan::plan::Plan;
-use migplan::reconfigure::change::Present;
+use migplan::reconfigure::change::PresentInstance;
 use migplan::units::Mebibytes;
 use proptest::prelude::*;
 
@@ -35,13 +35,13 @@ struct Now {
 }
 
 impl Now {
-    fn present(&self) -> Vec<Present> {
+    fn present(&self) -> Vec<PresentInstance> {
         let board = board();
         let mut sorted: Vec<_> = self.layout.iter().zip(&self.busy).collect();
         sorted.sort_by_key(|((_, start), _)| *start);
         let instance = |((profile, start), busy): (&(usize, u32), &bool)| {
             let placement = Placement { profile: index(&board, *profile), start: *start };
-            Present::whole(&board, placement, *busy)
+            PresentInstance::whole(&board, placement, *busy)
         };
         sorted.into_iter().map(instance).collect()
     }
@@ -214,10 +214,10 @@ proptest! {
             .collect();
         let demand = Demand::new(workloads);
         let fleet = gpus(&format!("{}xa100-80gb", now.len()));
-        let options = Options {
+        let options = PlanOptions {
             spare: if exact { Spare::None } else { Spare::Mix },
             present: Some(Arc::new(now.iter().map(Now::present).collect())),
-            ..Options::default()
+            ..PlanOptions::default()
         };
         let plan = suggest(&demand, &fleet, &options);
         let best = brute_force(&now, &replicas, exact);

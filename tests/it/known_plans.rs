@@ -5,7 +5,7 @@ use crate::common::{demand, gpus, root, stage, suggest};
 use migplan::demand::Demand;
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
-use migplan::optimise::{Options, Spare};
+use migplan::optimise::{PlanOptions, Spare};
 use migplan::plan::{Plan, Reason};
 
 fn of_gib(values: &[u64]) -> Demand {
@@ -34,14 +34,14 @@ fn the_story_that_started_this() {
         "team,workload,memory,count\nreco,train,38GiB,2\nexp,mid,18GiB,6\nnb,small,8GiB,9\n",
     );
     let fleet = gpus("4xa100-80gb");
-    let none = Options { spare: Spare::None, ..Options::default() };
+    let none = PlanOptions { spare: Spare::None, ..PlanOptions::default() };
     let plan = suggest(&demand, &fleet, &none);
     assert_eq!(values(&plan), (17, 262_144, 287_744));
     assert_eq!(plan.totals.gpus_used, 4);
     let expected = [("1g.10gb", 9), ("2g.20gb", 6), ("3g.40gb", 2)];
     assert_eq!(instances(&plan), expected.map(|(n, c)| (n.to_string(), c)).into());
     let with_presets =
-        migplan::compare::suggest_with_presets(&demand, &fleet, &Options::default()).unwrap();
+        migplan::compare::suggest_with_presets(&demand, &fleet, &PlanOptions::default()).unwrap();
     let preset = |name: &str| with_presets.presets.iter().find(|b| b.name == name).unwrap();
     assert_eq!(preset("all-1g.10gb").placed, 9);
     assert_eq!(with_presets.presets[0].name, "all-1g.20gb");
@@ -53,7 +53,7 @@ fn one_of_each() {
     let plan = suggest(
         &of_gib(&[9, 50, 8, 16, 8, 33, 33, 33, 70, 25, 12, 8]),
         &gpus("2xa100-80gb"),
-        &Options::default(),
+        &PlanOptions::default(),
     );
     assert_eq!(values(&plan), (8, 130_048, 159_232));
     let plan = suggest(
@@ -61,7 +61,7 @@ fn one_of_each() {
             33, 4, 25, 25, 50, 4, 33, 16, 12, 50, 8, 19, 4, 4, 4, 70, 39, 4, 25, 70, 12, 25, 4, 39,
         ]),
         &gpus("4xa100-80gb"),
-        &Options::default(),
+        &PlanOptions::default(),
     );
     assert_eq!(values(&plan), (16, 244_736, 318_464));
 }
@@ -74,7 +74,7 @@ fn fewest_gpus_for_known_mixes() {
         let demand = demand(&format!(
             "team,workload,memory_gib,count,compute\nt,a,39,{of_3g},3\nt,b,19,{of_2g},2\nt,c,9,{of_1g},1\n"
         ));
-        let plan = suggest(&demand, &gpus("20xa100-80gb"), &Options::default());
+        let plan = suggest(&demand, &gpus("20xa100-80gb"), &PlanOptions::default());
         assert_eq!(plan.totals.placed, of_3g + of_2g + of_1g);
         assert_eq!(plan.totals.gpus_used, gpus_needed);
     }
@@ -112,7 +112,7 @@ fn the_alibaba_trace_row_by_row() {
         (500, "64xa100-80gb", (184, 4_793_239, 5_118_208), 64),
         (3_078, "6000xa100-80gb", (3_078, 141_870_896, 176_946_688), 2_198),
     ] {
-        let plan = suggest(&shares(rows), &gpus(fleet), &Options::default());
+        let plan = suggest(&shares(rows), &gpus(fleet), &PlanOptions::default());
         assert_eq!(values(&plan), expected, "{rows} rows");
         assert_eq!(plan.totals.gpus_used, gpus_used);
     }
@@ -123,14 +123,17 @@ fn the_alibaba_trace_by_team() {
     let plan = suggest(
         &demand(&alibaba("teams_8gpu_shared.csv")),
         &gpus("8xa100-80gb"),
-        &Options::default(),
+        &PlanOptions::default(),
     );
     assert_eq!(values(&plan), (14, 512_826, 643_584));
     assert_eq!(stage(&plan, "placed_weight[priority=100]"), 7.0);
     assert_eq!(stage(&plan, "placed_weight[priority=10]"), 7.0);
 
-    let plan =
-        suggest(&demand(&alibaba("teams_full.csv")), &gpus("6000xa100-80gb"), &Options::default());
+    let plan = suggest(
+        &demand(&alibaba("teams_full.csv")),
+        &gpus("6000xa100-80gb"),
+        &PlanOptions::default(),
+    );
     assert_eq!(stage(&plan, "placed_weight[priority=100]"), 759.0);
     assert_eq!(stage(&plan, "placed_weight[priority=10]"), 2_319.0);
     assert_eq!(plan.totals.gpus_used, 2_198);
@@ -150,20 +153,23 @@ fn nodes_of_8(nodes: usize) -> Fleet {
 #[test]
 fn whole_gpus_on_nodes_of_8() {
     let demand = demand(&alibaba("teams_whole_gpus.csv"));
-    let plan = suggest(&demand, &nodes_of_8(900), &Options::default());
+    let plan = suggest(&demand, &nodes_of_8(900), &PlanOptions::default());
     assert_eq!(plan.totals.placed, plan.totals.replicas);
     assert_eq!(plan.totals.replicas, 3_911 + 16 + 15 + 44 + 3_078);
     assert_eq!(plan.totals.gpus_used, 6_553);
     // 819 nodes have one GPU too few.
-    let short = suggest(&demand, &nodes_of_8(819), &Options::default());
+    let short = suggest(&demand, &nodes_of_8(819), &PlanOptions::default());
     assert_eq!(short.totals.replicas - short.totals.placed, 1);
 }
 
 #[test]
 fn names_lie() {
     let demand = demand("team,workload,memory\nt,w,17GiB\n");
-    let plan =
-        suggest(&demand, &gpus("1xh200"), &Options { spare: Spare::None, ..Options::default() });
+    let plan = suggest(
+        &demand,
+        &gpus("1xh200"),
+        &PlanOptions { spare: Spare::None, ..PlanOptions::default() },
+    );
     assert_eq!(instances(&plan).into_keys().collect::<Vec<_>>(), ["2g.35gb"]);
 }
 
@@ -175,7 +181,7 @@ fn whole_gpus_need_a_node_that_has_them() {
     let fleet = Fleet::new(vec![node("a", 3), node("b", 3), node("c", 2)]);
     // Three pairs fit, but not two pairs on one node of three; no node has four.
     let demand = demand("team,workload,gpus,count\nt,four,4,1\nt,pair,2,4\nt,single,1,9\n");
-    let plan = suggest(&demand, &fleet, &Options::default());
+    let plan = suggest(&demand, &fleet, &PlanOptions::default());
     let placed: BTreeMap<&str, u64> =
         plan.unplaced.iter().map(|u| (&*u.workload, u.replicas)).collect();
     // Eight singles are worth more than pairs at equal weight.
@@ -183,7 +189,7 @@ fn whole_gpus_need_a_node_that_has_them() {
     assert_eq!(plan.unplaced[0].reason, Reason::NeedsWholeGpus);
     let pairs =
         crate::common::demand("team,workload,gpus,count,priority\nt,pair,2,4,1\nt,single,1,9,0\n");
-    let plan = suggest(&pairs, &fleet, &Options::default());
+    let plan = suggest(&pairs, &fleet, &PlanOptions::default());
     assert_eq!(stage(&plan, "placed_weight[priority=1]"), 3.0);
     assert_eq!(stage(&plan, "placed_weight[priority=0]"), 2.0);
 }

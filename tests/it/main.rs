@@ -21,6 +21,6 @@ mod layering;
 mod optimal;
 mod prometheus;
 mod quickstart;
-mod real_card;
+mod real_gpu;
 mod rehearsal;
 mod suggest;

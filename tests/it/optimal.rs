@@ -11,7 +11,7 @@ use crate::common::{
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
-use migplan::optimise::{Options, Spare};
+use migplan::optimise::{PlanOptions, Spare};
 use migplan::plan::{MigModePolicy, Plan, Policy, Strategy as SiteStrategy, check};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
@@ -143,13 +143,13 @@ impl BruteForce<'_> {
 
     fn judge(&mut self) {
         let mut weights = vec![0; self.priorities.len()];
-        let (mut placed, mut handed_out) = (0, 0);
+        let (mut placed, mut allocated) = (0, 0);
         for (workload, seat) in self.replicas.iter().zip(&self.seated) {
             if let Some((memory, usable)) = seat {
                 let at = self.priorities.iter().position(|p| *p == workload.priority).unwrap();
                 weights[at] += workload.weight.0;
                 placed += memory;
-                handed_out += usable;
+                allocated += usable;
             }
         }
         let mut kinds = BTreeSet::new();
@@ -166,7 +166,7 @@ impl BruteForce<'_> {
             weights,
             placed_mib: placed,
             gpus_used: Reverse(gpus_used),
-            rounding_mib: Reverse(handed_out - placed),
+            rounding_mib: Reverse(allocated - placed),
             kinds: Reverse(kinds.len()),
             compute_slices,
         };
@@ -302,7 +302,7 @@ proptest! {
     ) {
         let demand = demand_of(workloads);
         prop_assume!(demand.replicas() <= 5);
-        let plan = suggest(&demand, &fleet, &Options { spare, ..Options::default() });
+        let plan = suggest(&demand, &fleet, &PlanOptions { spare, ..PlanOptions::default() });
         prop_assert_eq!(goal_of(&plan, &demand), brute_force(&demand, &fleet));
     }
 }
@@ -333,7 +333,7 @@ proptest! {
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
     ) {
         let fleet = gpus(&fleet);
-        let options = Options { spare, ..Options::default() };
+        let options = PlanOptions { spare, ..PlanOptions::default() };
         let demand = demand_of(workloads);
         let mut plan = suggest(&demand, &fleet, &options);
         let mut reversed: Vec<Workload> = demand.workloads().to_vec();
@@ -361,7 +361,7 @@ fn the_naive_model_finds_nothing_better() {
         let plan = suggest(
             &demand_of(workloads),
             &gpus(&format!("{cards}xa100-80gb")),
-            &Options::default(),
+            &PlanOptions::default(),
         );
         let (placed, placed_mib) = naive::solve(A100_80GB, 8, cards, &memory);
         assert_eq!(plan.totals.placed, placed, "{cards} GPUs");
@@ -409,8 +409,8 @@ proptest! {
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
     ) {
         let demand = demand_of(workloads);
-        let free = suggest(&demand, &fleet, &Options { spare, ..Options::default() });
-        let plan = suggest(&demand, &fleet, &Options { spare, policy, ..Options::default() });
+        let free = suggest(&demand, &fleet, &PlanOptions { spare, ..PlanOptions::default() });
+        let plan = suggest(&demand, &fleet, &PlanOptions { spare, policy, ..PlanOptions::default() });
         prop_assert_eq!(check::policy_violations(&plan, &policy), Vec::<String>::new());
         // A rule never helps.
         let weights = |plan: &Plan| goal_of(plan, &demand).weights;

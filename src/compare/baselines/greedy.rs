@@ -109,7 +109,7 @@ struct Packer<'p> {
     by_empty: Vec<BTreeSet<(usize, usize)>>,
     placed: u64,
     placed_mib: u64,
-    handed_out_mib: u64,
+    allocated_mib: u64,
 }
 
 impl<'p> Packer<'p> {
@@ -125,7 +125,7 @@ impl<'p> Packer<'p> {
             by_empty: vec![BTreeSet::new(); problem.pools.len()],
             placed: 0,
             placed_mib: 0,
-            handed_out_mib: 0,
+            allocated_mib: 0,
         };
         for node in fleet.nodes() {
             let first = packer.groups.len();
@@ -163,7 +163,7 @@ impl<'p> Packer<'p> {
         let all_memory = self.problem.types[of_type].all_memory;
         self.placed += 1;
         self.placed_mib += if all_memory { instance_mib } else { memory_mib as u64 };
-        self.handed_out_mib += instance_mib;
+        self.allocated_mib += instance_mib;
         true
     }
 
@@ -265,8 +265,8 @@ impl<'p> Packer<'p> {
         let mut sums = Sums {
             placed: self.placed,
             placed_mib: self.placed_mib,
-            handed_out_mib: self.handed_out_mib,
-            offered_mib: self.handed_out_mib,
+            allocated_mib: self.allocated_mib,
+            offered_mib: self.allocated_mib,
             ..Sums::default()
         };
         for gpu in &self.gpus {

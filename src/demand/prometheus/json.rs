@@ -11,7 +11,7 @@ use serde::de::{
 };
 
 use super::{CUT_OFF, HINT, Labels, Sink, io_error, parse_value, quoted, seconds_to_ms};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 
 /// What an answer says beside its series.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) fn read<S: Sink>(
     file: &str,
     sink: &mut S,
     unpacked: bool,
-) -> Result<Vec<Problem>> {
+) -> Result<Vec<Diagnostic>> {
     let mut reader = Reader { sink, labels: Labels::default(), early: Vec::new() };
     let mut warnings = Vec::new();
     let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, input));
@@ -43,13 +43,13 @@ pub(super) fn read<S: Sink>(
         if let Some(message) = envelope.error {
             let kind = envelope.error_type.map_or(String::new(), |kind| format!("{kind}: "));
             return Err(Error::input(
-                Problem::new(format!("the server answered with {kind}{message}")).in_file(file),
+                Diagnostic::new(format!("the server answered with {kind}{message}")).in_file(file),
             )
             .hint("ask the server again with the query mended; try it on its /graph page first"));
         }
         if !envelope.is_answer {
             return Err(Error::input(
-                Problem::new("is JSON, but no answer of a Prometheus server").in_file(file),
+                Diagnostic::new("is JSON, but no answer of a Prometheus server").in_file(file),
             )
             .hint(HINT));
         }
@@ -57,11 +57,11 @@ pub(super) fn read<S: Sink>(
             envelope
                 .warnings
                 .into_iter()
-                .map(|text| Problem::new(format!("the server warned: {text}")).in_file(file)),
+                .map(|text| Diagnostic::new(format!("the server warned: {text}")).in_file(file)),
         );
         if envelope.histograms > 0 {
             warnings.push(
-                Problem::new(format!(
+                Diagnostic::new(format!(
                     "{} histograms are no gauges and left out",
                     envelope.histograms
                 ))
@@ -85,9 +85,9 @@ fn broken(error: &serde_json::Error, file: &str, unpacked: bool) -> Error {
         let problem = io_error(&io::Error::new(kind, message), unpacked).in_file(file);
         return Error::input(problem).hint(CUT_OFF);
     } else if error.is_eof() {
-        Problem::new(format!("ends in the middle, after column {}", error.column()))
+        Diagnostic::new(format!("ends in the middle, after column {}", error.column()))
     } else {
-        Problem::new(format!("{message} (column {})", error.column()))
+        Diagnostic::new(format!("{message} (column {})", error.column()))
     };
     Error::input(problem.in_file(file).at_line(line)).hint(if error.is_eof() {
         CUT_OFF

@@ -8,7 +8,7 @@
 use std::io::BufRead;
 
 use super::{About, HINT, Labels, Sink, io_error, next_line, parse_value, quoted, seconds_to_ms};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Diagnostic, Error, Result};
 
 /// No sample is longer.
 const LINE_BYTES: u64 = 1 << 20;
@@ -20,10 +20,10 @@ pub(super) fn read<S: Sink>(
     file: &str,
     sink: &mut S,
     unpacked: bool,
-) -> Result<Vec<Problem>> {
+) -> Result<Vec<Diagnostic>> {
     let mut reader = Lines::default();
     let mut line = Vec::new();
-    let mut problems: Vec<Problem> = Vec::new();
+    let mut problems: Vec<Diagnostic> = Vec::new();
     let mut hint = HINT;
     for number in 1.. {
         match next_line(&mut input, &mut line, LINE_BYTES) {
@@ -34,7 +34,7 @@ pub(super) fn read<S: Sink>(
             }
             Ok(true) if line.len() as u64 == LINE_BYTES => {
                 problems.push(
-                    Problem::new("a line is longer than 1 MiB; this is no Prometheus data")
+                    Diagnostic::new("a line is longer than 1 MiB; this is no Prometheus data")
                         .at_line(number),
                 );
                 break;
@@ -54,9 +54,9 @@ pub(super) fn read<S: Sink>(
             } else if !line.ends_with(b"\n") {
                 hint = "the last line is cut off; was the download broken off?";
             }
-            problems.push(Problem::new(message).at_line(number));
+            problems.push(Diagnostic::new(message).at_line(number));
             if problems.len() == MAX_PROBLEMS {
-                problems.push(Problem::new("has more problems; reading stopped here"));
+                problems.push(Diagnostic::new("has more problems; reading stopped here"));
                 break;
             }
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LeftOut, Origin, Rules, Sizing};
 use crate::demand::usage::{DEFAULT_METRIC, REJECTIONS, Rejection, Source, Usage};
-use crate::error::{Error, Problem, Result, plural, thousands};
+use crate::error::{Diagnostic, Error, Result};
+use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
 /// An instance that nobody uses shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
@@ -99,7 +100,7 @@ pub(super) fn left_out(
     found
 }
 
-pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Problem> {
+pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
     let mut warnings = Vec::new();
     let labels = |test: &dyn Fn(&Origin) -> bool| -> Vec<String> {
         sizing
@@ -111,7 +112,7 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Problem> {
     };
     let shared = labels(&|origin| origin.shares_device);
     if !shared.is_empty() {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "pods that share a GPU (time-slicing or MPS) each report the memory of all; what they need alone is less: {}",
             some(&shared)
         )));
@@ -124,7 +125,7 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Problem> {
         })
         .collect();
     if !several.is_empty() {
-        warnings.push(Problem::new(format!(
+        warnings.push(Diagnostic::new(format!(
             "pods that hold several instances count once for each: {}",
             some(&several)
         )));
@@ -132,12 +133,12 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Problem> {
     for source in usage.sources() {
         if source.nameless > 0 && !source.has_history && source.matched == source.nameless {
             warnings.push(
-                Problem::new("is the answer of a function at one instant: pods that ran one after the other count as if at once; a range (query_range) tells them apart")
+                Diagnostic::new("is the answer of a function at one instant: pods that ran one after the other count as if at once; a range (query_range) tells them apart")
                     .in_file(source.name.clone()),
             );
         }
         if source.matched == 0 && usage.sources().iter().any(|other| other.matched > 0) {
-            warnings.push(Problem::new(lacks(usage, source)).in_file(source.name.clone()));
+            warnings.push(Diagnostic::new(lacks(usage, source)).in_file(source.name.clone()));
         }
     }
     warnings
@@ -186,7 +187,7 @@ impl Sizing {
             let problems = usage
                 .sources()
                 .iter()
-                .map(|source| Problem::new(lacks(usage, source)).in_file(source.name.clone()))
+                .map(|source| Diagnostic::new(lacks(usage, source)).in_file(source.name.clone()))
                 .collect();
             let any = usage.sources().iter().any(|s| !s.others.is_empty() || s.not_gpu > 0);
             return Err(Error::inputs(problems).hint(if any {
@@ -201,7 +202,7 @@ impl Sizing {
         };
         let why: Vec<&str> = self.left_out.iter().map(|left| left.text.as_str()).collect();
         let problem =
-            Problem::new(format!("has no workload; left out: {}", why.join("; "))).in_file(name);
+            Diagnostic::new(format!("has no workload; left out: {}", why.join("; "))).in_file(name);
         let has = |cause: &str| self.left_out.iter().any(|left| left.cause == cause);
         Err(Error::input(problem).hint(if has("implausible") {
             "values in bytes need --unit bytes"

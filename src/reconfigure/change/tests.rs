@@ -8,21 +8,21 @@ fn a100() -> BoardRef {
 }
 
 /// `1g.10gb@4`, with `!` behind it where it is busy.
-fn present(board: &Board, text: &str) -> Vec<Present> {
+fn present(board: &Board, text: &str) -> Vec<PresentInstance> {
     text.split_whitespace()
         .map(|one| {
             let (name, start) = one.trim_end_matches('!').split_once('@').unwrap();
             let profile = board.profile(&name.parse().unwrap()).unwrap().0;
             let placement = Placement { start: start.parse().unwrap(), profile };
-            Present::whole(board, placement, one.ends_with('!'))
+            PresentInstance::whole(board, placement, one.ends_with('!'))
         })
         .collect()
 }
 
-fn wanted(board: &Board, text: &str) -> Vec<Shape> {
-    let mut shapes: Vec<Shape> = text
+fn wanted(board: &Board, text: &str) -> Vec<InstanceSpec> {
+    let mut shapes: Vec<InstanceSpec> = text
         .split_whitespace()
-        .map(|name| Shape::whole(board, board.profile(&name.parse().unwrap()).unwrap().0))
+        .map(|name| InstanceSpec::whole(board, board.profile(&name.parse().unwrap()).unwrap().0))
         .collect();
     shapes.sort();
     shapes
@@ -157,7 +157,7 @@ fn a_saved_layout_is_restored_exactly() {
 
 /// The fewest destroyed, found without this module: over all layouts of the wanted counts, the
 /// present instances that it does not contain.
-fn oracle(layouts: &[Vec<Placement>], present: &[Present]) -> Option<usize> {
+fn oracle(layouts: &[Vec<Placement>], present: &[PresentInstance]) -> Option<usize> {
     layouts
         .iter()
         .filter(|layout| {
@@ -168,7 +168,7 @@ fn oracle(layouts: &[Vec<Placement>], present: &[Present]) -> Option<usize> {
 }
 
 /// Applies a change to the present placements.
-fn after(board: &Board, have: &[Present], change: &Change) -> Vec<Placement> {
+fn after(board: &Board, have: &[PresentInstance], change: &Change) -> Vec<Placement> {
     let mut layout: Vec<Placement> = change
         .keep
         .iter()
@@ -194,14 +194,14 @@ fn all_756_pairs_of_maximal_layouts_change_as_little_as_possible() {
             pairs += 1;
             let layouts: Vec<Vec<Placement>> =
                 all.iter().filter(|l| layout::counts(&board, l) == *to).cloned().collect();
-            let shapes: Vec<Shape> = (0..to.len())
-                .flat_map(|p| std::iter::repeat_n(Shape::whole(&board, p), to[p] as usize))
+            let shapes: Vec<InstanceSpec> = (0..to.len())
+                .flat_map(|p| std::iter::repeat_n(InstanceSpec::whole(&board, p), to[p] as usize))
                 .collect();
             // Every busy subset of the present layout.
             for busy in 0..(1u32 << start.len()) {
-                let have: Vec<Present> = (0..)
+                let have: Vec<PresentInstance> = (0..)
                     .zip(&start)
-                    .map(|(i, p)| Present::whole(&board, *p, busy >> i & 1 == 1))
+                    .map(|(i, p)| PresentInstance::whole(&board, *p, busy >> i & 1 == 1))
                     .collect();
                 let expected = oracle(&layouts, &have);
                 assert_eq!(

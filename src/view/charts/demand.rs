@@ -7,7 +7,7 @@ use super::theme::{
     BLUE, BODY, EDGE, GRID, INK, MARGIN, ORANGE, QUIET, SMALL, Swatch, WIDTH, hatched, heading,
     legend, number, ticks, tint,
 };
-use crate::error::{plural, thousands};
+use crate::text::{plural, thousands};
 use crate::view::figures::{DemandFigure, DemandRow};
 
 /// Up to here every workload has a row.

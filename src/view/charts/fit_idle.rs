@@ -149,7 +149,7 @@ fn scatter(picture: &mut Picture, figure: &FitIdle, plot: Box) {
     let every = figure.frontier.len().div_ceil(MOST_FRONTIER_LABELS).max(1);
     for (i, dot) in figure.frontier.iter().enumerate() {
         if (i + 1) % every == 0 && i + 1 < figure.frontier.len() {
-            let label = crate::error::plural(dot.gpus, "GPU");
+            let label = crate::text::plural(dot.gpus, "GPU");
             labels.push((at(dot.idle_gib, dot.fit), label, QUIET));
         }
     }

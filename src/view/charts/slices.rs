@@ -33,7 +33,7 @@ pub(super) fn draw(figure: &SliceMap) -> Picture {
         })
         .collect();
     if figure.further_teams > 0 {
-        let text = crate::error::plural(figure.further_teams as u64, "further team");
+        let text = crate::text::plural(figure.further_teams as u64, "further team");
         entries.push((Swatch::Fill(tint(color(None), FILLED)), text));
     }
     let has =

@@ -130,7 +130,7 @@ pub(super) fn ticks(most: f64, count: usize) -> Vec<f64> {
 pub(super) fn number(value: f64) -> String {
     let tenths = (value * 10.0).round() / 10.0;
     if tenths.fract() == 0.0 || value >= 1000.0 {
-        crate::error::thousands(value.round().max(0.0) as u64)
+        crate::text::thousands(value.round().max(0.0) as u64)
     } else {
         format!("{tenths:.1}")
     }

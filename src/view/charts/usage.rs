@@ -30,7 +30,7 @@ pub(super) fn draw(figure: &Usage) -> Picture {
     }
     let left = figure.panels.len().saturating_sub(MOST_PANELS);
     if left > 0 {
-        let text = format!("Not drawn: {}.", crate::error::plural(left as u64, "further workload"));
+        let text = format!("Not drawn: {}.", crate::text::plural(left as u64, "further workload"));
         picture.text(MARGIN, y + 4.0, Anchor::Left, BODY, QUIET, text);
         y += 16.0;
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::gib;
 use crate::demand::Demand;
-use crate::error::{plural, thousands};
 use crate::plan::{Plan, Reason};
+use crate::text::{plural, thousands};
 
 /// The figure.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,9 +63,9 @@ impl DemandFigure {
             found.insert(key, Found { memory_mib: each, ..Found::default() });
         }
         for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-            let Some(occupant) = &instance.occupant else { continue };
-            let of = found.entry((&occupant.team, &occupant.workload)).or_default();
-            of.memory_mib = of.memory_mib.max(occupant.demand_mib);
+            let Some(assignment) = &instance.assignment else { continue };
+            let of = found.entry((&assignment.team, &assignment.workload)).or_default();
+            of.memory_mib = of.memory_mib.max(assignment.demand_mib);
             let profile = match instance.profile.to_string().as_str() {
                 crate::hardware::FULL_GPU => "whole GPU".to_string(),
                 name => name.to_string(),

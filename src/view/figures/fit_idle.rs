@@ -3,8 +3,8 @@
 use super::gib;
 use crate::compare::{Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PLAN_ROW};
 use crate::demand::{Demand, Workload};
-use crate::error::{plural, thousands};
 use crate::plan::Status;
+use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight};
 
 /// So many presets are shown; a fleet of many boards has many.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::gib;
-use crate::error::{plural, thousands};
 use crate::hardware::Catalogue;
 use crate::plan::{GpuPlan, Instance, InstanceProfile, Plan};
+use crate::text::{plural, thousands};
 
 /// With more different GPUs than this, GPUs of one layout share a row.
 const MOST_SINGLE_ROWS: usize = 32;
@@ -112,10 +112,10 @@ impl SliceMap {
     /// The slice map of a plan whose boards are in `catalogue`.
     pub fn new(plan: &Plan, catalogue: &Catalogue) -> SliceMap {
         let mut by_team: BTreeMap<&str, u64> = BTreeMap::new();
-        for occupant in
-            plan.gpus.iter().flat_map(|g| &g.instances).filter_map(|i| i.occupant.as_ref())
+        for assignment in
+            plan.gpus.iter().flat_map(|g| &g.instances).filter_map(|i| i.assignment.as_ref())
         {
-            *by_team.entry(&occupant.team).or_default() += occupant.demand_mib;
+            *by_team.entry(&assignment.team).or_default() += assignment.demand_mib;
         }
         let mut teams: Vec<(&str, u64)> = by_team.into_iter().collect();
         teams.sort_by_key(|(_, mib)| std::cmp::Reverse(*mib));
@@ -129,7 +129,7 @@ impl SliceMap {
             gpu.instances
                 .iter()
                 .map(|i| {
-                    let who = i.occupant.as_ref();
+                    let who = i.assignment.as_ref();
                     (i.start, &i.profile, who.map(|o| (&*o.team, &*o.workload, o.demand_mib)))
                 })
                 .collect()
@@ -139,7 +139,7 @@ impl SliceMap {
             group(plan, |gpu| -> Vec<InstanceKey<'_>> {
                 // With MIG off, one that somebody has is another row than one that nobody has.
                 let whole =
-                    |i: &Instance| i.profile == InstanceProfile::Full && i.occupant.is_some();
+                    |i: &Instance| i.profile == InstanceProfile::Full && i.assignment.is_some();
                 gpu.instances
                     .iter()
                     .map(|i| (i.start, &i.profile, whole(i).then_some(("", "", 0))))
@@ -277,9 +277,9 @@ fn holds(alike: &[&Instance], grouped: bool, teams: &BTreeMap<&str, usize>) -> C
     });
     let mut by_team: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut occupied = 0;
-    for occupant in alike.iter().filter_map(|i| i.occupant.as_ref()) {
-        let of_team = by_team.entry(&occupant.team).or_default();
-        of_team.0 += occupant.demand_mib;
+    for assignment in alike.iter().filter_map(|i| i.assignment.as_ref()) {
+        let of_team = by_team.entry(&assignment.team).or_default();
+        of_team.0 += assignment.demand_mib;
         of_team.1 += 1;
         occupied += 1;
     }
@@ -304,8 +304,8 @@ fn holds(alike: &[&Instance], grouped: bool, teams: &BTreeMap<&str, usize>) -> C
         let percent = |n: u64| format!("{:.0}%", 100.0 * n as f64 / count);
         order.iter().take(2).map(|(name, (_, n))| format!("{name} {}", percent(*n))).collect()
     } else {
-        let occupant = alike.iter().find_map(|i| i.occupant.as_ref());
-        occupant.map_or(Vec::new(), |o| vec![o.workload.to_string(), o.team.to_string()])
+        let assignment = alike.iter().find_map(|i| i.assignment.as_ref());
+        assignment.map_or(Vec::new(), |o| vec![o.workload.to_string(), o.team.to_string()])
     };
     CellUse::Handed { profile, memory_gib, shares, lines, occupied: occupied as f64 / count }
 }

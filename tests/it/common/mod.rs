@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use migplan::demand::Demand;
 use migplan::fleet::Fleet;
 use migplan::hardware::Catalogue;
-use migplan::optimise::{self, Options};
+use migplan::optimise::{self, PlanOptions};
 use migplan::plan::{Plan, check};
 
 /// A profile as the guide prints it: name, compute slices, memory slices, starts, usable MiB.
@@ -102,7 +102,7 @@ pub fn gpus(spec: &str) -> Fleet {
 }
 
 /// The plan for a demand, after the independent check.
-pub fn suggest(demand: &Demand, fleet: &Fleet, options: &Options) -> Plan {
+pub fn suggest(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Plan {
     let plan = optimise::suggest(demand, fleet, options).unwrap();
     let violations = check::violations(&plan, demand, fleet);
     assert!(violations.is_empty(), "{violations:#?}");

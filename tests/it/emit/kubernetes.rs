@@ -23,7 +23,7 @@ fn resource(profile: &InstanceProfile) -> String {
 fn demand_by_resource(plan: &Plan) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-        if instance.occupant.is_some() {
+        if instance.assignment.is_some() {
             *sums.entry(resource(&instance.profile)).or_default() += 1;
         }
     }
@@ -182,7 +182,7 @@ fn kueue_quotas_add_up_to_the_plan() {
         assert!(flavor.spec.node_labels.as_ref().unwrap().contains_key("nvidia.com/gpu.product"));
     }
     let mut queues = BTreeSet::new();
-    let (mut handed_out, mut spare): (BTreeMap<String, u64>, BTreeMap<String, u64>) =
+    let (mut allocated, mut spare): (BTreeMap<String, u64>, BTreeMap<String, u64>) =
         Default::default();
     for queue in objects.iter().filter(|o| o.kind == "ClusterQueue") {
         assert_eq!(queue.api_version, "kueue.x-k8s.io/v1beta2");
@@ -198,19 +198,19 @@ fn kueue_quotas_add_up_to_the_plan() {
                 for quota in flavor.resources.iter().filter(|r| r.name.starts_with("nvidia")) {
                     let Quantity::Number(count) = quota.nominal_quota else { panic!() };
                     assert_eq!(quota.lending_limit, (!is_spare).then_some(0));
-                    let sums = if is_spare { &mut spare } else { &mut handed_out };
+                    let sums = if is_spare { &mut spare } else { &mut allocated };
                     *sums.entry(quota.name.clone()).or_default() += count;
                 }
             }
         }
     }
-    assert_eq!(handed_out, demand_by_resource(&plan));
+    assert_eq!(allocated, demand_by_resource(&plan));
     let mut unused: BTreeMap<String, u64> = BTreeMap::new();
     for gpu in &plan.gpus {
         if !gpu.mig && gpu.instances.is_empty() {
             *unused.entry("nvidia.com/gpu".to_string()).or_default() += 1;
         }
-        for instance in gpu.instances.iter().filter(|i| i.occupant.is_none()) {
+        for instance in gpu.instances.iter().filter(|i| i.assignment.is_none()) {
             *unused.entry(resource(&instance.profile)).or_default() += 1;
         }
     }
@@ -461,7 +461,7 @@ fn uniform_nodes_go_by_product_under_strategy_single() {
     half.instances[0].profile = InstanceProfile::Mig("3g.40gb".parse().unwrap());
     (half.instances[0].start, half.instances[0].size) = (4, 4);
     half.instances[0].memory_mib = 40_192;
-    half.instances[0].occupant.as_mut().unwrap().team = "big".into();
+    half.instances[0].assignment.as_mut().unwrap().team = "big".into();
     plan.gpus.push(half);
     std::fs::write(&file, serde_json::to_string(&plan).unwrap()).unwrap();
     let (text, _) = emit_from(&file, &["pod", "--strategy", "single", "--team", "big"]);

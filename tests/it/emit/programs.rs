@@ -210,7 +210,7 @@ fn airflow_tasks_ask_for_what_the_plan_has() {
         .gpus
         .iter()
         .flat_map(|g| &g.instances)
-        .filter(|i| i.occupant.is_some())
+        .filter(|i| i.assignment.is_some())
         .count();
     assert_eq!(instances, wanted as u64);
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fake_nvml::{Compute, Fault, Instance, Node, Process};
 use migplan::apply::{
-    Changer, Event, NodeChange, NvmlDriver, Options, Patience, StateDir, guard, journal, observe,
+    ApplyOptions, Changer, Event, NodeChange, NvmlDriver, Patience, StateDir, guard, journal,
+    observe,
 };
 use migplan::error::Result;
 use migplan::fleet::observed::ObservedNode;
@@ -133,7 +134,7 @@ impl Rehearsal {
         work(&mut Changer {
             driver,
             catalogue: &Catalogue::built_in(),
-            options: Options { reset, patience: Patience(Vec::new()) },
+            options: ApplyOptions { reset, patience: Patience(Vec::new()) },
             tell: &mut tell,
         })
     }

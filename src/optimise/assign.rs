@@ -14,11 +14,11 @@ use super::supply::{Kind, Pattern};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::fleet::observed::Shape;
+use crate::fleet::observed::InstanceSpec;
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, BoardRef};
-use crate::plan::{GpuPlan, Instance, InstanceProfile, Occupant};
-use crate::reconfigure::change::{self, Present};
+use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile};
+use crate::reconfigure::change::{self, PresentInstance};
 
 /// The cards of a plan.
 pub(crate) struct Placed {
@@ -301,8 +301,8 @@ impl<'a> Cards<'a> {
                 each + u64::from((i as u64) < rest)
             };
             let demand_mib = wanted.map_or(laid.board.memory.0, share);
-            let occupant = Some(self.occupant(batch.workload, replica, demand_mib));
-            self.put((node, gpu), laid, false, vec![full_instance(&laid.board, occupant)]);
+            let assignment = Some(self.assignment(batch.workload, replica, demand_mib));
+            self.put((node, gpu), laid, false, vec![full_instance(&laid.board, assignment)]);
         }
         Ok(())
     }
@@ -312,9 +312,9 @@ impl<'a> Cards<'a> {
         self.replicas[workload]
     }
 
-    fn occupant(&self, workload: usize, replica: u64, demand_mib: u64) -> Occupant {
+    fn assignment(&self, workload: usize, replica: u64, demand_mib: u64) -> Assignment {
         let workload = &self.demand.workloads()[workload];
-        Occupant {
+        Assignment {
             team: workload.team.clone(),
             workload: workload.name.clone(),
             replica,
@@ -440,7 +440,7 @@ impl<'a> Cards<'a> {
                 let replica = self.next_replica(batch.workload);
                 let wanted = self.demand.workloads()[batch.workload].memory;
                 let demand_mib = wanted.map_or(instance.memory_mib, |m| m.0);
-                instance.occupant = Some(self.occupant(batch.workload, replica, demand_mib));
+                instance.assignment = Some(self.assignment(batch.workload, replica, demand_mib));
             }
             instances.push(instance);
         }
@@ -562,7 +562,7 @@ impl Layouts {
         &mut self,
         board: &Board,
         counts: &[u32],
-        present: Option<(usize, &[Present])>,
+        present: Option<(usize, &[PresentInstance])>,
         allow_disruption: bool,
     ) -> Result<Vec<Placement>> {
         let key = (present.map(|(group, _)| group), counts.to_vec());
@@ -583,11 +583,11 @@ impl Layouts {
 fn around(
     board: &Board,
     counts: &[u32],
-    present: &[Present],
+    present: &[PresentInstance],
     allow_disruption: bool,
 ) -> Option<Vec<Placement>> {
-    let wanted: Vec<Shape> = (0..board.profiles.len())
-        .flat_map(|p| std::iter::repeat_n(Shape::whole(board, p), counts[p] as usize))
+    let wanted: Vec<InstanceSpec> = (0..board.profiles.len())
+        .flat_map(|p| std::iter::repeat_n(InstanceSpec::whole(board, p), counts[p] as usize))
         .collect();
     let change = change::plan(board, present, &wanted, allow_disruption).ok()?;
     let stay = change.keep.iter().copied().chain(change.refit.iter().map(|r| r.instance));
@@ -604,17 +604,17 @@ fn spare_instance(board: &Board, placement: Placement) -> Instance {
         start: placement.start,
         size: profile.memory_slices,
         memory_mib: profile.memory.0,
-        occupant: None,
+        assignment: None,
     }
 }
 
-fn full_instance(board: &Board, occupant: Option<Occupant>) -> Instance {
+fn full_instance(board: &Board, assignment: Option<Assignment>) -> Instance {
     Instance {
         profile: InstanceProfile::Full,
         start: 0,
         size: board.memory_slices,
         memory_mib: board.memory.0,
-        occupant,
+        assignment,
     }
 }
 
