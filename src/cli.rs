@@ -10,9 +10,11 @@ mod changes;
 pub mod chart;
 pub mod check;
 pub mod compare;
+mod current;
 pub mod demand;
 pub mod emit;
 pub mod export;
+pub mod files;
 pub mod inputs;
 pub mod output;
 pub mod planning;
@@ -22,7 +24,6 @@ pub mod rollback;
 pub mod size;
 pub mod status;
 pub mod suggest;
-mod summary;
 
 use std::process::ExitCode as ProcessExit;
 

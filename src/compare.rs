@@ -8,6 +8,8 @@ mod baselines;
 mod comparison;
 mod size;
 
-pub use baselines::{Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, suggest_with_presets};
+pub use baselines::{
+    Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, best_preset, suggest_with_presets,
+};
 pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};
 pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};

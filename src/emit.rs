@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
+pub use crate::plan::Strategy;
 use crate::plan::{Assignment, GpuPlan, InstanceProfile, Plan};
 use crate::text::plural;
 use crate::units::Mebibytes;
@@ -69,16 +70,7 @@ pub fn nodes(plan: &Plan) -> Vec<NodeGpus<'_>> {
 /// The resource name of a GPU without MIG, and under [`Strategy::Single`] of every instance.
 pub const GPU_RESOURCE: &str = "nvidia.com/gpu";
 
-/// How NVIDIA's device plugin advertises instances (its `MIG_STRATEGY`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Strategy {
-    /// A resource name for each profile: `nvidia.com/mig-1g.10gb`.
-    #[default]
-    Mixed,
-    /// Every instance is a `nvidia.com/gpu`; all GPUs of a node have MIG on and one profile.
-    Single,
-}
-
+/// How NVIDIA's device plugin advertises instances under a strategy.
 impl Strategy {
     /// The strategy as the device plugin spells it.
     pub fn name(self) -> &'static str {

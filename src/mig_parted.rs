@@ -12,6 +12,7 @@
 
 pub mod checkpoint;
 pub mod export;
+pub mod fleet_check;
 mod resolve;
 mod yaml;
 

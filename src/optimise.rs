@@ -20,21 +20,10 @@ use std::time::Duration;
 use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
+pub use crate::plan::Spare;
 use crate::plan::{Plan, Policy};
 use crate::reconfigure::change::PresentInstance;
 use problem::Problem;
-
-/// What becomes of the slices that the demand leaves free on GPUs in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Spare {
-    /// As many further replicas in the demand's own proportions as fit.
-    #[default]
-    Mix,
-    /// The largest instances that fit.
-    Largest,
-    /// Nothing: only instances that somebody has.
-    None,
-}
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]

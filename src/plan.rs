@@ -6,6 +6,7 @@
 pub mod asked;
 pub mod check;
 pub mod file;
+pub mod teams;
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub struct Plan {
 }
 
 /// Rules of a site that a plan keeps beside the silicon's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Policy {
     /// How many profiles a node may have.
     pub strategy: Strategy,
@@ -40,30 +41,57 @@ pub struct Policy {
     pub mig_mode: MigModePolicy,
     /// GPUs of each node that stay whole, MIG off.
     pub keep_whole: u32,
-    /// Whether all replicas of a workload must sit in instances of one name, as a pod template
-    /// that asks for one resource needs.
+    /// Whether all replicas of a workload must be assigned to instances of one profile, as a pod
+    /// template that asks for one resource needs.
     pub one_profile_per_workload: bool,
 }
 
+/// The rules that a plan was made with, as its file keeps them for those who use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordedPolicy {
+    /// Rules of the site.
+    #[serde(flatten)]
+    pub rules: Policy,
+    /// What became of free slices.
+    pub spare: Spare,
+}
+
 /// The device plugin's `MIG_STRATEGY`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// Any profiles side by side.
+    /// Any profiles side by side; a resource name for each, such as nvidia.com/mig-1g.10gb.
     #[default]
     Mixed,
-    /// All GPUs of a node are cut into instances of one profile, or none is cut.
+    /// All GPUs of a node have instances of one profile, or none has; every one is nvidia.com/gpu.
     Single,
 }
 
 /// Which MIG modes may be side by side on a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
 pub enum MigModePolicy {
     /// Each GPU has its own.
     #[default]
     PerGpu,
-    /// All of a node or none. A whole GPU of a node with MIG on is one instance of the board's
-    /// largest profile.
+    /// All GPUs of a node or none; a whole GPU is then one instance of the largest profile.
     PerNode,
+}
+
+/// What becomes of the slices that the demand leaves free on GPUs in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Spare {
+    /// As many further replicas in the demand's own proportions as fit.
+    #[default]
+    Mix,
+    /// The largest instances that fit.
+    Largest,
+    /// No free instances.
+    None,
 }
 
 /// One GPU of a plan.

@@ -7,3 +7,5 @@
 pub mod charts;
 pub mod figures;
 pub mod html;
+pub mod json;
+pub mod text;

@@ -4,7 +4,8 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use super::changes::{Outcome, Reporter, summary};
-use super::inputs::{CatalogueArgs, NvmlArgs, name_of, read_text};
+use super::files::{name_of, read_text};
+use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::Console;
 use crate::apply::{
     ApplyOptions, Changer, DEFAULT_STATE_DIR, Event, NodeChange, NvmlDriver, Patience, StateDir,

@@ -1,9 +1,9 @@
 //! `migplan chart`: pictures of a plan.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs, name_of, open};
+use super::files::{name_of, open};
+use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::{Console, check_writable, write_result};
 use super::planning::{OptionArgs, checked};
 use crate::compare::{self, Comparison};
@@ -12,7 +12,8 @@ use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
-use crate::plan::{Plan, asked, file};
+use crate::plan::file::{self, PlanFile};
+use crate::plan::{Plan, asked};
 use crate::view::charts::{Chart, Picture};
 use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
 
@@ -79,7 +80,7 @@ fn is_png(file: &Path) -> bool {
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     check_writable(Some(&args.output))?;
     let catalogue = args.catalogue.read()?;
-    let options = args.options.read()?;
+    let options = args.options.read(false)?;
     let picture = match &args.plan {
         _ if args.kind == Kind::Usage => usage(args, &catalogue, &options, console)?,
         Some(file) => of_file(args.kind, file, &catalogue, &options)?,
@@ -143,13 +144,7 @@ fn of_file(
     options: &PlanOptions,
 ) -> Result<Picture> {
     let name = name_of(file);
-    let mut text = Vec::new();
-    open(file)?.read_to_end(&mut text).map_err(|e| {
-        Error::input(Diagnostic::new(format!("cannot be read: {e}")).in_file(&name))
-    })?;
-    let plan = file::read(text.as_slice(), &name, catalogue)?;
-    let demand = asked::demand(&text, &name)?;
-    drop(text);
+    let PlanFile { plan, demand, catalogue, .. } = file::read(open(file)?, &name, catalogue)?;
     match (kind, demand) {
         (Kind::FitIdle, None) => Err(Error::input(
             Diagnostic::new("the plan does not say what was asked for, so nothing can be compared")
@@ -157,11 +152,11 @@ fn of_file(
         )
         .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
         (Kind::FitIdle, Some(demand)) => {
-            let fleet = asked::fleet(&plan, catalogue)?;
+            let fleet = asked::fleet(&plan, &catalogue)?;
             let comparison = compare::compare_plan(plan, &demand, &fleet, options)?;
             fit_idle(&comparison, &demand, &fleet, options)
         }
-        (kind, demand) => Ok(of_plan(kind, &plan, &demand.unwrap_or_default(), catalogue)),
+        (kind, demand) => Ok(of_plan(kind, &plan, &demand.unwrap_or_default(), &catalogue)),
     }
 }
 

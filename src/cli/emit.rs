@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::inputs::{CatalogueArgs, name_of, open, read_pods, read_text};
+use super::files::{name_of, open, read_text};
+use super::inputs::{CatalogueArgs, read_pods};
 use super::output::{Console, write_result};
 use crate::demand::pods::Pods;
 use crate::emit::{
@@ -13,7 +14,7 @@ use crate::emit::{
 use crate::error::{Error, Result};
 use crate::fleet::nodes_json;
 use crate::hardware::Catalogue;
-use crate::plan;
+use crate::plan::{self, file::PlanFile};
 
 /// Write what Kubernetes, Slurm, JupyterHub, Airflow, Prometheus or systemd need from a plan
 #[derive(Debug, clap::Args)]
@@ -59,23 +60,8 @@ enum Kind {
 #[derive(Debug, clap::Args)]
 struct StrategyArgs {
     /// The device plugin's MIG strategy: a resource name for each profile, or nvidia.com/gpu for all
-    #[arg(long, value_enum, value_name = "STRATEGY", default_value = "mixed")]
-    strategy: StrategyValue,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum StrategyValue {
-    Mixed,
-    Single,
-}
-
-impl StrategyArgs {
-    fn strategy(&self) -> Strategy {
-        match self.strategy {
-            StrategyValue::Mixed => Strategy::Mixed,
-            StrategyValue::Single => Strategy::Single,
-        }
-    }
+    #[arg(long, value_enum, value_name = "STRATEGY", default_value_t)]
+    strategy: Strategy,
 }
 
 /// The label of the plan's config.
@@ -346,11 +332,12 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         ));
     };
     let catalogue = CatalogueArgs { catalogue: args.catalogue.clone() }.read()?;
-    let plan = plan::file::read(open(file)?, &name_of(file), &catalogue)?;
+    let PlanFile { plan, catalogue, .. } =
+        plan::file::read(open(file)?, &name_of(file), &catalogue)?;
     let view = |strategy: Strategy| View::new(&plan, &catalogue, strategy);
     let mixed = || view(Strategy::Mixed);
     let of_teams = |strategy: &StrategyArgs, teams: &[String]| {
-        let mut view = view(strategy.strategy());
+        let mut view = view(strategy.strategy);
         view.keep_teams(teams).map(|()| view)
     };
     let emitted: Emitted = match &args.kind {
@@ -361,7 +348,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                 name: kind.name.name.clone(),
                 with_presets: kind.with_presets,
             };
-            let view = view(kind.strategy.strategy());
+            let view = view(kind.strategy.strategy);
             view.require_advertised()?;
             let file = configmap::write(&view, &options)?;
             write_assignments(kind.assignments.as_ref(), &file.assignments)?;
@@ -381,8 +368,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                 ChartValue::DevicePlugin => device_plugin::Chart::DevicePlugin,
                 ChartValue::GpuOperator => device_plugin::Chart::GpuOperator,
             };
-            device_plugin::write(&view(kind.strategy.strategy()), chart, &kind.configmap_name)?
-                .into()
+            device_plugin::write(&view(kind.strategy.strategy), chart, &kind.configmap_name)?.into()
         }
         Kind::Capacity(kind) => {
             let present = match &kind.nodes {
@@ -393,7 +379,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                     Some(advertised.collect::<BTreeMap<_, _>>())
                 }
             };
-            let capacity = capacity::capacity(&view(kind.strategy.strategy()), present.as_ref());
+            let capacity = capacity::capacity(&view(kind.strategy.strategy), present.as_ref());
             match kind.format {
                 FormatValue::Text => capacity::text(&capacity),
                 FormatValue::Json => capacity::json(&capacity)?,
@@ -404,7 +390,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         }
         Kind::Kueue(kind) => {
             let options = kueue::Options { cohort: kind.cohort.clone() };
-            kueue::write(&view(kind.strategy.strategy()), &options)?
+            kueue::write(&view(kind.strategy.strategy), &options)?
         }
         Kind::Jupyterhub(kind) => {
             jupyterhub::write(&of_teams(&kind.strategy, &kind.team)?, !kind.team.is_empty())?

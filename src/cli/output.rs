@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::view::text::Layout;
 
 /// The terminal that the user sits at, as far as the flags let us use it.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,18 @@ impl Console {
     /// Whether a progress bar makes sense: stderr is a terminal and nobody asked for quiet.
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// How a result is laid out on stdout, or in `file` where one is named.
+    pub fn layout(&self, file: Option<&Path>) -> Layout {
+        let stdout = file.is_none_or(|f| f == Path::new("-"));
+        let width = if stdout { columns(io::stdout()) } else { None };
+        Layout { width, all_rows: self.verbose > 0 }
+    }
+
+    /// How a text on stderr is laid out.
+    pub fn stderr_layout(&self) -> Layout {
+        Layout { width: columns(io::stderr()), all_rows: self.verbose > 0 }
     }
 
     /// Prints a text for people on stderr, unless quiet.
@@ -60,6 +73,13 @@ impl Console {
     }
 }
 
+/// The width of a terminal; `COLUMNS` decides where it is set, as in other commands.
+fn columns(stream: impl std::os::fd::AsFd) -> Option<u16> {
+    let set = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
+    set.filter(|columns| *columns > 0)
+        .or_else(|| terminal_size::terminal_size_of(stream).map(|(width, _)| width.0))
+}
+
 /// How a result to read is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
@@ -68,22 +88,6 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
-}
-
-/// An empty table without lines, for text that also survives a copy into a mail.
-pub fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
-/// A table as text without blanks at the end of its lines.
-pub fn render(table: &comfy_table::Table) -> String {
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// Checks that a result can be written to `file`, before the work that makes it.

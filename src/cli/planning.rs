@@ -1,51 +1,31 @@
-//! Flags of the commands that make a plan to look at (`compare`, `chart`), and the checked plan.
+//! Flags that say how to plan and for what, shared by the commands that make a plan.
 
 use std::time::Duration;
 
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
-use super::suggest::{SpareChoice, seconds};
+use super::output::Console;
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
-use crate::plan::{MigModePolicy, Plan, Policy, Strategy, check};
+use crate::plan::{MigModePolicy, Plan, Policy, Spare, Strategy, check};
 
 /// The rules of a site.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PolicyArgs {
-    /// One profile per node (the device plugin's single strategy), or any side by side
+    /// The device plugin's MIG strategy: any profiles side by side, or one profile per node
     #[arg(long, value_enum, default_value_t)]
-    strategy: StrategyChoice,
-    /// Whether GPUs of one node may differ in MIG mode
+    strategy: Strategy,
+    /// Whether the GPUs of one node may differ in MIG mode
     #[arg(long, value_enum, default_value_t)]
-    mig_mode: MigModeChoice,
+    mig_mode: MigModePolicy,
     /// GPUs of each node that stay whole, MIG off
     #[arg(long, value_name = "N", default_value_t = 0)]
     keep_whole: u32,
-    /// Seat all replicas of a workload in instances of one profile, as one pod template needs
+    /// Give all replicas of a workload instances of one profile, as one pod template needs
     #[arg(long)]
     one_profile_per_workload: bool,
-}
-
-/// `--strategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum StrategyChoice {
-    /// Any profiles side by side.
-    #[default]
-    Mixed,
-    /// All GPUs of a node are cut into instances of one profile, or none is cut.
-    Single,
-}
-
-/// `--mig-mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum MigModeChoice {
-    /// Each GPU has its own.
-    #[default]
-    PerGpu,
-    /// All GPUs of a node or none; a whole GPU is then one 7g instance.
-    PerNode,
 }
 
 impl PolicyArgs {
@@ -53,16 +33,10 @@ impl PolicyArgs {
     ///
     /// # Errors
     /// Rules that contradict each other (exit 2).
-    pub fn read(&self, keeps_present: bool) -> Result<Policy> {
+    fn read(&self, keeps_present: bool) -> Result<Policy> {
         let policy = Policy {
-            strategy: match self.strategy {
-                StrategyChoice::Mixed => Strategy::Mixed,
-                StrategyChoice::Single => Strategy::Single,
-            },
-            mig_mode: match self.mig_mode {
-                MigModeChoice::PerGpu => MigModePolicy::PerGpu,
-                MigModeChoice::PerNode => MigModePolicy::PerNode,
-            },
+            strategy: self.strategy,
+            mig_mode: self.mig_mode,
             keep_whole: self.keep_whole,
             one_profile_per_workload: self.one_profile_per_workload,
         };
@@ -74,7 +48,7 @@ impl PolicyArgs {
         }
         if policy.keep_whole > 0 && all_alike {
             return Err(Error::usage(
-                "--keep-whole leaves some GPUs of a node uncut, but --strategy single and --mig-mode per-node treat all alike",
+                "--keep-whole leaves some GPUs of a node whole, but --strategy single and --mig-mode per-node treat all alike",
             )
             .hint("drop --keep-whole, or use --strategy mixed --mig-mode per-gpu"));
         }
@@ -82,43 +56,53 @@ impl PolicyArgs {
     }
 }
 
-/// How to plan, as `suggest` takes it.
+/// How to plan.
 #[derive(Debug, Clone, clap::Args)]
 pub struct OptionArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     /// What becomes of the slices that the demand leaves free on GPUs in use
     #[arg(long, value_enum, default_value_t)]
-    spare: SpareChoice,
+    spare: Spare,
     /// Stop proving after so many seconds and take the best plan so far
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
 }
 
 impl OptionArgs {
-    /// The options of the optimiser.
+    /// The options of the optimiser; `keeps_present` is whether the plan must keep what the GPUs
+    /// hold.
     ///
     /// # Errors
     /// Rules that contradict each other (exit 2).
-    pub fn read(&self) -> Result<PlanOptions> {
+    pub fn read(&self, keeps_present: bool) -> Result<PlanOptions> {
         Ok(PlanOptions {
-            spare: self.spare.into(),
+            spare: self.spare,
             time_limit: self.time_limit,
-            policy: self.policy.read(false)?,
+            policy: self.policy.read(keeps_present)?,
             ..PlanOptions::default()
         })
     }
+}
+
+/// Reads a positive number of seconds.
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|s| *s > 0.0)
+        .and_then(|s| Duration::try_from_secs_f64(s).ok())
+        .ok_or_else(|| "not a positive number of seconds".to_string())
 }
 
 /// The demand and the GPUs to plan for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct InputArgs {
     #[command(flatten)]
-    demand: DemandArgs,
+    pub(super) demand: DemandArgs,
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub(super) fleet: FleetArgs,
     #[command(flatten)]
-    catalogue: CatalogueArgs,
+    pub(super) catalogue: CatalogueArgs,
 }
 
 impl InputArgs {
@@ -126,7 +110,7 @@ impl InputArgs {
     ///
     /// # Errors
     /// Whatever is wrong with the files or flags (exit 3), no GPUs named (exit 6).
-    pub fn read(&self, console: &super::output::Console) -> Result<(Catalogue, Demand, Fleet)> {
+    pub fn read(&self, console: &Console) -> Result<(Catalogue, Demand, Fleet)> {
         self.demand.check_named()?;
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::inputs::{name_of, open, read_text};
+use super::files::{name_of, open, read_text};
 use super::output::Console;
 use crate::demand::live::{self, Query, Server};
 use crate::demand::sizing::{self, Quantile, Rules, Sizing};

@@ -26,7 +26,11 @@ pub const PLAN_ROW: &str = "plan";
 pub struct Suggestion {
     /// The best plan.
     pub plan: Plan,
-    /// What every uniform preset would have placed, the most first.
+    /// The plan as a row beside the presets.
+    pub plan_row: Baseline,
+    /// The priorities of the demand, highest first: what the numbers by priority belong to.
+    pub priorities: Vec<i64>,
+    /// What every preset of mig-parted would have placed, the [`best_preset`] first.
     pub presets: Vec<Baseline>,
     /// The fewest further GPUs that would place what the fleet is too full for, where there is
     /// such demand.
@@ -40,6 +44,8 @@ pub struct Baseline {
     pub name: String,
     /// Replicas placed.
     pub placed: u64,
+    /// Of those, how many of each priority, highest first.
+    pub placed_by_priority: Vec<u64>,
     /// Weight placed for each priority, highest first, in millionths.
     pub placed_weight: Vec<i64>,
     /// Memory placed, in MiB.
@@ -85,20 +91,48 @@ pub struct MoreGpus {
     pub gpus: u64,
 }
 
-/// Every uniform preset of the fleet's boards: `all-<profile>` cuts each GPU that has the profile
-/// into as many instances of it as fit, and leaves the others whole. The one that places most comes first.
+impl Baseline {
+    /// Whether this is one of mig-parted's presets: `all-<profile>` or `all-balanced`.
+    pub fn is_preset(&self) -> bool {
+        self.name.starts_with("all-")
+    }
+
+    /// What makes one preset better than another: replicas placed in all, then memory placed.
+    fn rank(&self) -> (u64, u64, Reverse<&str>) {
+        (self.placed, self.placed_mib, Reverse(&self.name))
+    }
+}
+
+/// The best preset among `rows`: the one that places the most replicas in all, whatever their
+/// priority; of equals the one that places the most memory. What a preset places of the highest
+/// priority ([`Baseline::placed_by_priority`]) belongs beside it wherever it is shown, since a
+/// preset may place more in all and none of what matters most.
+pub fn best_preset(rows: &[Baseline]) -> Option<&Baseline> {
+    rows.iter().filter(|row| row.is_preset()).max_by_key(|row| row.rank())
+}
+
+/// Every preset of mig-parted on the fleet's boards, the [`best_preset`] first.
 pub(crate) fn presets(
     problem: &Problem,
     demand: &Demand,
     options: &PlanOptions,
 ) -> Result<Vec<Baseline>> {
-    let mut presets = presets_by_size(problem, demand, options)?;
-    presets
-        .sort_by(|a, b| (b.placed, b.placed_mib, &a.name).cmp(&(a.placed, a.placed_mib, &b.name)));
+    let (uniform, balanced) = rayon::join(
+        || presets_by_size(problem, demand, options),
+        || all_balanced(problem, demand, options),
+    );
+    let mut presets = uniform?;
+    match balanced {
+        // A plan that was found is worth having without what it is compared with.
+        Err(e) if e.code == ExitCode::TimeLimit => {}
+        balanced => presets.push(balanced?),
+    }
+    presets.sort_by(|a, b| b.rank().cmp(&a.rank()));
     Ok(presets)
 }
 
-/// As [`presets`], the smallest profile first.
+/// Every uniform preset of the fleet's boards, the smallest profile first: `all-<profile>` gives
+/// each GPU that has the profile as many instances of it as fit, and leaves the others whole.
 pub(crate) fn presets_by_size(
     problem: &Problem,
     demand: &Demand,
@@ -137,11 +171,16 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         *missing.entry((&row.team, &row.workload)).or_default() += row.replicas;
     }
     let mut weights: BTreeMap<i64, i64> = problem.classes.iter().map(|c| (c.priority, 0)).collect();
+    let mut counts: BTreeMap<i64, u64> = weights.keys().map(|priority| (*priority, 0)).collect();
     let mut missing_of = vec![0; demand.workloads().len()];
     for (index, workload) in demand.workloads().iter().enumerate() {
         let key = (&*workload.team, &*workload.name);
         let replicas = missing.get(&key).copied().unwrap_or(0);
-        let placed = i64::try_from(workload.count.saturating_sub(replicas)).unwrap_or(i64::MAX);
+        let placed = workload.count.saturating_sub(replicas);
+        if let Some(sum) = counts.get_mut(&workload.priority) {
+            *sum = sum.saturating_add(placed);
+        }
+        let placed = i64::try_from(placed).unwrap_or(i64::MAX);
         let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
         if let Some(sum) = weights.get_mut(&workload.priority) {
             *sum = sum.saturating_add(placed.saturating_mul(weight));
@@ -161,6 +200,7 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
     Baseline {
         name: PLAN_ROW.to_string(),
         placed: totals.placed,
+        placed_by_priority: counts.into_values().rev().collect(),
         placed_weight: weights.into_values().rev().collect(),
         placed_mib: totals.placed_mib,
         idle_mib: totals.idle_mib,
@@ -337,6 +377,11 @@ impl Sums {
             let classes = problem.classes.iter().zip(served);
             classes.filter(|(c, _)| c.priority == priority).map(|(c, n)| c.weight * n).sum()
         };
+        let replicas_of = |priority: i64| -> u64 {
+            let classes = problem.classes.iter().zip(served);
+            let of_priority = classes.filter(|(c, _)| c.priority == priority);
+            of_priority.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum()
+        };
         let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
         for index in problem.hopeless.keys() {
             missing[*index] = 0;
@@ -358,6 +403,7 @@ impl Sums {
         Baseline {
             name,
             placed: self.placed,
+            placed_by_priority: priorities(problem).into_iter().map(replicas_of).collect(),
             placed_weight: priorities(problem).into_iter().map(weight_of).collect(),
             placed_mib: self.placed_mib,
             idle_mib,
@@ -439,5 +485,11 @@ pub fn suggest_with_presets(
         || presets(&problem, demand, options),
     );
     let (plan, more_gpus) = suggestion?;
-    Ok(Suggestion { plan, presets: presets?, more_gpus })
+    Ok(Suggestion {
+        plan_row: of_plan(&plan, demand, fleet, &problem),
+        priorities: priorities(&problem),
+        plan,
+        presets: presets?,
+        more_gpus,
+    })
 }

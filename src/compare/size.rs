@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::comparison::{self, Frontier};
+use super::comparison::{self, Frontier, FrontierPoint};
 use crate::demand::Demand;
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
@@ -60,6 +60,36 @@ pub struct Price {
     pub board: BoardRef,
     /// The price of one GPU, in millionths of whatever unit the user counts in.
     pub price: i64,
+}
+
+impl Sizing {
+    /// Memory of the GPUs of a point that serves no demand, in MiB.
+    pub fn idle_mib(&self, point: &FrontierPoint) -> u64 {
+        point.gpus.saturating_mul(self.board.memory.0).saturating_sub(point.placed_mib)
+    }
+}
+
+impl Price {
+    /// The price of a board, where there is one.
+    pub fn of<'p>(prices: &'p [Price], board: &BoardRef) -> Option<&'p Price> {
+        prices.iter().find(|price| price.board.id == board.id)
+    }
+
+    /// The price of so many GPUs, in millionths.
+    pub fn of_gpus(&self, gpus: u64) -> u128 {
+        cost(gpus, self.price)
+    }
+}
+
+impl MixBoard {
+    /// The price of its GPUs, in millionths.
+    pub fn cost(&self) -> u128 {
+        cost(self.gpus, self.price)
+    }
+}
+
+fn cost(gpus: u64, price: i64) -> u128 {
+    u128::from(gpus) * u128::try_from(price).unwrap_or(0)
 }
 
 /// The fewest GPUs of each board that serve all of the demand that it can serve; boards one by

@@ -179,6 +179,11 @@ impl Catalogue {
         })
     }
 
+    /// The file of the board of this id where a user added or replaced it; `None` for the others.
+    pub fn user_file(&self, id: &str) -> Option<&serde_json::Value> {
+        self.user_files.get(id)
+    }
+
     /// The boards, ordered by id.
     pub fn boards(&self) -> &[BoardRef] {
         &self.boards
@@ -204,6 +209,16 @@ impl Catalogue {
         } else {
             vec![value]
         };
+        self.with_boards(file, values)
+    }
+
+    /// This catalogue with boards added, each as its file; an equal id replaces. `file` names
+    /// where they come from.
+    ///
+    /// # Errors
+    /// As [`Self::with_file`].
+    pub fn with_boards(&self, file: &str, values: Vec<serde_json::Value>) -> Result<Catalogue> {
+        let at = |message: String| Diagnostic::new(message).in_file(file);
         let mut boards = self.boards.clone();
         let mut user_files = self.user_files.clone();
         let mut problems = Vec::new();

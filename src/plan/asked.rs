@@ -15,24 +15,9 @@ use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::units::{MAX_MEMORY_MIB, Mebibytes, Weight};
 
-/// A plan with its demand, as files hold it.
-#[derive(Debug, Serialize)]
-pub struct PlanFile<'p> {
-    #[serde(flatten)]
-    plan: &'p Plan,
-    demand: Vec<Asked>,
-}
-
-impl<'p> PlanFile<'p> {
-    /// The file of a plan that was made for `demand`.
-    pub fn new(plan: &'p Plan, demand: &Demand) -> PlanFile<'p> {
-        PlanFile { plan, demand: demand.workloads().iter().map(Asked::from).collect() }
-    }
-}
-
 /// One workload; what a CSV may leave out is left out where it is the default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Asked {
+pub(super) struct DemandRow {
     team: Arc<str>,
     workload: Arc<str>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -76,9 +61,9 @@ fn is_empty(boards: &Arc<[String]>) -> bool {
     boards.is_empty()
 }
 
-impl From<&Workload> for Asked {
-    fn from(workload: &Workload) -> Asked {
-        Asked {
+impl From<&Workload> for DemandRow {
+    fn from(workload: &Workload) -> DemandRow {
+        DemandRow {
             team: workload.team.clone(),
             workload: workload.name.clone(),
             memory_mib: workload.memory.map(|m| m.0),
@@ -93,7 +78,7 @@ impl From<&Workload> for Asked {
     }
 }
 
-impl Asked {
+impl DemandRow {
     /// The workload, or what is wrong with it.
     fn workload(&self) -> std::result::Result<Workload, String> {
         let bad_name = |name: &str| name.is_empty() || name.chars().any(char::is_control);
@@ -129,36 +114,27 @@ impl Asked {
     }
 }
 
-/// Reads the demand of a plan's file; `None` where the file has none.
+/// The demand that the rows of a plan's file say.
 ///
 /// # Errors
 /// Rows that cannot be used, all at once (exit 3).
-pub fn demand(text: &[u8], file: &str) -> Result<Option<Demand>> {
-    #[derive(Deserialize)]
-    struct DemandOnly {
-        #[serde(default)]
-        demand: Option<Vec<Asked>>,
-    }
-    let read: DemandOnly = serde_json::from_slice(text).map_err(|e| {
-        Error::input(Diagnostic::new(format!("the demand cannot be read: {e}")).in_file(file))
-    })?;
-    let Some(rows) = read.demand else { return Ok(None) };
+pub(super) fn demand(rows: &[DemandRow], file: &str) -> Result<Demand> {
     let mut workloads: BTreeMap<(Arc<str>, Arc<str>), Workload> = BTreeMap::new();
     let mut problems = Vec::new();
-    for row in &rows {
+    for row in rows {
         let name = format!("demand of {:?}/{:?}", row.team, row.workload);
         match row.workload() {
             Err(wrong) => problems.push(Diagnostic::new(format!("{name}: {wrong}")).in_file(file)),
             Ok(workload) => {
                 let key = (workload.team.clone(), workload.name.clone());
                 if workloads.insert(key, workload).is_some() {
-                    problems.push(Diagnostic::new(format!("{name} is there twice")).in_file(file));
+                    problems.push(Diagnostic::new(format!("{name} is a duplicate")).in_file(file));
                 }
             }
         }
     }
     if problems.is_empty() {
-        return Ok(Some(Demand::new(workloads.into_values().collect())));
+        return Ok(Demand::new(workloads.into_values().collect()));
     }
     problems.truncate(50);
     Err(Error::inputs(problems).hint("make the plan anew with `migplan suggest --plan plan.json`"))
@@ -199,23 +175,24 @@ mod tests {
         whole.memory = None;
         whole.whole_gpus = 2;
         let asked = Demand::new(vec![Workload::new("a", "plain", Mebibytes(5), 2), rare, whole]);
-        let rows: Vec<Asked> = asked.workloads().iter().map(Asked::from).collect();
-        let text = serde_json::json!({ "demand": rows }).to_string();
-        assert_eq!(demand(text.as_bytes(), "plan.json").unwrap(), Some(asked));
+        let rows: Vec<DemandRow> = asked.workloads().iter().map(DemandRow::from).collect();
+        let text = serde_json::to_string(&rows).unwrap();
+        let read: Vec<DemandRow> = serde_json::from_str(&text).unwrap();
+        assert_eq!(demand(&read, "plan.json").unwrap(), asked);
         assert!(
-            text.contains(r#"{"count":2,"memory_mib":5,"team":"a","workload":"plain"}"#),
+            text.contains(r#"{"team":"a","workload":"plain","memory_mib":5,"count":2}"#),
             "{text}"
         );
     }
 
     #[test]
     fn bad_rows_are_told_at_once() {
-        let text = r#"{"demand": [
+        let text = r#"[
             {"team": "a", "workload": "b", "count": 1},
             {"team": "a", "workload": "c", "count": 1, "memory_mib": 0},
             {"team": "a", "workload": "d", "count": 1, "memory_mib": 1, "weight": -1},
-            {"team": "", "workload": "e", "count": 1, "memory_mib": 1}]}"#;
-        assert_eq!(demand(text.as_bytes(), "f").unwrap_err().problems.len(), 4);
-        assert_eq!(demand(b"{}", "f").unwrap(), None);
+            {"team": "", "workload": "e", "count": 1, "memory_mib": 1}]"#;
+        let rows: Vec<DemandRow> = serde_json::from_str(text).unwrap();
+        assert_eq!(demand(&rows, "f").unwrap_err().problems.len(), 4);
     }
 }

@@ -1,4 +1,5 @@
-//! A plan back from its JSON, checked against the boards before anything trusts it.
+//! A plan's file: the plan with what it was made from, written, and read back and checked against
+//! the boards before anything trusts it.
 //!
 //! A plan file may be old, edited by hand or made with another catalogue. What is wrong with it is
 //! said all at once. Whether it is a *good* plan is not asked here.
@@ -7,9 +8,15 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan};
+use super::asked::{self, DemandRow};
+use super::{
+    Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan, Proof, RecordedPolicy,
+    Totals, Unplaced,
+};
+use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, Catalogue};
@@ -19,6 +26,75 @@ const HINT: &str = "make the plan with `migplan suggest --plan plan.json` (or --
 
 /// After so many problems the rest is only counted.
 const MAX_PROBLEMS: usize = 50;
+
+/// A plan as it is written, with what it was made from: schema `migplan.plan/v1`.
+#[derive(Debug, Serialize)]
+pub struct PlanDocument<'p> {
+    #[serde(flatten)]
+    plan: &'p Plan,
+    /// The label of its MIG configuration; with several distinct nodes `name-1`, `name-2` …
+    name: &'p str,
+    /// The rules that it was made with.
+    policy: RecordedPolicy,
+    /// The boards of its GPUs that are not the built-in ones, each as its file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    catalogue: Vec<Value>,
+    /// What it was made for.
+    demand: Vec<DemandRow>,
+}
+
+impl<'p> PlanDocument<'p> {
+    /// The document of a plan that was made for `demand` with the boards of `catalogue`.
+    pub fn new(
+        plan: &'p Plan,
+        name: &'p str,
+        policy: RecordedPolicy,
+        catalogue: &Catalogue,
+        demand: &Demand,
+    ) -> PlanDocument<'p> {
+        let mut boards: Vec<&str> = plan.gpus.iter().map(|gpu| &*gpu.board).collect();
+        boards.sort_unstable();
+        boards.dedup();
+        let changed = boards.into_iter().filter_map(|id| catalogue.user_file(id).cloned());
+        PlanDocument {
+            plan,
+            name,
+            policy,
+            catalogue: changed.collect(),
+            demand: demand.workloads().iter().map(DemandRow::from).collect(),
+        }
+    }
+}
+
+/// A plan that was read back, with what its file says of how it was made.
+#[derive(Debug, Clone)]
+pub struct PlanFile {
+    /// The plan; its GPUs can be what it says.
+    pub plan: Plan,
+    /// The label of its MIG configuration; `None` in a file of an earlier version.
+    pub name: Option<String>,
+    /// The rules that it was made with; `None` in a file of an earlier version.
+    pub policy: Option<RecordedPolicy>,
+    /// The boards: those given, and the ones that the file itself describes.
+    pub catalogue: Catalogue,
+    /// What it was made for; `None` in a file that does not say.
+    pub demand: Option<Demand>,
+}
+
+/// The keys of a plan file.
+#[derive(Deserialize)]
+struct PlanText {
+    schema: String,
+    gpus: Vec<GpuPlan>,
+    unplaced: Vec<Unplaced>,
+    totals: Totals,
+    proof: Proof,
+    name: Option<String>,
+    policy: Option<RecordedPolicy>,
+    #[serde(default)]
+    catalogue: Vec<Value>,
+    demand: Option<Vec<DemandRow>>,
+}
 
 /// An instance as it is written: an assignment is there whole or not at all.
 #[derive(Deserialize)]
@@ -54,24 +130,81 @@ impl TryFrom<InstanceFile> for Instance {
     }
 }
 
-/// Reads a plan and checks that its GPUs can be what it says.
+/// Reads a plan and checks that its GPUs can be what it says. `catalogue` is the built-in one, or
+/// that of `--catalogue`; boards that the file describes are added to it.
 ///
 /// # Errors
-/// Everything that is wrong (exit 3): no JSON, another schema, an unknown board or profile, a GPU
-/// that is there twice, instances that cannot be on one GPU together, names that no input allows.
-pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<Plan> {
+/// Everything that is wrong (exit 3): no JSON, another schema, an unknown board or profile, a board
+/// whose table is not the one that the plan was made with, a duplicate GPU, instances that cannot
+/// be on one GPU together, names that no input allows.
+pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<PlanFile> {
     let mut text = Vec::new();
     input
         .read_to_end(&mut text)
         .map_err(|e| Error::input(Diagnostic::new(format!("cannot be read: {e}")).in_file(file)))?;
-    let plan: Plan = serde_json::from_slice(&text).map_err(|e| not_a_plan(&text, file, &e))?;
+    let read: PlanText = serde_json::from_slice(&text).map_err(|e| not_a_plan(&text, file, &e))?;
     drop(text);
-    if plan.schema != PLAN_SCHEMA {
-        return Err(wrong_schema(&plan.schema, file));
+    if read.schema != PLAN_SCHEMA {
+        return Err(wrong_schema(&read.schema, file));
     }
+    let catalogue = boards_of(&read, file, catalogue)?;
+    let demand = read.demand.as_deref().map(|rows| asked::demand(rows, file)).transpose()?;
+    let PlanText { schema, gpus, unplaced, totals, proof, name, policy, .. } = read;
+    let plan = Plan { schema, gpus, unplaced, totals, proof };
+    let mut problems = problems_of(&plan, &catalogue);
+    if problems.is_empty() {
+        return Ok(PlanFile { plan, name, policy, catalogue, demand });
+    }
+    let more = problems.len().saturating_sub(MAX_PROBLEMS);
+    problems.truncate(MAX_PROBLEMS);
+    if more > 0 {
+        problems.push("and more problems like these".to_string());
+    }
+    let problems = problems.into_iter().map(|p| Diagnostic::new(p).in_file(file)).collect();
+    Err(Error::inputs(problems)
+        .hint(format!("{HINT}; with the --catalogue that it was made with, if there was one")))
+}
+
+/// The given boards and those that the file describes. A plan fits only the tables that it was
+/// made with, so a given board that differs is refused.
+fn boards_of(read: &PlanText, file: &str, catalogue: &Catalogue) -> Result<Catalogue> {
+    let described = |id: &str| read.catalogue.iter().find(|b| b["id"].as_str() == Some(id));
+    let mut problems = Vec::new();
+    // Files of earlier versions have no policy, and do not say which tables they were made with.
+    if read.policy.is_some() {
+        let mut boards: Vec<&str> = read.gpus.iter().map(|gpu| &*gpu.board).collect();
+        boards.sort_unstable();
+        boards.dedup();
+        for id in boards {
+            if let Some(given) = catalogue.user_file(id)
+                && described(id) != Some(given)
+            {
+                problems.push(
+                    Diagnostic::new(format!(
+                        "was made with another table of the board '{}' than --catalogue has",
+                        printable(id)
+                    ))
+                    .in_file(file),
+                );
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::inputs(problems).hint(
+            "drop --catalogue: the plan has the boards that it was made with; or make the plan anew",
+        ));
+    }
+    if read.catalogue.is_empty() {
+        return Ok(catalogue.clone());
+    }
+    catalogue.with_boards(file, read.catalogue.clone())
+}
+
+/// Everything about a plan that its boards do not allow.
+fn problems_of(plan: &Plan, catalogue: &Catalogue) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen: HashMap<(&str, u32), ()> = HashMap::with_capacity(plan.gpus.len());
-    let mut homes: HashMap<(&str, &str, u64), &str> = HashMap::new();
+    let mut nodes: HashMap<(&str, &str, u64), &str> = HashMap::new();
     for gpu in &plan.gpus {
         let mut report = |message: String| {
             problems.push(format!("node '{}' GPU {}: {message}", printable(&gpu.node), gpu.gpu));
@@ -80,7 +213,7 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
             report("the node's name is empty or has a control character".to_string());
         }
         if seen.insert((&gpu.node, gpu.gpu), ()).is_some() {
-            report("is in the plan twice".to_string());
+            report("is a duplicate".to_string());
         }
         match catalogue.by_id(&gpu.board) {
             None => report(format!("the board '{}' is not known", printable(&gpu.board))),
@@ -96,10 +229,10 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
                 }
             }
             let replica = (&*assignment.team, &*assignment.workload, assignment.replica);
-            let home = homes.entry(replica).or_insert(&gpu.node);
-            if **home != *gpu.node {
+            let node = nodes.entry(replica).or_insert(&gpu.node);
+            if **node != *gpu.node {
                 report(format!(
-                    "replica {} of {}/{} is on node '{home}' too",
+                    "replica {} of {}/{} is on node '{node}' too",
                     assignment.replica, assignment.team, assignment.workload
                 ));
             }
@@ -111,17 +244,7 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     if plan.gpus.is_empty() {
         problems.push("the plan has no GPUs".to_string());
     }
-    if problems.is_empty() {
-        return Ok(plan);
-    }
-    let more = problems.len().saturating_sub(MAX_PROBLEMS);
-    problems.truncate(MAX_PROBLEMS);
-    if more > 0 {
-        problems.push("and more problems like these".to_string());
-    }
-    let problems = problems.into_iter().map(|p| Diagnostic::new(p).in_file(file)).collect();
-    Err(Error::inputs(problems)
-        .hint(format!("{HINT}; with the --catalogue that it was made with, if there was one")))
+    problems
 }
 
 /// Everything about one GPU that its board does not allow.
@@ -243,7 +366,7 @@ mod tests {
      "proof": {"status": "optimal", "stages": [], "solve_seconds": 0.01}}"#;
 
     fn plan(text: &str) -> Result<Plan> {
-        read(text.as_bytes(), "plan.json", &Catalogue::built_in())
+        read(text.as_bytes(), "plan.json", &Catalogue::built_in()).map(|file| file.plan)
     }
 
     fn errors(from: &str, to: &str) -> String {
@@ -279,7 +402,7 @@ mod tests {
             ("\"size\": 4", "\"size\": 3", "the profile takes 4"),
             ("40192", "0", "memory_mib is 0"),
             ("\"demand_mib\": 31000}", "\"demand_mib\": 50000}", "needs 50000 MiB"),
-            ("\"gpu\": 1", "\"gpu\": 0", "is in the plan twice"),
+            ("\"gpu\": 1", "\"gpu\": 0", "is a duplicate"),
             ("\"mig\": true", "\"mig\": false", "needs MIG, which is off"),
             ("\"mig\": false", "\"mig\": true", "MIG is on"),
             ("\"team\": \"t\"", "\"team\": \"a\\u0007\"", "control character"),

@@ -406,7 +406,7 @@ fn bad_boards_and_prices_are_answered() {
         (&["-b", "t4"][..], "cannot do MIG"),
         (&["-b", "a100-80gbb"], "did you mean"),
         (&["-b", ","], "names no board"),
-        (&["--price", "a100-80gb"], "is no BOARD=PRICE"),
+        (&["--price", "a100-80gb"], "is not BOARD=PRICE"),
         (&["--price", "a100-80gb=0"], "is zero"),
         (&["--price", "a100-80gb=-1"], "is negative"),
         (&["--price", "a100-80gb=1,a100-sxm4-80gb=2"], "has a price already"),

@@ -44,8 +44,8 @@ fn the_story_that_started_this() {
         migplan::compare::suggest_with_presets(&demand, &fleet, &PlanOptions::default()).unwrap();
     let preset = |name: &str| with_presets.presets.iter().find(|b| b.name == name).unwrap();
     assert_eq!(preset("all-1g.10gb").placed, 9);
-    assert_eq!(with_presets.presets[0].name, "all-1g.20gb");
-    assert_eq!(with_presets.presets[0].placed, 15);
+    assert_eq!(with_presets.presets[0].name, "all-balanced");
+    assert_eq!(with_presets.presets[0].placed, 16);
 }
 
 #[test]

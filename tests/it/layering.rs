@@ -27,7 +27,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("fleet", with(&["units", "table", "kubernetes", "hardware"])),
         ("demand", with(&["units", "table", "kubernetes", "hardware"])),
         ("plan", with(&["units", "hardware", "fleet", "demand"])),
-        ("mig_parted", with(&["units", "hardware", "fleet", "plan", "reconfigure"])),
+        ("mig_parted", with(&["units", "table", "hardware", "fleet", "plan", "reconfigure"])),
         ("reconfigure", with(&["units", "hardware", "fleet"])),
         ("optimise", with(&["units", "hardware", "fleet", "demand", "plan", "reconfigure"])),
         (

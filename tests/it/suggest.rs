@@ -102,8 +102,8 @@ fn the_example_tells_the_story() {
     assert!(run.stdout.starts_with("# "), "{}", run.stdout);
     for part in [
         "17 of 17 replicas placed, 256 GiB of 256 GiB, on 4 of 4 GPUs.",
-        "Idle: 64 GiB of 320 GiB = 25 GiB rounding",
-        "15 of 17 at best (all-1g.20gb)",
+        "Idle: 64 GiB of 320 GiB = 25 GiB internal fragmentation",
+        "Best preset: all-balanced places 16 of 17 (2 of priority 10, the plan 2).",
         "all-1g.10gb 9",
         "Proved optimal",
     ] {
@@ -301,7 +301,7 @@ fn strict_time_limit_quiet_and_headroom() {
     let strict = run(&["--strict"]);
     assert_eq!(strict.code, 4, "{}", strict.stderr);
     assert!(strict.stdout.contains("version: v1"));
-    assert!(strict.stderr.contains("error: 5 replicas without a place"), "{}", strict.stderr);
+    assert!(strict.stderr.contains("error: 5 replicas unplaced"), "{}", strict.stderr);
     let quiet = run(&["-q"]);
     assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""));
     assert_eq!(quiet.stdout, strict.stdout);

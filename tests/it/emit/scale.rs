@@ -64,7 +64,7 @@ fn a_large_fleet_fits_a_configmap() {
     let read =
         migplan::plan::file::read(fs::File::open(&plan).unwrap(), "-", &Catalogue::built_in())
             .unwrap();
-    check_assignments(&read, &file, &fs::read_to_string(&assignments).unwrap());
+    check_assignments(&read.plan, &file, &fs::read_to_string(&assignments).unwrap());
     // Every kind manages it; the other kinds' size follows the number of nodes or of workloads.
     for kind in ["labels", "capacity", "slurm", "kueue", "nvidia-smi", "prometheus-rules", "pod"] {
         let (text, _) = emit_from(&plan, &[kind]);

@@ -19,7 +19,7 @@ pub(crate) fn example() -> PathBuf {
 
 pub(crate) fn example_plan() -> Plan {
     let file = std::fs::File::open(example()).unwrap();
-    migplan::plan::file::read(file, "plan.json", &Catalogue::built_in()).unwrap()
+    migplan::plan::file::read(file, "plan.json", &Catalogue::built_in()).unwrap().plan
 }
 
 /// Runs `migplan emit` with these arguments; it must succeed. Returns stdout and stderr.

@@ -1,0 +1,149 @@
+//! Whether the nodes of a fleet can hold the labels of a mig-parted file.
+//!
+//! Nodes with the same boards give the same answers and are checked once. Knows nothing of plans,
+//! flags or drivers.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use super::Config;
+use crate::error::{Diagnostic, Result};
+use crate::fleet::{Fleet, Node};
+use crate::hardware::BoardRef;
+use crate::table::{Column, Table};
+use crate::text::plural;
+
+/// What a check of a file against a fleet found.
+#[derive(Debug, Clone, Default)]
+pub struct FleetCheck {
+    /// Every reason why the file is not valid or does not fit.
+    pub problems: Vec<Diagnostic>,
+    /// What is odd but works.
+    pub warnings: Vec<Diagnostic>,
+    /// For each label that fits, how many nodes can hold it.
+    pub nodes: BTreeMap<String, u64>,
+}
+
+/// Nodes of the same boards at the same indices, which give the same answers.
+struct NodeGroup<'f> {
+    boards: &'f [BoardRef],
+    nodes: Vec<&'f str>,
+}
+
+impl FleetCheck {
+    /// Checks that every node of the fleet can hold every one of `labels`.
+    pub fn of_labels(config: &Config, labels: &[&str], fleet: &Fleet) -> FleetCheck {
+        let cases = labels.iter().flat_map(|label| {
+            groups(fleet.nodes().iter()).into_iter().map(move |group| (*label, group))
+        });
+        FleetCheck::of_cases(config, cases.collect())
+    }
+
+    /// Checks that every node can hold the label that an assignments file (CSV with the columns
+    /// `node,config`) gives to it.
+    ///
+    /// # Errors
+    /// The file is no table with these columns (exit 3). A row that cannot be used, and a node
+    /// without a row, is among the problems.
+    pub fn of_assignments(
+        config: &Config,
+        assignments: impl Read,
+        file: &str,
+        fleet: &Fleet,
+    ) -> Result<FleetCheck> {
+        let mut problems = Vec::new();
+        let cases = assigned(config, assignments, file, fleet, &mut problems)?;
+        let mut check = FleetCheck::of_cases(config, cases);
+        problems.append(&mut check.problems);
+        Ok(FleetCheck { problems, ..check })
+    }
+
+    fn of_cases(config: &Config, cases: Vec<(&str, NodeGroup<'_>)>) -> FleetCheck {
+        let mut check = FleetCheck::default();
+        let several = cases.len() > 1;
+        for (label, group) in &cases {
+            let place = |found: Diagnostic| match several {
+                true => {
+                    let message = format!("{} ({})", found.message, group.describe(label));
+                    Diagnostic { message, ..found }
+                }
+                false => found,
+            };
+            match config.resolve(Some(label), group.boards) {
+                Err(error) => check.problems.extend(error.problems.into_iter().map(place)),
+                Ok(resolved) => {
+                    check.warnings.extend(resolved.warnings.into_iter().map(place));
+                    *check.nodes.entry((*label).to_string()).or_default() +=
+                        group.nodes.len() as u64;
+                }
+            }
+        }
+        check
+    }
+}
+
+impl NodeGroup<'_> {
+    /// `label 'migplan' on gpu-01 and 3 more nodes`.
+    fn describe(&self, label: &str) -> String {
+        let first = self.nodes.first().copied().unwrap_or_default();
+        match self.nodes.len() {
+            0 | 1 => format!("label '{label}' on {first}"),
+            n => format!("label '{label}' on {first} and {}", plural(n as u64 - 1, "more node")),
+        }
+    }
+}
+
+/// Groups nodes that have the same boards at the same indices.
+fn groups<'f>(nodes: impl Iterator<Item = &'f Node>) -> Vec<NodeGroup<'f>> {
+    let mut groups: BTreeMap<Vec<&str>, NodeGroup<'f>> = BTreeMap::new();
+    for node in nodes {
+        let boards = node.gpus.iter().map(|b| b.id.as_str()).collect();
+        let group = groups
+            .entry(boards)
+            .or_insert_with(|| NodeGroup { boards: &node.gpus, nodes: Vec::new() });
+        group.nodes.push(&node.name);
+    }
+    groups.into_values().collect()
+}
+
+const COLUMNS: &[Column] =
+    &[Column { name: "node", required: true }, Column { name: "config", required: true }];
+
+/// The nodes of each label as an assignments file says.
+fn assigned<'f>(
+    config: &'f Config,
+    assignments: impl Read,
+    file: &str,
+    fleet: &'f Fleet,
+    problems: &mut Vec<Diagnostic>,
+) -> Result<Vec<(&'f str, NodeGroup<'f>)>> {
+    let hint = "an assignments file has the columns node,config, as `migplan suggest --assignments` writes it";
+    let mut table = Table::open(assignments, file, COLUMNS, hint)?;
+    let mut nodes_of: BTreeMap<&str, BTreeMap<&str, &Node>> = BTreeMap::new();
+    let mut open_nodes: BTreeMap<&str, &Node> =
+        fleet.nodes().iter().map(|n| (n.name.as_str(), n)).collect();
+    table.for_each_row(|row, found| {
+        let label = row.get(1).and_then(|label| config.labels().find(|l| *l == label));
+        let node = row.get(0).and_then(|node| open_nodes.remove(node));
+        if label.is_none() {
+            found.push(row.problem(1, "is no label of the file"));
+        }
+        match (node, label) {
+            (None, _) => found.push(row.problem(0, "is no node of the fleet, or is a duplicate")),
+            (Some(_), None) => {}
+            (Some(node), Some(label)) => {
+                nodes_of.entry(label).or_default().insert(&node.name, node);
+            }
+        }
+    });
+    problems.extend(table.problems);
+    for node in open_nodes.keys() {
+        problems.push(
+            Diagnostic::new(format!("node '{node}' of the fleet has no config")).in_file(file),
+        );
+    }
+    let of_label = |(label, nodes): (&'f str, BTreeMap<&'f str, &'f Node>)| {
+        groups(nodes.into_values()).into_iter().map(move |group| (label, group))
+    };
+    Ok(nodes_of.into_iter().flat_map(of_label).collect())
+}

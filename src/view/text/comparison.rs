@@ -1,0 +1,132 @@
+//! The plan beside what people do today, in words: `migplan compare`.
+
+use std::io::{self, Write};
+
+use super::table::table;
+use super::{Layout, best_preset_text};
+use crate::compare::{Baseline, Comparison, best_preset};
+use crate::demand::Demand;
+use crate::error::Diagnostic;
+use crate::text::{plural, thousands};
+use crate::units::{Mebibytes, Weight, millionths};
+
+/// One column: its heading, and its cell for each row.
+struct Column {
+    heading: String,
+    cell: Box<dyn Fn(&Baseline) -> String>,
+}
+
+impl Column {
+    fn new(heading: impl Into<String>, cell: impl Fn(&Baseline) -> String + 'static) -> Column {
+        Column { heading: heading.into(), cell: Box::new(cell) }
+    }
+}
+
+/// The table for people; on a narrow terminal as two, what is placed and what lies idle.
+pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String {
+    let mut counts = vec![Column::new("placed", |row| thousands(row.placed))];
+    if weights_matter(comparison, demand) {
+        counts.extend(comparison.priorities.iter().enumerate().map(|(index, priority)| {
+            Column::new(format!("weight at priority {priority}"), move |row| {
+                row.placed_weight.get(index).map_or(String::new(), |w| weight(*w))
+            })
+        }));
+    }
+    let memory = |heading: &str, mib: fn(&Baseline) -> u64| {
+        Column::new(heading, move |row| Mebibytes(mib(row)).human())
+    };
+    let sums = vec![
+        memory("memory placed", |row| row.placed_mib),
+        memory("idle", |row| row.idle_mib),
+        memory("= rounding", |row| row.rounding_mib),
+        memory("+ free", |row| row.spare_mib),
+        memory("+ unusable", |row| row.unusable_mib),
+    ];
+    let gpus = vec![Column::new("GPUs used", |row| thousands(row.gpus_used))];
+    let filled = |columns: &[&[Column]]| {
+        let columns = || columns.iter().copied().flatten();
+        let header: Vec<&str> =
+            std::iter::once("").chain(columns().map(|c| c.heading.as_str())).collect();
+        let mut shown = table(&header, |column| column > 0);
+        for row in &comparison.rows {
+            let cells = columns().map(|column| (column.cell)(row));
+            shown.add_row(std::iter::once(row.name.clone()).chain(cells));
+        }
+        shown
+    };
+    let one = filled(&[&counts, &sums, &gpus]);
+    let tables = if one.fits(layout.width) {
+        one.render(None)
+    } else {
+        let [counts, sums] = [filled(&[&counts, &gpus]), filled(&[&sums])];
+        format!("{}\n{}", counts.render(layout.width), sums.render(layout.width))
+    };
+    let best = match (best_preset(&comparison.rows), comparison.rows.first()) {
+        (Some(best), Some(own)) => {
+            best_preset_text(best, own, &comparison.priorities, &comparison.plan) + "\n"
+        }
+        _ => String::new(),
+    };
+    let totals = &comparison.plan.totals;
+    format!(
+        "{} on {}, {} of memory.\n\n{tables}\n{best}Idle memory is of the whole fleet: rounding (internal fragmentation, allocated beyond the\ndemand), free (GPUs and instances without a replica) and unusable (offered by no instance).\n",
+        plural(totals.replicas, "replica"),
+        plural(totals.gpus, "GPU"),
+        Mebibytes(totals.fleet_mib).human(),
+    )
+}
+
+/// What counts in no row, said once.
+pub fn warnings(comparison: &Comparison, demand: &Demand) -> Vec<Diagnostic> {
+    let replicas = |whole: bool| -> u64 {
+        let rows = comparison.out_of_reach.iter().filter(|(_, w)| *w == whole);
+        rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
+    };
+    let mut warnings = Vec::new();
+    if replicas(true) > 0 {
+        warnings.push(Diagnostic::new(format!(
+            "{} need more than any instance has and count in no row; a whole GPU would serve each: set the column gpus to 1",
+            plural(replicas(true), "replica")
+        )));
+    }
+    if replicas(false) > 0 {
+        warnings.push(Diagnostic::new(format!(
+            "{} cannot be served by these GPUs at all and count in no row; `migplan suggest` says why",
+            plural(replicas(false), "replica")
+        )));
+    }
+    warnings
+}
+
+/// The rows for spreadsheets.
+///
+/// # Errors
+/// What the writer reports.
+pub fn csv(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    let mut header = vec!["name".to_string(), "placed".to_string()];
+    header.extend(comparison.priorities.iter().map(|p| format!("placed_weight[priority={p}]")));
+    let sums = ["placed_mib", "idle_mib", "rounding_mib", "spare_mib", "unusable_mib"];
+    header.extend(sums.map(str::to_string));
+    header.push("gpus_used".to_string());
+    writer.write_record(&header)?;
+    for row in &comparison.rows {
+        let mut record = vec![row.name.clone(), row.placed.to_string()];
+        record.extend(row.placed_weight.iter().map(|w| weight(*w)));
+        let memory =
+            [row.placed_mib, row.idle_mib, row.rounding_mib, row.spare_mib, row.unusable_mib];
+        record.extend(memory.map(|value| value.to_string()));
+        record.push(row.gpus_used.to_string());
+        writer.write_record(&record)?;
+    }
+    writer.flush()
+}
+
+/// Whether the weights say more than the number of replicas does.
+fn weights_matter(comparison: &Comparison, demand: &Demand) -> bool {
+    comparison.priorities.len() > 1 || demand.workloads().iter().any(|w| w.weight != Weight::ONE)
+}
+
+fn weight(value: i64) -> String {
+    millionths(u128::try_from(value).unwrap_or(0))
+}

@@ -1,0 +1,259 @@
+//! A plan in words: the summary on stderr of `suggest`, and its `--format text`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::table::table;
+use super::{Layout, and_more, best_preset_text, unplaced_rows};
+use crate::compare::{Suggestion, best_preset};
+use crate::demand::Demand;
+use crate::plan::teams::{self, TeamTotals};
+use crate::plan::{GpuPlan, InstanceProfile, Plan, Stage, Status};
+use crate::text::{plural, thousands};
+use crate::units::Mebibytes;
+
+/// GPUs that are shown one by one.
+const MOST_GPUS: usize = 64;
+
+/// The summary that a person reads after `suggest`.
+pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> String {
+    let plan = &suggestion.plan;
+    let mut text = String::new();
+    let totals = &plan.totals;
+    let _ = writeln!(
+        text,
+        "{} of {} placed, {} of {}, on {} of {}.",
+        thousands(totals.placed),
+        plural(totals.replicas, "replica"),
+        Mebibytes(totals.placed_mib).human(),
+        Mebibytes(totals.demand_mib).human(),
+        thousands(totals.gpus_used),
+        plural(totals.gpus, "GPU")
+    );
+    team_table(&mut text, plan, demand, layout);
+    layout_table(&mut text, plan, layout);
+    let _ = writeln!(
+        text,
+        "Idle: {} of {} = {} internal fragmentation (allocated beyond the demand) + {} free (GPUs and instances without a replica) + {} unusable (offered by no instance).",
+        Mebibytes(totals.idle_mib).human(),
+        Mebibytes(totals.fleet_mib).human(),
+        Mebibytes(totals.rounding_mib).human(),
+        Mebibytes(totals.spare_mib).human(),
+        Mebibytes(totals.unusable_mib).human(),
+    );
+    unplaced(&mut text, suggestion, layout);
+    split_workloads(&mut text, plan, layout);
+    presets(&mut text, suggestion, layout);
+    proof(&mut text, plan);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn team_table(text: &mut String, plan: &Plan, demand: &Demand, layout: Layout) {
+    let mut teams = teams::totals(plan, demand);
+    let (count, rows) = (teams.len(), layout.rows());
+    if count > rows {
+        // Where not all can be shown, those with unplaced replicas are worth more than the others.
+        teams.sort_by_key(|team| std::cmp::Reverse(team.unplaced()));
+    }
+    let mut shown = table(&["team", "placed", "of", "memory placed", "of"], |column| column > 0);
+    for team in teams.iter().take(rows) {
+        let TeamTotals { team, replicas, placed, demand_mib, placed_mib } = team;
+        shown.add_row([
+            team.to_string(),
+            thousands(*placed),
+            thousands(*replicas),
+            Mebibytes(*placed_mib).human(),
+            Mebibytes(*demand_mib).human(),
+        ]);
+    }
+    let _ = write!(text, "\n{}", shown.render(layout.width));
+    and_more(text, count, rows, "team");
+    text.push('\n');
+}
+
+/// A layout in words: `2 × 3g.40gb`, `whole GPU, MIG off`.
+fn layout_of(gpu: &GpuPlan) -> String {
+    if !gpu.mig {
+        let used = gpu.instances.iter().any(|i| i.assignment.is_some());
+        return format!("whole GPU, MIG off{}", if used { "" } else { ", free" });
+    }
+    let mut counts: BTreeMap<&InstanceProfile, u64> = BTreeMap::new();
+    for instance in &gpu.instances {
+        *counts.entry(&instance.profile).or_default() += 1;
+    }
+    let parts: Vec<String> =
+        counts.iter().rev().map(|(profile, count)| format!("{count} × {profile}")).collect();
+    parts.join(" + ")
+}
+
+fn layout_table(text: &mut String, plan: &Plan, layout: Layout) {
+    let mut counts: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    for gpu in &plan.gpus {
+        *counts.entry((&gpu.board, layout_of(gpu))).or_default() += 1;
+    }
+    let mut order: Vec<_> = counts.into_iter().collect();
+    order.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut shown = table(&["GPUs", "board", "layout"], |column| column == 0);
+    let (count, rows) = (order.len(), layout.rows());
+    for ((board, layout), gpus) in order.into_iter().take(rows) {
+        shown.add_row([thousands(gpus), board.to_string(), layout]);
+    }
+    let _ = write!(text, "{}", shown.render(layout.width));
+    and_more(text, count, rows, "layout");
+    text.push('\n');
+}
+
+fn unplaced(text: &mut String, suggestion: &Suggestion, layout: Layout) {
+    let plan = &suggestion.plan;
+    if plan.unplaced.is_empty() {
+        return;
+    }
+    let replicas = plan.totals.replicas - plan.totals.placed;
+    let _ = writeln!(text, "\nUnplaced: {}.", plural(replicas, "replica"));
+    unplaced_rows(text, &plan.unplaced, layout.rows());
+    if let Some(more) = &suggestion.more_gpus {
+        let _ = writeln!(
+            text,
+            "{} of {} would place all that the fleet is too full for; no fewer would.",
+            plural(more.gpus, "more GPU"),
+            more.board
+        );
+    }
+    text.push('\n');
+}
+
+/// Names the workloads that one pod template could not ask for.
+fn split_workloads(text: &mut String, plan: &Plan, layout: Layout) {
+    let mut names: BTreeMap<(&str, &str), BTreeSet<&InstanceProfile>> = BTreeMap::new();
+    for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
+        if let Some(a) = &instance.assignment {
+            names.entry((&a.team, &a.workload)).or_default().insert(&instance.profile);
+        }
+    }
+    names.retain(|_, profiles| profiles.len() > 1);
+    if names.is_empty() {
+        return;
+    }
+    let rows = layout.rows();
+    let shown: Vec<String> = names
+        .iter()
+        .take(rows)
+        .map(|((team, name), profiles)| {
+            let profiles: Vec<String> = profiles.iter().map(ToString::to_string).collect();
+            format!("{team}/{name} ({})", profiles.join(", "))
+        })
+        .collect();
+    let _ = writeln!(
+        text,
+        "One pod template cannot ask for the instances of {}: {}{}. --one-profile-per-workload keeps each in one profile.",
+        plural(names.len() as u64, "workload"),
+        shown.join("; "),
+        if names.len() > rows { "; …" } else { "" },
+    );
+}
+
+fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
+    let Some(best) = best_preset(&suggestion.presets) else { return };
+    let _ = write!(
+        text,
+        "{}",
+        best_preset_text(best, &suggestion.plan_row, &suggestion.priorities, &suggestion.plan)
+    );
+    let others = suggestion.presets.iter().filter(|preset| preset.name != best.name);
+    let others: Vec<String> = others
+        .take(layout.rows())
+        .map(|preset| format!("{} {}", preset.name, thousands(preset.placed)))
+        .collect();
+    if !others.is_empty() {
+        let _ = write!(text, " Others: {}.", others.join(", "));
+    }
+    text.push('\n');
+}
+
+fn proof(text: &mut String, plan: &Plan) {
+    let stage = |s: &Stage| {
+        let (name, value) = (&s.objective, &s.value);
+        if s.proved() {
+            format!("{name} {value}")
+        } else {
+            format!("{name} {value} (bound {})", s.bound)
+        }
+    };
+    let stages: Vec<String> = plan.proof.stages.iter().map(stage).collect();
+    let seconds = plan.proof.solve_seconds;
+    match plan.proof.status {
+        Status::Optimal => {
+            let _ = writeln!(
+                text,
+                "Proved optimal in {seconds:.2} s, each bound equal to its value: {}.",
+                stages.join(", ")
+            );
+        }
+        Status::TimeLimit => {
+            let gap = plan.proof.stages.last().and_then(gap_percent);
+            let _ = writeln!(
+                text,
+                "NOT proved: the time limit ended the search after {seconds:.2} s{}: {}.",
+                gap.map_or(String::new(), |gap| format!(", gap {gap:.2}%")),
+                stages.join(", ")
+            );
+        }
+    }
+}
+
+/// How far a stage's bound is from its value, in percent of the larger.
+fn gap_percent(stage: &Stage) -> Option<f64> {
+    let (value, bound) = (stage.value.as_f64()?, stage.bound.as_f64()?);
+    let scale = bound.abs().max(value.abs());
+    (scale > 0.0).then(|| 100.0 * (bound - value).abs() / scale)
+}
+
+/// Every GPU with its instances and the replicas assigned to them, for `--format text`.
+pub fn gpus(plan: &Plan, layout: Layout) -> String {
+    let most = if layout.all_rows { usize::MAX } else { MOST_GPUS };
+    let header = ["node", "GPU", "instance", "at", "usable", "team/workload", "needs"];
+    let mut shown = table(&header, |column| [1, 3, 4, 6].contains(&column));
+    for gpu in plan.gpus.iter().take(most) {
+        for instance in &gpu.instances {
+            let (replica, needs) = match &instance.assignment {
+                Some(a) => (
+                    format!("{}/{} #{}", a.team, a.workload, a.replica),
+                    Mebibytes(a.demand_mib).to_string(),
+                ),
+                None => ("(free)".to_string(), String::new()),
+            };
+            shown.add_row([
+                gpu.node.to_string(),
+                gpu.gpu.to_string(),
+                instance.profile.to_string(),
+                instance.start.to_string(),
+                Mebibytes(instance.memory_mib).to_string(),
+                replica,
+                needs,
+            ]);
+        }
+    }
+    let mut text = format!("\n{}", shown.render(layout.width));
+    and_more(&mut text, plan.gpus.len(), most, "GPU");
+    text
+}
+
+/// What heads the file of a plan; nothing here may differ between equal runs.
+pub fn notes(plan: &Plan) -> Vec<String> {
+    let totals = &plan.totals;
+    let proof = match plan.proof.status {
+        Status::Optimal => "proved the best plan",
+        Status::TimeLimit => "the best plan found within the time limit",
+    };
+    vec![
+        format!("Made by migplan {}: {proof}.", env!("CARGO_PKG_VERSION")),
+        format!(
+            "{} of {} placed on {} of {}.",
+            thousands(totals.placed),
+            plural(totals.replicas, "replica"),
+            thousands(totals.gpus_used),
+            plural(totals.gpus, "GPU")
+        ),
+    ]
+}
