@@ -1,9 +1,11 @@
 #!/bin/sh
 # Builds migplan and plans four A100-80GB for the teams of examples/teams.csv; the plan is written
-# to config.yaml. With MIGPLAN=/path/to/migplan nothing is built and that binary is used.
+# to config.yaml, here or in the folder that OUT names. With MIGPLAN=/path/to/migplan nothing is
+# built and that binary is used.
 set -eu
 cd "$(dirname "$0")/.."
 . examples/build-tools.sh
+config="${OUT:-.}/config.yaml"
 if [ -n "${MIGPLAN:-}" ]; then
     migplan=$MIGPLAN
 else
@@ -11,9 +13,9 @@ else
     cargo build --release --bin migplan
     migplan="${CARGO_TARGET_DIR:-target}/release/migplan"
 fi
-"$migplan" suggest --workloads examples/teams.csv --gpus 4xa100-80gb -o config.yaml
+"$migplan" suggest --workloads examples/teams.csv --gpus 4xa100-80gb -o "$config"
 echo
 echo "config.yaml:"
-cat config.yaml
+cat "$config"
 echo
-"$migplan" check -f config.yaml --gpus 4xa100-80gb
+"$migplan" check -f "$config" --gpus 4xa100-80gb

@@ -1,15 +1,30 @@
 #!/bin/sh
-# Runs everything that must pass: format, lints, docs and all tests. Installs what it may; a test
-# whose tool is missing says that it skips and why.
+# Runs everything that must pass: format, lints, docs and all tests. Installs what it may. A test
+# whose tool is missing says that it skips and why; with MIGPLAN_REQUIRE_TOOLS=1, which CI=true
+# implies, it fails instead.
 set -eu
 cd "$(dirname "$0")/.."
 . examples/build-tools.sh
 need_build_tools
+if [ "${CI:-}" = true ]; then
+    export MIGPLAN_REQUIRE_TOOLS="${MIGPLAN_REQUIRE_TOOLS:-1}"
+fi
+for component in fmt clippy; do
+    cargo "$component" --version >/dev/null 2>&1 && continue
+    echo "error: cargo $component is not installed" >&2
+    echo "hint: rustup component add rustfmt clippy" >&2
+    exit 1
+done
 # Readers of what migplan writes; one that cannot be had costs only its own test.
-for package in prometheus chromium systemd slurmctld slurmd python3-yaml; do
-    install_packages "$package" || echo "note: $package is not here and cannot be installed; its tests skip" >&2
+for package in prometheus chromium systemd slurmctld slurmd python3-yaml procps; do
+    install_packages "$package" || echo "note: the package $package is missing and cannot be installed here" >&2
 done
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-cargo test --workspace
+if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace
+    cargo test --workspace --doc
+else
+    cargo test --workspace
+fi

@@ -3,8 +3,10 @@ use std::process::Command;
 
 #[test]
 fn the_first_command_makes_a_config() {
+    let out = tempfile::tempdir().unwrap();
     let output = Command::new("sh")
         .arg(crate::common::root("examples/quickstart.sh"))
+        .env("OUT", out.path())
         // What the test was built with serves; another build would take minutes more.
         .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
         .env_remove("MIGPLAN_GPUS")
@@ -15,7 +17,7 @@ fn the_first_command_makes_a_config() {
     assert!(output.status.success(), "{text}{log}");
     let golden =
         std::fs::read_to_string(crate::common::root("tests/golden/suggest/one-node/config.yaml"));
-    let config = std::fs::read_to_string(crate::common::root("config.yaml")).unwrap();
+    let config = std::fs::read_to_string(out.path().join("config.yaml")).unwrap();
     assert_eq!(config, golden.unwrap());
     assert!(text.contains("valid for mig-parted"), "{text}");
     assert!(log.contains("17 of 17 replicas placed"), "{log}");
