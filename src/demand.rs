@@ -1,4 +1,4 @@
-//! What the teams want: workloads with their memory, counts and conditions.
+//! Demand: workloads with their memory, counts and conditions.
 //!
 //! Readers for each source live below; this file holds what they all produce. It knows board ids
 //! (a workload may name boards), but no fleet and no plan.
@@ -44,7 +44,7 @@ pub struct Workload {
     pub whole_gpus: u32,
 }
 
-/// The most replicas that one workload may want, far above what any fleet holds.
+/// The most replicas that one workload may ask for, far above what any fleet holds.
 pub const MAX_COUNT: u64 = 1_000_000_000;
 
 impl Workload {

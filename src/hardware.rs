@@ -1,8 +1,8 @@
 //! Boards, profiles and placements: what the silicon allows, as plain data.
 //!
-//! A *board* is a kind of GPU. Its *profiles* say which instances it can be cut into, each with
+//! A *board* is a kind of GPU. Its *profiles* say which instances it can have, each with
 //! the slices it takes, the starts it may have and the memory that is really usable. Every number
-//! comes from `data/gpus/`, where it stands with its source and how sure we are of it. This room
+//! comes from `data/gpus/`, where it has its source and how sure it is. This module
 //! knows nothing of demand, fleets or plans, and never asks a driver.
 
 pub mod catalogue;
@@ -36,12 +36,12 @@ pub struct Provenance {
     pub confidence: String,
 }
 
-/// One profile of a board: an instance that the board can be cut into.
+/// One profile of a board: an instance that the board can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// The canonical name, as mig-parted spells it.
     pub name: ProfileName,
-    /// The id that NVML creates it by; `None` where nobody has published it.
+    /// The id that NVML creates it by; `None` where it is not published.
     pub profile_id: Option<u32>,
     /// Its `NVML_GPU_INSTANCE_PROFILE_*` number, which asks NVML for its description.
     pub nvml_index: u32,
@@ -127,8 +127,8 @@ impl Board {
     }
 }
 
-/// A board shared between rooms.
+/// A board shared between modules.
 pub type BoardRef = Arc<Board>;
 
-/// Profile name of a GPU that has MIG off and is handed out whole.
+/// Profile name of a GPU that has MIG off and is allocated whole.
 pub const FULL_GPU: &str = "full";

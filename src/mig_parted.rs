@@ -2,12 +2,12 @@
 //!
 //! nvidia-mig-parted accepts much that cannot work and finds out with half of the GPUs changed:
 //! profiles that the board does not have, counts that do not fit, a filter or an index that names
-//! no GPU, keys that stand twice, entries that contradict each other. Here each of these is a
-//! problem with its line, all of them told at once, before anything is touched. Whatever
+//! no GPU, duplicate keys, entries that contradict each other. Here each of these is a
+//! problem with its line, all of them reported at once, before anything is touched. Whatever
 //! mig-parted takes and can carry out is taken here too, with the same meaning.
 //!
 //! [`export`] goes the other way: what a node has, in mig-parted's YAML; [`checkpoint`] has the
-//! form with placements, both ways. This room knows boards and what instances are; it knows no
+//! form with placements, both ways. This module knows boards and what instances are; it knows no
 //! driver and opens no files.
 
 pub mod checkpoint;
@@ -42,7 +42,7 @@ struct Entry {
     devices: Devices,
     devices_line: u64,
     mig: bool,
-    /// Zero counts left out.
+    /// Without zero counts.
     profiles: Vec<WantedProfile>,
 }
 
@@ -70,8 +70,8 @@ impl Config {
     /// Reads a file; `file` is its name for messages.
     ///
     /// # Errors
-    /// Everything that is wrong with it (exit 3), with lines, also under labels that nobody
-    /// selects, as mig-parted does.
+    /// Everything that is wrong with it (exit 3), with lines, also under labels that are not
+    /// selected, as mig-parted does.
     pub fn parse(text: &str, file: &str) -> Result<Config> {
         let root = yaml::parse(text, file).map_err(|e| e.hint(HINT))?;
         let mut reader = Reader { problems: Vec::new() };
@@ -119,7 +119,7 @@ impl Reader {
         self.problems.push(Diagnostic::new(message).at_line(line));
     }
 
-    /// The fields of a mapping; keys that are no text, stand twice or are not `known` are problems.
+    /// The fields of a mapping; keys that are not text, duplicate or not `known` are problems.
     fn fields<'a>(
         &mut self,
         entries: &'a [(Node, Node)],
@@ -130,20 +130,20 @@ impl Reader {
         let mut first: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, value) in entries {
             let Value::Text(name) = &key.value else {
-                self.wrong(key.line, format!("{what}: the key {} is no text", key.describe()));
+                self.wrong(key.line, format!("{what}: the key {} is not text", key.describe()));
                 continue;
             };
             if known.is_some_and(|known| !known.contains(&name.as_str())) {
                 let known = known.unwrap_or_default();
                 let near = known.iter().find(|k| k.eq_ignore_ascii_case(name)).map_or_else(
-                    || format!("only {} may stand here", known.join(", ")),
+                    || format!("only {} are allowed here", known.join(", ")),
                     |near| format!("did you mean {near}?"),
                 );
                 self.wrong(key.line, format!("{what}: unexpected field '{name}'; {near}"));
                 continue;
             }
             if let Some(line) = first.insert(name, key.line) {
-                self.wrong(key.line, format!("{what}: '{name}' stands on line {line} already"));
+                self.wrong(key.line, format!("{what}: duplicate '{name}', first on line {line}"));
                 continue;
             }
             fields.push((name, key.line, value));
@@ -162,7 +162,7 @@ impl Reader {
             _ => {
                 self.wrong(
                     root.line,
-                    format!("{} is no mig-parted configuration", root.describe()),
+                    format!("{} is not a mig-parted configuration", root.describe()),
                 );
                 return labels;
             }
@@ -189,7 +189,7 @@ impl Reader {
                 Value::Map(_) | Value::Null => self.wrong(*line, "mig-configs: has no label"),
                 _ => self.wrong(
                     *line,
-                    format!("mig-configs: {} is no mapping of labels", value.describe()),
+                    format!("mig-configs: {} is not a mapping of labels", value.describe()),
                 ),
             },
         }
@@ -207,7 +207,7 @@ impl Reader {
             }
             _ => {
                 let what = value.describe();
-                self.wrong(line, format!("'{label}': {what} is no list of entries"));
+                self.wrong(line, format!("'{label}': {what} is not a list of entries"));
                 Vec::new()
             }
         }
@@ -216,7 +216,7 @@ impl Reader {
     fn entry(&mut self, label: &str, node: &Node) -> Option<Entry> {
         const FIELDS: &[&str] = &["device-filter", "devices", "mig-enabled", "mig-devices"];
         let Value::Map(entries) = &node.value else {
-            self.wrong(node.line, format!("'{label}': {} is no entry", node.describe()));
+            self.wrong(node.line, format!("'{label}': {} is not an entry", node.describe()));
             return None;
         };
         let before = self.problems.len();
@@ -297,7 +297,7 @@ impl Reader {
                 Value::Integer(number) => {
                     self.wrong(item.line, format!("device-filter: write it in quotes: \"0x{number:08X}\""));
                 }
-                _ => self.wrong(item.line, format!("device-filter: {} is no text", item.describe())),
+                _ => self.wrong(item.line, format!("device-filter: {} is not text", item.describe())),
             }
         }
         filters
@@ -320,16 +320,16 @@ impl Reader {
                     match &item.value {
                         Value::Integer(i) => match u32::try_from(*i) {
                             Ok(index) if indices.contains(&index) => {
-                                self.wrong(item.line, format!("devices: {index} stands twice"));
+                                self.wrong(item.line, format!("devices: duplicate {index}"));
                             }
                             Ok(index) => indices.push(index),
                             Err(_) => {
-                                self.wrong(item.line, format!("devices: {i} is no GPU index"))
+                                self.wrong(item.line, format!("devices: {i} is not a GPU index"))
                             }
                         },
                         _ => self.wrong(
                             item.line,
-                            format!("devices: {} is no GPU index such as 0", item.describe()),
+                            format!("devices: {} is not a GPU index such as 0", item.describe()),
                         ),
                     }
                 }
@@ -349,7 +349,10 @@ impl Reader {
     fn profiles(&mut self, line: u64, value: &Node) -> Vec<WantedProfile> {
         let Value::Map(entries) = &value.value else {
             let what = value.describe();
-            self.wrong(line, format!("mig-devices: {what} is no mapping such as {{1g.10gb: 7}}"));
+            self.wrong(
+                line,
+                format!("mig-devices: {what} is not a mapping such as {{1g.10gb: 7}}"),
+            );
             return Vec::new();
         };
         let before = self.problems.len();
@@ -368,7 +371,7 @@ impl Reader {
             };
             if number.is_none() {
                 let what = count.describe();
-                self.wrong(line, format!("mig-devices: {text}: {what} is no count"));
+                self.wrong(line, format!("mig-devices: {text}: {what} is not a count"));
             }
             if let (Some(name), Some(count)) = (name, number) {
                 profiles.push(WantedProfile { name, count, line });

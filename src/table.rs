@@ -9,9 +9,9 @@ use crate::error::{Diagnostic, Error, Result};
 
 /// The header must be within this many bytes of the start.
 const HEADER_BYTES: u64 = 64 * 1024;
-/// A record longer than this is no table row.
+/// A record longer than this is not a row of a table.
 const RECORD_BYTES: u64 = 1024 * 1024;
-/// Reading stops after this many problems: nobody reads more, and a wrong file has millions.
+/// Reading stops after this many problems: more helps nobody, and a wrong file has millions.
 pub const MAX_PROBLEMS: usize = 200;
 
 /// A column that a table may have.
@@ -76,40 +76,27 @@ impl<'a> Table<'a> {
     /// Opens a table. `file` is the name for messages; `columns` are those that the caller knows.
     ///
     /// # Errors
-    /// An empty input, no text, or a first line that is no header with the required columns; with
-    /// `hint` (exit 3).
+    /// An empty input, no text, or a first line that is not a header with the required columns;
+    /// with `hint` (exit 3).
     pub fn open(
         input: impl Read + 'a,
         file: &str,
         columns: &[Column],
         hint: &str,
     ) -> Result<Table<'a>> {
-        let fail = |problem: Diagnostic| Err(Error::input(problem.in_file(file)).hint(hint));
+        let fail = |problem: Diagnostic| Error::input(problem.in_file(file)).hint(hint);
         let mut input = BufReader::with_capacity(1 << 16, input);
         let mut head = Vec::new();
-        if let Err(e) = input.by_ref().take(HEADER_BYTES).read_to_end(&mut head) {
-            return fail(Diagnostic::new(format!("cannot be read: {e}")));
-        }
-        if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
-            return fail(Diagnostic::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
-        }
-        let head: Vec<u8> = head.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(head);
-        let Some((header_line, header)) = find_header(&head) else {
-            return fail(Diagnostic::new(if head.iter().all(u8::is_ascii_whitespace) {
-                "is empty"
-            } else {
-                "has only comments"
-            }));
-        };
-        let Ok(header) = std::str::from_utf8(header) else {
-            return fail(Diagnostic::new("is not a CSV in UTF-8").at_line(header_line));
-        };
-        if header.contains('\0') {
-            return fail(Diagnostic::new("is a binary file, not a CSV").at_line(header_line));
-        }
+        input
+            .by_ref()
+            .take(HEADER_BYTES)
+            .read_to_end(&mut head)
+            .map_err(|e| fail(Diagnostic::new(format!("cannot be read: {e}"))))?;
+        let (header_line, header) = header(&head).map_err(fail)?;
         let delimiter = best_delimiter(header, columns);
+        let skip = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let lines = Lines {
-            inner: Cursor::new(head.clone()).chain(input),
+            inner: Cursor::new(head[skip..].to_vec()).chain(input),
             record_bytes: 0,
             quoted: false,
             previous: b'\n',
@@ -121,8 +108,18 @@ impl<'a> Table<'a> {
             .from_reader(Box::new(lines) as Box<dyn Read + 'a>);
         let names: Vec<String> = match reader.headers() {
             Ok(record) => record.iter().map(|n| n.trim().to_lowercase()).collect(),
-            Err(e) => return fail(csv_problem(&e)),
+            Err(e) => return Err(fail(csv_problem(&e))),
         };
+        if !names.iter().any(|name| columns.iter().any(|c| c.name == name)) {
+            let required: Vec<&str> =
+                columns.iter().filter(|c| c.required).map(|c| c.name).collect();
+            let message = format!(
+                "the first line must be a header with the columns {}, but it is '{}'",
+                required.join(", "),
+                shorten(header.trim())
+            );
+            return Err(fail(Diagnostic::new(message).at_line(header_line)));
+        }
         let mut table = Table {
             file: file.to_string(),
             reader,
@@ -132,44 +129,35 @@ impl<'a> Table<'a> {
             problems: Vec::new(),
             warnings: Vec::new(),
         };
-        let known = |name: &String| columns.iter().any(|c| c.name == name);
-        if !names.iter().any(known) {
-            let required: Vec<&str> =
-                columns.iter().filter(|c| c.required).map(|c| c.name).collect();
-            return fail(
-                Diagnostic::new(format!(
-                    "the first line must be a header with the columns {}, but it is '{}'",
-                    required.join(", "),
-                    shorten(header.trim())
-                ))
-                .at_line(header_line),
-            );
+        table.find_columns(&names, columns, header_line);
+        if table.problems.is_empty() {
+            Ok(table)
+        } else {
+            Err(Error::inputs(table.problems).hint(hint))
         }
+    }
+
+    /// Finds where the columns are; duplicate and missing ones are problems, unknown ones warnings.
+    fn find_columns(&mut self, names: &[String], columns: &[Column], line: u64) {
+        let file = self.file.clone();
+        let at = |message: String| Diagnostic::new(message).in_file(&*file).at_line(line);
         for (i, name) in names.iter().enumerate() {
-            let at = |message: String| Diagnostic::new(message).in_file(file).at_line(header_line);
-            if !name.is_empty() && names[..i].contains(name) {
-                table.problems.push(at(format!("column '{}' occurs twice", shorten(name))));
-            } else if !name.is_empty() && !known(name) {
-                table
-                    .warnings
-                    .push(at(format!("column '{}' is not known and ignored", shorten(name))));
+            if name.is_empty() {
+                continue;
+            }
+            if names[..i].contains(name) {
+                self.problems.push(at(format!("duplicate column '{}'", shorten(name))));
+            } else if !columns.iter().any(|c| c.name == name) {
+                let message = format!("column '{}' is not known and ignored", shorten(name));
+                self.warnings.push(at(message));
             }
         }
         for column in columns {
             let position = names.iter().position(|n| n == column.name);
             if position.is_none() && column.required {
-                table.problems.push(
-                    Diagnostic::new(format!("has no column '{}'", column.name))
-                        .in_file(file)
-                        .at_line(header_line),
-                );
+                self.problems.push(at(format!("has no column '{}'", column.name)));
             }
-            table.positions.push(position);
-        }
-        if table.problems.is_empty() {
-            Ok(table)
-        } else {
-            Err(Error::inputs(table.problems).hint(hint))
+            self.positions.push(position);
         }
     }
 
@@ -244,6 +232,33 @@ impl<'a> Table<'a> {
             self.problems.push(problem.in_file(self.file.clone()));
         }
     }
+}
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The header at the start of a file, and its line.
+///
+/// # Errors
+/// There is none, or the file is not text in UTF-8.
+fn header(head: &[u8]) -> std::result::Result<(u64, &str), Diagnostic> {
+    if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
+        return Err(Diagnostic::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
+    }
+    let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
+    let Some((line, header)) = find_header(head) else {
+        return Err(Diagnostic::new(if head.iter().all(u8::is_ascii_whitespace) {
+            "is empty"
+        } else {
+            "has only comments"
+        }));
+    };
+    let Ok(header) = std::str::from_utf8(header) else {
+        return Err(Diagnostic::new("is not a CSV in UTF-8").at_line(line));
+    };
+    if header.contains('\0') {
+        return Err(Diagnostic::new("is a binary file, not a CSV").at_line(line));
+    }
+    Ok((line, header))
 }
 
 /// The first line with content that is no comment, and its number.
@@ -321,7 +336,7 @@ impl<R: Read> Read for Lines<R> {
                     return Err(io::Error::other(if self.quoted {
                         "a quoted field is longer than 1 MiB; is a closing quote missing?"
                     } else {
-                        "a line is longer than 1 MiB; this is no table"
+                        "a line is longer than 1 MiB; this is not a table"
                     }));
                 }
             }
@@ -380,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_told_so() {
+    fn what_is_not_a_table_is_told_so() {
         let message = |text: &[u8]| rows(text).err().unwrap().to_string();
         assert_eq!(message(b""), "t.csv: is empty");
         assert_eq!(message(b" \n\n"), "t.csv: is empty");
         assert_eq!(message(b"# x\n"), "t.csv: has only comments");
         assert!(message(b"1,2\n").contains("must be a header"));
         assert!(message(b"b\n1\n").contains("has no column 'a'"));
-        assert!(message(b"a,a\n1,2\n").contains("occurs twice"));
+        assert!(message(b"a,a\n1,2\n").contains("duplicate column"));
         assert!(message(b"\xff\xfea\0,\0").contains("UTF-16"));
         assert!(message(b"\x89PNG\0\0").contains("UTF-8"));
         assert!(message(b"abc\0def").contains("binary"));
@@ -396,7 +411,7 @@ mod tests {
     #[test]
     fn a_lost_quote_and_an_endless_line_end() {
         let endless = [b"a,b\n".to_vec(), vec![b'x'; 3 << 20]].concat();
-        assert!(rows(&endless).unwrap().1[0].message.contains("no table"));
+        assert!(rows(&endless).unwrap().1[0].message.contains("not a table"));
         let lost = [b"a,b\n\"1,2\n".to_vec(), b"1,2\n".repeat(1 << 19)].concat();
         assert!(rows(&lost).unwrap().1[0].message.contains("closing quote"));
         let (found, problems, _) = rows(b"a,b\n\xff,1\n2,3\n").unwrap();

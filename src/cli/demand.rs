@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::text::plural;
 use crate::units::Headroom;
 
-/// Print the demand as understood: what Prometheus saw, or a workloads file, as a CSV to edit
+/// Print the demand as understood, from Prometheus or a workloads file, as a CSV to edit
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   migplan demand --prometheus-url http://localhost:9090 --window 14d > teams.csv
@@ -32,7 +32,7 @@ pub struct Args {
     #[command(flatten)]
     catalogue: CatalogueArgs,
     /// Also name the hours in which a reconfiguration that takes this long disturbs the fewest
-    #[arg(long, value_name = "SPAN")]
+    #[arg(long, value_name = "DURATION")]
     quiet_window: Option<Span>,
     /// Tell times of day by this offset from UTC, such as +02:00
     #[arg(long, value_name = "OFFSET", default_value = "UTC", allow_hyphen_values = true)]
@@ -81,7 +81,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 fn head(seen: Option<&Seen>, quiet: Option<&Quiet>, headroom: Headroom) -> Vec<String> {
     let mut lines = Vec::new();
     if seen.is_some() {
-        lines.push("What Prometheus saw. Edit it and give it to: migplan suggest --workloads FILE --gpus …".into());
+        lines.push(
+            "From Prometheus. Edit it and give it to: migplan suggest --workloads FILE --gpus …"
+                .into(),
+        );
     }
     if headroom.0 > 0 {
         lines.push("Memory has its headroom already; do not add it again.".into());
@@ -160,10 +163,9 @@ fn as_json(demand: &Demand, seen: Option<&Seen>, quiet: Option<&Quiet>) -> Value
         .collect();
     let mut text = json!({ "schema": "migplan.demand/v1", "workloads": workloads });
     if let Some(seen) = seen {
-        let left_out = seen.sizing.left_out.iter();
-        text["left_out"] = left_out
-            .map(|left| json!({"cause": left.cause, "count": left.count, "detail": left.text}))
-            .collect();
+        let unused = seen.sizing.unused.iter();
+        text["left_out"] =
+            unused.map(|u| json!({"cause": u.cause, "count": u.count, "detail": u.text})).collect();
     }
     if let Some(quiet) = quiet {
         let window = |window: &Window| {

@@ -218,7 +218,7 @@ pub struct DemandArgs {
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
     pub headroom: Headroom,
-    /// What Prometheus saw.
+    /// What Prometheus shows.
     #[command(flatten)]
     pub prometheus: PrometheusArgs,
 }

@@ -18,7 +18,7 @@ use crate::text::plural;
 
 const HEADING: &str = "Demand from Prometheus";
 
-/// Demand from what the teams were seen to use.
+/// Demand from the memory that the teams' pods were seen to use.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PrometheusArgs {
     /// Samples of GPU memory: answers of the HTTP API, what promtool prints, a scrape of
@@ -34,13 +34,13 @@ pub struct PrometheusArgs {
     /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
     #[arg(long, help_heading = HEADING, value_name = "UNIT")]
     pub unit: Option<UsageUnit>,
-    /// A replica's memory covers this share of the samples
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "0.99")]
+    /// A replica's memory covers this share of the samples; 1 is the highest sample
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
     #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
     pub count_quantile: Option<Quantile>,
-    /// Leave out workloads with fewer samples
+    /// Do not use workloads with fewer samples
     #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1)]
     pub min_samples: u64,
     /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
@@ -50,10 +50,10 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name)]
     pub team_label: Option<String>,
     /// How far back to ask the server
-    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "7d", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url")]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
-    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "5m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "5m", requires = "prometheus_url")]
     pub step: Option<Span>,
     /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
     #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric")]
@@ -75,24 +75,24 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url")]
     pub header: Vec<String>,
     /// How long one request may take
-    #[arg(long, help_heading = HEADING, value_name = "SPAN", default_value = "2m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "2m", requires = "prometheus_url")]
     pub request_timeout: Option<Span>,
     /// How often to try again while the server is down or busy
     #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url")]
     pub retries: u32,
 }
 
-/// What Prometheus saw and what became of it.
+/// What Prometheus shows and what became of it.
 #[derive(Debug)]
 pub struct Seen {
-    /// The workloads, where they come from, and what was left out.
+    /// The workloads, where they come from, and what could not be used.
     pub sizing: Sizing,
     /// Every sample.
     pub usage: Usage,
 }
 
 impl Seen {
-    /// Forgets where those workloads come from that a file names as well.
+    /// Forgets the origin of those workloads that a file names as well.
     pub fn forget(&mut self, demand: &Demand) {
         for workload in demand.workloads() {
             self.sizing.origins.remove(&(workload.team.clone(), workload.name.clone()));
@@ -106,8 +106,8 @@ impl PrometheusArgs {
         !self.prometheus.is_empty() || self.prometheus_url.is_some()
     }
 
-    /// Reads all files and asks the server; `None` where neither is named. What was left out goes
-    /// to the console. `may_be_empty`: that nothing became a workload is a warning only.
+    /// Reads all files and asks the server; `None` where neither is named. What could not
+    /// be used goes to the console. `may_be_empty`: that nothing became a workload is a warning only.
     ///
     /// # Errors
     /// Bad files, a server that does not answer, nothing that could be a workload (exit 3).
@@ -126,23 +126,7 @@ impl PrometheusArgs {
             group_by: self.group_by.clone().unwrap_or_default(),
             team_label: self.team_label.clone(),
         });
-        let mut warnings = Vec::new();
-        let mut problems = Vec::new();
-        let mut hint = None;
-        for file in &self.prometheus {
-            let name = name_of(file);
-            usage.begin(&name);
-            match open(file).and_then(|input| prometheus::read(input, &name, &mut usage)) {
-                Ok(found) => warnings.extend(found),
-                Err(e) => {
-                    problems.extend(e.problems);
-                    hint = hint.or(e.hint);
-                }
-            }
-        }
-        if !problems.is_empty() {
-            return Err(Error { code: ExitCode::BadInput, problems, hint });
-        }
+        let mut warnings = self.read_files(&mut usage)?;
         if let Some(url) = &self.prometheus_url {
             warnings.extend(self.ask(url, &mut usage, console)?);
         }
@@ -163,6 +147,29 @@ impl PrometheusArgs {
             Err(e) => return Err(e),
         }
         Ok(Some(Seen { sizing, usage }))
+    }
+
+    /// Reads all files; returns their warnings, or the problems of all of them.
+    fn read_files(&self, usage: &mut Usage) -> Result<Vec<Diagnostic>> {
+        let mut warnings = Vec::new();
+        let mut problems = Vec::new();
+        let mut hint = None;
+        for file in &self.prometheus {
+            let name = name_of(file);
+            usage.begin(&name);
+            match open(file).and_then(|input| prometheus::read(input, &name, usage)) {
+                Ok(found) => warnings.extend(found),
+                Err(e) => {
+                    problems.extend(e.problems);
+                    hint = hint.or(e.hint);
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(warnings)
+        } else {
+            Err(Error { code: ExitCode::BadInput, problems, hint })
+        }
     }
 
     fn ask(&self, url: &str, usage: &mut Usage, console: &Console) -> Result<Vec<Diagnostic>> {
@@ -238,12 +245,12 @@ fn summarise(sizing: &Sizing, console: &Console) {
         plural(samples, "sample"),
         plural(pods, "pod"),
     ));
-    for left in &sizing.left_out {
-        console.say(&format!("left out: {}", left.text));
+    for unused in &sizing.unused {
+        console.say(&format!("not used: {}", unused.text));
     }
 }
 
-/// A stretch of time for people.
+/// A time from first to last sample, for people.
 pub(super) fn period(first_ms: i64, last_ms: i64) -> String {
     let (first, last) = (utc(first_ms), utc(last_ms));
     if first == last { first } else { format!("{} to {last}", first.trim_end_matches(" UTC")) }

@@ -81,7 +81,7 @@ pub fn selector(names: &[&str]) -> String {
 enum Failure {
     /// Worth another try, after this long if the server said so.
     Busy(Diagnostic, Option<Duration>),
-    /// The server wants smaller questions.
+    /// The server asks for smaller queries.
     TooMuch(Diagnostic),
     /// It will not become better.
     Final(Error),
@@ -101,7 +101,7 @@ impl Server {
         let wrong = if !matches!(scheme, "http" | "https") {
             Some("is neither http nor https")
         } else if host.is_empty() || host.ends_with(':') || url.contains(['?', '#', ' ']) {
-            Some("is no address of a server")
+            Some("is not the address of a server")
         } else {
             None
         };
@@ -176,7 +176,7 @@ impl Server {
             match item {
                 Ok(PemItem::Certificate(certificate)) => roots.push(certificate),
                 Ok(_) => {}
-                Err(e) => return Err(format!("is no PEM file: {e}")),
+                Err(e) => return Err(format!("is not a PEM file: {e}")),
             }
         }
         if roots.is_empty() {
@@ -357,7 +357,7 @@ impl Server {
         }
     }
 
-    /// An answer that is no success.
+    /// An answer other than success.
     fn refused(&self, status: StatusCode, text: &str, wish: Option<Duration>) -> Failure {
         let said = serde_json::from_str::<serde_json::Value>(text)
             .ok()
@@ -376,7 +376,7 @@ impl Server {
             }
             429 | 500 | 502 | 503 | 504 => return Failure::Busy(problem, wish),
             401 | 403 => {
-                "it wants you to log in: --bearer-token-file FILE (on OpenShift: oc whoami -t > FILE), or --username with --password-file"
+                "it asks for a login: --bearer-token-file FILE (on OpenShift: oc whoami -t > FILE), or --username with --password-file"
             }
             404 | 405 => {
                 "Prometheus' API is not at this address; Mimir has it under /prometheus, Thanos at its query component"

@@ -84,7 +84,7 @@ impl Item for PodItem {
     }
 }
 
-/// What pods hold of one node.
+/// What pods have of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Busy {
     /// The pods, as `namespace/name`, in the order of the file.
@@ -121,62 +121,59 @@ struct Gathered {
     boards: Vec<String>,
 }
 
-/// Reads pods. `single_profile` tells the profile of a node whose instances are advertised as
-/// `nvidia.com/gpu` (MIG strategy `single`); without it such a request is a whole GPU.
-///
-/// # Errors
-/// No such JSON, or more replicas than a plan may have (exit 3).
-pub fn read(
-    input: impl Read,
-    file: &str,
-    catalogue: &Catalogue,
-    single_profile: impl Fn(&str) -> Option<ProfileName>,
-) -> Result<(Pods, Vec<Diagnostic>)> {
-    let mut gathered: BTreeMap<(String, String), BTreeMap<Ask, Gathered>> = BTreeMap::new();
-    let mut busy: BTreeMap<String, Busy> = BTreeMap::new();
-    let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
-    let mut problems = Vec::new();
-    kubernetes::for_each_item(input, file, |pod: PodItem| {
+/// What is gathered of all pods so far.
+#[derive(Default)]
+struct Gathering {
+    /// By team and owner, and by what each asks for.
+    requests: BTreeMap<(String, String), BTreeMap<Ask, Gathered>>,
+    busy: BTreeMap<String, Busy>,
+    /// Requests that are no demand: why, and how many.
+    unused: BTreeMap<String, u64>,
+    problems: Vec<Diagnostic>,
+}
+
+impl Gathering {
+    /// Adds one pod; `single` is the profile that its node advertises as `nvidia.com/gpu`.
+    fn add(
+        &mut self,
+        pod: &PodItem,
+        catalogue: &Catalogue,
+        single_profile: &impl Fn(&str) -> Option<ProfileName>,
+    ) {
         if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             return;
         }
         let asked = match requests(&pod.spec) {
-            Ok(asked) if asked.is_empty() => return,
             Ok(asked) => asked,
             Err(e) => {
-                problems.push(Diagnostic::new(format!("pod {}: {e}", label(&pod))));
+                self.problems.push(Diagnostic::new(format!("pod {}: {e}", label(pod))));
                 return;
             }
         };
         let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT));
-        let single =
-            pod.spec.node_name.as_deref().and_then(&single_profile).or_else(|| {
-                selected.and_then(|product| crate::kubernetes::single_profile(product))
-            });
+        let single = pod
+            .spec
+            .node_name
+            .as_deref()
+            .and_then(single_profile)
+            .or_else(|| selected.and_then(|product| kubernetes::single_profile(product)));
         let boards = selected.map_or_else(Vec::new, |product| {
             catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
         });
         let mut counted = false;
         for (resource, count) in asked {
-            let ask = match ask(&resource, count, single.as_ref()) {
+            let ask = match ask(&resource, count, single.as_ref(), catalogue) {
                 Ok(ask) => ask,
                 Err(why) => {
-                    *left_out.entry(why).or_default() += 1;
+                    *self.unused.entry(why).or_default() += 1;
                     continue;
                 }
             };
-            if let Ask::Instance(profile) = &ask
-                && memory(profile, catalogue).is_none()
-            {
-                *left_out.entry(format!("asks for {profile}, which no board has")).or_default() +=
-                    1;
-                continue;
-            }
             let replicas = if matches!(ask, Ask::Gpus(_)) { 1 } else { count };
             if let Some(node) = &pod.spec.node_name {
-                let on_node = busy.entry(node.clone()).or_default();
+                let on_node = self.busy.entry(node.clone()).or_default();
                 if !counted {
-                    on_node.pods.push(label(&pod));
+                    on_node.pods.push(label(pod));
                     counted = true;
                 }
                 match &ask {
@@ -185,43 +182,74 @@ pub fn read(
                 }
             }
             let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
-            let of_owner = gathered.entry((team, owner(&pod.metadata))).or_default();
-            let same = of_owner.entry(ask).or_default();
-            same.replicas = same.replicas.saturating_add(replicas);
-            same.priority = same.priority.max(pod.spec.priority);
-            if same.replicas == replicas {
-                same.boards.clone_from(&boards);
-            } else if same.boards != boards {
-                // Pods of one owner that differ in this may run anywhere that one of them may.
-                same.boards.clear();
-            }
-        }
-    })?;
-    let mut workloads = Vec::new();
-    for ((team, owner), asks) in gathered {
-        let several = asks.len() > 1;
-        for (ask, gathered) in asks {
-            let name = if several { format!("{owner} ({})", kind(&ask)) } else { owner.clone() };
-            if gathered.replicas > MAX_COUNT {
-                problems
-                    .push(Diagnostic::new(format!("{team}/{name} asks for too many instances")));
-            }
-            if [&team, &name].iter().any(|n| n.is_empty() || n.chars().any(char::is_control)) {
-                problems.push(Diagnostic::new("a pod's name or namespace has a control character"));
-                continue;
-            }
-            workloads.push(workload(&team, &name, &ask, gathered, catalogue));
+            let of_owner = self.requests.entry((team, owner(&pod.metadata))).or_default();
+            of_owner.entry(ask).or_default().add(replicas, pod.spec.priority, &boards);
         }
     }
+
+    /// One workload for each owner and kind of request.
+    fn workloads(&mut self, catalogue: &Catalogue) -> Vec<Workload> {
+        let mut workloads = Vec::new();
+        for ((team, owner), asks) in std::mem::take(&mut self.requests) {
+            let several = asks.len() > 1;
+            for (ask, gathered) in asks {
+                let name =
+                    if several { format!("{owner} ({})", kind(&ask)) } else { owner.clone() };
+                if gathered.replicas > MAX_COUNT {
+                    let message = format!("{team}/{name} asks for too many instances");
+                    self.problems.push(Diagnostic::new(message));
+                }
+                if [&team, &name].iter().any(|n| n.is_empty() || n.chars().any(char::is_control)) {
+                    let message = "a pod's name or namespace has a control character";
+                    self.problems.push(Diagnostic::new(message));
+                    continue;
+                }
+                workloads.push(workload(&team, &name, &ask, gathered, catalogue));
+            }
+        }
+        workloads
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, replicas: u64, priority: Option<i64>, boards: &[String]) {
+        if self.replicas == 0 {
+            self.boards = boards.to_vec();
+        } else if self.boards != boards {
+            // Pods of one owner that differ in this may run anywhere that one of them may.
+            self.boards.clear();
+        }
+        self.replicas = self.replicas.saturating_add(replicas);
+        self.priority = self.priority.max(priority);
+    }
+}
+
+/// Reads pods. `single_profile` tells the profile of a node whose instances are advertised as
+/// `nvidia.com/gpu` (MIG strategy `single`); without it such a request is a whole GPU.
+///
+/// # Errors
+/// Not such JSON, or more replicas than a plan may have (exit 3).
+pub fn read(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+    single_profile: impl Fn(&str) -> Option<ProfileName>,
+) -> Result<(Pods, Vec<Diagnostic>)> {
+    let mut gathering = Gathering::default();
+    kubernetes::for_each_item(input, file, |pod: PodItem| {
+        gathering.add(&pod, catalogue, &single_profile);
+    })?;
+    let workloads = gathering.workloads(catalogue);
+    let Gathering { busy, unused, problems, .. } = gathering;
     if !problems.is_empty() {
         return Err(Error::inputs(problems.into_iter().map(|p| p.in_file(file)).collect())
             .hint(format!("make the file with: {}", PodItem::COMMAND)));
     }
-    let mut warnings: Vec<Diagnostic> = left_out
+    let mut warnings: Vec<Diagnostic> = unused
         .into_iter()
         .map(|(why, pods)| {
-            Diagnostic::new(format!("{} left out: each {why}", plural(pods, "request")))
-                .in_file(file)
+            let requests = plural(pods, "request");
+            Diagnostic::new(format!("{requests} not used: each {why}")).in_file(file)
         })
         .collect();
     if workloads.is_empty() {
@@ -234,8 +262,8 @@ fn label(pod: &PodItem) -> String {
     format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or("default"), pod.metadata.name)
 }
 
-/// What a pod asks for of `nvidia.com/…`: the most of what its containers want together and what
-/// any step of its start wants, as the scheduler counts.
+/// What a pod asks for of `nvidia.com/…`: the most of what its containers ask for together and
+/// what any init container asks for, as the scheduler counts.
 fn requests(spec: &Spec) -> std::result::Result<BTreeMap<String, u64>, String> {
     let mut together: BTreeMap<String, u64> = BTreeMap::new();
     let mut start: BTreeMap<String, u64> = BTreeMap::new();
@@ -246,7 +274,7 @@ fn requests(spec: &Spec) -> std::result::Result<BTreeMap<String, u64>, String> {
     }
     for container in spec.init_containers.iter().flatten() {
         let asked = of_container(container)?;
-        // A sidecar stays, so it adds to what the others want.
+        // A sidecar stays, so it adds to what the others ask for.
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         for (resource, count) in asked {
             if sidecar {
@@ -269,7 +297,7 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
     let Some(resources) = &container.resources else {
         return Ok(Vec::new());
     };
-    // For extended resources both are equal; either may be left out.
+    // For extended resources both are equal; either may be missing.
     let mut asked: BTreeMap<&String, &Value> = BTreeMap::new();
     asked.extend(resources.requests.iter().flatten());
     asked.extend(resources.limits.iter().flatten());
@@ -281,7 +309,7 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
         .map(|(resource, quantity)| {
             let count = kubernetes::count(quantity)
                 .filter(|count| *count <= MAX_COUNT)
-                .ok_or_else(|| format!("{resource}: {quantity} is no whole number"))?;
+                .ok_or_else(|| format!("{resource}: {quantity} is not a whole number"))?;
             Ok((resource.clone(), count))
         })
         .collect()
@@ -290,11 +318,12 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
 /// What a request for `count` of a resource means.
 ///
 /// # Errors
-/// Why it is no demand for an instance of its own.
+/// Why it is not a demand for an instance of its own.
 fn ask(
     resource: &str,
     count: u64,
     single: Option<&ProfileName>,
+    catalogue: &Catalogue,
 ) -> std::result::Result<Ask, String> {
     if resource.ends_with(".shared") {
         return Err(format!(
@@ -304,11 +333,16 @@ fn ask(
     if resource == GPU {
         return Ok(single.map_or(Ask::Gpus(count), |profile| Ask::Instance(profile.clone())));
     }
-    resource
+    let profile = resource
         .strip_prefix("nvidia.com/mig-")
         .and_then(kubernetes::profile_of_label)
-        .map(Ask::Instance)
-        .ok_or_else(|| format!("asks for {resource}, which is no instance that migplan knows"))
+        .ok_or_else(|| {
+        format!("asks for {resource}, which is not an instance that migplan knows")
+    })?;
+    if memory(&profile, catalogue).is_none() {
+        return Err(format!("asks for {profile}, which no board has"));
+    }
+    Ok(Ask::Instance(profile))
 }
 
 fn kind(ask: &Ask) -> String {
@@ -348,7 +382,7 @@ fn workload(
     workload
 }
 
-/// Who made a pod: its controller's name without what Kubernetes put behind it.
+/// The owner of a pod: its controller's name without the suffix that Kubernetes adds.
 fn owner(pod: &Metadata) -> String {
     let label = |key: &str| pod.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
     // Airflow's pods have no controller and a random name.

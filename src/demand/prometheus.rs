@@ -54,7 +54,7 @@ const HINT: &str = "give what /api/v1/query or /api/v1/query_range answers, 'pro
 /// Reads one input to its end. Returns the warnings that the server added to its answer.
 ///
 /// # Errors
-/// What is no Prometheus data, broken, cut off, or a server's error message (exit 3). `file` is
+/// Not Prometheus data, broken, cut off, or a server's error message (exit 3). `file` is
 /// the name for messages.
 pub fn read<S: Sink>(input: impl Read, file: &str, sink: &mut S) -> Result<Vec<Diagnostic>> {
     read_layer(Box::new(input), file, sink, false)

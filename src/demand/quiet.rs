@@ -1,7 +1,6 @@
 //! When it is quiet: the hours in which a reconfiguration would disturb the fewest.
 //!
-//! To cut a GPU anew ends what runs on its instances, so the best time is when the fewest are
-//! held. The same samples that size the workloads know when that is. Days are compared with each
+//! Destroying an instance ends what runs on it, so the best time is when the fewest are in use. The same samples that size the workloads know when that is. Days are compared with each
 //! other, and weekdays as well where there is history for it.
 
 use std::cmp::Ordering;
@@ -35,7 +34,7 @@ const WEEKDAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 impl Window {
-    /// GPUs and instances held on average, in tenths.
+    /// GPUs and instances in use on average, in tenths.
     pub fn mean_tenths(&self) -> u64 {
         (self.busy_sum * 10 + self.days / 2) / self.days.max(1)
     }
@@ -55,7 +54,7 @@ impl Window {
     pub fn busy(&self) -> String {
         let tenths = self.mean_tenths();
         format!(
-            "{}.{} held on average, {} at most, seen on {}",
+            "{}.{} in use on average, {} at most, seen on {}",
             tenths / 10,
             tenths % 10,
             self.busy_most,
@@ -63,7 +62,7 @@ impl Window {
         )
     }
 
-    /// How this compares with `other` in what is held; the smaller is the quieter.
+    /// How this compares with `other` in what is in use; the smaller is the quieter.
     fn compare(&self, other: &Window) -> Ordering {
         let means = |sum: fn(&Window) -> u64| {
             let scaled = |a: &Window, b: &Window| u128::from(sum(a)) * u128::from(b.days);
@@ -104,6 +103,91 @@ pub struct Quiet {
 /// The lengths that divide a day, so that windows fall on the same times every day.
 const SLOTS_MINUTES: [i64; 9] = [15, 30, 60, 120, 180, 240, 360, 720, 1440];
 
+/// What was held in each slot of time.
+struct Slots {
+    slot_ms: i64,
+    /// The slots in which anything was scraped, busy or idle.
+    seen: BTreeSet<i64>,
+    /// The GPUs and instances that a pod held, by slot.
+    held: BTreeMap<i64, BTreeSet<u32>>,
+}
+
+impl Slots {
+    /// The slots of all samples, as short as the distance of samples allows.
+    fn new(usage: &Usage, offset_minutes: i64) -> Slots {
+        let steps =
+            usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
+        let step = steps.min().unwrap_or(0);
+        let slot_ms = SLOTS_MINUTES
+            .into_iter()
+            .map(|minutes| minutes * MINUTE_MS)
+            .find(|slot| *slot >= step)
+            .unwrap_or(DAY_MS);
+        let slot_of = |at_ms: i64| (at_ms + offset_minutes * MINUTE_MS).div_euclid(slot_ms);
+        let mut seen: BTreeSet<i64> = BTreeSet::new();
+        for samples in usage.all_samples() {
+            each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
+                seen.insert(slot);
+            });
+        }
+        let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+        for series in usage.pod_series() {
+            each_slot(series.samples.iter().map(|(at, _)| slot_of(at)), |slot| {
+                held.entry(slot).or_default().insert(series.device);
+            });
+        }
+        Slots { slot_ms, seen, held }
+    }
+
+    /// From the first to the last sample, in milliseconds.
+    fn history_ms(&self) -> i64 {
+        match (self.seen.first(), self.seen.last()) {
+            (Some(first), Some(last)) => (last - first + 1) * self.slot_ms,
+            _ => 0,
+        }
+    }
+
+    /// Every window of this length that was seen as a whole, its days summed up: by time of day,
+    /// and by weekday and time of day.
+    fn windows(&self, length: Span) -> (Vec<Window>, Vec<Window>) {
+        let per_day = DAY_MS / self.slot_ms;
+        let slots = ((length.ms() + self.slot_ms - 1) / self.slot_ms).clamp(1, per_day);
+        let mut daily: BTreeMap<i64, Window> = BTreeMap::new();
+        let mut weekly: BTreeMap<(i64, i64), Window> = BTreeMap::new();
+        for start in &self.seen {
+            if !(*start..start + slots).all(|slot| self.seen.contains(&slot)) {
+                continue;
+            }
+            let held = || self.held.range(*start..start + slots).map(|(_, devices)| devices);
+            let load = held().map(|devices| devices.len() as u64).sum::<u64>();
+            let busy: BTreeSet<u32> = held().flatten().copied().collect();
+            let in_day = start.rem_euclid(per_day);
+            // 1970-01-01 was a Thursday.
+            let weekday = (start.div_euclid(per_day) + 3).rem_euclid(7);
+            let new = Window {
+                weekday: None,
+                start_minute: in_day * self.slot_ms / MINUTE_MS,
+                minutes: slots * self.slot_ms / MINUTE_MS,
+                busy_sum: 0,
+                busy_most: 0,
+                days: 0,
+                load: 0,
+            };
+            let of_week = Window { weekday: u8::try_from(weekday).ok(), ..new };
+            for window in [
+                daily.entry(in_day).or_insert(new),
+                weekly.entry((weekday, in_day)).or_insert(of_week),
+            ] {
+                window.busy_sum += busy.len() as u64;
+                window.busy_most = window.busy_most.max(busy.len() as u64);
+                window.days += 1;
+                window.load += load;
+            }
+        }
+        (daily.into_values().collect(), weekly.into_values().collect())
+    }
+}
+
 /// Finds the quietest windows of this length. Times of day are of UTC plus `offset_minutes`.
 ///
 /// # Errors
@@ -113,65 +197,9 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
         return Err(Error::usage(format!("--quiet-window {length} is longer than a day")));
     }
     usage.settle();
-    let steps = usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
-    let step = steps.min().unwrap_or(0);
-    let slot_ms = SLOTS_MINUTES
-        .into_iter()
-        .map(|minutes| minutes * MINUTE_MS)
-        .find(|slot| *slot >= step)
-        .unwrap_or(DAY_MS);
-    let slot_of = |at_ms: i64| (at_ms + offset_minutes * MINUTE_MS).div_euclid(slot_ms);
-    let mut seen: BTreeSet<i64> = BTreeSet::new();
-    for samples in usage.all_samples() {
-        each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
-            seen.insert(slot);
-        });
-    }
-    let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
-    for claim in usage.claims() {
-        each_slot(claim.samples.iter().map(|(at, _)| slot_of(at)), |slot| {
-            held.entry(slot).or_default().insert(claim.device);
-        });
-    }
-    let history = match (seen.first(), seen.last()) {
-        (Some(first), Some(last)) => (last - first + 1) * slot_ms,
-        _ => 0,
-    };
-    let slots_per_day = DAY_MS / slot_ms;
-    let slots = ((length.ms() + slot_ms - 1) / slot_ms).clamp(1, slots_per_day);
-    let mut daily: BTreeMap<i64, Window> = BTreeMap::new();
-    let mut weekly: BTreeMap<(i64, i64), Window> = BTreeMap::new();
-    for start in &seen {
-        if !(*start..start + slots).all(|slot| seen.contains(&slot)) {
-            continue;
-        }
-        let load =
-            held.range(*start..start + slots).map(|(_, devices)| devices.len() as u64).sum::<u64>();
-        let busy: BTreeSet<u32> =
-            held.range(*start..start + slots).flat_map(|(_, devices)| devices).copied().collect();
-        let in_day = start.rem_euclid(slots_per_day);
-        // 1970-01-01 was a Thursday.
-        let weekday = (start.div_euclid(slots_per_day) + 3).rem_euclid(7);
-        let new = Window {
-            weekday: None,
-            start_minute: in_day * slot_ms / MINUTE_MS,
-            minutes: slots * slot_ms / MINUTE_MS,
-            busy_sum: 0,
-            busy_most: 0,
-            days: 0,
-            load: 0,
-        };
-        let of_week = Window { weekday: u8::try_from(weekday).ok(), ..new };
-        for window in
-            [daily.entry(in_day).or_insert(new), weekly.entry((weekday, in_day)).or_insert(of_week)]
-        {
-            window.busy_sum += busy.len() as u64;
-            window.busy_most = window.busy_most.max(busy.len() as u64);
-            window.days += 1;
-            window.load += load;
-        }
-    }
-    let daily: Vec<Window> = daily.into_values().collect();
+    let slots = Slots::new(usage, offset_minutes);
+    let history = slots.history_ms();
+    let (daily, weekly) = slots.windows(length);
     let (Some(quietest), Some(busiest), true) = (
         daily.iter().min_by(|a, b| a.quieter(b)),
         daily.iter().min_by(|a, b| a.busier(b)),
@@ -191,7 +219,7 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
     };
     // Every day of the week seen twice, or a single odd Sunday decides.
     let weekly = (history >= 14 * DAY_MS)
-        .then(|| weekly.into_values().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
+        .then(|| weekly.into_iter().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
         .flatten()
         .filter(|window| window.compare(quietest) == Ordering::Less);
     Ok(Quiet { daily: *quietest, weekly, busiest: *busiest, offset_minutes })
@@ -213,7 +241,7 @@ fn each_slot(slots: impl Iterator<Item = i64>, mut visit: impl FnMut(i64)) {
 /// # Errors
 /// A sentence that shows what is expected.
 pub fn parse_offset(text: &str) -> std::result::Result<i64, String> {
-    let refuse = || format!("'{text}' is no offset from UTC; write for example +02:00");
+    let refuse = || format!("'{text}' is not an offset from UTC; write for example +02:00");
     let text = text.trim();
     if matches!(text, "UTC" | "utc" | "Z" | "0") {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Spans of time as Prometheus writes them (`7d`, `1h30m`), and points in time as people read them.
+//! Durations as Prometheus writes them (`7d`, `1h30m`), and points in time as people read them.
 //!
 //! Everything is in whole milliseconds, UTC. This file knows no clock and no time zone.
 
@@ -12,7 +12,7 @@ pub const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// Milliseconds in one day.
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// A span of time in whole milliseconds, more than zero.
+/// A duration in whole milliseconds, more than zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(i64);
 
@@ -30,12 +30,12 @@ const UNITS: [(&str, i64); 7] = [
 const LONGEST_MS: i64 = 100 * 365 * DAY_MS;
 
 impl Span {
-    /// A span of this many milliseconds; the shortest is 1, the longest 100 years.
+    /// A duration of this many milliseconds; the shortest is 1, the longest 100 years.
     pub fn from_ms(ms: i64) -> Span {
         Span(ms.clamp(1, LONGEST_MS))
     }
 
-    /// The span in milliseconds.
+    /// The duration in milliseconds.
     pub fn ms(self) -> i64 {
         self.0
     }
@@ -51,7 +51,7 @@ impl FromStr for Span {
         let mut total: i64 = 0;
         let mut smallest = i64::MAX;
         if rest.is_empty() {
-            return refuse("is no span of time");
+            return refuse("is not a valid duration");
         }
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -62,11 +62,11 @@ impl FromStr for Span {
                 return refuse(if unit.is_empty() && rest.is_empty() {
                     "has no unit"
                 } else {
-                    "is no span of time"
+                    "is not a valid duration"
                 });
             };
             let Ok(number) = number.parse::<i64>() else {
-                return refuse("is no span of time");
+                return refuse("is not a valid duration");
             };
             if *ms >= smallest {
                 return refuse("has its units in the wrong order");
@@ -75,7 +75,7 @@ impl FromStr for Span {
             total = total.saturating_add(number.saturating_mul(*ms));
         }
         match total {
-            0 => refuse("is no time at all"),
+            0 => refuse("is zero"),
             LONGEST_MS.. => refuse("is longer than 100 years"),
             _ => Ok(Span(total)),
         }

@@ -1,7 +1,7 @@
 //! GPU memory in use, by pod and device, collected from Prometheus samples.
 //!
 //! This is where labels get their meaning: which of them name the pod, which the device, and which
-//! only name the exporter. It holds every sample packed, draws no conclusion and knows no sizes.
+//! only name the exporter. It keeps every sample packed, draws no conclusion and knows no sizes.
 
 mod reading;
 mod track;
@@ -31,9 +31,9 @@ enum Spelling {
     Unnamed,
 }
 
-/// A pod that holds a device, as one job's series say it.
+/// The samples of a pod on one device, as one job's series give them.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct PodSeries {
     job: u32,
     spelling: Spelling,
     pub(super) team: Arc<str>,
@@ -92,8 +92,8 @@ const MAX_NAMES: usize = 200;
 #[derive(Debug, Default)]
 pub struct Usage {
     reading: Reading,
-    claims: Vec<Claim>,
-    claim_index: HashMap<Box<str>, u32>,
+    pod_series: Vec<PodSeries>,
+    series_index: HashMap<Box<str>, u32>,
     devices: Vec<Device>,
     device_index: HashMap<Box<str>, u32>,
     jobs: Vec<bool>,
@@ -117,7 +117,7 @@ pub struct Usage {
 /// The series that samples now belong to.
 #[derive(Debug, Clone, Copy, Default)]
 struct Now {
-    claim: Option<u32>,
+    series: Option<u32>,
     device: u32,
     bytes: bool,
     samples: u64,
@@ -153,30 +153,30 @@ impl Usage {
 
     /// Puts everything in order, once all is read.
     pub(super) fn settle(&mut self) {
-        for claim in &mut self.claims {
-            claim.samples.sort_late();
+        for series in &mut self.pod_series {
+            series.samples.sort_late();
         }
         for device in &mut self.devices {
             device.idle.sort_late();
         }
     }
 
-    /// The claims of workloads: without those that only name the exporter, which a server that does
-    /// not honour labels gives to idle devices.
-    pub(super) fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.claims.iter().filter(|claim| !self.names_exporter(claim))
+    /// The series of workloads: without those that only name the exporter, which a server that
+    /// does not honour labels gives to idle devices.
+    pub(super) fn pod_series(&self) -> impl Iterator<Item = &PodSeries> {
+        self.pod_series.iter().filter(|series| !self.names_exporter(series))
     }
 
-    fn names_exporter(&self, claim: &Claim) -> bool {
-        claim.spelling == Spelling::Plain && self.jobs[claim.job as usize]
+    fn names_exporter(&self, series: &PodSeries) -> bool {
+        series.spelling == Spelling::Plain && self.jobs[series.job as usize]
     }
 
     pub(super) fn devices(&self) -> &[Device] {
         &self.devices
     }
 
-    pub(super) fn device(&self, claim: &Claim) -> &Device {
-        &self.devices[claim.device as usize]
+    pub(super) fn device(&self, series: &PodSeries) -> &Device {
+        &self.devices[series.device as usize]
     }
 
     pub(super) fn sources(&self) -> &[Source] {
@@ -197,11 +197,11 @@ impl Usage {
 
     /// Every sample there is of anything, busy or idle: the times at which it was looked.
     pub(super) fn all_samples(&self) -> impl Iterator<Item = &Samples> {
-        self.claims.iter().map(|c| &c.samples).chain(self.devices.iter().map(|d| &d.idle))
+        self.pod_series.iter().map(|s| &s.samples).chain(self.devices.iter().map(|d| &d.idle))
     }
 
     fn intern(&mut self, text: &str) -> Arc<str> {
-        // Names end up in a CSV, which has no room for control characters nor for outer blanks.
+        // Names end up in a CSV, which can hold neither control characters nor outer blanks.
         let clean: String;
         let text = if text.chars().any(char::is_control) {
             clean = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -291,8 +291,8 @@ impl Usage {
         Some(unit == UsageUnit::Bytes)
     }
 
-    /// The claim of a series, `None` where no pod is named.
-    fn claim_of(&mut self, labels: &Labels, device: u32) -> Option<u32> {
+    /// The pod and device that a series is of, `None` where no pod is named.
+    fn pod_series_of(&mut self, labels: &Labels, device: u32) -> Option<u32> {
         let job = self.job_of(labels);
         let (spelling, namespace, pod, container) = if let Some(pod) = labels.get("exported_pod") {
             (Spelling::Exported, "exported_namespace", pod, "exported_container")
@@ -334,10 +334,10 @@ impl Usage {
             self.key.push('\0');
         }
         self.key.push_str(&format!("{job} {spelling:?} {device}"));
-        if let Some(known) = self.claim_index.get(self.key.as_str()) {
+        if let Some(known) = self.series_index.get(self.key.as_str()) {
             return Some(*known);
         }
-        let claim = Claim {
+        let series = PodSeries {
             job,
             spelling,
             team: self.intern(if team.trim().is_empty() { NO_TEAM } else { &team }),
@@ -348,9 +348,9 @@ impl Usage {
             untimed: Vec::new(),
             rejected: [0; REJECTIONS],
         };
-        self.claims.push(claim);
-        let index = index(self.claims.len() - 1);
-        self.claim_index.insert(self.key.as_str().into(), index);
+        self.pod_series.push(series);
+        let index = index(self.pod_series.len() - 1);
+        self.series_index.insert(self.key.as_str().into(), index);
         Some(index)
     }
 
@@ -374,18 +374,18 @@ impl Sink for Usage {
             return false;
         };
         let device = self.device_of(labels);
-        let claim = self.claim_of(labels, device);
-        if claim.is_none() && !labels.has_any(&DEVICE_LABELS) {
+        let series = self.pod_series_of(labels, device);
+        if series.is_none() && !labels.has_any(&DEVICE_LABELS) {
             self.aggregated += 1;
             self.devices[device as usize].is_gpu = false;
             return false;
         }
-        self.now = Now { claim, device, bytes, samples: 0 };
+        self.now = Now { series, device, bytes, samples: 0 };
         true
     }
 
     fn sample(&mut self, at_ms: Option<i64>, value: f64) {
-        let Now { claim, device, bytes, .. } = self.now;
+        let Now { series, device, bytes, .. } = self.now;
         self.now.samples += 1;
         if self.now.samples == 2
             && let Some(source) = self.sources.last_mut()
@@ -394,7 +394,7 @@ impl Sink for Usage {
         }
         self.scrape_times |= at_ms.is_some() && !self.evaluated;
         let mib = to_mib(value, bytes);
-        let Some(claim) = claim else {
+        let Some(series) = series else {
             let device = &mut self.devices[device as usize];
             let mib = mib.unwrap_or(0);
             device.idle_peak = device.idle_peak.max(mib);
@@ -406,16 +406,16 @@ impl Sink for Usage {
         let mib = match mib {
             Ok(mib) => mib,
             Err(rejection) => {
-                self.claims[claim as usize].rejected[rejection as usize] += 1;
+                self.pod_series[series as usize].rejected[rejection as usize] += 1;
                 return;
             }
         };
         if let Some(at_ms) = at_ms {
-            self.claims[claim as usize].samples.push(at_ms, mib);
+            self.pod_series[series as usize].samples.push(at_ms, mib);
             return;
         }
         // The same series again is the next scrape, appended to the same file.
-        let last = self.claims[claim as usize].untimed.last().map(|(block, _)| *block);
+        let last = self.pod_series[series as usize].untimed.last().map(|(block, _)| *block);
         if last == Some(index(self.blocks.len() - 1)) {
             self.open_block();
         }
@@ -423,7 +423,7 @@ impl Sink for Usage {
         if let Some(devices) = self.blocks.last_mut() {
             devices.insert(device);
         }
-        self.claims[claim as usize].untimed.push((block, mib));
+        self.pod_series[series as usize].untimed.push((block, mib));
     }
 
     fn evaluated(&mut self) {
@@ -458,7 +458,7 @@ fn to_mib(value: f64, bytes: bool) -> Result<u32, Rejection> {
     if is_blank(value, bytes) {
         return Err(Rejection::Blank);
     }
-    // Averages and quantiles carry the noise of floating point, which is no further MiB.
+    // Averages and quantiles carry the noise of floating point, which must not add a MiB.
     let mib = if bytes { value.round() / f64::from(1 << 20) } else { (value - 1e-6).max(0.0) };
     let mib = mib.ceil();
     if mib > MAX_MIB { Err(Rejection::Implausible) } else { Ok(mib as u32) }

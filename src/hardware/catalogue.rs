@@ -1,7 +1,7 @@
 //! The boards that migplan knows: embedded from `data/gpus/`, overridden by a user's file, checked
 //! when they are loaded, found by the names that people and tools use.
 //!
-//! A table that contradicts itself is refused here, so every other room may trust it.
+//! A table that contradicts itself is refused here, so every other module may rely on it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -192,7 +192,7 @@ impl Catalogue {
     /// This catalogue with the boards of a user's file added; an equal id replaces.
     ///
     /// # Errors
-    /// Everything that is wrong with the file (exit 3): no JSON, a missing field, a placement
+    /// Everything that is wrong with the file (exit 3): not JSON, a missing field, a placement
     /// outside the board, an instance maximum that placements contradict, a PCI id that two
     /// boards of the same memory claim.
     pub fn with_file(&self, file: &str, text: &str) -> Result<Catalogue> {
@@ -336,7 +336,7 @@ impl Catalogue {
 /// Why no board goes by a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoardNotFound {
-    /// Nobody knows it.
+    /// It is not known.
     #[error("unknown board '{name}'{}", near_text(near))]
     Unknown {
         /// The name as given.
@@ -344,7 +344,7 @@ pub enum BoardNotFound {
         /// Ids that look alike, best first.
         near: Vec<String>,
     },
-    /// A real GPU that cannot be cut.
+    /// A real GPU without MIG.
     #[error(
         "'{name}' cannot do MIG: NVIDIA offers it on A30, A100, H100 and later data-centre boards and on RTX PRO Blackwell"
     )]
@@ -398,17 +398,29 @@ fn normalise(name: &str) -> String {
 
 /// Turns a file into a board, or says everything that contradicts itself.
 fn check(file: BoardFile) -> std::result::Result<Board, Vec<String>> {
+    let mut problems = board_problems(&file);
+    // 32 memory slices is four times today's largest 8-slice board; it bounds every search.
+    if !(1..=32).contains(&file.memory_slices) || !(1..=32).contains(&file.compute_slices) {
+        problems.push("compute_slices and memory_slices must be 1 to 32".to_string());
+        return Err(problems);
+    }
+    for (at, profile) in file.profiles.iter().enumerate() {
+        if file.profiles[..at].iter().any(|other| other.name == profile.name) {
+            problems.push(format!("duplicate profile {}", profile.name));
+        }
+        problems.extend(profile_problems(profile, &file));
+    }
+    if problems.is_empty() { Ok(board(file)) } else { Err(problems) }
+}
+
+/// What is wrong with a board beside its profiles.
+fn board_problems(file: &BoardFile) -> Vec<String> {
     let mut problems = Vec::new();
     if file.schema != BOARD_SCHEMA {
         problems.push(format!("schema is '{}', not {BOARD_SCHEMA}", file.schema));
     }
     if file.id.is_empty() || file.id != normalise(&file.id) {
         problems.push("id must be lower case, with '-' between its parts".to_string());
-    }
-    // 32 memory slices is four times today's largest 8-slice board; it bounds every search.
-    if !(1..=32).contains(&file.memory_slices) || !(1..=32).contains(&file.compute_slices) {
-        problems.push("compute_slices and memory_slices must be 1 to 32".to_string());
-        return Err(problems);
     }
     if file.profiles.is_empty() {
         problems.push("has no profiles".to_string());
@@ -419,52 +431,47 @@ fn check(file: BoardFile) -> std::result::Result<Board, Vec<String>> {
             problems.push(format!("PCI id '{pci_id}' is not like 0x20B210DE"));
         }
     }
+    problems
+}
+
+/// Where a profile contradicts itself or its board.
+fn profile_problems(profile: &ProfileFile, board: &BoardFile) -> Vec<String> {
+    let p = profile;
+    let name = &p.name;
+    let mut problems = Vec::new();
+    if p.memory_slices == 0 || p.starts.is_empty() || !p.starts.is_sorted_by(|a, b| a < b) {
+        return vec![format!("{name}: needs a size and ascending starts")];
+    }
+    if p.starts.iter().any(|s| s.saturating_add(p.memory_slices) > board.memory_slices) {
+        problems.push(format!(
+            "{name}: a placement exceeds the board's {} memory slices",
+            board.memory_slices
+        ));
+    }
+    let slices = p.compute_slices;
+    if slices == 0 || slices > board.compute_slices || slices != name.gpu_slices {
+        problems.push(format!("{name}: {slices} compute slices contradict the name or the board"));
+    }
+    if p.memory_mib == 0 || p.memory_mib > board.memory_mib {
+        problems.push(format!(
+            "{name}: {} MiB is not within the board's {} MiB",
+            p.memory_mib, board.memory_mib
+        ));
+    }
+    let exclusive = matches!(name.media_engines(), MediaEngines::One | MediaEngines::All);
+    let possible = if exclusive { 1 } else { layout::most_disjoint(&p.starts, p.memory_slices) };
+    if p.max_instances != possible {
+        problems.push(format!(
+            "{name}: max_instances is {}, but its placements allow {possible}",
+            p.max_instances
+        ));
+    }
+    problems
+}
+
+/// The board of a file without contradictions.
+fn board(file: BoardFile) -> Board {
     let source = |key: &str| file.sources.get(key).cloned().unwrap_or_else(|| key.to_string());
-    let mut names: Vec<&ProfileName> = Vec::new();
-    for p in &file.profiles {
-        let name = &p.name;
-        if names.contains(&name) {
-            problems.push(format!("{name} is listed twice"));
-        }
-        names.push(name);
-        if p.memory_slices == 0 || p.starts.is_empty() || !p.starts.is_sorted_by(|a, b| a < b) {
-            problems.push(format!("{name}: needs a size and ascending starts"));
-            continue;
-        }
-        if p.starts.iter().any(|s| s.saturating_add(p.memory_slices) > file.memory_slices) {
-            problems.push(format!(
-                "{name}: a placement leaves the board's {} memory slices",
-                file.memory_slices
-            ));
-        }
-        if p.compute_slices == 0
-            || p.compute_slices > file.compute_slices
-            || p.compute_slices != name.gpu_slices
-        {
-            problems.push(format!(
-                "{name}: {} compute slices contradict the name or the board",
-                p.compute_slices
-            ));
-        }
-        if p.memory_mib == 0 || p.memory_mib > file.memory_mib {
-            problems.push(format!(
-                "{name}: {} MiB is not within the board's {} MiB",
-                p.memory_mib, file.memory_mib
-            ));
-        }
-        let exclusive = matches!(name.media_engines(), MediaEngines::One | MediaEngines::All);
-        let possible =
-            if exclusive { 1 } else { layout::most_disjoint(&p.starts, p.memory_slices) };
-        if p.max_instances != possible {
-            problems.push(format!(
-                "{name}: max_instances is {}, but its placements allow {possible}",
-                p.max_instances
-            ));
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
     let profiles = file
         .profiles
         .iter()
@@ -493,7 +500,7 @@ fn check(file: BoardFile) -> std::result::Result<Board, Vec<String>> {
         source: source(&file.memory_source.source),
         confidence: file.memory_source.confidence.clone(),
     };
-    Ok(Board {
+    Board {
         id: file.id,
         aliases: file.aliases,
         products: file.products,
@@ -511,7 +518,7 @@ fn check(file: BoardFile) -> std::result::Result<Board, Vec<String>> {
         confidence: file.confidence,
         notes: file.notes,
         profiles,
-    })
+    }
 }
 
 #[cfg(test)]

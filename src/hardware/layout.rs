@@ -1,7 +1,7 @@
 //! Layouts: which sets of placed profiles one GPU can hold. Derived from the placements of the
 //! board, never listed by hand.
 //!
-//! Two rules decide: placements must not overlap, and the media engines are shared out as the
+//! Two rules decide: placements must not overlap, and the media engines are allocated as the
 //! attributes say (at most one `+me`; beside `+me.all` only `-me`). Everything about counts of
 //! compute slices follows from the placements.
 
@@ -19,7 +19,7 @@ pub struct Placement {
 /// How often each profile of a board occurs on one GPU, by index into [`Board::profiles`].
 pub type Counts = Vec<u32>;
 
-/// Why a set of placed profiles is no layout.
+/// Why a set of placed profiles is not a layout.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Illegal {
     /// A start that the profile does not have.
@@ -38,7 +38,7 @@ pub enum Illegal {
         /// The other.
         second: String,
     },
-    /// The media engines cannot be shared out so.
+    /// The media engines cannot be allocated so.
     #[error("{first} and {second} cannot be on one GPU: {rule}")]
     Engines {
         /// The one profile.

@@ -1,7 +1,7 @@
 //! The spelling of profiles: `[<C>c.]<G>g.<GB>gb[+attribute{,attribute}|-attribute{,…}]`.
 //!
 //! Grammar and canonical form follow mig-parted v0.15 (go-nvlib `mig_profile.go`): lower case,
-//! compute slices left out where they equal the GPU instance's.
+//! compute slices omitted where they equal the GPU instance's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,7 +35,7 @@ pub enum MediaEngines {
     None,
 }
 
-/// A text that is no profile name.
+/// A text that is not a profile name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a MIG profile name such as 2g.20gb or 1g.10gb+me")]
 pub struct ProfileNameError(pub String);

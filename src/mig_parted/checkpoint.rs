@@ -140,7 +140,7 @@ impl Checkpoint {
     /// Reads a checkpoint; `file` is its name for messages.
     ///
     /// # Errors
-    /// It is no checkpoint of mig-parted (exit 3).
+    /// Not a checkpoint of mig-parted (exit 3).
     pub fn parse(text: &str, file: &str) -> Result<Checkpoint> {
         let wrong = |message: String, line: usize| {
             let problem = Diagnostic::new(message).in_file(file);
@@ -150,7 +150,7 @@ impl Checkpoint {
             )
         };
         let checkpoint: Checkpoint = serde_json::from_str(text)
-            .map_err(|e| wrong(format!("is no checkpoint: {e}"), e.line()))?;
+            .map_err(|e| wrong(format!("is not a checkpoint: {e}"), e.line()))?;
         if checkpoint.version != VERSION {
             return Err(wrong(format!("Version is '{}', not {VERSION}", checkpoint.version), 0));
         }
@@ -171,7 +171,7 @@ impl Checkpoint {
     /// is on, and the instances, of which none is known to be busy.
     ///
     /// # Errors
-    /// There is no such GPU, or the board cannot be cut so; in a sentence.
+    /// There is no such GPU, or the board has no such layout; in a sentence.
     pub fn present(
         &self,
         gpu: usize,

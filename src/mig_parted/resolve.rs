@@ -1,4 +1,4 @@
-//! From a label to the GPUs of one node: which entry is for which GPU, and what each shall hold.
+//! From a label to the GPUs of one node: which entry is for which GPU, and which instances each gets.
 
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ impl From<&ObservedGpu> for NodeGpu {
     }
 }
 
-/// What a label wants of one GPU.
+/// What a label asks of one GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedGpu {
     /// The GPU's index on the node.
@@ -70,7 +70,7 @@ impl WantedGpu {
     }
 }
 
-/// What a label wants of a node.
+/// What a label asks of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The label.
@@ -82,7 +82,7 @@ pub struct Resolved {
 }
 
 impl Config {
-    /// What `label` (or the only label) wants of a node whose GPU 0, 1, … are of these boards.
+    /// What `label` (or the only label) asks of a node whose GPU 0, 1, … are of these boards.
     ///
     /// # Errors
     /// As [`Config::resolve_node`].
@@ -90,7 +90,7 @@ impl Config {
         self.resolve_node(label, &boards.iter().map(NodeGpu::from).collect::<Vec<_>>())
     }
 
-    /// What `label` (or the only label) wants of a node with these GPUs.
+    /// What `label` (or the only label) asks of a node with these GPUs.
     ///
     /// # Errors
     /// Every reason why it cannot be carried out there (exit 3): no such label, an index or a
@@ -190,7 +190,7 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Hands the entry its GPUs; false where its filter matches none.
+    /// Assigns the entry its GPUs; false where its filter matches none.
     fn entry(&mut self, entry: &'a Entry) -> bool {
         let matches = |gpu: &NodeGpu| {
             entry.filters.is_empty() || entry.filters.iter().any(|f| f.matches(gpu))
@@ -217,7 +217,7 @@ impl<'a> Resolver<'a> {
                     } else if entry.mig {
                         self.warnings.push(
                             Diagnostic::new(format!(
-                                "devices: GPU {index} ({}) cannot do MIG and is left alone; nvidia-mig-parted assert will fail here unless a device-filter leaves it out",
+                                "devices: GPU {index} ({}) cannot do MIG and is not changed; nvidia-mig-parted assert will fail here unless a device-filter excludes it",
                                 gpu.product
                             ))
                             .at_line(entry.devices_line),
@@ -269,12 +269,12 @@ impl<'a> Resolver<'a> {
 
     fn choose(&mut self, gpu: u32, entry: &'a Entry) {
         match self.chosen.get(&gpu) {
-            Some(other) if !other.wants_the_same(entry) => {
+            Some(other) if !other.asks_the_same(entry) => {
                 let line = other.line;
                 self.problem(
                     entry.line,
                     format!(
-                        "this entry and the one on line {line} want different things of GPU {gpu}"
+                        "this entry and the one on line {line} contradict each other for GPU {gpu}"
                     ),
                 );
             }
@@ -315,7 +315,7 @@ impl<'a> Resolver<'a> {
 }
 
 impl Entry {
-    fn wants_the_same(&self, other: &Entry) -> bool {
+    fn asks_the_same(&self, other: &Entry) -> bool {
         let sorted = |profiles: &[WantedProfile]| {
             let mut counts: BTreeMap<_, u32> = BTreeMap::new();
             for p in profiles {

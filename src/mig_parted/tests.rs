@@ -97,15 +97,15 @@ x-foo: 1
         "config.yaml:7: 'a': the field 'devices' is missing",
         "config.yaml:7: 'a': mig-enabled is true, so the field 'mig-devices' is needed",
         "config.yaml:9: 'b': needs at least one entry",
-        "config.yaml:11: devices: 0 stands twice",
-        "config.yaml:11: devices: -1 is no GPU index",
-        "config.yaml:11: devices: 'x' is no GPU index such as 0",
+        "config.yaml:11: devices: duplicate 0",
+        "config.yaml:11: devices: -1 is not a GPU index",
+        "config.yaml:11: devices: 'x' is not a GPU index such as 0",
         "config.yaml:12: device-filter: write it in quotes: \"0x20B210DE\"",
         "config.yaml:12: device-filter: 'A100-SXM4-40GB' is not a PCI id",
         "config.yaml:15: mig-devices: '1g.5GB' is not a MIG profile name",
-        "config.yaml:16: mig-devices: 1g.10gb: 'many' is no count",
-        "config.yaml:17: mig-devices: '1g.10gb' stands on line 16 already",
-        "config.yaml:18: mig-configs: 'a' stands on line 3 already",
+        "config.yaml:16: mig-devices: 1g.10gb: 'many' is not a count",
+        "config.yaml:17: mig-devices: duplicate '1g.10gb', first on line 16",
+        "config.yaml:18: mig-configs: duplicate 'a', first on line 3",
         "config.yaml:23: mig-devices: has instances, but mig-enabled is false",
         "config.yaml:26: mig-devices: all counts are 0",
         "config.yaml:27: the file: unexpected field 'x-foo'",
@@ -120,15 +120,15 @@ fn files_that_are_no_configuration() {
     for (text, expected) in [
         ("", "is empty"),
         ("# nothing\n", "is empty"),
-        ("just text", "'just text' is no mig-parted configuration"),
-        ("- a\n", "a list is no mig-parted configuration"),
+        ("just text", "'just text' is not a mig-parted configuration"),
+        ("- a\n", "a list is not a mig-parted configuration"),
         ("version: v1\n", "'mig-configs' is missing"),
         (
             "version: 1\nmig-configs: {a: [{devices: all, mig-enabled: false}]}",
             "version: 1 is not v1",
         ),
         ("version: v1\nmig-configs:\n", "has no label"),
-        ("<html>", "is no mig-parted configuration"),
+        ("<html>", "is not a mig-parted configuration"),
         ("a: [", "is not YAML"),
     ] {
         let error = Config::parse(text, "f").unwrap_err().to_string();
@@ -193,7 +193,7 @@ fn entries_may_overlap_only_where_they_agree() {
     let error = resolve(&two("{devices: [1], mig-enabled: false}"), ids).unwrap_err().to_string();
     assert!(
         error.contains(
-            "config.yaml:5: this entry and the one on line 4 want different things of GPU 1"
+            "config.yaml:5: this entry and the one on line 4 contradict each other for GPU 1"
         ),
         "{error}"
     );

@@ -1,5 +1,5 @@
 //! YAML as a tree that remembers lines and keeps duplicate keys, so that every problem of a file
-//! can be told at once and in its place. Knows YAML, nothing of MIG.
+//! can be reported at once, with its line. Knows YAML, nothing of MIG.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::error::{Diagnostic, Error, Result};
 
-/// A value and the line on which it stands.
+/// A value and the line on which it is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
     /// From 1.
@@ -51,7 +51,7 @@ const MAX_NODES: usize = 20_000_000;
 /// Reads one YAML (or JSON) document; an empty text is null.
 ///
 /// # Errors
-/// The text is no YAML, or has several documents (exit 3), with the line.
+/// Not YAML, or with several documents (exit 3), with the line.
 pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let options = serde_saphyr::options! {
@@ -67,7 +67,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
         Err(e) => {
             let line = e.location().map(|l| l.line());
             let message = e.without_snippet().to_string();
-            // The library repeats the place in its own words; ours stands in front.
+            // The library repeats the place in its own words; ours is in front.
             let message = message.lines().next().unwrap_or_default();
             let message = message.split(" at line ").next().unwrap_or(message);
             let limits = ["budget breached", "recursion limit"];
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_with_its_line() {
+    fn what_is_not_yaml_is_told_with_its_line() {
         let error = parse("a: 1\nb: }\n", "f.yaml").unwrap_err();
         assert!(error.to_string().starts_with("f.yaml:2: is not YAML"), "{error}");
         assert!(parse("a: 1\n---\nb: 2\n", "f.yaml").is_err());

@@ -213,7 +213,7 @@ fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
         (&[("all", "{1g.5gb: 7}")], "has no profile 1g.5gb"),
         (&[("all", "{3g.40gb: 2, 1g.10gb: 1}")], "do not fit"),
         (&[("[7]", "{7g.80gb: 1}")], "no GPU 7; this node has GPU 0 to 1"),
-        (&[("all", "{7g.80gb: 1}"), ("[1]", "off")], "want different things of GPU 1"),
+        (&[("all", "{7g.80gb: 1}"), ("[1]", "off")], "contradict each other for GPU 1"),
     ] {
         rehearsal.config(entries);
         let ran = rehearsal.migplan(&["apply", "--yes"]);

@@ -1,6 +1,6 @@
 //! Samples written one per line: text exposition, `/federate`, OpenMetrics, `promtool tsdb dump`.
 //!
-//! The forms differ in where the name stands, in the escapes of label values and in the unit of a
+//! The forms differ in where the name is, in the escapes of label values and in the unit of a
 //! timestamp; every line tells these by itself, so mixed and joined files read as well. Written by
 //! hand because the crates for it misread real files: labels with `,` or `}`, a space after the
 //! comma, timestamps, label sets that differ within a metric, as every mixed MIG scrape has them.
@@ -34,7 +34,7 @@ pub(super) fn read<S: Sink>(
             }
             Ok(true) if line.len() as u64 == LINE_BYTES => {
                 problems.push(
-                    Diagnostic::new("a line is longer than 1 MiB; this is no Prometheus data")
+                    Diagnostic::new("a line is longer than 1 MiB; this is not Prometheus data")
                         .at_line(number),
                 );
                 break;
@@ -52,7 +52,7 @@ pub(super) fn read<S: Sink>(
             } else if first && line.contains(&b',') && !line.contains(&b'{') {
                 hint = "a table of workloads goes to --workloads; --prometheus reads what Prometheus and dcgm-exporter write";
             } else if !line.ends_with(b"\n") {
-                hint = "the last line is cut off; was the download broken off?";
+                hint = "the last line is cut off; was the download interrupted?";
             }
             problems.push(Diagnostic::new(message).at_line(number));
             if problems.len() == MAX_PROBLEMS {
@@ -193,7 +193,7 @@ impl<'l> Cursor<'l> {
     }
 }
 
-/// Reads name and labels; the cursor then stands before the value.
+/// Reads name and labels; the cursor is then before the value.
 fn series(
     cursor: &mut Cursor<'_>,
     labels: &mut Labels,
@@ -299,7 +299,7 @@ fn string(
                     .and_then(char::from_u32)
                     .ok_or_else(|| format!("a wrong escape '\\{escape}' in a label's value"))?
             }
-            // As Prometheus' own parser: what is no escape stands for itself.
+            // As Prometheus' own parser: what is not an escape is taken as it is.
             other => {
                 value.push('\\');
                 other

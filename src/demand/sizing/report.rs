@@ -2,59 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LeftOut, Origin, Rules, Sizing};
+use super::{Origin, Rules, Sizing, Unused};
 use crate::demand::usage::{DEFAULT_METRIC, REJECTIONS, Rejection, Source, Usage};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
-/// An instance that nobody uses shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
+/// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
 /// takes more than this.
 const IN_USE_MIB: u32 = 128;
 
-pub(super) fn left_out(
+pub(super) fn unused(
     usage: &Usage,
     rules: Rules,
     too_few: &[String],
-    unused: &[String],
-) -> Vec<LeftOut> {
-    let mut found = Vec::new();
+    without_memory: &[String],
+) -> Vec<Unused> {
+    let mut found = devices_without_pod(usage);
     let mut add = |cause, count: u64, text: String| {
         if count > 0 {
-            found.push(LeftOut { cause, count, text });
+            found.push(Unused { cause, count, text });
         }
     };
-    let held: BTreeSet<u32> = usage.claims().map(|claim| claim.device).collect();
-    let mut unheld: BTreeMap<(bool, Option<&str>), (u64, u32)> = BTreeMap::new();
-    for (device, at) in usage.devices().iter().zip(0u32..) {
-        if device.is_gpu && !held.contains(&at) {
-            let in_use = device.idle_peak >= IN_USE_MIB;
-            let (count, peak) = unheld.entry((in_use, device.profile.as_deref())).or_insert((0, 0));
-            *count += 1;
-            *peak = device.idle_peak.max(*peak);
-        }
-    }
-    for ((in_use, profile), (count, peak)) in unheld {
-        let idle = if in_use { "" } else { "idle " };
-        let what = match profile {
-            Some(profile) => format!("{} of {profile}", plural(count, &format!("{idle}instance"))),
-            None => plural(count, &format!("{idle}GPU")),
-        };
-        if in_use {
-            let peak = Mebibytes(u64::from(peak));
-            add(
-                "unnamed",
-                count,
-                format!("{what} in use, up to {peak}, but by no pod with a name"),
-            );
-        } else {
-            let them = if count == 1 { "it" } else { "them" };
-            add("idle", count, format!("{what}: no pod holds {them}"));
-        }
-    }
     let mut rejected = [0; REJECTIONS];
-    for claim in usage.claims() {
-        for (sum, count) in rejected.iter_mut().zip(claim.rejected) {
+    for series in usage.pod_series() {
+        for (sum, count) in rejected.iter_mut().zip(series.rejected) {
             *sum += count;
         }
     }
@@ -71,33 +43,56 @@ pub(super) fn left_out(
         if count == 1 { "1 series".to_string() } else { format!("{} series", thousands(count)) }
     };
     let aggregated = usage.aggregated();
-    add(
-        "no_pod",
-        aggregated,
-        format!("{} without pod and GPU: aggregated away", series(aggregated)),
-    );
+    let why = "the query aggregated these labels away";
+    add("no_pod", aggregated, format!("{} without pod and GPU: {why}", series(aggregated)));
     let foreign = usage.sources().iter().map(|source| source.not_gpu).sum();
-    add("not_gpu", foreign, format!("{} of something else than GPUs", series(foreign)));
+    add("not_gpu", foreign, format!("{} of something other than GPUs", series(foreign)));
+    let few = too_few.len() as u64;
+    let (workloads, samples) = (plural(few, "workload"), plural(rules.min_samples, "sample"));
     add(
         "too_few_samples",
-        too_few.len() as u64,
-        format!(
-            "{} with fewer than {}: {}",
-            plural(too_few.len() as u64, "workload"),
-            plural(rules.min_samples, "sample"),
-            some(too_few)
-        ),
+        few,
+        format!("{workloads} with fewer than {samples}: {}", some(too_few)),
     );
+    let without = without_memory.len() as u64;
+    let workloads = plural(without, "workload");
     add(
         "no_memory",
-        unused.len() as u64,
-        format!(
-            "{} that never used any memory: {}",
-            plural(unused.len() as u64, "workload"),
-            some(unused)
-        ),
+        without,
+        format!("{workloads} that never used any memory: {}", some(without_memory)),
     );
     found
+}
+
+/// GPUs and instances that no pod holds, by kind: idle ones, and those in use.
+fn devices_without_pod(usage: &Usage) -> Vec<Unused> {
+    let held: BTreeSet<u32> = usage.pod_series().map(|series| series.device).collect();
+    let mut without_pod: BTreeMap<(bool, Option<&str>), (u64, u32)> = BTreeMap::new();
+    for (device, at) in usage.devices().iter().zip(0u32..) {
+        if device.is_gpu && !held.contains(&at) {
+            let in_use = device.idle_peak >= IN_USE_MIB;
+            let (count, peak) =
+                without_pod.entry((in_use, device.profile.as_deref())).or_insert((0, 0));
+            *count += 1;
+            *peak = device.idle_peak.max(*peak);
+        }
+    }
+    let of_kind = |((in_use, profile), (count, peak)): ((bool, Option<&str>), (u64, u32))| {
+        let idle = if in_use { "" } else { "idle " };
+        let what = match profile {
+            Some(profile) => format!("{} of {profile}", plural(count, &format!("{idle}instance"))),
+            None => plural(count, &format!("{idle}GPU")),
+        };
+        let peak = Mebibytes(u64::from(peak));
+        let them = if count == 1 { "it" } else { "them" };
+        let (cause, text) = if in_use {
+            ("unnamed", format!("{what} in use, up to {peak}, but by no pod with a name"))
+        } else {
+            ("idle", format!("{what}: no pod holds {them}"))
+        };
+        Unused { cause, count, text }
+    };
+    without_pod.into_iter().map(of_kind).collect()
 }
 
 pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
@@ -126,7 +121,7 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
         .collect();
     if !several.is_empty() {
         warnings.push(Diagnostic::new(format!(
-            "pods that hold several instances count once for each: {}",
+            "pods with several instances count once for each: {}",
             some(&several)
         )));
     }
@@ -200,14 +195,14 @@ impl Sizing {
             [only] => only.name.clone(),
             sources => format!("{} inputs", sources.len()),
         };
-        let why: Vec<&str> = self.left_out.iter().map(|left| left.text.as_str()).collect();
+        let why: Vec<&str> = self.unused.iter().map(|unused| unused.text.as_str()).collect();
         let problem =
-            Diagnostic::new(format!("has no workload; left out: {}", why.join("; "))).in_file(name);
-        let has = |cause: &str| self.left_out.iter().any(|left| left.cause == cause);
+            Diagnostic::new(format!("has no usable samples: {}", why.join("; "))).in_file(name);
+        let has = |cause: &str| self.unused.iter().any(|unused| unused.cause == cause);
         Err(Error::input(problem).hint(if has("implausible") {
             "values in bytes need --unit bytes"
         } else if has("too_few_samples") {
-            "lower --min-samples, or look at a longer time"
+            "lower --min-samples, or take a longer time"
         } else if has("not_a_number") {
             "the query divides by nothing or has no data there; query the metric itself"
         } else if has("no_pod") {

@@ -107,7 +107,7 @@ fn pairs_of_servers_count_once() {
 }
 
 #[test]
-fn idle_devices_of_a_server_that_does_not_honour_labels_are_nobodys() {
+fn idle_devices_of_a_server_that_does_not_honour_labels_have_no_pod() {
     let exporter = "\"job\":\"j\",\"pod\":\"metrics-k8f9t\",\"container\":\"exporter\"";
     let busy = series(
         &format!(
@@ -119,7 +119,7 @@ fn idle_devices_of_a_server_that_does_not_honour_labels_are_nobodys() {
     let idle = series(&format!("{exporter},\"UUID\":\"g2\""), &[(0, 12)]);
     let sizing = sized(&[&answer(&[idle, busy])], Reading::default(), Rules::default());
     assert_eq!(rows(&sizing), ["t/a 7x1"]);
-    assert_eq!(sizing.left_out[0].text, "1 idle GPU: no pod holds it");
+    assert_eq!(sizing.unused[0].text, "1 idle GPU: no pod holds it");
     // The old spelling beside the exporter's own labels.
     let old = "DCGM_FI_DEV_FB_USED{gpu=\"0\",uuid=\"g\",pod=\"metrics-1\",namespace=\"mon\",pod_name=\"b-0\",pod_namespace=\"t\",container_name=\"c\"} 5\nDCGM_FI_DEV_FB_USED{gpu=\"1\",uuid=\"h\",pod=\"metrics-1\",namespace=\"mon\"} 5\n";
     assert_eq!(plain(&[old]), ["t/b 5x1"]);
@@ -214,7 +214,7 @@ fn units_come_from_the_name_the_help_or_the_flag() {
 }
 
 #[test]
-fn what_is_left_out_is_named() {
+fn what_is_not_used_is_named() {
     let all = answer(&[
         pod("short-0", "g1", &[(0, 5)]),
         pod("long-0", "g2", &[(0, 5), (1, 6)]),
@@ -228,7 +228,7 @@ fn what_is_left_out_is_named() {
     );
     let rules = Rules { min_samples: 1, ..Rules::default() };
     let sizing = sized(&[&text], Reading::default(), rules);
-    let causes: Vec<&str> = sizing.left_out.iter().map(|left| left.cause).collect();
+    let causes: Vec<&str> = sizing.unused.iter().map(|unused| unused.cause).collect();
     assert_eq!(causes, ["idle", "not_a_number", "blank", "no_memory"]);
     assert_eq!(rows(&sizing), ["n/long 5x1", "n/short 5x1"]);
     let rules = Rules { min_samples: 2, ..Rules::default() };
@@ -236,9 +236,9 @@ fn what_is_left_out_is_named() {
     assert_eq!(rows(&sizing), ["n/long 6x1"]);
     assert!(
         sizing
-            .left_out
+            .unused
             .iter()
-            .any(|left| left.text == "1 workload with fewer than 2 samples: n/short (1)")
+            .any(|unused| unused.text == "1 workload with fewer than 2 samples: n/short (1)")
     );
 }
 

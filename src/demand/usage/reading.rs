@@ -67,7 +67,7 @@ pub fn label_name(text: &str) -> Result<String, String> {
         Ok(text.to_string())
     } else {
         Err(format!(
-            "'{text}' is no label; labels have letters, digits and _ (namespace, label_app)"
+            "'{text}' is not a label; labels have letters, digits and _ (namespace, label_app)"
         ))
     }
 }
@@ -133,16 +133,16 @@ pub fn objection(metric: &str) -> Option<&'static str> {
         "_util",
     ];
     if OTHERS.iter().any(|prefix| name.starts_with(prefix)) {
-        Some("is no metric of GPUs")
+        Some("is not a metric of GPUs")
     } else if name.starts_with("dcgm_")
         && (name.contains("_fb_free") || name.contains("_fb_reserved"))
     {
-        Some("is memory that nobody uses")
+        Some("is memory that is not in use")
     } else if (name.starts_with("dcgm_fi_") && !name.contains("_fb_"))
         || name.contains("cpu")
         || NO_MEMORY.iter().any(|suffix| name.ends_with(suffix))
     {
-        Some("is no memory")
+        Some("is not memory")
     } else {
         None
     }

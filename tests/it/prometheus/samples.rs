@@ -14,8 +14,8 @@ fn a_real_dgx_has_29_pods_in_4_namespaces() {
     let output = migplan(&["demand", "--prometheus", &file]);
     let said = stderr(&output);
     assert!(said.contains("4 workloads from 29 samples of 29 pods"), "{said}");
-    assert!(said.contains("left out: 18 idle instances of 1g.10gb: no pod holds them"), "{said}");
-    assert!(said.contains("left out: 1 idle GPU: no pod holds it"), "{said}");
+    assert!(said.contains("not used: 18 idle instances of 1g.10gb: no pod holds them"), "{said}");
+    assert!(said.contains("not used: 1 idle GPU: no pod holds it"), "{said}");
     assert_eq!(
         of("dgx_a100_mig_mixed_fb.prom"),
         ["ns-0,pod,3250,9", "ns-1,pod,3250,9", "ns-2,pod,3250,10", "ns-3,pod,36634,1"]
@@ -144,7 +144,7 @@ fn what_cannot_be_used_is_one_clear_message() {
         "--metric",
         "node_cpu_seconds_total",
     ]);
-    assert_eq!((code, text.contains("is no metric of GPUs")), (3, true), "{text}");
+    assert_eq!((code, text.contains("is not a metric of GPUs")), (3, true), "{text}");
     let blank = [
         "--prometheus",
         &sample("nvidia_docs_readme_space_after_comma.prom"),
@@ -286,7 +286,7 @@ fn quiet_hours_need_history() {
     let output = migplan(&["demand", "--prometheus", &file, "--quiet-window", "2h"]);
     assert!(
         stdout(&output).contains(
-            "# quiet: every day 00:00-02:00 UTC: 0.0 held on average, 0 at most, seen on 15 days"
+            "# quiet: every day 00:00-02:00 UTC: 0.0 in use on average, 0 at most, seen on 15 days"
         ),
         "{}{}",
         stdout(&output),
