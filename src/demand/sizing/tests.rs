@@ -89,7 +89,10 @@ fn memory_is_a_value_that_was_seen() {
     }
     // Many samples are counted instead of kept.
     let many: Vec<(i64, u32)> = (0..100_000).map(|i| (i, 1 + (i % 1000) as u32)).collect();
-    assert_eq!(plain(&[&answer(&[pod("a-0", "g", &many)])]), ["n/a 990x1"]);
+    let many = answer(&[pod("a-0", "g", &many)]);
+    let most = Rules { memory: "99%".parse().unwrap(), ..Rules::default() };
+    assert_eq!(rows(&sized(&[&many], Reading::default(), most)), ["n/a 990x1"]);
+    assert_eq!(plain(&[&many]), ["n/a 1000x1"]);
     assert!("1.1".parse::<Quantile>().is_err() && "-0.1".parse::<Quantile>().is_err());
 }
 
@@ -260,6 +263,49 @@ fn teams_and_workloads_by_other_labels() {
     assert_eq!(rows(&sized(&[container], reading, Rules::default())), ["n/main 5x1"]);
 }
 
+/// `pod start-last<end memory` in minutes.
+fn spans(sizing: &Sizing) -> Vec<String> {
+    let minute = |ms: i64| ms / 60_000 - 1_795_000_000 / 60;
+    let row = |s: &PodSpan| {
+        let (start, last, end) = (minute(s.start_ms), minute(s.last_ms), minute(s.end_ms));
+        format!("{}/{} {} {start}-{last}<{end} {}", s.team, s.workload, s.pod, s.memory.0)
+    };
+    sizing.spans.iter().map(row).collect()
+}
+
+#[test]
+fn the_time_line_has_a_span_for_each_replica() {
+    let whole = |pod: &str, uuid: &str| {
+        let points: Vec<(i64, u32)> = (0..4).map(|i| (i * 5, 9)).collect();
+        series(&format!("\"pod\":\"{pod}\",\"UUID\":\"{uuid}\""), &points)
+    };
+    let all = answer(&[
+        // Two instances, and a gap that is longer than a missed sample.
+        pod("a-0", "g1", &[(0, 5), (1, 7), (2, 6), (30, 3), (31, 2)]),
+        pod("a-0", "g2", &[(1, 8)]),
+        pod("a-1", "g1", &[(3, 1)]),
+        whole("ddp-0", "w1"),
+        whole("ddp-0", "w2"),
+    ]);
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 8x2", "n/ddp 2gpus x1"]);
+    assert_eq!(
+        spans(&sizing),
+        [
+            "n/a a-0 0-2<3 7",
+            "n/a a-0 1-1<2 8",
+            "n/a a-0 30-31<32 3",
+            "n/a a-1 3-3<4 1",
+            "n/ddp ddp-0 0-15<20 9",
+        ]
+    );
+    // What is not sized has no span either, nor has a scrape without a time.
+    let rules = Rules { min_samples: 8, ..Rules::default() };
+    assert_eq!(spans(&sized(&[&all], Reading::default(), rules)).len(), 1);
+    let scrape = "DCGM_FI_DEV_FB_USED{UUID=\"g\",namespace=\"n\",pod=\"a\"} 5\n";
+    assert!(spans(&sized(&[scrape], Reading::default(), Rules::default())).is_empty());
+}
+
 #[test]
 fn use_over_time_is_kept_for_charts() {
     let mut usage = Usage::new(Reading::default());
@@ -324,7 +370,18 @@ mod against_a_naive_count {
             let files: Vec<String> = all.chunks(split).map(answer).collect();
             let files: Vec<&str> = files.iter().map(String::as_str).collect();
             let rules = Rules { memory: quantile, ..Rules::default() };
-            prop_assert_eq!(rows(&sized(&files, Reading::default(), rules)), expected);
+            let sizing = sized(&files, Reading::default(), rules);
+            prop_assert_eq!(rows(&sizing), expected);
+            // The most spans of a workload at once are its count.
+            for workload in sizing.demand.workloads() {
+                let of: Vec<&PodSpan> =
+                    sizing.spans.iter().filter(|s| s.workload == workload.name).collect();
+                let at = |ms: i64| of.iter().filter(|s| (s.start_ms..=s.last_ms).contains(&ms)).count();
+                let most = of.iter().map(|span| at(span.start_ms)).max().unwrap_or(0);
+                prop_assert_eq!(most as u64, workload.count);
+                let highest = of.iter().map(|span| span.memory).max();
+                prop_assert_eq!(highest, Some(sizing.origins[&(workload.team.clone(), workload.name.clone())].peak));
+            }
         }
     }
 }
