@@ -17,7 +17,7 @@ use migplan::demand;
 use migplan::fleet;
 use migplan::hardware::Catalogue;
 use migplan::optimise::{self, PlanOptions};
-use migplan::plan::{Status, check};
+use migplan::plan::Status;
 
 const A100_80GB: &[Typed] = &[
     ("1g.10gb", 1, 1, &[0, 1, 2, 3, 4, 5, 6], 9_728),
@@ -69,7 +69,6 @@ fn main() {
         let all = start.elapsed().as_secs_f64();
         assert_eq!(plan.proof.status, Status::Optimal);
         assert!(plan.proof.stages.iter().all(migplan::plan::Stage::proved));
-        assert_eq!(check::violations(&plan, &demand, &fleet), Vec::<String>::new());
         let naive = naive_too.then(|| {
             let start = Instant::now();
             let (placed, placed_mib) = naive::solve(A100_80GB, 8, gpus, &memory);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
 pub use crate::plan::Strategy;
-use crate::plan::{Assignment, GpuPlan, InstanceProfile, Plan};
+use crate::plan::{Assignment, Checked, GpuPlan, InstanceProfile};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
@@ -57,7 +57,7 @@ pub struct NodeGpus<'p> {
 }
 
 /// The GPUs of a plan by node, ordered by node and index whatever the order of the plan.
-pub fn nodes(plan: &Plan) -> Vec<NodeGpus<'_>> {
+pub fn nodes(plan: &Checked) -> Vec<NodeGpus<'_>> {
     let mut gpus: Vec<&GpuPlan> = plan.gpus.iter().collect();
     gpus.sort_by(|a, b| (&a.node, a.gpu).cmp(&(&b.node, b.gpu)));
     gpus.chunk_by(|a, b| a.node == b.node)
@@ -176,7 +176,7 @@ pub struct View<'p> {
 
 impl<'p> View<'p> {
     /// Looks at a plan.
-    pub fn new(plan: &'p Plan, catalogue: &'p Catalogue, strategy: Strategy) -> View<'p> {
+    pub fn new(plan: &'p Checked, catalogue: &'p Catalogue, strategy: Strategy) -> View<'p> {
         let nodes = nodes(plan);
         let mut kinds: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
         let mut places: Vec<(&Assignment, &InstanceProfile, &str, u64)> = Vec::new();

@@ -1,65 +1,41 @@
 //! From demand and fleet to the proved best plan.
 //!
-//! The way: `problem` aggregates, `formulation` writes the integer program, `stages` runs
-//! the goal through `solve`, `assign` turns counts into instances on GPUs, `explain` says why
-//! somebody is left out. The room knows no files, no NVML and no output format, and the plan's
-//! checker knows nothing of this room.
+//! The way: `problem` aggregates, `formulation` puts the integer program together from
+//! `constraints`, `stages` takes the objectives of [`crate::plan::goal`] one after the other through
+//! `search`, which asks `solve`; `assign` turns counts into instances on GPUs, `explain` says why
+//! replicas are unplaced. Knows no files, no NVML and no output format; the plan's checker knows
+//! nothing of this module, and every plan passes it before it leaves here.
 
 mod assign;
+mod constraints;
+mod curve;
 pub(crate) mod explain;
+pub(crate) mod fewest;
 mod formulation;
 pub(crate) mod model;
+mod options;
 pub(crate) mod problem;
+mod search;
 mod solve;
 pub(crate) mod stages;
 pub(crate) mod supply;
 
-use std::sync::Arc;
-use std::time::Duration;
+pub use crate::plan::Spare;
+pub use crate::plan::goal::Until;
+pub use options::PlanOptions;
 
 use crate::demand::Demand;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-pub use crate::plan::Spare;
-use crate::plan::{Plan, Policy};
+use crate::plan::check::{Checked, Conditions, HeldInstance};
 use crate::reconfigure::change::PresentInstance;
 use problem::Problem;
-
-/// How to plan.
-#[derive(Debug, Clone, Default)]
-pub struct PlanOptions {
-    /// What becomes of free slices.
-    pub spare: Spare,
-    /// Stop proving after this time and take the best plan so far.
-    pub time_limit: Option<Duration>,
-    /// The last stage to solve.
-    pub until: Until,
-    /// Rules of the site.
-    pub policy: Policy,
-    /// What each GPU of the one node of the fleet holds now, by index. Of all plans equal before,
-    /// the one is found that destroys least of it; what is busy stays.
-    pub present: Option<Arc<Vec<Vec<PresentInstance>>>>,
-    /// Whether busy instances may be destroyed after all.
-    pub allow_disruption: bool,
-}
-
-/// Where the stages end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Until {
-    /// After `gpus_used`: enough to know how many GPUs a demand needs.
-    GpusUsed,
-    /// After `rounding_mib`: enough to compare one cut with another.
-    RoundingMib,
-    /// The whole goal.
-    #[default]
-    Everything,
-}
 
 /// Finds the best plan for `demand` on `fleet` and proves it, stage by stage.
 ///
 /// # Errors
 /// No plan within the time limit (exit 5); a contradiction inside (exit 1).
-pub fn suggest(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Plan> {
+pub fn suggest(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Checked> {
     plan(demand, fleet, &Problem::new(demand, fleet, options), options)
 }
 
@@ -69,8 +45,39 @@ pub(crate) fn plan(
     fleet: &Fleet,
     problem: &Problem,
     options: &PlanOptions,
-) -> Result<Plan> {
+) -> Result<Checked> {
     let solution = stages::run(problem, options)?;
     let placed = assign::lay_out(demand, fleet, problem, &solution)?;
-    Ok(explain::plan(demand, fleet, problem, solution, placed))
+    let plan = explain::plan(demand, fleet, problem, solution, placed);
+    Checked::new(plan, demand, fleet, &conditions(fleet, options)).map_err(|violations| {
+        Error::internal(format!(
+            "the plan breaks its own promises, so nothing is written: {}",
+            violations.join("; ")
+        ))
+        .hint("this is a bug in migplan; please report it with the workloads and the GPUs")
+    })
+}
+
+/// What a plan that is made with `options` must keep.
+pub fn conditions(fleet: &Fleet, options: &PlanOptions) -> Conditions {
+    let held = |board: &crate::hardware::Board, instance: &PresentInstance| HeldInstance {
+        profile: board.profiles[instance.placement.profile].name.clone(),
+        start: instance.placement.start,
+        compute: instance.compute.iter().map(|c| c.slices).collect(),
+        busy: instance.is_busy(),
+    };
+    let present = match (&options.present, fleet.nodes()) {
+        (Some(present), [node]) => {
+            let gpus = present.iter().zip(&node.gpus);
+            Some(gpus.map(|(gpu, board)| gpu.iter().map(|i| held(board, i)).collect()).collect())
+        }
+        _ => None,
+    };
+    Conditions {
+        policy: options.policy,
+        spare: options.spare,
+        until: options.until,
+        present,
+        allow_disruption: options.allow_disruption,
+    }
 }

@@ -1,4 +1,5 @@
-//! The plan: a layout for every GPU, who sits where, who is left out and why, and the proof.
+//! The plan: a layout for every GPU, which replica is assigned to which instance, what is unplaced
+//! and why, and the proof.
 //!
 //! These types are the plan JSON of the contract (`migplan.plan/v1`): keys may be added, never
 //! renamed. A plan is a value; how it was found is not its business.
@@ -6,6 +7,7 @@
 pub mod asked;
 pub mod check;
 pub mod file;
+pub mod goal;
 pub mod teams;
 
 use std::sync::Arc;
@@ -14,17 +16,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::hardware::ProfileName;
 
+pub use check::Checked;
+
 /// Schema key of a plan.
 pub const PLAN_SCHEMA: &str = "migplan.plan/v1";
 
-/// What every GPU becomes and who gets what.
+/// What every GPU becomes and which replica is assigned to which instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Always [`PLAN_SCHEMA`].
     pub schema: String,
     /// One entry for each GPU of the fleet, ordered by node and index.
     pub gpus: Vec<GpuPlan>,
-    /// Workloads of which some replicas have no place, ordered by priority, team and name.
+    /// Workloads of which some replicas are unplaced, ordered by priority, team and name.
     pub unplaced: Vec<Unplaced>,
     /// Sums over the plan.
     pub totals: Totals,
@@ -121,12 +125,12 @@ pub struct Instance {
     pub size: u32,
     /// Usable memory in MiB.
     pub memory_mib: u64,
-    /// Who sits in it; nobody in a spare instance.
+    /// The replica that it is assigned to; none in a free instance.
     #[serde(flatten)]
     pub assignment: Option<Assignment>,
 }
 
-/// The replica that an instance is handed to.
+/// The replica that an instance is assigned to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The team.
@@ -139,7 +143,7 @@ pub struct Assignment {
     pub demand_mib: u64,
 }
 
-/// The profile of an instance, or a GPU that is handed out whole with MIG off.
+/// The profile of an instance, or a GPU that is allocated whole with MIG off.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InstanceProfile {
     /// A MIG profile.
@@ -173,7 +177,7 @@ impl<'de> Deserialize<'de> for InstanceProfile {
     }
 }
 
-/// Replicas of a workload that have no place.
+/// Replicas of a workload that are unplaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unplaced {
     /// The team.
@@ -191,7 +195,7 @@ pub struct Unplaced {
     pub help: Option<String>,
 }
 
-/// Why replicas have no place.
+/// Why replicas are unplaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -199,7 +203,7 @@ pub enum Reason {
     TooLarge,
     /// The fleet has none of the boards that it may run on.
     NoBoard,
-    /// There is no room left beside what comes first.
+    /// What comes first leaves no GPU for it.
     FleetFull,
     /// No node has so many whole GPUs of one board.
     NeedsWholeGpus,
@@ -211,26 +215,26 @@ pub enum Reason {
 pub struct Totals {
     /// Replicas asked for.
     pub replicas: u64,
-    /// Replicas that have a place.
+    /// Replicas placed.
     pub placed: u64,
     /// Memory asked for. A workload of whole GPUs that names no memory counts what it got, and
     /// where it got nothing, the least that its GPUs here would have.
     pub demand_mib: u64,
-    /// Memory asked for by those that have a place.
+    /// Memory asked for by the replicas placed.
     pub placed_mib: u64,
     /// Whole memory of all GPUs.
     pub fleet_mib: u64,
-    /// Memory of the fleet that serves nobody.
+    /// Memory of the fleet that serves no replica.
     pub idle_mib: u64,
-    /// Of that: in instances handed out, but not asked for.
+    /// Of that: internal fragmentation, in allocated instances beyond the demand.
     pub rounding_mib: u64,
-    /// Of that: in instances and whole GPUs that nobody has.
+    /// Of that: in free instances and whole GPUs.
     pub spare_mib: u64,
     /// Of that: the rest, which no instance offers.
     pub unusable_mib: u64,
     /// GPUs of the fleet.
     pub gpus: u64,
-    /// GPUs that serve somebody.
+    /// GPUs that serve a replica.
     pub gpus_used: u64,
 }
 
@@ -241,7 +245,7 @@ pub struct Proof {
     pub status: Status,
     /// The stages in order.
     pub stages: Vec<Stage>,
-    /// Wall-clock seconds of solving: the one number that differs between equal runs.
+    /// Wall-clock seconds of solving; with the stages' seconds all that differs between equal runs.
     pub solve_seconds: f64,
 }
 
@@ -251,8 +255,11 @@ pub struct Proof {
 pub enum Status {
     /// Every stage's bound equals its value.
     Optimal,
-    /// The time limit ended the search; the last stage has a gap.
+    /// The time limit ended the search of a stage, which has a gap; the stages after it are the
+    /// best beside what it reached.
     TimeLimit,
+    /// The solver's arithmetic left a gap in a stage that no other way of asking it has closed.
+    SolverGap,
 }
 
 /// One stage of the goal.
@@ -264,6 +271,37 @@ pub struct Stage {
     pub value: serde_json::Number,
     /// What no plan can pass.
     pub bound: serde_json::Number,
+    /// Wall-clock seconds; 0 where a file does not say.
+    #[serde(default)]
+    pub seconds: f64,
+    /// What it took; not in files.
+    #[serde(skip)]
+    pub effort: Effort,
+}
+
+/// What a stage took to solve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// Calls of the solver for integers.
+    pub solves: u64,
+    /// Linear relaxations solved.
+    pub relaxations: u64,
+    /// Nodes of the branch and bound trees.
+    pub nodes: u64,
+    /// Rows of the integer program.
+    pub rows: u64,
+    /// Of those, tangents of the memory that classes of replicas are served.
+    pub tangents: u64,
+}
+
+impl Proof {
+    /// The same proof without what differs between equal runs: how long it took.
+    #[must_use]
+    pub fn without_times(mut self) -> Proof {
+        self.solve_seconds = 0.0;
+        self.stages.iter_mut().for_each(|stage| stage.seconds = 0.0);
+        self
+    }
 }
 
 impl Stage {

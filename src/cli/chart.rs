@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::files::{name_of, open};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::{Console, check_writable, write_result};
-use super::planning::{OptionArgs, checked};
+use super::planning::OptionArgs;
 use crate::compare::{self, Comparison};
 use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
@@ -90,11 +90,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
             if args.kind == Kind::FitIdle {
                 let comparison = compare::compare(&demand, &fleet, &options)?;
-                checked(&comparison.plan, &demand, &fleet, &options.policy)?;
                 fit_idle(&comparison, &demand, &fleet, &options)?
             } else {
                 let plan = optimise::suggest(&demand, &fleet, &options)?;
-                checked(&plan, &demand, &fleet, &options.policy)?;
                 of_plan(args.kind, &plan, &demand, &catalogue)
             }
         }
@@ -128,13 +126,9 @@ fn usage(
     let seen = seen.ok_or_else(|| Error::internal("Prometheus is named, but was not read"))?;
     let plan = match &fleet {
         None => None,
-        Some(fleet) => {
-            let plan = optimise::suggest(&demand, fleet, options)?;
-            checked(&plan, &demand, fleet, &options.policy)?;
-            Some(plan)
-        }
+        Some(fleet) => Some(optimise::suggest(&demand, fleet, options)?),
     };
-    Ok(Usage::new(&seen.usage, &seen.sizing, &demand, plan.as_ref()).picture())
+    Ok(Usage::new(&seen.usage, &seen.sizing, &demand, plan.as_deref()).picture())
 }
 
 fn of_file(

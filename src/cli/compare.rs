@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::{Console, check_writable, write_result};
-use super::planning::{InputArgs, OptionArgs, checked};
+use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
 use crate::compare;
 use crate::emit::mig_parted;
@@ -56,7 +56,6 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(false)?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let comparison = compare::compare(&demand, &fleet, &options)?;
-    checked(&comparison.plan, &demand, &fleet, &options.policy)?;
     if let Some(file) = &args.report {
         let config = mig_parted::write(
             &comparison.plan,

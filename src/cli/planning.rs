@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
-use crate::plan::{MigModePolicy, Plan, Policy, Spare, Strategy, check};
+use crate::plan::{MigModePolicy, Policy, Spare, Strategy};
 
 /// The rules of a site.
 #[derive(Debug, Clone, clap::Args)]
@@ -117,21 +117,4 @@ impl InputArgs {
         let demand = self.demand.read_for(&catalogue, Some(&fleet), console)?;
         Ok((catalogue, demand, fleet))
     }
-}
-
-/// Refuses a plan that breaks its own promises.
-///
-/// # Errors
-/// An internal error with everything that is wrong (exit 1).
-pub fn checked(plan: &Plan, demand: &Demand, fleet: &Fleet, policy: &Policy) -> Result<()> {
-    let mut violations = check::violations(plan, demand, fleet);
-    violations.extend(check::policy_violations(plan, policy));
-    if violations.is_empty() {
-        return Ok(());
-    }
-    Err(Error::internal(format!(
-        "the plan breaks its own promises, so nothing is written: {}",
-        violations.join("; ")
-    ))
-    .hint("this is a bug in migplan; please report it with the workloads and the GPUs"))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::current::CurrentArgs;
 use super::output::{Console, check_writable, write_result};
-use super::planning::{InputArgs, OptionArgs, checked};
+use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
 use crate::compare;
 use crate::emit::mig_parted;
@@ -87,7 +87,6 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     };
     let suggestion = compare::suggest_with_presets(&demand, &fleet, &options)?;
     let plan = &suggestion.plan;
-    checked(plan, &demand, &fleet, &options.policy)?;
     let file = mig_parted::write(
         plan,
         &catalogue,

@@ -14,9 +14,9 @@ use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::{BoardRef, ProfileName, layout};
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::Problem;
-use crate::optimise::supply::Kind;
-use crate::optimise::{self, PlanOptions, Until, stages};
-use crate::plan::{GpuPlan, Plan, Reason, Status};
+use crate::optimise::supply::InstanceKind;
+use crate::optimise::{self, PlanOptions, Until, fewest, stages};
+use crate::plan::{Checked, GpuPlan, Plan, Reason, Status};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -25,7 +25,7 @@ pub const PLAN_ROW: &str = "plan";
 #[derive(Debug, Clone)]
 pub struct Suggestion {
     /// The best plan.
-    pub plan: Plan,
+    pub plan: Checked,
     /// The plan as a row beside the presets.
     pub plan_row: Baseline,
     /// The priorities of the demand, highest first: what the numbers by priority belong to.
@@ -185,7 +185,7 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         if let Some(sum) = weights.get_mut(&workload.priority) {
             *sum = sum.saturating_add(placed.saturating_mul(weight));
         }
-        if !problem.hopeless.contains_key(&index) {
+        if !problem.unservable.contains_key(&index) {
             missing_of[index] = replicas;
         }
     }
@@ -293,7 +293,7 @@ pub(crate) fn whole_gpus(
     let mut workloads = demand.workloads().to_vec();
     for (index, workload) in workloads.iter_mut().enumerate() {
         workload.whole_gpus = workload.whole_gpus.max(1);
-        if problem.hopeless.contains_key(&index) {
+        if problem.unservable.contains_key(&index) {
             workload.count = 0;
         }
     }
@@ -311,13 +311,13 @@ fn evaluate(
     cuts: Vec<layout::Counts>,
     options: &PlanOptions,
 ) -> Result<Baseline> {
-    let cut = problem.with_cuts(&cuts);
+    let cut = problem.with_patterns(&cuts);
     let options = PlanOptions { until: Until::RoundingMib, ..options.clone() };
     let solution = stages::run(&cut, &options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
     let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);
-    let placed_mib = value(&formulation.placed_mib(&cut).terms);
-    let allocated_mib = value(&formulation.allocated_mib(&cut).terms);
+    let placed_mib = value(&formulation.placed_mib(&cut));
+    let allocated_mib = value(&formulation.allocated_mib(&cut));
     let (mut fleet_mib, mut offered_mib, mut used_mib) = (0, 0, 0);
     for (p, (pool, counts)) in cut.pools.iter().zip(&cuts).enumerate() {
         let memory_mib = pool.board.memory.0;
@@ -326,13 +326,13 @@ fn evaluate(
         // A GPU that is not cut stays whole; so does one that is handed out whole.
         let of_gpu = if instances_mib == 0 { memory_mib } else { instances_mib };
         let gpus = pool.gpus as u64;
-        let whole = value(&formulation.whole_gpus_of_pool(&cut, p)).min(gpus);
+        let whole = value(&formulation.assignment.whole_gpus(&cut, p)).min(gpus);
         fleet_mib += memory_mib * gpus;
         offered_mib += of_gpu * (gpus - whole) + memory_mib * whole;
-        used_mib += memory_mib * value(&formulation.gpus_of_pool(&cut, p).terms);
+        used_mib += memory_mib * value(&formulation.gpus_of_pool(&cut, p));
     }
-    let served: Vec<i64> = formulation.served.iter().map(|c| values[*c]).collect();
-    let offers = |kind: &Kind| match kind.profile {
+    let served: Vec<i64> = formulation.assignment.served.iter().map(|c| values[*c]).collect();
+    let offers = |kind: &InstanceKind| match kind.profile {
         Some(profile) => cuts[kind.pool][profile] > 0,
         None => true,
     };
@@ -342,7 +342,7 @@ fn evaluate(
         allocated_mib,
         fleet_mib,
         offered_mib,
-        gpus_used: value(&formulation.gpus_used(&cut).terms),
+        gpus_used: value(&formulation.gpus_used(&cut)),
         used_mib,
     }
     .baseline(name, &cut, demand, &served, offers))
@@ -371,7 +371,7 @@ impl Sums {
         problem: &Problem,
         demand: &Demand,
         served: &[i64],
-        offers: impl Fn(&Kind) -> bool,
+        offers: impl Fn(&InstanceKind) -> bool,
     ) -> Baseline {
         let weight_of = |priority: i64| {
             let classes = problem.classes.iter().zip(served);
@@ -383,7 +383,7 @@ impl Sums {
             of_priority.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum()
         };
         let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
-        for index in problem.hopeless.keys() {
+        for index in problem.unservable.keys() {
             missing[*index] = 0;
         }
         for (class, served) in problem.classes.iter().zip(served) {
@@ -429,7 +429,7 @@ pub(crate) fn more_gpus(
 ) -> Result<Option<MoreGpus>> {
     let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
     // Where the present state binds the plan, more GPUs are not all that would help.
-    let bound = options.present.is_some() || plan.proof.status == Status::TimeLimit;
+    let bound = options.present.is_some() || plan.proof.status != Status::Optimal;
     if full.is_empty() || bound {
         return Ok(None);
     }
@@ -456,7 +456,7 @@ pub(crate) fn more_gpus(
         );
         let larger = Problem::new(demand, &Fleet::new(nodes), options);
         let now = fleet.nodes().iter().flat_map(|n| &n.gpus).filter(|b| b.id == board.id).count();
-        if let Some(needed) = stages::fewest_of_board(&larger, &board.id, options)? {
+        if let Some(needed) = fewest::fewest_of_board(&larger, &board.id, options)? {
             let gpus = needed.saturating_sub(now as u64);
             if best.as_ref().is_none_or(|b| gpus < b.gpus) && gpus > 0 {
                 best = Some(MoreGpus { board: board.id.clone(), gpus });

@@ -7,9 +7,9 @@ use crate::demand::Demand;
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::optimise::model::{Terms, dot};
-use crate::optimise::problem::{Hopeless, Problem};
+use crate::optimise::problem::{Problem, Unservable};
 use crate::optimise::{self, PlanOptions, Until, stages};
-use crate::plan::{Plan, Status};
+use crate::plan::{Checked, Plan, Status};
 
 /// With more numbers of GPUs than this, the frontier is found at some of them.
 const MOST_POINTS: u64 = 24;
@@ -18,7 +18,7 @@ const MOST_POINTS: u64 = 24;
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// The plan.
-    pub plan: Plan,
+    pub plan: Checked,
     /// The priorities of the demand, highest first: what the weights of a row belong to.
     pub priorities: Vec<i64>,
     /// The plan first, then uniform presets by size, `all-balanced`, whole GPUs, heuristics.
@@ -72,7 +72,7 @@ pub fn compare(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<
 /// # Errors
 /// As [`compare`].
 pub fn compare_plan(
-    plan: Plan,
+    plan: Checked,
     demand: &Demand,
     fleet: &Fleet,
     options: &PlanOptions,
@@ -117,14 +117,14 @@ fn beside(
     demand: &Demand,
     fleet: &Fleet,
     problem: &Problem,
-    plan: Plan,
+    plan: Checked,
     others: Vec<Baseline>,
 ) -> Result<Comparison> {
     let mut rows = vec![baselines::of_plan(&plan, demand, fleet, problem)];
     rows.extend(others);
-    let whole = |index: &usize, why: Hopeless| {
+    let whole = |index: &usize, why: Unservable| {
         let workload = &demand.workloads()[*index];
-        why == Hopeless::TooLarge
+        why == Unservable::TooLarge
             && problem.pools.iter().any(|pool| {
                 workload.allows(&pool.board)
                     && workload.memory.is_some_and(|m| m <= pool.board.memory)
@@ -133,7 +133,7 @@ fn beside(
     };
     Ok(Comparison {
         priorities: baselines::priorities(problem),
-        out_of_reach: problem.hopeless.iter().map(|(i, why)| (*i, whole(i, *why))).collect(),
+        out_of_reach: problem.unservable.iter().map(|(i, why)| (*i, whole(i, *why))).collect(),
         plan,
         rows,
     })
@@ -199,16 +199,16 @@ fn point(problem: &Problem, gpus: u64, options: &PlanOptions) -> Result<Frontier
     let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);
     let used_mib = (0..limited.pools.len())
         .map(|p| {
-            let used = value(&formulation.gpus_of_pool(&limited, p).terms);
+            let used = value(&formulation.gpus_of_pool(&limited, p));
             used * limited.pools[p].board.memory.0
         })
         .sum();
-    let weight = |p: i64| dot(&formulation.placed_weight(&limited, p).terms, values) as i64;
+    let weight = |p: i64| dot(&formulation.placed_weight(&limited, p), values) as i64;
     Ok(FrontierPoint {
         gpus,
         placed: value(&formulation.placed().terms),
         placed_weight: baselines::priorities(&limited).into_iter().map(weight).collect(),
-        placed_mib: value(&formulation.placed_mib(&limited).terms),
+        placed_mib: value(&formulation.placed_mib(&limited)),
         used_mib,
         proved: solution.proof.status == Status::Optimal,
     })

@@ -8,7 +8,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::BoardRef;
 use crate::optimise::problem::Problem;
-use crate::optimise::{PlanOptions, explain, stages};
+use crate::optimise::{PlanOptions, explain, fewest};
 use crate::plan::Unplaced;
 use crate::text::thousands;
 
@@ -115,7 +115,7 @@ fn size_one(
     let boards = std::slice::from_ref(board);
     let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
     let unserved = unserved(demand, boards, &problem);
-    let cheapest = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?
+    let cheapest = fewest::cheapest(&problem, servable(demand, &problem), &[1], options)?
         .ok_or_else(|| too_many(board))?;
     let gpus: u64 = cheapest.gpus.iter().sum();
     let several = several(demand);
@@ -150,7 +150,7 @@ pub fn size_mix(
     let problem = Problem::new(demand, &plenty(demand, &boards, gpus_per_node), options);
     let each: Vec<i64> = prices.iter().map(|p| p.price).collect();
     let first = boards.first().ok_or_else(|| Error::internal("a mix of no boards"))?;
-    let cheapest = stages::cheapest(&problem, servable(demand, &problem), &each, options)?
+    let cheapest = fewest::cheapest(&problem, servable(demand, &problem), &each, options)?
         .ok_or_else(|| too_many(first))?;
     let cost = each.iter().zip(&cheapest.gpus).map(|(p, n)| *p as u128 * u128::from(*n)).sum();
     Ok(SizingMix {
@@ -174,7 +174,7 @@ fn too_many(board: &BoardRef) -> Error {
 /// Replicas that the boards could serve if there were enough of them.
 fn servable(demand: &Demand, problem: &Problem) -> u64 {
     let workloads = demand.workloads().iter().enumerate();
-    workloads.filter(|(i, _)| !problem.hopeless.contains_key(i)).map(|(_, w)| w.count).sum()
+    workloads.filter(|(i, _)| !problem.unservable.contains_key(i)).map(|(_, w)| w.count).sum()
 }
 
 /// Whether some replica takes several GPUs, so that nodes matter.
@@ -213,7 +213,7 @@ fn fewest_nodes(
     let enough = |nodes: u64| {
         let fleet = fleet(std::slice::from_ref(board), gpus_per_node, nodes as usize);
         let problem = Problem::new(demand, &fleet, options);
-        let found = stages::cheapest(&problem, servable(demand, &problem), &[1], options)?;
+        let found = fewest::cheapest(&problem, servable(demand, &problem), &[1], options)?;
         Ok::<bool, Error>(found.is_some())
     };
     // Almost always the nodes that the GPUs fill are enough. The fewest GPUs may be spread thin,
@@ -242,11 +242,11 @@ fn fewest_nodes(
 /// What the boards cannot serve however many there are.
 fn unserved(demand: &Demand, boards: &[BoardRef], problem: &Problem) -> Vec<Unplaced> {
     let mut rows: Vec<(i64, Unplaced)> = problem
-        .hopeless
+        .unservable
         .iter()
         .filter_map(|(index, why)| {
             let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
-            let (reason, detail, help) = explain::hopeless(*why, workload, boards);
+            let (reason, detail, help) = explain::unservable(*why, workload, boards);
             let row = Unplaced {
                 team: workload.team.clone(),
                 workload: workload.name.clone(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{NodeGpus, is_label_value, nodes, yaml};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, Catalogue, ProfileName};
-use crate::plan::{GpuPlan, InstanceProfile, Plan};
+use crate::plan::{Checked, GpuPlan, InstanceProfile};
 use crate::text::plural;
 
 /// The label of a plan's config where nobody names another.
@@ -64,7 +64,7 @@ pub(super) enum Extra {
 /// # Errors
 /// A name that is no Kubernetes label value or that a preset has already (exit 2); a plan without
 /// GPUs, with one GPU twice, or with a board that the catalogue lacks (exit 3).
-pub fn write(plan: &Plan, catalogue: &Catalogue, options: &Options) -> Result<MigPartedFile> {
+pub fn write(plan: &Checked, catalogue: &Catalogue, options: &Options) -> Result<MigPartedFile> {
     let extra = if options.with_presets { Extra::Presets } else { Extra::Nothing };
     write_with(&nodes(plan), catalogue, &options.name, extra, &options.notes)
 }
@@ -376,7 +376,7 @@ fn comma(indices: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Instance, PLAN_SCHEMA, Proof, Status, Totals};
+    use crate::plan::{Instance, PLAN_SCHEMA, Plan, Proof, Status, Totals};
 
     /// A plan from `node gpu board profiles…`, a line for each GPU; `off` is MIG off.
     fn plan(text: &str) -> Plan {
@@ -415,7 +415,7 @@ mod tests {
     }
 
     fn file(text: &str, options: &Options) -> Result<MigPartedFile> {
-        write(&plan(text), &Catalogue::built_in(), options)
+        write(&Checked::for_test(plan(text)), &Catalogue::built_in(), options)
     }
 
     #[test]
@@ -516,7 +516,8 @@ mod tests {
         for index in 0..100_000 {
             one.gpus.push(GpuPlan { gpu: index, mig: index % 2 == 0, ..gpu.clone() });
         }
-        let file = write(&one, &Catalogue::built_in(), &Options::default()).unwrap();
+        let file =
+            write(&Checked::for_test(one), &Catalogue::built_in(), &Options::default()).unwrap();
         assert_eq!(file.text.matches("devices: [").count(), 2);
     }
 }

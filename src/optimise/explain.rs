@@ -1,7 +1,7 @@
 //! Why somebody is left out, and the sums of a plan.
 
 use super::assign::Placed;
-use super::problem::{Hopeless, Problem};
+use super::problem::{Problem, Unservable};
 use super::stages::Solution;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
@@ -26,8 +26,8 @@ pub(crate) fn plan(
         if replicas == 0 {
             continue;
         }
-        let (reason, detail, help) = match problem.hopeless.get(&index) {
-            Some(why) => hopeless(*why, workload, &boards),
+        let (reason, detail, help) = match problem.unservable.get(&index) {
+            Some(why) => unservable(*why, workload, &boards),
             None => full(workload, replicas, &spare, &boards),
         };
         let unplaced_row = Unplaced {
@@ -114,13 +114,13 @@ fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
 }
 
 /// Why not even an empty fleet could serve a workload.
-pub(crate) fn hopeless(
-    why: Hopeless,
+pub(crate) fn unservable(
+    why: Unservable,
     workload: &Workload,
     boards: &[BoardRef],
 ) -> (Reason, String, Option<String>) {
     match why {
-        Hopeless::NoBoard => (
+        Unservable::NoBoard => (
             Reason::NoBoard,
             format!(
                 "runs on {} only; this fleet has {}",
@@ -129,8 +129,8 @@ pub(crate) fn hopeless(
             ),
             Some(format!("1 more GPU of {}", workload.boards.join(" or "))),
         ),
-        Hopeless::TooLarge => too_large(workload, boards),
-        Hopeless::NeedsWholeGpus => {
+        Unservable::TooLarge => too_large(workload, boards),
+        Unservable::NeedsWholeGpus => {
             let memory = workload.memory.map_or(String::new(), |m| format!(" with {m} in all"));
             (
                 Reason::NeedsWholeGpus,

@@ -3,6 +3,10 @@
 //! Every coefficient, bound and value is an integer, so a solution can be checked without a float.
 //! How a solver is called is `solve`'s business; what the columns mean is `formulation`'s.
 
+use std::collections::BTreeMap;
+
+use crate::plan::goal::Sense;
+
 /// A column, by index.
 pub(crate) type Column = usize;
 
@@ -44,18 +48,9 @@ pub(crate) struct Model {
     pub rows: Vec<Row>,
 }
 
-/// Which way an objective goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sense {
-    /// The greatest value is best.
-    Maximise,
-    /// The least value is best.
-    Minimise,
-}
-
 /// What to optimise.
 #[derive(Debug, Clone)]
-pub(crate) struct Objective {
+pub(crate) struct LinearObjective {
     /// Which way.
     pub sense: Sense,
     /// The sum.
@@ -105,12 +100,23 @@ pub(crate) fn dot(terms: &Terms, values: &[i64]) -> i128 {
     terms.iter().map(|(c, a)| i128::from(*a) * i128::from(values[*c])).sum()
 }
 
+/// Adds up the coefficients of equal columns.
+pub(crate) fn merge(terms: Terms) -> Terms {
+    let mut sums: BTreeMap<Column, i64> = BTreeMap::new();
+    for (column, coefficient) in terms {
+        *sums.entry(column).or_default() += coefficient;
+    }
+    sums.into_iter().filter(|(_, coefficient)| *coefficient != 0).collect()
+}
+
 /// What a solver answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The best solution found, rounded to integers; it satisfies the model exactly. `None` where
-    /// the time limit came first.
+    /// The best solution found, rounded to integers; whether it holds in the model is to be asked.
+    /// `None` where the time limit came first.
     pub values: Option<Vec<i64>>,
     /// No solution passes this value of the objective.
     pub bound: i128,
+    /// Nodes of the branch and bound tree.
+    pub nodes: u64,
 }

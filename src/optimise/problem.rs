@@ -1,22 +1,26 @@
 //! The problem in aggregate: what can be had from interchangeable GPUs, and what is wanted of it.
 //!
-//! Supply is `supply`'s part: pools of interchangeable GPUs and their patterns. Workloads that may sit in the same instances, at the same
-//! priority and weight, are one *class*. Nothing here grows with the number of GPUs, and of the
-//! distinct memory values only sorted lists remain. Knows no solver.
+//! Supply is the part of `supply`: pools of interchangeable GPUs and their patterns. Replicas for
+//! which the same kinds of instance suffice are of one *item type*; those of one type, priority and
+//! weight are one *demand class*. Nothing here grows with the number of GPUs, and of the distinct
+//! memory values only sorted lists remain. Knows no solver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::supply::{self, Group, Kind, NodeType, Pattern, Pool};
-use super::{PlanOptions, Spare};
+use super::curve::{Curve, Member};
+use super::options::PlanOptions;
+use super::supply::{self, GpuGroup, InstanceKind, NodeType, Pattern, Pool};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{FULL_GPU, layout};
+use crate::plan::Spare;
+use crate::plan::goal::{self, Scope};
 use crate::plan::{MigModePolicy, Policy};
 
-/// Replicas that may sit in the same kinds.
+/// Replicas for which the same kinds of instance suffice: an item of the packing problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Type {
+pub(crate) struct ItemType {
     /// Whole GPUs of one replica; 0 is one instance.
     pub whole_gpus: u32,
     /// Indices of the kinds, ascending.
@@ -31,9 +35,9 @@ pub(crate) struct Type {
 /// Replicas of one type, priority and weight. Which of them are served is decided by number alone:
 /// the largest demands first.
 #[derive(Debug, Clone)]
-pub(crate) struct Class {
+pub(crate) struct DemandClass {
     /// Index of the type.
-    pub kind_set: usize,
+    pub item_type: usize,
     /// Priority.
     pub priority: i64,
     /// Worth of one replica, in millionths.
@@ -44,78 +48,9 @@ pub(crate) struct Class {
     pub curve: Arc<Curve>,
 }
 
-/// A workload of a class.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Member {
-    /// Index into the demand.
-    pub workload: usize,
-    /// Memory of one replica in MiB; 0 where the type wants all memory.
-    pub memory_mib: i64,
-    /// Replicas.
-    pub count: i64,
-}
-
-/// A concave step sum: the memory of the `n` largest replicas of a class, as runs of equal ones.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Curve {
-    /// Each run: replicas before it, memory before it, memory of one of its replicas.
-    runs: Vec<Run>,
-    /// Replicas in all.
-    pub count: i64,
-}
-
-/// Replicas of equal memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Run {
-    /// Larger replicas that come before.
-    pub before: i64,
-    /// Their memory in MiB.
-    pub before_mib: i64,
-    /// Memory of one replica of this run, in MiB.
-    pub slope_mib: i64,
-}
-
-impl Curve {
-    /// The curve over members that are sorted by falling memory.
-    fn new(members: &[Member]) -> Curve {
-        let mut curve = Curve::default();
-        let mut sum = 0;
-        for member in members {
-            if curve.runs.last().is_none_or(|r| r.slope_mib != member.memory_mib) {
-                curve.runs.push(Run {
-                    before: curve.count,
-                    before_mib: sum,
-                    slope_mib: member.memory_mib,
-                });
-            }
-            curve.count += member.count;
-            sum += member.count * member.memory_mib;
-        }
-        curve
-    }
-
-    /// Runs of equal memory, the largest first.
-    pub(crate) fn runs(&self) -> &[Run] {
-        &self.runs
-    }
-
-    /// Index of the run that replica number `n` (from 1) belongs to.
-    pub(crate) fn run_of(&self, n: i64) -> usize {
-        self.runs.partition_point(|r| r.before < n).saturating_sub(1)
-    }
-
-    /// Memory of the `n` largest replicas, in MiB.
-    pub(crate) fn at(&self, n: i64) -> i64 {
-        match self.runs.get(self.run_of(n)) {
-            Some(run) => run.before_mib + (n - run.before) * run.slope_mib,
-            None => 0,
-        }
-    }
-}
-
 /// Why a workload cannot be served by this fleet, however empty it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hopeless {
+pub(crate) enum Unservable {
     /// The fleet has none of its boards.
     NoBoard,
     /// No instance is large enough, or none has the compute slices or media engines.
@@ -124,9 +59,6 @@ pub(crate) enum Hopeless {
     NeedsWholeGpus,
 }
 
-/// Shares of a large demand are held in so many parts, so that a solver can tell them apart.
-const SHARES: u128 = 10_000;
-
 /// The whole problem.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -134,23 +66,22 @@ pub(crate) struct Problem {
     pub policy: Policy,
     /// Whether the present state of the GPUs is known, so that change has a price.
     pub knows_present: bool,
-    /// Whether the cut must hold nothing but what is handed out or busy.
+    /// Whether the instances must all be allocated or busy.
     pub exact: bool,
     /// Pools, ordered by board id.
     pub pools: Vec<Pool>,
     /// Nodes by their numbers of GPUs.
     pub node_types: Vec<NodeType>,
     /// Kinds, ordered by pool, then by profile with the whole GPU last.
-    pub kinds: Vec<Kind>,
-    /// Types, sorted.
-    pub types: Vec<Type>,
+    pub kinds: Vec<InstanceKind>,
+    /// Item types, sorted.
+    pub item_types: Vec<ItemType>,
     /// Classes, by falling priority, then falling weight, then type.
-    pub classes: Vec<Class>,
-    /// For each type, its share of all replicas asked for; exact counts in a small demand, else
-    /// parts of [`SHARES`].
+    pub classes: Vec<DemandClass>,
+    /// For each item type, its share of all replicas asked for, as [`goal::shares`] has it.
     pub shares: Vec<i64>,
     /// Workloads that no empty fleet could serve, by index.
-    pub hopeless: BTreeMap<usize, Hopeless>,
+    pub unservable: BTreeMap<usize, Unservable>,
     /// The most GPUs that may be in use, where that is fewer than there are.
     pub most_gpus: Option<i64>,
 }
@@ -160,86 +91,95 @@ impl Problem {
     /// nothing, so counts stay small enough for exact sums.
     pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
-        let policy = options.policy;
-        let node_types = supply::node_types(fleet, policy.keep_whole);
+        let node_types = supply::node_types(fleet, options.policy.keep_whole);
         let pools = supply::pools(fleet, &node_types, media, options);
         let kinds = supply::kinds(&pools, media);
-        let mut hopeless = BTreeMap::new();
-        let mut grouped: BTreeMap<(i64, i64, Type), Vec<Member>> = BTreeMap::new();
-        for (index, workload) in demand.workloads().iter().enumerate() {
-            match usable_kinds(workload, &pools, &node_types, &kinds, policy) {
-                Err(why) => {
-                    hopeless.insert(index, why);
-                }
-                Ok(usable) if workload.count > 0 => {
-                    let all_memory = workload.memory.is_none();
-                    let split = policy.one_profile_per_workload && workload.count > 1;
-                    let one_name = split.then_some(index);
-                    let kind_set = Type {
-                        whole_gpus: workload.whole_gpus,
-                        kinds: usable,
-                        all_memory,
-                        one_name,
-                    };
-                    let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
-                    grouped.entry((-workload.priority, -weight, kind_set)).or_default().push(
-                        Member {
-                            workload: index,
-                            memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
-                            count: i64::try_from(workload.count).unwrap_or(i64::MAX),
-                        },
-                    );
-                }
-                Ok(_) => {}
-            }
-        }
-        let mut types: Vec<Type> = grouped.keys().map(|(_, _, t)| t.clone()).collect();
-        types.sort();
-        types.dedup();
         let mut problem = Problem {
-            policy,
+            policy: options.policy,
             knows_present: options.present.is_some(),
             exact: options.spare == Spare::None,
             pools,
             node_types,
             kinds,
-            types,
+            item_types: Vec::new(),
             classes: Vec::new(),
             shares: Vec::new(),
-            hopeless,
+            unservable: BTreeMap::new(),
             most_gpus: None,
         };
-        let mut wanted = vec![0u128; problem.types.len()];
-        for ((priority, weight, kind_set), mut members) in grouped {
+        problem.add_demand(demand);
+        problem
+    }
+
+    /// Sorts the workloads into item types and demand classes.
+    fn add_demand(&mut self, demand: &Demand) {
+        let mut grouped: BTreeMap<(i64, i64, ItemType), Vec<Member>> = BTreeMap::new();
+        for (index, workload) in demand.workloads().iter().enumerate() {
+            let kinds = match self.usable(workload) {
+                Ok(kinds) => kinds,
+                Err(why) => {
+                    self.unservable.insert(index, why);
+                    continue;
+                }
+            };
+            if workload.count == 0 {
+                continue;
+            }
+            let by_itself = self.policy.one_profile_per_workload && workload.count > 1;
+            let item_type = ItemType {
+                whole_gpus: workload.whole_gpus,
+                kinds,
+                all_memory: workload.memory.is_none(),
+                one_name: by_itself.then_some(index),
+            };
+            let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
+            let class = grouped.entry((-workload.priority, -weight, item_type)).or_default();
+            class.push(Member {
+                workload: index,
+                memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
+                count: i64::try_from(workload.count).unwrap_or(i64::MAX),
+            });
+        }
+        let item_types: BTreeSet<&ItemType> = grouped.keys().map(|(_, _, t)| t).collect();
+        self.item_types = item_types.into_iter().cloned().collect();
+        let mut wanted = vec![0u128; self.item_types.len()];
+        for ((priority, weight, item_type), mut members) in grouped {
             // Members arrive in the order of the demand, so equal ones stay by team and name.
             members.sort_by_key(|m| std::cmp::Reverse(m.memory_mib));
-            let of_type = problem.types.binary_search(&kind_set).unwrap_or_default();
+            let of_type = self.item_types.binary_search(&item_type).unwrap_or_default();
             wanted[of_type] += members.iter().map(|m| m.count as u128).sum::<u128>();
-            keep_first(&mut members, problem.capacity(&kind_set));
-            problem.classes.push(Class {
-                kind_set: of_type,
+            keep_first(&mut members, self.capacity(&item_type));
+            self.classes.push(DemandClass {
+                item_type: of_type,
                 priority: -priority,
                 weight: -weight,
                 curve: Arc::new(Curve::new(&members)),
                 members: members.into(),
             });
         }
-        let all: u128 = wanted.iter().sum();
-        problem.shares = wanted
-            .into_iter()
-            .map(|w| if all <= SHARES { w } else { (w * SHARES).div_ceil(all) } as i64)
-            .collect();
-        problem
+        self.shares = goal::shares(&wanted);
     }
 
-    /// The same demand on the same GPUs where each GPU of a pool is cut by the one pattern given
-    /// for it, whatever is on it now and whatever the site's rules.
-    pub(crate) fn with_cuts(&self, cuts: &[layout::Counts]) -> Problem {
+    /// What decides which objectives apply.
+    pub(crate) fn scope(&self, options: &PlanOptions) -> Scope {
+        let sizes = self.kinds.iter().filter(|k| k.profile.is_some()).map(|k| k.memory_mib);
+        Scope {
+            priorities: self.classes.iter().map(|c| c.priority).collect(),
+            until: options.until,
+            knows_present: self.knows_present,
+            spare: options.spare,
+            sizes_mib: sizes.map(|mib| mib as u64).collect(),
+        }
+    }
+
+    /// The same demand on the same GPUs where each GPU of a pool has the one pattern given for it,
+    /// whatever is on it now and whatever the site's rules.
+    pub(crate) fn with_patterns(&self, of_pools: &[layout::Counts]) -> Problem {
         let mut problem = self.clone();
         problem.policy = Policy::default();
         problem.knows_present = false;
-        for (pool, counts) in problem.pools.iter_mut().zip(cuts) {
-            pool.groups = vec![Group { gpus: pool.gpus, ..Group::default() }];
+        for (pool, counts) in problem.pools.iter_mut().zip(of_pools) {
+            pool.groups = vec![GpuGroup { gpus: pool.gpus, ..GpuGroup::default() }];
             pool.patterns = vec![Pattern { counts: counts.clone(), ..Pattern::default() }];
         }
         problem
@@ -265,14 +205,21 @@ impl Problem {
     }
 
     /// Replicas of a type that are wanted and could be held.
-    pub(crate) fn wanted_of(&self, kind_set: usize) -> i64 {
-        self.classes.iter().filter(|c| c.kind_set == kind_set).map(|c| c.curve.count).sum()
+    pub(crate) fn wanted_of(&self, item_type: usize) -> i64 {
+        self.classes.iter().filter(|c| c.item_type == item_type).map(|c| c.curve.count).sum()
     }
 
-    /// The kinds that a replica of `workload` may sit in; none where nothing suits it.
+    /// The kinds that suffice for a replica of `workload`; none where nothing does.
     pub(crate) fn usable_kinds(&self, workload: &Workload) -> Vec<usize> {
-        usable_kinds(workload, &self.pools, &self.node_types, &self.kinds, self.policy)
-            .unwrap_or_default()
+        self.usable(workload).unwrap_or_default()
+    }
+
+    /// The most replicas that can ever be in one kind.
+    pub(crate) fn most_of_kind(&self, kind: usize) -> i64 {
+        let kind = &self.kinds[kind];
+        let pool = &self.pools[kind.pool];
+        kind.profile
+            .map_or(pool.gpus, |p| i64::from(pool.board.profiles[p].max_instances) * pool.gpus)
     }
 
     /// The same demand where no more than `most` GPUs may be in use.
@@ -281,8 +228,8 @@ impl Problem {
     }
 
     /// The most replicas of a type that the fleet could hold if nothing else were on it.
-    pub(crate) fn capacity(&self, kind_set: &Type) -> i64 {
-        kind_set
+    pub(crate) fn capacity(&self, item_type: &ItemType) -> i64 {
+        item_type
             .kinds
             .iter()
             .map(|&k| {
@@ -290,7 +237,7 @@ impl Problem {
                 let pool = &self.pools[kind.pool];
                 match kind.profile {
                     Some(p) => i64::from(pool.board.profiles[p].max_instances) * pool.gpus,
-                    None => pool.gpus / i64::from(kind_set.whole_gpus.max(1)),
+                    None => pool.gpus / i64::from(item_type.whole_gpus.max(1)),
                 }
             })
             .sum()
@@ -308,27 +255,20 @@ fn keep_first(members: &mut Vec<Member>, most: i64) {
     });
 }
 
-/// The kinds that a replica of `workload` may sit in, or why there is none.
-fn usable_kinds(
-    workload: &Workload,
-    pools: &[Pool],
-    node_types: &[NodeType],
-    kinds: &[Kind],
-    policy: Policy,
-) -> Result<Vec<usize>, Hopeless> {
-    if !pools.iter().any(|p| workload.allows(&p.board)) {
-        return Err(Hopeless::NoBoard);
-    }
-    let whole = i64::from(workload.whole_gpus);
-    let memory_mib = workload.memory.map_or(0, |m| m.0 as i64);
-    // On a node whose GPUs all have MIG on, a whole GPU is one instance that takes all of it.
-    let whole_as_instance = whole == 1 && policy.mig_mode == MigModePolicy::PerNode;
-    let largest = |pool: usize| node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0);
-    let usable: Vec<usize> = kinds
-        .iter()
-        .enumerate()
-        .filter(|(_, kind)| {
-            let board = &pools[kind.pool].board;
+impl Problem {
+    /// The kinds that suffice for a replica of `workload`, or why there is none.
+    fn usable(&self, workload: &Workload) -> Result<Vec<usize>, Unservable> {
+        if !self.pools.iter().any(|p| workload.allows(&p.board)) {
+            return Err(Unservable::NoBoard);
+        }
+        let whole = i64::from(workload.whole_gpus);
+        let memory_mib = workload.memory.map_or(0, |m| m.0 as i64);
+        // On a node whose GPUs all have MIG on, a whole GPU is one instance that takes all of it.
+        let whole_as_instance = whole == 1 && self.policy.mig_mode == MigModePolicy::PerNode;
+        let largest =
+            |pool: usize| self.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0);
+        let suffices = |kind: &InstanceKind| {
+            let board = &self.pools[kind.pool].board;
             let profile = kind.profile.map(|p| &board.profiles[p]);
             workload.allows(board)
                 && kind.compute_slices >= i64::from(workload.compute_slices)
@@ -341,12 +281,13 @@ fn usable_kinds(
                         whole_as_instance && takes_all && p.name.is_plain()
                     }
                 }
-        })
-        .map(|(k, _)| k)
-        .collect();
-    match (usable.is_empty(), whole) {
-        (false, _) => Ok(usable),
-        (true, 0) => Err(Hopeless::TooLarge),
-        (true, _) => Err(Hopeless::NeedsWholeGpus),
+        };
+        let kinds = self.kinds.iter().enumerate().filter(|(_, kind)| suffices(kind));
+        let usable: Vec<usize> = kinds.map(|(k, _)| k).collect();
+        match (usable.is_empty(), whole) {
+            (false, _) => Ok(usable),
+            (true, 0) => Err(Unservable::TooLarge),
+            (true, _) => Err(Unservable::NeedsWholeGpus),
+        }
     }
 }

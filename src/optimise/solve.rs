@@ -6,8 +6,9 @@ use good_lp::solvers::highs::highs;
 use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
-use super::model::{Answer, Model, Objective, Sense, Terms, dot};
+use super::model::{Answer, LinearObjective, Model, Terms};
 use crate::error::{Error, Result};
+use crate::plan::goal::Sense;
 
 /// HiGHS works to 1e-6, so the coefficients it sees are kept below this.
 const LARGEST_COEFFICIENT: i64 = 1024;
@@ -64,7 +65,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 ///
 /// # Errors
 /// As [`solve`].
-pub(crate) fn relaxed_bound(model: &Model, objective: &Objective) -> Result<i128> {
+pub(crate) fn relaxed_bound(model: &Model, objective: &LinearObjective) -> Result<i128> {
     let (mut highs, scale) = translate(model, objective, true)?;
     highs.make_quiet();
     let solved =
@@ -75,19 +76,64 @@ pub(crate) fn relaxed_bound(model: &Model, objective: &Objective) -> Result<i128
     Ok(scale.bound(solved.objective_value(), objective.sense))
 }
 
+/// How the solver is asked. The first way is the fast one; the others are for a model of which the
+/// answer, rounded, does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Everything as it is.
+    Usual,
+    /// Tolerances a thousand times smaller.
+    Tight,
+    /// The same on the model as it is written, without presolve.
+    WithoutPresolve,
+    /// The same along another path.
+    AnotherSeed(i32),
+}
+
+impl Care {
+    /// In the order in which they are tried.
+    pub(crate) const ALL: [Care; 6] = [
+        Care::Usual,
+        Care::Tight,
+        Care::WithoutPresolve,
+        Care::AnotherSeed(1),
+        Care::AnotherSeed(2),
+        Care::AnotherSeed(3),
+    ];
+
+    fn set(self, highs: &mut highs::Model) {
+        if self == Care::Usual {
+            return;
+        }
+        highs.set_option("mip_feasibility_tolerance", 1e-9);
+        highs.set_option("primal_feasibility_tolerance", 1e-9);
+        highs.set_option("dual_feasibility_tolerance", 1e-9);
+        match self {
+            Care::Usual | Care::Tight => {}
+            Care::WithoutPresolve => highs.set_option("presolve", "off"),
+            Care::AnotherSeed(seed) => {
+                highs.set_option("presolve", "off");
+                highs.set_option("random_seed", seed);
+            }
+        }
+    }
+}
+
 /// Solves `model` for `objective`, starting from `start` where one is known, until `deadline`.
+/// `None` where the solver calls the model infeasible, which none of ours is.
 ///
 /// The answer's bound is exact for objectives of integers: the solver's own bound is within far
 /// less than one unit of the truth, and is rounded to the next value that a solution can have.
 ///
 /// # Errors
-/// An internal error where the solver calls a model infeasible or returns what does not satisfy it.
+/// An internal error where the solver breaks down.
 pub(crate) fn solve(
     model: &Model,
-    objective: &Objective,
+    objective: &LinearObjective,
     start: Option<&[i64]>,
     deadline: Option<Instant>,
-) -> Result<Answer> {
+    care: Care,
+) -> Result<Option<Answer>> {
     let (mut highs, scale) = translate(model, objective, false)?;
     let unit = |column: usize| model.columns[column].unit as f64;
     highs.make_quiet();
@@ -99,6 +145,7 @@ pub(crate) fn solve(
     highs.set_option("mip_heuristic_run_feasibility_jump", false);
     // The objective takes integer values, so less than one unit between bound and value is proof.
     highs.set_option("mip_abs_gap", 0.4 / scale.power as f64);
+    care.set(&mut highs);
     if let Some(deadline) = deadline {
         let left = deadline.saturating_duration_since(Instant::now());
         highs.set_option("time_limit", left.as_secs_f64());
@@ -109,48 +156,39 @@ pub(crate) fn solve(
     }
     let solved =
         highs.try_solve().map_err(|e| Error::internal(format!("the solver failed: {e:?}")))?;
-    let values = if solved.primal_solution_status() == HighsSolutionStatus::Feasible {
+    let values = (solved.primal_solution_status() == HighsSolutionStatus::Feasible).then(|| {
         let solution = solved.get_solution();
-        let values: Vec<i64> = solution
-            .columns()
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (v * unit(i)).round() as i64)
-            .collect();
-        Some(values)
-    } else {
-        None
+        let columns = solution.columns().iter().enumerate();
+        columns.map(|(i, v)| (v * unit(i)).round() as i64).collect::<Vec<i64>>()
+    });
+    let unknown = match objective.sense {
+        Sense::Maximise => f64::INFINITY,
+        Sense::Minimise => f64::NEG_INFINITY,
     };
     let bound = match solved.status() {
         HighsModelStatus::Optimal
         | HighsModelStatus::ReachedTimeLimit
         | HighsModelStatus::ReachedSolutionLimit
         | HighsModelStatus::ReachedInterrupt => {
-            let bound =
-                solved.double_info_value(c"mip_dual_bound").unwrap_or(match objective.sense {
-                    Sense::Maximise => f64::INFINITY,
-                    Sense::Minimise => f64::NEG_INFINITY,
-                });
-            scale.bound(bound, objective.sense)
+            solved.double_info_value(c"mip_dual_bound").unwrap_or(unknown)
         }
-        HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible => {
-            return Err(Error::internal("the solver finds no solution where one exists"));
-        }
+        HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible => return Ok(None),
         status => return Err(Error::internal(format!("the solver stopped with {status:?}"))),
     };
-    let bound = match &values {
-        // Rounding may not let a bound contradict a solution that is there.
-        Some(values) => match objective.sense {
-            Sense::Maximise => bound.max(dot(&objective.terms, values)),
-            Sense::Minimise => bound.min(dot(&objective.terms, values)),
-        },
-        None => bound,
-    };
-    Ok(Answer { values, bound })
+    let nodes = solved.int_info_value(c"mip_node_count").unwrap_or(0);
+    Ok(Some(Answer {
+        values,
+        bound: scale.bound(bound, objective.sense),
+        nodes: u64::try_from(nodes).unwrap_or(0),
+    }))
 }
 
 /// The model as HiGHS takes it, and the scale of its objective.
-fn translate(model: &Model, objective: &Objective, relaxed: bool) -> Result<(highs::Model, Scale)> {
+fn translate(
+    model: &Model,
+    objective: &LinearObjective,
+    relaxed: bool,
+) -> Result<(highs::Model, Scale)> {
     let unit = |column: usize| model.columns[column].unit as f64;
     let mut columns = variables!();
     let handles: Vec<_> = model
@@ -207,5 +245,55 @@ fn integer_bound(bound: f64, sense: Sense) -> i128 {
         // Small enough that what the coefficients have in common can be multiplied back in.
         Sense::Maximise => i128::MAX / (1 << 64),
         Sense::Minimise => i128::MIN / (1 << 64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.integer(0, 1_000_000);
+        model.integer(0, 1_000_000);
+        model
+    }
+
+    #[test]
+    fn a_scale_is_exact_and_small() {
+        let model = model();
+        let scale = Scale::of(&vec![(0, 3_000_000), (1, 6_000_000)], &model);
+        assert_eq!((scale.common, scale.power), (3_000_000, 1));
+        let scale = Scale::of(&vec![(0, 40_192), (1, 9_729)], &model);
+        assert_eq!((scale.common, scale.power), (1, 64));
+        assert_eq!(scale.down(40_192), 628.0);
+        assert_eq!(scale.down(9_729) * 64.0, 9_729.0);
+    }
+
+    #[test]
+    fn limits_move_to_values_that_the_sum_can_take() {
+        let scale = Scale { common: 10, power: 1 };
+        assert_eq!((scale.upper(29), scale.upper(-21)), (2.0, -3.0));
+        assert_eq!((scale.lower(21), scale.lower(-29)), (3.0, -2.0));
+    }
+
+    #[test]
+    fn a_bound_is_rounded_to_the_next_value() {
+        let scale = Scale { common: 5, power: 2 };
+        assert_eq!(scale.bound(3.49, Sense::Maximise), 35);
+        assert_eq!(scale.bound(3.51, Sense::Minimise), 35);
+        assert!(scale.bound(f64::NAN, Sense::Maximise) > i128::from(i64::MAX) / 2);
+    }
+
+    #[test]
+    fn the_relaxation_bounds_the_integer_answer() {
+        let mut model = model();
+        model.at_most(vec![(0, 2), (1, 3)], 7);
+        let objective = LinearObjective { sense: Sense::Maximise, terms: vec![(0, 2), (1, 2)] };
+        assert_eq!(relaxed_bound(&model, &objective).unwrap(), 7);
+        let answer = solve(&model, &objective, None, None, Care::Usual).unwrap().unwrap();
+        assert_eq!((answer.values, answer.bound), (Some(vec![3, 0]), 6));
+        model.at_least(vec![(0, 1)], 4);
+        assert!(solve(&model, &objective, None, None, Care::Tight).unwrap().is_none());
     }
 }

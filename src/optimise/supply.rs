@@ -1,13 +1,14 @@
-//! What can be had: pools of interchangeable GPUs, the patterns that each can be cut into, and the
+//! What can be had: pools of interchangeable GPUs, the patterns that each can be partitioned into, and the
 //! kinds of instance that come of it. Nothing here grows with the number of GPUs.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{PlanOptions, Spare};
+use super::options::PlanOptions;
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, MediaEngines, layout};
+use crate::plan::Spare;
 use crate::plan::Strategy;
 use crate::reconfigure::change::{self, PresentInstance};
 
@@ -19,14 +20,14 @@ pub(crate) struct Pool {
     /// How many GPUs.
     pub gpus: i64,
     /// GPUs with the same present state; one group where none is known.
-    pub groups: Vec<Group>,
-    /// What a GPU can be cut into.
+    pub groups: Vec<GpuGroup>,
+    /// What a GPU can be partitioned into.
     pub patterns: Vec<Pattern>,
 }
 
 /// GPUs of a pool that hold the same instances now.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Group {
+pub(crate) struct GpuGroup {
     /// How many.
     pub gpus: i64,
     /// Their indices on the one node whose present state is known; empty where none is.
@@ -35,11 +36,11 @@ pub(crate) struct Group {
     pub present: Vec<PresentInstance>,
     /// Whether some of that is busy and must stay.
     pub busy_stays: bool,
-    /// Instances that go where such a GPU serves nobody.
+    /// Instances that are destroyed where such a GPU serves no replica.
     pub idle_destroyed: i64,
 }
 
-/// A multiset of profiles that one GPU of a group can hold: where instances may stay unused, only
+/// A multiset of profiles that one GPU of a group can hold: where instances may stay free, only
 /// those that no other contains at the same price.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pattern {
@@ -49,7 +50,7 @@ pub(crate) struct Pattern {
     pub group: usize,
     /// PresentInstance instances that go when a GPU of the group is cut so; the fewest that will do.
     pub destroyed: i64,
-    /// Of the counts, instances that are busy now and stay, whoever gets them.
+    /// Of the counts, instances that are busy now and stay, whatever is assigned to them.
     pub busy: layout::Counts,
 }
 
@@ -65,8 +66,8 @@ pub(crate) struct NodeType {
 }
 
 impl NodeType {
-    /// GPUs of a pool on one node that may be cut.
-    pub(crate) fn may_be_cut(&self, pool: usize) -> usize {
+    /// GPUs of a pool on one node that may be partitioned.
+    pub(crate) fn partitionable(&self, pool: usize) -> usize {
         self.of_pool[pool] - self.keep_whole[pool]
     }
 
@@ -80,7 +81,7 @@ impl NodeType {
 
 /// What an instance can be: a profile of a pool, or a pool's whole GPU.
 #[derive(Debug, Clone)]
-pub(crate) struct Kind {
+pub(crate) struct InstanceKind {
     /// Index of the pool.
     pub pool: usize,
     /// Index of the profile in the board; `None` is the whole GPU with MIG off.
@@ -150,11 +151,11 @@ pub(crate) fn pools(
 }
 
 /// GPUs of one board by their present state.
-fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> Vec<Group> {
+fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> Vec<GpuGroup> {
     let (Some(present), [node]) = (&options.present, fleet.nodes()) else {
-        return vec![Group { gpus, ..Group::default() }];
+        return vec![GpuGroup { gpus, ..GpuGroup::default() }];
     };
-    let mut groups: Vec<Group> = Vec::new();
+    let mut groups: Vec<GpuGroup> = Vec::new();
     for (index, _) in node.gpus.iter().enumerate().filter(|(_, b)| b.id == board.id) {
         let state: &[PresentInstance] = present.get(index).map_or(&[], Vec::as_slice);
         match groups.iter_mut().find(|g| g.present == state) {
@@ -162,7 +163,7 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
                 group.gpus += 1;
                 group.members.push(index);
             }
-            None => groups.push(Group {
+            None => groups.push(GpuGroup {
                 gpus: 1,
                 members: vec![index],
                 present: state.to_vec(),
@@ -172,7 +173,7 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
         }
     }
     for group in &mut groups {
-        // A GPU that serves nobody keeps what it has, unless nothing spare may stay.
+        // A GPU that serves no replica keeps what it has, unless nothing free may stay.
         if options.spare == Spare::None && !group.busy_stays {
             group.idle_destroyed = group.present.len() as i64;
         }
@@ -183,7 +184,7 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
 /// For each group the multisets that can be had around what is busy, with their price.
 fn mixed_patterns(
     board: &BoardRef,
-    groups: &[Group],
+    groups: &[GpuGroup],
     media: bool,
     options: &PlanOptions,
 ) -> Vec<Pattern> {
@@ -264,12 +265,12 @@ pub(crate) fn is_useful(board: &BoardRef, profile: usize, media: bool) -> bool {
 }
 
 /// Every kind of instance of these pools.
-pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<Kind> {
+pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<InstanceKind> {
     let mut kinds = Vec::new();
     for (index, pool) in pools.iter().enumerate() {
         for (p, profile) in pool.board.profiles.iter().enumerate() {
             if is_useful(&pool.board, p, media) {
-                kinds.push(Kind {
+                kinds.push(InstanceKind {
                     pool: index,
                     profile: Some(p),
                     memory_mib: profile.memory.0 as i64,
@@ -277,7 +278,7 @@ pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<Kind> {
                 });
             }
         }
-        kinds.push(Kind {
+        kinds.push(InstanceKind {
             pool: index,
             profile: None,
             memory_mib: pool.board.memory.0 as i64,

@@ -4,7 +4,6 @@
 //! A plan file may be old, edited by hand or made with another catalogue. What is wrong with it is
 //! said all at once. Whether it is a *good* plan is not asked here.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -12,15 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::asked::{self, DemandRow};
+use super::check::{Checked, printable};
 use super::{
     Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan, Proof, RecordedPolicy,
     Totals, Unplaced,
 };
 use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, Result};
-use crate::hardware::layout::{self, Placement};
-use crate::hardware::{Board, Catalogue};
-use crate::text::plural;
+use crate::hardware::Catalogue;
 
 const HINT: &str = "make the plan with `migplan suggest --plan plan.json` (or --format json)";
 
@@ -70,7 +68,7 @@ impl<'p> PlanDocument<'p> {
 #[derive(Debug, Clone)]
 pub struct PlanFile {
     /// The plan; its GPUs can be what it says.
-    pub plan: Plan,
+    pub plan: Checked,
     /// The label of its MIG configuration; `None` in a file of an earlier version.
     pub name: Option<String>,
     /// The rules that it was made with; `None` in a file of an earlier version.
@@ -151,10 +149,10 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     let demand = read.demand.as_deref().map(|rows| asked::demand(rows, file)).transpose()?;
     let PlanText { schema, gpus, unplaced, totals, proof, name, policy, .. } = read;
     let plan = Plan { schema, gpus, unplaced, totals, proof };
-    let mut problems = problems_of(&plan, &catalogue);
-    if problems.is_empty() {
-        return Ok(PlanFile { plan, name, policy, catalogue, demand });
-    }
+    let mut problems = match Checked::of_boards(plan, &catalogue) {
+        Ok(plan) => return Ok(PlanFile { plan, name, policy, catalogue, demand }),
+        Err(problems) => problems,
+    };
     let more = problems.len().saturating_sub(MAX_PROBLEMS);
     problems.truncate(MAX_PROBLEMS);
     if more > 0 {
@@ -200,114 +198,6 @@ fn boards_of(read: &PlanText, file: &str, catalogue: &Catalogue) -> Result<Catal
     catalogue.with_boards(file, read.catalogue.clone())
 }
 
-/// Everything about a plan that its boards do not allow.
-fn problems_of(plan: &Plan, catalogue: &Catalogue) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut seen: HashMap<(&str, u32), ()> = HashMap::with_capacity(plan.gpus.len());
-    let mut nodes: HashMap<(&str, &str, u64), &str> = HashMap::new();
-    for gpu in &plan.gpus {
-        let mut report = |message: String| {
-            problems.push(format!("node '{}' GPU {}: {message}", printable(&gpu.node), gpu.gpu));
-        };
-        if gpu.node.is_empty() || gpu.node.chars().any(char::is_control) {
-            report("the node's name is empty or has a control character".to_string());
-        }
-        if seen.insert((&gpu.node, gpu.gpu), ()).is_some() {
-            report("is a duplicate".to_string());
-        }
-        match catalogue.by_id(&gpu.board) {
-            None => report(format!("the board '{}' is not known", printable(&gpu.board))),
-            Some(board) => check_gpu(gpu, board, &mut report),
-        }
-        for assignment in gpu.instances.iter().filter_map(|i| i.assignment.as_ref()) {
-            for name in [&assignment.team, &assignment.workload] {
-                if name.is_empty() || name.chars().any(char::is_control) {
-                    report(format!(
-                        "the name '{}' is empty or has a control character",
-                        printable(name)
-                    ));
-                }
-            }
-            let replica = (&*assignment.team, &*assignment.workload, assignment.replica);
-            let node = nodes.entry(replica).or_insert(&gpu.node);
-            if **node != *gpu.node {
-                report(format!(
-                    "replica {} of {}/{} is on node '{node}' too",
-                    assignment.replica, assignment.team, assignment.workload
-                ));
-            }
-        }
-        if problems.len() > MAX_PROBLEMS * 2 {
-            break;
-        }
-    }
-    if plan.gpus.is_empty() {
-        problems.push("the plan has no GPUs".to_string());
-    }
-    problems
-}
-
-/// Everything about one GPU that its board does not allow.
-fn check_gpu(gpu: &GpuPlan, board: &Board, report: &mut impl FnMut(String)) {
-    let mut placements = Vec::with_capacity(gpu.instances.len());
-    let mut complete = true;
-    for instance in &gpu.instances {
-        let what = format!("{}@{}", instance.profile, instance.start);
-        let (size, memory) = match &instance.profile {
-            InstanceProfile::Full => {
-                if gpu.mig {
-                    report("'full' is a GPU with MIG off, but here MIG is on".to_string());
-                }
-                if instance.start != 0 {
-                    report(format!("{what}: a whole GPU starts at 0"));
-                }
-                (board.memory_slices, board.memory.0)
-            }
-            InstanceProfile::Mig(name) => {
-                if !gpu.mig {
-                    report(format!("{what}: an instance needs MIG, which is off here"));
-                }
-                let Some((profile, known)) = board.profile(name) else {
-                    report(format!("{} has no profile {name}", board.id));
-                    complete = false;
-                    continue;
-                };
-                placements.push(Placement { start: instance.start, profile });
-                (known.memory_slices, board.memory.0)
-            }
-        };
-        if instance.size != size {
-            report(format!("{what}: size is {}, but the profile takes {size}", instance.size));
-        }
-        if instance.memory_mib == 0 || instance.memory_mib > memory {
-            report(format!(
-                "{what}: memory_mib is {}, but the board has {memory}",
-                instance.memory_mib
-            ));
-        }
-        if let Some(assignment) = &instance.assignment
-            && assignment.demand_mib > instance.memory_mib
-        {
-            report(format!(
-                "{what}: {}/{} needs {} MiB, more than the instance's {}",
-                assignment.team, assignment.workload, assignment.demand_mib, instance.memory_mib
-            ));
-        }
-    }
-    if !gpu.mig && gpu.instances.len() > 1 {
-        report(format!(
-            "has {} with MIG off",
-            plural(u64::try_from(gpu.instances.len()).unwrap_or(0), "instance")
-        ));
-    }
-    if complete
-        && gpu.mig
-        && let Err(e) = layout::check(board, &placements)
-    {
-        report(e.to_string());
-    }
-}
-
 /// Says what a text is that is no plan.
 fn not_a_plan(text: &[u8], file: &str, error: &serde_json::Error) -> Error {
     #[derive(Deserialize)]
@@ -344,11 +234,6 @@ fn wrong_schema(schema: &str, file: &str) -> Error {
     .hint(HINT)
 }
 
-/// A text that cannot upset a terminal or fill a screen.
-fn printable(text: &str) -> String {
-    text.chars().take(80).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +250,7 @@ mod tests {
      "spare_mib": 91648, "unusable_mib": 32000, "gpus": 2, "gpus_used": 1},
      "proof": {"status": "optimal", "stages": [], "solve_seconds": 0.01}}"#;
 
-    fn plan(text: &str) -> Result<Plan> {
+    fn plan(text: &str) -> Result<Checked> {
         read(text.as_bytes(), "plan.json", &Catalogue::built_in()).map(|file| file.plan)
     }
 

@@ -11,6 +11,7 @@
 
 mod apply_changes;
 mod apply_cli;
+mod broken_plans;
 mod common;
 mod compare;
 mod emit;

@@ -31,6 +31,7 @@ fn without_seconds(text: &str) -> String {
                 format!("{before}Proved optimal in … s,{rest}")
             }
             None if line.contains("\"solve_seconds\"") => "    \"solve_seconds\": 0".to_string(),
+            None if line.contains("\"seconds\"") => "        \"seconds\": 0".to_string(),
             None => line.to_string(),
         };
         kept.push_str(&line);

@@ -33,14 +33,14 @@ pub(crate) fn pack(problem: &Problem, demand: &Demand, fleet: &Fleet, fit: Fit) 
         order.extend((0..class.members.len()).map(|m| (c, m)));
     }
     let least_mib: Vec<i64> = problem
-        .types
+        .item_types
         .iter()
         .map(|t| t.kinds.iter().map(|k| problem.kinds[*k].memory_mib).min().unwrap_or(0))
         .collect();
     order.sort_by_key(|&(c, m)| {
         let class = &problem.classes[c];
-        let (member, t) = (&class.members[m], class.kind_set);
-        let size = (problem.types[t].whole_gpus, least_mib[t], member.memory_mib);
+        let (member, t) = (&class.members[m], class.item_type);
+        let size = (problem.item_types[t].whole_gpus, least_mib[t], member.memory_mib);
         (Reverse(class.priority), Reverse(size), member.workload)
     });
     let mut served = vec![0; problem.classes.len()];
@@ -48,7 +48,7 @@ pub(crate) fn pack(problem: &Problem, demand: &Demand, fleet: &Fleet, fit: Fit) 
         let class = &problem.classes[c];
         let member = &class.members[m];
         for _ in 0..member.count {
-            if !packer.place(class.kind_set, member.memory_mib) {
+            if !packer.place(class.item_type, member.memory_mib) {
                 break;
             }
             served[c] += 1;
@@ -120,7 +120,7 @@ impl<'p> Packer<'p> {
             shapes: (0..problem.pools.len()).map(|pool| Shapes::new(problem, pool)).collect(),
             gpus: Vec::with_capacity(fleet.gpu_count()),
             groups: Vec::new(),
-            cursors: vec![0; problem.types.len()],
+            cursors: vec![0; problem.item_types.len()],
             buckets: vec![vec![BTreeSet::new()]; problem.pools.len()],
             by_empty: vec![BTreeSet::new(); problem.pools.len()],
             placed: 0,
@@ -156,11 +156,11 @@ impl<'p> Packer<'p> {
 
     /// Places one replica of a type; false where no GPU takes it.
     fn place(&mut self, of_type: usize, memory_mib: i64) -> bool {
-        let whole = self.problem.types[of_type].whole_gpus as usize;
+        let whole = self.problem.item_types[of_type].whole_gpus as usize;
         let done =
             if whole > 0 { self.place_whole(of_type, whole) } else { self.place_instance(of_type) };
         let Some(instance_mib) = done else { return false };
-        let all_memory = self.problem.types[of_type].all_memory;
+        let all_memory = self.problem.item_types[of_type].all_memory;
         self.placed += 1;
         self.placed_mib += if all_memory { instance_mib } else { memory_mib as u64 };
         self.allocated_mib += instance_mib;
@@ -208,7 +208,7 @@ impl<'p> Packer<'p> {
 
     /// Hands out whole GPUs of one board on one node; returns their memory.
     fn place_whole(&mut self, of_type: usize, whole: usize) -> Option<u64> {
-        let kinds = &self.problem.types[of_type].kinds;
+        let kinds = &self.problem.item_types[of_type].kinds;
         let takes = |pool: usize| kinds.iter().any(|k| self.problem.kinds[*k].pool == pool);
         let group = match self.fit {
             Fit::First => {
@@ -287,7 +287,7 @@ impl Shapes {
     fn new(problem: &Problem, pool: usize) -> Shapes {
         let board = &problem.pools[pool].board;
         let profiles = problem
-            .types
+            .item_types
             .iter()
             .map(|t| {
                 let of_pool = t.kinds.iter().map(|k| &problem.kinds[*k]).filter(|k| k.pool == pool);
@@ -304,7 +304,7 @@ impl Shapes {
             layouts: vec![Vec::new()],
             free_mib: vec![board.memory.0],
             ids: BTreeMap::from([(Vec::new(), 0)]),
-            steps: vec![Vec::new(); problem.types.len()],
+            steps: vec![Vec::new(); problem.item_types.len()],
             profiles,
         }
     }

@@ -144,7 +144,7 @@ impl FitIdle {
                 if left == 1 { "is" } else { "are" }
             );
         }
-        if comparison.plan.proof.status == Status::TimeLimit {
+        if comparison.plan.proof.status != Status::Optimal {
             subtitle += " The plan is not proved: the time limit ended the search.";
         }
         let is_preset = |row: &&Baseline| row.name.starts_with("all-");

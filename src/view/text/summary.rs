@@ -190,11 +190,15 @@ fn proof(text: &mut String, plan: &Plan) {
                 stages.join(", ")
             );
         }
-        Status::TimeLimit => {
-            let gap = plan.proof.stages.last().and_then(gap_percent);
+        Status::TimeLimit | Status::SolverGap => {
+            let gap = plan.proof.stages.iter().find(|s| !s.proved()).and_then(gap_percent);
+            let why = match plan.proof.status {
+                Status::SolverGap => "the solver left a gap that it could not close",
+                _ => "the time limit ended the search",
+            };
             let _ = writeln!(
                 text,
-                "NOT proved: the time limit ended the search after {seconds:.2} s{}: {}.",
+                "NOT proved: {why} after {seconds:.2} s{}: {}.",
                 gap.map_or(String::new(), |gap| format!(", gap {gap:.2}%")),
                 stages.join(", ")
             );
@@ -245,6 +249,7 @@ pub fn notes(plan: &Plan) -> Vec<String> {
     let proof = match plan.proof.status {
         Status::Optimal => "proved the best plan",
         Status::TimeLimit => "the best plan found within the time limit",
+        Status::SolverGap => "the best plan found, with a gap that the solver left",
     };
     vec![
         format!("Made by migplan {}: {proof}.", env!("CARGO_PKG_VERSION")),

@@ -103,9 +103,9 @@ pub fn gpus(spec: &str) -> Fleet {
 
 /// The plan for a demand, after the independent check.
 pub fn suggest(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Plan {
-    let plan = optimise::suggest(demand, fleet, options).unwrap();
-    let violations = check::violations(&plan, demand, fleet);
-    assert!(violations.is_empty(), "{violations:#?}");
+    let plan = optimise::suggest(demand, fleet, options).unwrap().into_inner();
+    let conditions = optimise::conditions(fleet, options);
+    assert_eq!(check::violations(&plan, demand, fleet, &conditions), Vec::<String>::new());
     plan
 }
 

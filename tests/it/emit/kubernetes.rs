@@ -450,7 +450,7 @@ fn strategy_single_follows_the_device_plugin() {
 
 #[test]
 fn uniform_nodes_go_by_product_under_strategy_single() {
-    let mut plan = example_plan();
+    let mut plan = example_plan().into_inner();
     plan.gpus.retain(|g| (&*g.node, g.gpu) == ("gpu-1", 2));
     plan.gpus[0].instances.retain(|i| i.start > 0);
     let folder = tempfile::tempdir().unwrap();

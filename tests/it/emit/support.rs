@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde::Deserialize;
 
 use migplan::hardware::Catalogue;
-use migplan::plan::{InstanceProfile, Plan};
+use migplan::plan::{Checked, InstanceProfile, Plan};
 
 /// The example: several nodes, two alike, `+me`, whole GPUs, spare instances, two boards on one
 /// node, names that need care.
@@ -17,7 +17,7 @@ pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/emit/plan.json")
 }
 
-pub(crate) fn example_plan() -> Plan {
+pub(crate) fn example_plan() -> Checked {
     let file = std::fs::File::open(example()).unwrap();
     migplan::plan::file::read(file, "plan.json", &Catalogue::built_in()).unwrap().plan
 }

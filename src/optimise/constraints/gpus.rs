@@ -1,0 +1,78 @@
+//! GPUs of a pool: those that are partitioned, and those that are allocated whole, are no more
+//! than there are, on the nodes that may have them so.
+
+use super::node_flow::NodeFlows;
+use super::node_mode::NodeModes;
+use crate::optimise::model::{Column, Model, Terms, merge};
+use crate::optimise::problem::Problem;
+
+/// How many GPUs there are for something: a constant, less what columns take.
+#[derive(Debug, Default)]
+struct Room {
+    gpus: i64,
+    less: Terms,
+}
+
+impl Room {
+    fn limit(self, model: &mut Model, mut taken: Terms) {
+        taken.extend(self.less);
+        model.at_most(merge(taken), self.gpus);
+    }
+}
+
+/// Adds the rows of one pool: `partitioned` are the columns of its patterns, `single` the GPUs of
+/// replicas that take one whole GPU (all whole GPUs, where nodes have no flow).
+pub(crate) fn add(
+    model: &mut Model,
+    problem: &Problem,
+    pool: usize,
+    partitioned: &[Column],
+    single: Terms,
+    modes: &NodeModes,
+    flows: &NodeFlows,
+) {
+    let partitioned: Terms = partitioned.iter().map(|c| (*c, 1)).collect();
+    let (mut for_mig, mut for_whole) = (Room::default(), Room::default());
+    for (t, node_type) in problem.node_types.iter().enumerate() {
+        let gpus = node_type.of_pool[pool];
+        let nodes = node_type.nodes;
+        let flow = flows.flow(pool, t);
+        match (modes.column(t), flow) {
+            (None, None) => {
+                for_mig.gpus += nodes * node_type.partitionable(pool) as i64;
+                for_whole.gpus += nodes * gpus as i64;
+            }
+            (None, Some(flow)) => {
+                for (at, column) in &flow.rest {
+                    let left = gpus - at;
+                    let partitionable = left.min(node_type.partitionable(pool));
+                    for_mig.less.push((*column, -(partitionable as i64)));
+                    for_whole.less.push((*column, -(left as i64)));
+                }
+            }
+            (Some(on), flow) => {
+                for_mig.less.push((on, -(gpus as i64)));
+                match flow {
+                    None => {
+                        for_whole.gpus += nodes * gpus as i64;
+                        for_whole.less.push((on, gpus as i64));
+                    }
+                    Some(flow) => {
+                        let rest = flow.rest.iter();
+                        for_whole.less.extend(rest.map(|(at, c)| (*c, -((gpus - at) as i64))));
+                    }
+                }
+            }
+        }
+    }
+    // With MIG on or off for all of a node, partitioned and whole GPUs never share one; else they
+    // do.
+    let mut together = single;
+    if !modes.by_node() {
+        together.extend(partitioned.iter().copied());
+    }
+    for_whole.limit(model, together);
+    if modes.by_node() || problem.policy.keep_whole > 0 {
+        for_mig.limit(model, partitioned);
+    }
+}

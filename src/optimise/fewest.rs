@@ -1,0 +1,93 @@
+//! The fewest GPUs that a demand needs, of one board or at a price for each.
+
+use std::time::Instant;
+
+use super::model::{LinearObjective, Terms};
+use super::options::PlanOptions;
+use super::problem::Problem;
+use super::search::{Search, explain_time_limit};
+use crate::error::{Error, ExitCode, Result};
+use crate::plan::Status;
+use crate::plan::goal::Sense;
+
+/// The fewest GPUs of one board with which every replica is placed that the fleet could hold at
+/// all; `None` where even all GPUs are not enough, or time runs out.
+///
+/// # Errors
+/// A solver that contradicts itself (exit 1).
+pub(crate) fn fewest_of_board(
+    problem: &Problem,
+    board: &str,
+    options: &PlanOptions,
+) -> Result<Option<u64>> {
+    let Some(pool) = problem.pools.iter().position(|p| p.board.id == board) else {
+        return Ok(None);
+    };
+    let mut search = Search::new(problem, options, Instant::now());
+    let all = search.formulation.placed();
+    let found = search.optimise(&all);
+    let value = search.value_of(&all.terms);
+    if found.is_err() || search.natural_limit(&all) != Some(value) {
+        return Ok(None);
+    }
+    search.hold(all, true)?;
+    let terms = search.formulation.gpus_of_pool(problem, pool);
+    let objective = LinearObjective { sense: Sense::Minimise, terms };
+    let bound = search.optimise(&objective)?;
+    let value = search.value_of(&objective.terms);
+    Ok((bound.status == Status::Optimal).then(|| u64::try_from(value).unwrap_or(0)))
+}
+
+/// The GPUs with which everything is placed that these GPUs could hold at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cheapest {
+    /// GPUs in use, for each pool.
+    pub gpus: Vec<u64>,
+    /// Whether it is proved that nothing cheaper does.
+    pub proved: bool,
+}
+
+/// The cheapest GPUs, at a price for each pool, on which `wanted` replicas are placed, which is
+/// all that the pools could serve; of several the fewest. `None` where all GPUs are not enough.
+///
+/// # Errors
+/// Nothing found within the time limit (exit 5); a solver that contradicts itself (exit 1).
+pub(crate) fn cheapest(
+    problem: &Problem,
+    wanted: u64,
+    prices: &[i64],
+    options: &PlanOptions,
+) -> Result<Option<Cheapest>> {
+    let explain = |e| explain_time_limit(e, options.time_limit);
+    let mut search = Search::new(problem, options, Instant::now());
+    let all = search.formulation.placed();
+    if search.natural_limit(&all).is_none_or(|limit| limit < i128::from(wanted)) {
+        return Ok(None);
+    }
+    let bound = search.optimise(&all).map_err(explain)?;
+    if search.value_of(&all.terms) < i128::from(wanted) {
+        return match bound.status {
+            Status::Optimal => Ok(None),
+            _ => Err(explain(Error::new(ExitCode::TimeLimit, "no plan within the time limit"))),
+        };
+    }
+    search.hold(all, true)?;
+    let mut cost = Terms::new();
+    for (pool, price) in prices.iter().enumerate() {
+        let used = search.formulation.gpus_of_pool(problem, pool);
+        cost.extend(used.into_iter().map(|(c, a)| (c, a * price)));
+    }
+    let fewest = search.formulation.gpus_used(problem);
+    let mut proved = true;
+    for terms in [cost, fewest] {
+        let objective = LinearObjective { sense: Sense::Minimise, terms };
+        let bound = search.optimise(&objective)?;
+        proved &= bound.status == Status::Optimal;
+        search.hold(objective, bound.status == Status::Optimal)?;
+    }
+    let gpus = (0..problem.pools.len())
+        .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p)))
+        .map(|used| u64::try_from(used).unwrap_or(0))
+        .collect();
+    Ok(Some(Cheapest { gpus, proved }))
+}

@@ -1,0 +1,260 @@
+//! The best value of one linear objective, and the proof that there is no better one.
+//!
+//! What is cheap comes first: the bounds of the columns alone, then the linear relaxation, then
+//! the solver. A solver works in floats, so its answer, rounded, is put into the model again in
+//! integers. An answer that does not hold there, or whose bound stays apart from its value, is
+//! asked for again with other settings. Knows no goal.
+
+use std::time::{Duration, Instant};
+
+use super::formulation::Formulation;
+use super::model::{LinearObjective, Terms, dot};
+use super::options::PlanOptions;
+use super::problem::Problem;
+use super::solve::{self, Care};
+use crate::error::{Error, ExitCode, Result};
+use crate::plan::goal::Sense;
+use crate::plan::{Effort, Status};
+
+/// What is known of the best value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// No solution passes this value.
+    pub value: i128,
+    /// [`Status::Optimal`] where a solution reaches it, else why the search ended.
+    pub status: Status,
+}
+
+/// The work in progress.
+pub(crate) struct Search<'p> {
+    pub problem: &'p Problem,
+    pub formulation: Formulation,
+    /// The best solution so far; holds for the model as it is.
+    values: Option<Vec<i64>>,
+    deadline: Option<Instant>,
+    /// What the objective at hand took so far.
+    effort: Effort,
+}
+
+impl<'p> Search<'p> {
+    pub(crate) fn new(problem: &'p Problem, options: &PlanOptions, start: Instant) -> Self {
+        Search {
+            problem,
+            formulation: Formulation::new(problem),
+            values: None,
+            deadline: options.time_limit.and_then(|limit| start.checked_add(limit)),
+            effort: Effort::default(),
+        }
+    }
+
+    /// The best solution so far.
+    pub(crate) fn into_solution(self) -> Result<(Formulation, Vec<i64>)> {
+        let values = self.values.ok_or_else(|| Error::internal("no stage found a solution"))?;
+        Ok((self.formulation, values))
+    }
+
+    /// The values of the best solution so far; empty where there is none.
+    pub(crate) fn values(&self) -> &[i64] {
+        self.values.as_deref().unwrap_or_default()
+    }
+
+    /// The value of a sum in the best solution.
+    pub(crate) fn value_of(&self, terms: &Terms) -> i128 {
+        self.values.as_ref().map_or(0, |values| dot(terms, values))
+    }
+
+    /// Whether time is up.
+    pub(crate) fn out_of_time(&self) -> bool {
+        self.deadline.is_some_and(|d| Instant::now() >= d)
+    }
+
+    /// What was done since the last call.
+    pub(crate) fn take_effort(&mut self) -> Effort {
+        let effort = std::mem::take(&mut self.effort);
+        Effort {
+            rows: self.formulation.model.rows.len() as u64,
+            tangents: self.formulation.tangents() as u64,
+            ..effort
+        }
+    }
+
+    /// Gives the best solution values for columns that were just added.
+    pub(crate) fn extend_values(&mut self, more: impl IntoIterator<Item = i64>) {
+        if let Some(values) = &mut self.values {
+            values.extend(more);
+        }
+    }
+
+    /// Optimises one sum without holding it. With a time limit it gets half of what is left once
+    /// there is a solution, so that what comes after it gets its turn.
+    ///
+    /// # Errors
+    /// No solution within the time limit (exit 5), or none that holds (exit 1).
+    pub(crate) fn optimise(&mut self, objective: &LinearObjective) -> Result<Bound> {
+        let limit = self.natural_limit(objective);
+        let known = self.values.is_some();
+        if known && limit == Some(self.value_of(&objective.terms)) {
+            return Ok(self.bound(objective, limit, Status::Optimal));
+        }
+        let deadline = self.deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if known { deadline - left / 2 } else { deadline }
+        });
+        if known && !passed(deadline) {
+            self.effort.relaxations += 1;
+            let bound = solve::relaxed_bound(&self.formulation.model, objective)?;
+            if bound == self.value_of(&objective.terms) {
+                return Ok(self.bound(objective, Some(bound), Status::Optimal));
+            }
+        }
+        let mut bound = limit;
+        for care in Care::ALL {
+            let status = self.ask(objective, &mut bound, care, deadline)?;
+            if status != Status::SolverGap {
+                return Ok(self.bound(objective, bound, status));
+            }
+        }
+        if self.values.is_none() {
+            return Err(Error::internal("the solver's answers break its own model"));
+        }
+        Ok(self.bound(objective, bound, Status::SolverGap))
+    }
+
+    /// Asks the solver, and again while its answer needs more tangents. Narrows `bound`.
+    fn ask(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        care: Care,
+        deadline: Option<Instant>,
+    ) -> Result<Status> {
+        loop {
+            if passed(deadline) {
+                return self.time_is_up();
+            }
+            self.effort.solves += 1;
+            let model = &self.formulation.model;
+            let start = self.values.as_deref();
+            let Some(answer) = solve::solve(model, objective, start, deadline, care)? else {
+                // The solver calls a model infeasible that has a solution.
+                return Ok(Status::SolverGap);
+            };
+            self.effort.nodes += answer.nodes;
+            *bound = Some(match (*bound, objective.sense) {
+                (Some(known), Sense::Maximise) => answer.bound.min(known),
+                (Some(known), Sense::Minimise) => answer.bound.max(known),
+                (None, _) => answer.bound,
+            });
+            let Some(mut values) = answer.values else { return self.time_is_up() };
+            let tightened = self.formulation.tighten(self.problem, &values);
+            self.formulation.settle(self.problem, &mut values);
+            if self.formulation.model.holds(&values) && self.is_better(objective, &values) {
+                self.values = Some(values);
+            }
+            if self.values.is_some() && Some(self.value_of(&objective.terms)) == *bound {
+                return Ok(Status::Optimal);
+            }
+            if !tightened {
+                return if passed(deadline) { self.time_is_up() } else { Ok(Status::SolverGap) };
+            }
+        }
+    }
+
+    /// A bound that does not contradict the solution that is there.
+    fn bound(&self, objective: &LinearObjective, bound: Option<i128>, status: Status) -> Bound {
+        let reached = self.value_of(&objective.terms);
+        let value = match objective.sense {
+            Sense::Maximise => bound.unwrap_or(i128::MAX).max(reached),
+            Sense::Minimise => bound.unwrap_or(i128::MIN).min(reached),
+        };
+        Bound { value, status }
+    }
+
+    /// Time is up: an error only where there is no solution to fall back to.
+    fn time_is_up(&self) -> Result<Status> {
+        match self.values {
+            Some(_) => Ok(Status::TimeLimit),
+            None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
+        }
+    }
+
+    fn is_better(&self, objective: &LinearObjective, values: &[i64]) -> bool {
+        let Some(known) = &self.values else { return true };
+        let (old, new) = (dot(&objective.terms, known), dot(&objective.terms, values));
+        match objective.sense {
+            Sense::Maximise => new >= old,
+            Sense::Minimise => new <= old,
+        }
+    }
+
+    /// What the bounds of the columns alone allow: a limit that needs no solver.
+    pub(crate) fn natural_limit(&self, objective: &LinearObjective) -> Option<i128> {
+        let columns = &self.formulation.model.columns;
+        let maximise = objective.sense == Sense::Maximise;
+        objective
+            .terms
+            .iter()
+            .map(|(c, a)| {
+                let at = if (*a > 0) == maximise { columns[*c].upper } else { columns[*c].lower };
+                i128::from(*a).checked_mul(i128::from(at))
+            })
+            .sum()
+    }
+
+    /// Keeps a sum at its value from here on, or at a better one if that is not proved to be the
+    /// best: then what comes after is the best beside this value.
+    pub(crate) fn hold(&mut self, objective: LinearObjective, proved: bool) -> Result<()> {
+        let value = i64::try_from(self.value_of(&objective.terms))
+            .map_err(|_| Error::internal("a stage's value is beyond 64 bits"))?;
+        let model = &mut self.formulation.model;
+        match objective.sense {
+            _ if !proved => model.equal(objective.terms, value),
+            Sense::Maximise => model.at_least(objective.terms, value),
+            Sense::Minimise => model.at_most(objective.terms, value),
+        }
+        Ok(())
+    }
+
+    /// Narrows the bounds of the replicas served to what the linear relaxation still allows. With
+    /// the memory placed held, that is often one value, and the later stages are far easier.
+    pub(crate) fn narrow_served(&mut self) -> Result<()> {
+        /// With more classes than this, narrowing costs more than it saves.
+        const MOST_NARROWED: usize = 100;
+        let served = self.formulation.assignment.served.clone();
+        if served.len() > MOST_NARROWED {
+            return Ok(());
+        }
+        for column in served {
+            for sense in [Sense::Minimise, Sense::Maximise] {
+                if self.out_of_time() {
+                    return Ok(());
+                }
+                let objective = LinearObjective { sense, terms: vec![(column, 1)] };
+                self.effort.relaxations += 1;
+                let bound = solve::relaxed_bound(&self.formulation.model, &objective)?;
+                let bounds = &mut self.formulation.model.columns[column];
+                let Ok(limit) = i64::try_from(bound) else { continue };
+                match sense {
+                    Sense::Minimise => bounds.lower = bounds.lower.max(limit),
+                    Sense::Maximise => bounds.upper = bounds.upper.min(limit),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|d| Instant::now() >= d)
+}
+
+/// The same error with the limit that the user gave.
+pub(crate) fn explain_time_limit(error: Error, limit: Option<Duration>) -> Error {
+    match (error.code, limit) {
+        (ExitCode::TimeLimit, Some(limit)) => {
+            Error::new(error.code, format!("no plan within {} s", limit.as_secs_f64()))
+                .hint("give more time with --time-limit")
+        }
+        _ => error,
+    }
+}

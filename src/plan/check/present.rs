@@ -1,0 +1,51 @@
+//! What the plan destroys of what the GPUs hold now, and that nothing busy goes.
+
+use super::{At, Check, Conditions, HeldInstance};
+use crate::fleet::Fleet;
+use crate::hardware::Board;
+use crate::plan::{GpuPlan, InstanceProfile, Plan};
+
+impl Check<'_> {
+    /// Counts present instances that the plan destroys, and refuses to see a busy one go.
+    pub(super) fn present(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
+        let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else { return };
+        for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
+            let held = present.get(gpu.gpu as usize).map_or(&[][..], Vec::as_slice);
+            for instance in held {
+                if stays(gpu, board, held, instance) {
+                    continue;
+                }
+                self.destroyed += 1;
+                if instance.busy && !conditions.allow_disruption {
+                    self.fail(format!(
+                        "{}: the busy {} at {} is destroyed",
+                        At(gpu),
+                        instance.profile,
+                        instance.start
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Whether an instance and what is in it stay where they are.
+fn stays(gpu: &GpuPlan, board: &Board, held: &[HeldInstance], instance: &HeldInstance) -> bool {
+    let same = |h: &HeldInstance| {
+        gpu.instances.iter().any(|i| {
+            i.start == h.start
+                && matches!(&i.profile, InstanceProfile::Mig(name) if *name == h.profile)
+        })
+    };
+    if !gpu.mig || !same(instance) {
+        return false;
+    }
+    let untouched = gpu.instances.len() == held.len()
+        && gpu.instances.iter().all(|i| i.assignment.is_none())
+        && held.iter().all(same);
+    // A plan's instance has one compute instance that takes all of it; others in it must go,
+    // unless the GPU is left as it is.
+    let full = board.profiles.iter().find(|p| p.name == instance.profile);
+    let fits = |slices: &u32| full.is_some_and(|p| p.compute_slices == *slices);
+    untouched || instance.compute.len() <= 1 && instance.compute.iter().all(fits)
+}

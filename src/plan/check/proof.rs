@@ -1,0 +1,133 @@
+//! The proof: each stage claims the value that the plan has, none is missing, and a plan that is
+//! called optimal has no gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Conditions, allows, could_serve};
+use crate::fleet::Fleet;
+use crate::plan::goal::{self, Objective, Scope};
+use crate::plan::{Plan, Reason, Status};
+
+impl Check<'_> {
+    pub(super) fn proof(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
+        let weights = self.weights();
+        let mut claimed: Vec<Objective> = Vec::new();
+        for stage in &plan.proof.stages {
+            let Some(objective) = Objective::from_name(&stage.objective) else {
+                self.fail(format!("the proof has a stage '{}' that is not known", stage.objective));
+                continue;
+            };
+            claimed.push(objective);
+            if let Some(actual) = self.actual(objective, &weights)
+                && objective.number(actual) != stage.value
+            {
+                self.fail(format!(
+                    "stage {} claims {}, but the plan has {}",
+                    stage.objective,
+                    stage.value,
+                    objective.number(actual)
+                ));
+            }
+            if objective == Objective::SpareMix && plan.proof.status == Status::Optimal {
+                self.spare_mix(&stage.value, fleet, conditions);
+            }
+            if plan.proof.status == Status::Optimal && !stage.proved() {
+                self.fail(format!("stage {} has a gap in an optimal plan", stage.objective));
+            }
+        }
+        self.stages(plan, fleet, conditions, &claimed);
+    }
+
+    /// The stages stand in the order of the goal, and an optimal plan has all that apply.
+    fn stages(
+        &mut self,
+        plan: &Plan,
+        fleet: &Fleet,
+        conditions: &Conditions,
+        claimed: &[Objective],
+    ) {
+        let scope = self.scope(plan, fleet, conditions);
+        let expected = goal::objectives(&scope);
+        let mut rest = expected.iter();
+        let in_order = claimed.iter().all(|c| rest.any(|e| e == c));
+        if !in_order {
+            self.fail("the stages of the proof are not in the order of the goal".to_string());
+        }
+        let due = |o: &&Objective| match o {
+            // Sizes that no instance of the plan has may be left to the optimiser.
+            Objective::SpareOfSize(_) => false,
+            // A priority of which nothing could be placed and nothing is counts nowhere.
+            Objective::PlacedWeight(p) => self.counts(*p, plan),
+            _ => true,
+        };
+        let missing = expected.iter().filter(due).find(|e| !claimed.contains(e)).copied();
+        if let (Status::Optimal, Some(missing)) = (plan.proof.status, missing) {
+            self.fail(format!("the proof lacks the stage {}", missing.name()));
+        }
+    }
+
+    /// Whether a priority has replicas that are placed, or unplaced for want of GPUs only.
+    fn counts(&self, priority: i64, plan: &Plan) -> bool {
+        let of_priority = |index: &usize| self.workloads[*index].priority == priority;
+        let placed = (0..self.workloads.len()).filter(of_priority);
+        placed.into_iter().any(|i| !self.found[i].is_empty())
+            || plan.unplaced.iter().any(|row| {
+                let index = self.index.get(&(&*row.team, &*row.workload));
+                row.reason == Reason::FleetFull && index.is_some_and(of_priority)
+            })
+    }
+
+    fn scope(&self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> Scope {
+        let boards = fleet.boards();
+        let servable = self.workloads.iter().filter(|w| {
+            w.count > 0 && boards.iter().any(|b| allows(w, b) && could_serve(b, w, fleet))
+        });
+        let mut priorities: BTreeSet<i64> = servable.map(|w| w.priority).collect();
+        priorities.retain(|p| {
+            self.counts(*p, plan)
+                || plan
+                    .proof
+                    .stages
+                    .iter()
+                    .any(|s| s.objective == Objective::PlacedWeight(*p).name())
+        });
+        let profiles = boards.iter().flat_map(|b| &b.profiles);
+        Scope {
+            priorities,
+            until: conditions.until,
+            knows_present: conditions.present.is_some(),
+            spare: conditions.spare,
+            sizes_mib: profiles.map(|p| p.memory.0).collect(),
+        }
+    }
+
+    /// The weight placed of each priority, in millionths.
+    fn weights(&self) -> BTreeMap<i64, u128> {
+        let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
+        for (workload, found) in self.workloads.iter().zip(&self.found) {
+            let weight = u128::from(workload.weight.0) * found.len() as u128;
+            *weights.entry(workload.priority).or_default() += weight;
+        }
+        weights
+    }
+
+    /// What the plan really reaches; `None` where a value is not a sum over the plan but a claim
+    /// about what else would fit, which is checked by itself.
+    fn actual(&self, objective: Objective, weights: &BTreeMap<i64, u128>) -> Option<i128> {
+        let rounding = i128::from(self.allocated_mib) - i128::from(self.sums.placed_mib);
+        Some(match objective {
+            Objective::PlacedWeight(priority) => {
+                let weight = weights.get(&priority).copied().unwrap_or(0);
+                i128::try_from(weight).unwrap_or(i128::MAX)
+            }
+            Objective::PlacedMib => self.sums.placed_mib.into(),
+            Objective::GpusUsed => self.sums.gpus_used.into(),
+            Objective::RoundingMib => rounding,
+            Objective::ProfileKinds => self.kinds.len() as i128,
+            Objective::ComputeSlices => self.compute_slices.into(),
+            Objective::InstancesDestroyed => self.destroyed.into(),
+            Objective::SpareOfSize(mib) => self.free_of_size(mib).into(),
+            Objective::SpareMix => return None,
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! The goal of a plan: its objectives, in the order in which they are optimised.
+//!
+//! One table for everybody: the optimiser asks it what comes next, the checker recomputes every
+//! entry, summaries and the documentation read names and meanings from it. An objective is a
+//! variant of [`Objective`], and both the optimiser and the checker match on all variants, so that
+//! a new one does not compile before it is formulated and checked. Knows no plan and no solver.
+
+use std::collections::BTreeSet;
+
+use serde_json::Number;
+
+use super::Spare;
+use crate::units::Weight;
+
+/// Which way an objective goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sense {
+    /// The greatest value is best.
+    Maximise,
+    /// The least value is best.
+    Minimise,
+}
+
+/// Where the stages end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Until {
+    /// After `gpus_used`: enough to know how many GPUs a demand needs.
+    GpusUsed,
+    /// After `rounding_mib`: enough to compare one partition of the GPUs with another.
+    RoundingMib,
+    /// The whole goal.
+    #[default]
+    Everything,
+}
+
+/// One objective of the goal. The variants stand in the order of the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Objective {
+    /// The weight of the replicas of one priority that are placed; the highest priority first.
+    PlacedWeight(i64),
+    /// The memory placed.
+    PlacedMib,
+    /// GPUs that serve a replica.
+    GpusUsed,
+    /// Internal fragmentation: memory of allocated instances beyond the demand in them.
+    RoundingMib,
+    /// Kinds of instance allocated, counted for each board.
+    ProfileKinds,
+    /// Compute slices of the allocated instances.
+    ComputeSlices,
+    /// Present instances that the plan destroys.
+    InstancesDestroyed,
+    /// Further replicas, in the proportions of the demand, that fit the free instances.
+    SpareMix,
+    /// Free instances of one memory size, in MiB; the largest size first.
+    SpareOfSize(u64),
+}
+
+/// What the value of an objective counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Weight, held in millionths and written as a decimal number.
+    Weight,
+    /// MiB.
+    Mebibytes,
+    /// Things of which `noun` is one.
+    Count {
+        /// One of them, such as `GPU`.
+        noun: &'static str,
+    },
+}
+
+/// A row of the table of objectives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Description {
+    /// The name in the proof; what stands in brackets differs from stage to stage.
+    pub name: &'static str,
+    /// Which way it goes.
+    pub sense: Sense,
+    /// What its value counts.
+    pub unit: Unit,
+    /// What it is good for, for people.
+    pub meaning: &'static str,
+    /// When it is a stage of the goal.
+    pub applies: &'static str,
+}
+
+/// What decides which objectives apply.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The priorities of the demand that the fleet could serve at all.
+    pub priorities: BTreeSet<i64>,
+    /// Where the stages end.
+    pub until: Until,
+    /// Whether the present state of the GPUs is known.
+    pub knows_present: bool,
+    /// What becomes of free slices.
+    pub spare: Spare,
+    /// The memory sizes that an instance can have, in MiB.
+    pub sizes_mib: BTreeSet<u64>,
+}
+
+/// The objectives that apply, in the order of the goal.
+pub fn objectives(scope: &Scope) -> Vec<Objective> {
+    let by_priority = scope.priorities.iter().rev().map(|p| Objective::PlacedWeight(*p));
+    let mut objectives: Vec<Objective> = by_priority.collect();
+    objectives.extend([Objective::PlacedMib, Objective::GpusUsed]);
+    if scope.until >= Until::RoundingMib {
+        objectives.push(Objective::RoundingMib);
+    }
+    if scope.until < Until::Everything {
+        return objectives;
+    }
+    objectives.extend([Objective::ProfileKinds, Objective::ComputeSlices]);
+    if scope.knows_present {
+        objectives.push(Objective::InstancesDestroyed);
+    }
+    match scope.spare {
+        Spare::Mix => objectives.push(Objective::SpareMix),
+        Spare::Largest => {
+            let sizes = scope.sizes_mib.iter().rev();
+            objectives.extend(sizes.map(|mib| Objective::SpareOfSize(*mib)));
+        }
+        Spare::None => {}
+    }
+    objectives
+}
+
+/// One objective of each row of the table, in the order of the goal: what documentation lists.
+pub const TABLE: [Objective; 9] = [
+    Objective::PlacedWeight(0),
+    Objective::PlacedMib,
+    Objective::GpusUsed,
+    Objective::RoundingMib,
+    Objective::ProfileKinds,
+    Objective::ComputeSlices,
+    Objective::InstancesDestroyed,
+    Objective::SpareMix,
+    Objective::SpareOfSize(0),
+];
+
+impl Objective {
+    /// The objective's row of the table.
+    pub fn description(self) -> Description {
+        use Sense::{Maximise, Minimise};
+        use Unit::{Count, Mebibytes};
+        let row = |name, sense, unit, meaning, applies| Description {
+            name,
+            sense,
+            unit,
+            meaning,
+            applies,
+        };
+        let always = "always";
+        match self {
+            Objective::PlacedWeight(_) => row(
+                "placed_weight[priority=P]",
+                Maximise,
+                Unit::Weight,
+                "the most weight placed",
+                "for each priority, the highest first",
+            ),
+            Objective::PlacedMib => {
+                row("placed_mib", Maximise, Mebibytes, "the most memory placed", always)
+            }
+            Objective::GpusUsed => {
+                row("gpus_used", Minimise, Count { noun: "GPU" }, "the fewest GPUs in use", always)
+            }
+            Objective::RoundingMib => row(
+                "rounding_mib",
+                Minimise,
+                Mebibytes,
+                "the least internal fragmentation: memory allocated beyond the demand",
+                always,
+            ),
+            Objective::ProfileKinds => row(
+                "profile_kinds",
+                Minimise,
+                Count { noun: "kind" },
+                "the fewest kinds of instance, per board: resource names that teams ask for",
+                always,
+            ),
+            Objective::ComputeSlices => row(
+                "compute_slices",
+                Maximise,
+                Count { noun: "compute slice" },
+                "the most compute slices allocated: an idle SM serves nobody",
+                always,
+            ),
+            Objective::InstancesDestroyed => row(
+                "instances_destroyed",
+                Minimise,
+                Count { noun: "instance" },
+                "the fewest present instances destroyed",
+                "where the present state is known",
+            ),
+            Objective::SpareMix => row(
+                "spare",
+                Maximise,
+                Count { noun: "further replica" },
+                "the most further replicas in the proportions of the demand",
+                "with --spare mix",
+            ),
+            Objective::SpareOfSize(_) => row(
+                "spare[SIZE]",
+                Maximise,
+                Count { noun: "free instance" },
+                "the most free instances of the largest size, then of the next",
+                "with --spare largest",
+            ),
+        }
+    }
+
+    /// Which way it goes.
+    pub fn sense(self) -> Sense {
+        self.description().sense
+    }
+
+    /// The name in the proof, such as `placed_weight[priority=10]`.
+    pub fn name(self) -> String {
+        match self {
+            Objective::PlacedWeight(priority) => format!("placed_weight[priority={priority}]"),
+            Objective::SpareOfSize(mib) => format!("spare[{mib}MiB]"),
+            other => other.description().name.to_string(),
+        }
+    }
+
+    /// The objective of that name; `None` where there is none.
+    pub fn from_name(name: &str) -> Option<Objective> {
+        let between = |prefix, suffix| name.strip_prefix(prefix)?.strip_suffix(suffix);
+        let priority = between("placed_weight[priority=", "]").and_then(|p| p.parse().ok());
+        let size = between("spare[", "MiB]").and_then(|mib| mib.parse().ok());
+        let found = priority.map(Objective::PlacedWeight).or(size.map(Objective::SpareOfSize));
+        let mut plain = TABLE.into_iter().filter(|o| !o.description().name.contains('['));
+        // Only the spelling that `name` has: `+5` and `05` are no priorities.
+        found.filter(|o| o.name() == name).or_else(|| plain.find(|o| o.description().name == name))
+    }
+
+    /// The JSON number of a value: weights are held in millionths.
+    pub fn number(self, value: i128) -> Number {
+        let whole = |v: i128| {
+            let within = v.clamp(i64::MIN.into(), i64::MAX.into());
+            Number::from(i64::try_from(within).unwrap_or_default())
+        };
+        let scale = i128::from(Weight::SCALE);
+        match self.description().unit {
+            Unit::Weight if value % scale == 0 => whole(value / scale),
+            Unit::Weight => {
+                Number::from_f64(value as f64 / scale as f64).unwrap_or_else(|| Number::from(0))
+            }
+            Unit::Mebibytes | Unit::Count { .. } => whole(value),
+        }
+    }
+}
+
+/// The share of each of several groups in all replicas asked for, as whole numbers: exact in a
+/// small demand, in a large one rounded up to parts of 10,000, so that a solver can tell them
+/// apart. What [`Objective::SpareMix`] calls the proportions of the demand.
+pub fn shares(wanted: &[u128]) -> Vec<i64> {
+    const PARTS: u128 = 10_000;
+    let all: u128 = wanted.iter().sum();
+    let share = |w: u128| if all <= PARTS { w } else { (w * PARTS).div_ceil(all) };
+    wanted.iter().map(|w| share(*w) as i64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(until: Until, spare: Spare) -> Scope {
+        Scope {
+            priorities: BTreeSet::from([-3, 0, 10]),
+            until,
+            knows_present: true,
+            spare,
+            sizes_mib: BTreeSet::from([9_728, 19_968]),
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_goal() {
+        let names = |until, spare| -> Vec<String> {
+            objectives(&scope(until, spare)).into_iter().map(Objective::name).collect()
+        };
+        assert_eq!(
+            names(Until::Everything, Spare::Mix),
+            [
+                "placed_weight[priority=10]",
+                "placed_weight[priority=0]",
+                "placed_weight[priority=-3]",
+                "placed_mib",
+                "gpus_used",
+                "rounding_mib",
+                "profile_kinds",
+                "compute_slices",
+                "instances_destroyed",
+                "spare"
+            ]
+        );
+        assert_eq!(names(Until::GpusUsed, Spare::Mix).last().unwrap(), "gpus_used");
+        assert_eq!(names(Until::RoundingMib, Spare::Mix).last().unwrap(), "rounding_mib");
+        let largest = names(Until::Everything, Spare::Largest);
+        assert_eq!(largest[9..], ["spare[19968MiB]", "spare[9728MiB]"]);
+        assert_eq!(names(Until::Everything, Spare::None).last().unwrap(), "instances_destroyed");
+    }
+
+    #[test]
+    fn the_table_has_every_objective_in_order() {
+        let rank = |o: &Objective| {
+            TABLE.iter().position(|t| std::mem::discriminant(t) == std::mem::discriminant(o))
+        };
+        for spare in [Spare::Mix, Spare::Largest, Spare::None] {
+            let ranks: Vec<_> =
+                objectives(&scope(Until::Everything, spare)).iter().map(rank).collect();
+            assert!(ranks.iter().all(Option::is_some) && ranks.is_sorted(), "{ranks:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_leads_back_to_its_objective() {
+        for objective in TABLE.into_iter().chain([
+            Objective::PlacedWeight(i64::MIN),
+            Objective::PlacedWeight(7),
+            Objective::SpareOfSize(9_728),
+        ]) {
+            assert_eq!(Objective::from_name(&objective.name()), Some(objective));
+        }
+        for name in
+            ["", "placed", "placed_weight[priority=P]", "placed_weight[priority=+5]", "spare[SIZE]"]
+        {
+            assert_eq!(Objective::from_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn weights_are_decimals_and_the_rest_is_whole() {
+        assert_eq!(Objective::PlacedWeight(0).number(26_000_000).to_string(), "26");
+        assert_eq!(Objective::PlacedWeight(0).number(1_500_000).to_string(), "1.5");
+        assert_eq!(Objective::PlacedMib.number(26_000_000).to_string(), "26000000");
+    }
+
+    #[test]
+    fn shares_of_a_large_demand_stay_small() {
+        assert_eq!(shares(&[3, 7]), [3, 7]);
+        assert_eq!(shares(&[1, 10_000]), [1, 10_000]);
+        assert_eq!(shares(&[]), [0; 0]);
+    }
+}

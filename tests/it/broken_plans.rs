@@ -1,0 +1,190 @@
+//! The checker on plans that are broken at random: it never panics, and it sees what is wrong.
+use std::sync::{Arc, LazyLock};
+
+use crate::common::{demand, gpus, suggest};
+use migplan::demand::Demand;
+use migplan::fleet::Fleet;
+use migplan::hardware::Catalogue;
+use migplan::hardware::layout::Placement;
+use migplan::optimise::{self, PlanOptions, Spare};
+use migplan::plan::check::{Checked, violations};
+use migplan::plan::{InstanceProfile, Plan, Reason, Status};
+use migplan::reconfigure::change::PresentInstance;
+use proptest::prelude::*;
+
+const ROWS: &str = "team,workload,memory_mib,count,priority,weight,gpus\n\
+    a,big,38000,2,5,1.5,\na,small,9000,5,0,1,\nb,mid,19000,6,0,2,\nb,whole,,1,0,1,1\n\
+    c,never,90000,1,0,1,\nc,rest,9500,9,0,1,\n";
+
+/// A demand that does not fit, its fleet, and the plan for it.
+struct Case {
+    demand: Demand,
+    fleet: Fleet,
+    options: PlanOptions,
+    plan: Plan,
+}
+
+impl Case {
+    fn new(options: PlanOptions) -> Case {
+        let (demand, fleet) = (demand(ROWS), gpus("3xa100-80gb,1xa30"));
+        let plan = suggest(&demand, &fleet, &options);
+        Case { demand, fleet, options, plan }
+    }
+
+    fn violations(&self, plan: &Plan) -> Vec<String> {
+        let conditions = optimise::conditions(&self.fleet, &self.options);
+        violations(plan, &self.demand, &self.fleet, &conditions)
+    }
+}
+
+/// What the GPUs hold now: a busy 1g.10gb at 6 on the first one, something idle on the second.
+fn present() -> Vec<Vec<PresentInstance>> {
+    let catalogue = Catalogue::built_in();
+    let board = catalogue.by_id("a100-sxm4-80gb").unwrap();
+    let instance = |name: &str, start, busy| {
+        let (profile, _) = board.profile(&name.parse().unwrap()).unwrap();
+        PresentInstance::whole(board, Placement { profile, start }, busy)
+    };
+    vec![
+        vec![instance("1g.10gb", 6, true)],
+        vec![instance("2g.20gb", 0, false), instance("3g.40gb", 4, false)],
+        Vec::new(),
+        Vec::new(),
+    ]
+}
+
+static CASES: LazyLock<[Case; 4]> = LazyLock::new(|| {
+    let of = |spare| PlanOptions { spare, ..PlanOptions::default() };
+    [
+        Case::new(of(Spare::Mix)),
+        Case::new(of(Spare::Largest)),
+        Case::new(of(Spare::None)),
+        Case::new(PlanOptions { present: Some(Arc::new(present())), ..of(Spare::Mix) }),
+    ]
+});
+
+/// One thing that is changed about a plan; numbers pick where, and by what.
+fn break_plan(plan: &mut Plan, what: u32, at: usize, number: u64) {
+    let gpu = at % plan.gpus.len();
+    let instances = plan.gpus.iter().map(|g| g.instances.len()).sum::<usize>().max(1);
+    let mut all = plan.gpus.iter_mut().flat_map(|g| &mut g.instances);
+    let instance = all.nth(at % instances);
+    match (what, instance) {
+        (0, Some(i)) => i.memory_mib = number,
+        (1, Some(i)) => i.start = number as u32,
+        (2, Some(i)) => i.size = number as u32,
+        (3, Some(i)) => i.assignment.iter_mut().for_each(|a| a.demand_mib = number),
+        (4, Some(i)) => i.assignment.iter_mut().for_each(|a| a.replica = number),
+        (5, Some(i)) => i.assignment.iter_mut().for_each(|a| a.team = "nobody".into()),
+        (6, Some(i)) => i.assignment = None,
+        (7, Some(i)) => i.profile = InstanceProfile::Full,
+        (8, Some(i)) => i.profile = InstanceProfile::Mig("1g.10gb+me".parse().unwrap()),
+        (9, _) => plan.gpus[gpu].mig ^= true,
+        (10, _) => drop(plan.gpus.remove(gpu)),
+        (11, _) => plan.gpus.push(plan.gpus[gpu].clone()),
+        (12, _) => plan.gpus[gpu].board = "h200".into(),
+        (13, _) => plan.gpus[gpu].instances.clear(),
+        (14, _) => drop(plan.unplaced.pop()),
+        (15, _) => plan.unplaced.iter_mut().for_each(|u| u.replicas = number),
+        (16, _) => plan.unplaced.iter_mut().for_each(|u| u.reason = Reason::NoBoard),
+        (17, _) => plan.totals.idle_mib = number,
+        (18, _) => plan.totals.spare_mib = number,
+        (19, _) => {
+            let stage = at % plan.proof.stages.len();
+            plan.proof.stages[stage].value = number.into();
+        }
+        (20, _) => {
+            let stage = at % plan.proof.stages.len();
+            plan.proof.stages.remove(stage);
+        }
+        (21, _) => {
+            let stage = at % plan.proof.stages.len();
+            plan.proof.stages[stage].objective = "a_stage_that_nobody_knows".into();
+        }
+        (22, _) => {
+            let stage = at % plan.proof.stages.len();
+            plan.proof.stages[stage].bound = number.into();
+        }
+        (23, _) => plan.proof.stages.reverse(),
+        (24, _) => plan.schema.push('0'),
+        (25, _) => plan.gpus.swap(gpu, 0),
+        (26, _) => plan.proof.status = Status::TimeLimit,
+        _ => {}
+    }
+}
+
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0),
+        Just(1),
+        Just(u64::MAX),
+        Just(u64::from(u32::MAX)),
+        Just(40_192),
+        0u64..20,
+        any::<u64>()
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_broken_plan_is_seen_and_never_a_panic(
+        case in 0usize..4,
+        breaks in prop::collection::vec((0u32..27, any::<usize>(), numbers()), 1..4),
+    ) {
+        let case = &CASES[case];
+        let mut plan = case.plan.clone();
+        for (what, at, number) in breaks {
+            if !plan.gpus.is_empty() && !plan.proof.stages.is_empty() {
+                break_plan(&mut plan, what, at, number);
+            }
+        }
+        let found = case.violations(&plan);
+        let same = Plan { proof: plan.proof.clone().without_times(), ..plan.clone() }
+            == Plan { proof: case.plan.proof.clone().without_times(), ..case.plan.clone() };
+        // To call an optimal plan unproved is no lie that hurts; everything else is.
+        let modest = plan.proof.status == Status::TimeLimit;
+        prop_assert!(same || modest || !found.is_empty());
+        // The other check never panics either.
+        let _ = Checked::of_boards(plan, &Catalogue::built_in());
+    }
+}
+
+#[test]
+fn every_stage_is_counted_again() {
+    for case in CASES.iter() {
+        assert_eq!(case.violations(&case.plan), Vec::<String>::new());
+        for stage in 0..case.plan.proof.stages.len() {
+            let mut plan = case.plan.clone();
+            let entry = &mut plan.proof.stages[stage];
+            let one_more = entry.value.as_f64().unwrap() as u64 + 1;
+            (entry.value, entry.bound) = (one_more.into(), one_more.into());
+            let found = case.violations(&plan).join("; ");
+            assert!(found.contains("claims"), "{}: {found}", plan.proof.stages[stage].objective);
+            let name = plan.proof.stages.remove(stage).objective;
+            let found = case.violations(&plan).join("; ");
+            let size = name.starts_with("spare[");
+            assert!(size || found.contains("lacks the stage"), "{name}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_busy_instance_that_goes_is_seen() {
+    let case = &CASES[3];
+    let mut moved = case.plan.clone();
+    let busy = moved.gpus[0].instances.iter().position(|i| i.start == 6).unwrap();
+    moved.gpus[0].instances.remove(busy);
+    let found = case.violations(&moved).join("; ");
+    assert!(found.contains("the busy 1g.10gb at 6 is destroyed"), "{found}");
+    let found = Case {
+        options: PlanOptions { allow_disruption: true, ..case.options.clone() },
+        plan: case.plan.clone(),
+        demand: case.demand.clone(),
+        fleet: case.fleet.clone(),
+    }
+    .violations(&moved)
+    .join("; ");
+    assert!(!found.contains("busy"), "{found}");
+}
