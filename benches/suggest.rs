@@ -1,5 +1,10 @@
-//! Solving times beside the naive model's, and beside reading the file; quality is the proof that
-//! every stage of every size is optimal. Ratios within one run count: machines are shared.
+//! How long plans take, from four GPUs to a million: a table over boards, priorities, whole GPUs
+//! and rules of a site, beside reading the same demand and, where it ends, the naive model. Every
+//! stage of every row must be proved, or the bench fails. Ratios within one run count: machines
+//! are shared.
+//!
+//! `BENCH_ROWS=text` runs the rows whose name has the text, `BENCH_LARGE=1` also those of minutes,
+//! `BENCH_STAGES=1` shows every stage, `NAIVE_16=1` solves the naive model at 16 × 100.
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
@@ -10,14 +15,15 @@ mod naive;
 /// A profile as the naive model takes it.
 type Typed = (&'static str, u32, u32, &'static [u32], u64);
 
-use std::io::Write;
-use std::time::Instant;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use migplan::demand;
 use migplan::fleet;
 use migplan::hardware::Catalogue;
 use migplan::optimise::{self, PlanOptions};
-use migplan::plan::Status;
+use migplan::plan::{Plan, Policy, Stage, Status};
 
 const A100_80GB: &[Typed] = &[
     ("1g.10gb", 1, 1, &[0, 1, 2, 3, 4, 5, 6], 9_728),
@@ -28,60 +34,225 @@ const A100_80GB: &[Typed] = &[
     ("7g.80gb", 7, 8, &[0], 80_640),
 ];
 
-/// Random MiB from 1 GiB to 75 GiB, distinct as long as there are enough numbers.
-fn memory(count: usize) -> Vec<u64> {
-    let mut state: u64 = 42;
-    let mut next = move || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state >> 33
+/// Boards of different profiles, the most used first.
+const BOARDS: [&str; 12] = [
+    "a100-sxm4-80gb",
+    "h100-sxm5-80gb",
+    "a30-24gb",
+    "h200-sxm5-141gb",
+    "a100-sxm4-40gb",
+    "b200-180gb",
+    "gh200-96gb",
+    "h100-pcie-80gb",
+    "rtx-pro-6000-blackwell-se-96gb",
+    "gb200-186gb",
+    "a100-pcie-80gb",
+    "h100-nvl-94gb",
+];
+
+/// A row of the table: who asks for what, on which GPUs.
+struct Row {
+    name: &'static str,
+    gpus: String,
+    workloads: usize,
+    /// How many priorities the workloads have.
+    priorities: u64,
+    /// Of a hundred workloads, so many name the boards that they may run on.
+    lists: u64,
+    /// Of a hundred workloads, so many ask for 2 to 8 whole GPUs.
+    whole: u64,
+    /// Whether some ask for media engines and compute slices.
+    picky: bool,
+    policy: Policy,
+    naive: Option<usize>,
+    large: bool,
+}
+
+impl Row {
+    fn new(name: &'static str, gpus: impl Into<String>, workloads: usize) -> Row {
+        Row {
+            name,
+            gpus: gpus.into(),
+            workloads,
+            priorities: 1,
+            lists: 0,
+            whole: 0,
+            picky: false,
+            policy: Policy::default(),
+            naive: None,
+            large: false,
+        }
+    }
+}
+
+/// `gpus` in equal parts of the first `boards` boards.
+fn mixed(gpus: usize, boards: usize) -> String {
+    let parts: Vec<String> =
+        BOARDS[..boards].iter().map(|b| format!("{}x{b}", gpus / boards)).collect();
+    parts.join(",")
+}
+
+fn rows() -> Vec<Row> {
+    let one = |name, gpus: usize, workloads| {
+        let naive =
+            (gpus < 16 || gpus == 16 && std::env::var_os("NAIVE_16").is_some()).then_some(gpus);
+        Row { naive, ..Row::new(name, format!("{gpus}xa100-80gb"), workloads) }
     };
-    (0..count).map(|_| 1_024 + next() % (74 * 1_024)).collect()
+    let large = |row| Row { large: true, ..row };
+    let three = |row| Row { priorities: 3, ..row };
+    vec![
+        one("2 × 12", 2, 12),
+        one("4 × 30", 4, 30),
+        one("8 × 50", 8, 50),
+        one("16 × 100", 16, 100),
+        one("100 × 700", 100, 700),
+        one("1,000 × 7,000", 1_000, 7_000),
+        one("100,000 × 400,000", 100_000, 400_000),
+        large(one("1,000,000 × 4,000,000", 1_000_000, 4_000_000)),
+        Row {
+            picky: true,
+            lists: 30,
+            ..Row::new("33 picky", "9xa30,9xgh200,9xh100-pcie-80gb,6xh100-80gb", 40)
+        },
+        three(Row::new("1,000 of 4 boards", mixed(1_000, 4), 7_000)),
+        three(Row::new("10,000 of 4 boards", mixed(10_000, 4), 70_000)),
+        large(three(Row::new("65,000 of 4 boards", mixed(65_000, 4), 400_000))),
+        Row::new("1,000 of 2 boards", mixed(1_000, 2), 7_000),
+        Row::new("1,000 of 8 boards", mixed(1_000, 8), 7_000),
+        Row::new("1,000 of 12 boards", mixed(1_000, 12), 7_000),
+        Row { priorities: 10, ..Row::new("10 priorities", mixed(1_000, 4), 7_000) },
+        Row { priorities: 50, ..Row::new("50 priorities", mixed(1_000, 4), 7_000) },
+        Row { lists: 100, ..Row::new("15 lists of boards", mixed(1_000, 4), 7_000) },
+        Row { lists: 100, ..Row::new("96 of 12 boards, lists", mixed(96, 12), 700) },
+        Row { whole: 5, ..Row::new("one node of 1,000", "1000xa100-80gb", 7_000) },
+        Row {
+            policy: Policy { one_profile_per_workload: true, ..Policy::default() },
+            ..Row::new("one profile, 300 teams", "1600xa100-80gb", 300)
+        },
+    ]
+}
+
+/// The same numbers on every machine.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// The demand of a row as CSV, and the memory of each workload.
+fn demand_of(row: &Row) -> (String, Vec<u64>) {
+    let mut numbers = Numbers(42);
+    let per_workload = row.policy.one_profile_per_workload;
+    let boards: Vec<&str> = row.gpus.split(',').filter_map(|p| p.split('x').nth(1)).collect();
+    let boards: Vec<&str> =
+        boards.iter().map(|b| if b.is_empty() { "a100-80gb" } else { b }).collect();
+    let mut csv =
+        String::from("team,workload,memory_mib,count,priority,compute,media,boards,gpus\n");
+    let mut memory = Vec::new();
+    for i in 0..row.workloads {
+        // 1 GiB to 75 GiB, distinct as long as there are enough numbers.
+        let mib = 1_024 + numbers.below(74 * 1_024);
+        memory.push(mib);
+        let count = if per_workload { 1 + numbers.below(30) } else { 1 };
+        let priority = if row.priorities > 1 { numbers.below(row.priorities) } else { 0 };
+        let compute = if row.picky && numbers.below(3) == 0 { 1 + numbers.below(3) } else { 1 };
+        let media = row.picky && numbers.below(5) == 0;
+        let mut list = String::new();
+        if row.lists > 0 && numbers.below(100) < row.lists {
+            let chosen = numbers.below((1 << boards.len()) - 1) + 1;
+            let of = boards.iter().enumerate().filter(|(b, _)| chosen >> b & 1 == 1);
+            list = of.map(|(_, b)| *b).collect::<Vec<_>>().join("|");
+        }
+        let whole = row.whole > 0 && numbers.below(100) < row.whole;
+        let (mib, gpus) =
+            if whole { (String::new(), 2 + numbers.below(7)) } else { (mib.to_string(), 0) };
+        let gpus = if gpus == 0 { String::new() } else { gpus.to_string() };
+        let team = i % if per_workload { row.workloads } else { 17 };
+        let _ =
+            writeln!(csv, "t{team},w{i},{mib},{count},{priority},{compute},{media},{list},{gpus}");
+    }
+    (csv, memory)
 }
 
 fn main() {
     let catalogue = Catalogue::built_in();
+    let wanted = std::env::var("BENCH_ROWS").unwrap_or_default();
+    let large = std::env::var_os("BENCH_LARGE").is_some();
     println!(
-        "{:>7} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>12}",
-        "GPUs", "workloads", "read s", "solve s", "all s", "/ read", "naive s", "naive / all"
+        "{:<24} {:>9} {:>9} {:>9} {:>7} {:>6} {:>6} {:>9} {:>11}",
+        "row", "read s", "solve s", "all s", "/ read", "LPs", "MIPs", "naive s", "naive / all"
     );
-    for (gpus, count, naive_too) in [
-        (2, 12, true),
-        (4, 24, true),
-        (8, 50, true),
-        (16, 100, std::env::var_os("NAIVE_16").is_some()),
-        (100, 700, false),
-        (1_000, 7_000, false),
-        (100_000, 400_000, false),
-    ] {
-        let memory = memory(count);
-        let mut csv = String::from("team,workload,memory_mib\n");
-        for (i, mib) in memory.iter().enumerate() {
-            csv.push_str(&format!("t{},w{i},{mib}\n", i % 17));
+    let mut unproved = Vec::new();
+    for row in rows() {
+        if !row.name.contains(&wanted) || row.large && !large {
+            continue;
         }
+        let (csv, memory) = demand_of(&row);
         let start = Instant::now();
         let (demand, _) = demand::csv::read(csv.as_bytes(), "bench", &catalogue).expect("a table");
         let read = start.elapsed().as_secs_f64();
-        let fleet =
-            fleet::spec::parse(&format!("{gpus}xa100-80gb"), "bench", &catalogue).expect("GPUs");
+        let fleet = fleet::spec::parse(&row.gpus, "bench", &catalogue).expect("GPUs");
+        let options = PlanOptions {
+            policy: row.policy,
+            time_limit: Some(Duration::from_secs(if row.large { 300 } else { 60 })),
+            ..PlanOptions::default()
+        };
         let start = Instant::now();
-        let plan = optimise::suggest(&demand, &fleet, &PlanOptions::default()).expect("a plan");
+        let plan = match optimise::suggest(&demand, &fleet, &options) {
+            Ok(plan) => plan,
+            Err(e) => {
+                println!("{:<24} {e}", row.name);
+                unproved.push(row.name);
+                continue;
+            }
+        };
         let all = start.elapsed().as_secs_f64();
-        assert_eq!(plan.proof.status, Status::Optimal);
-        assert!(plan.proof.stages.iter().all(migplan::plan::Stage::proved));
-        let naive = naive_too.then(|| {
+        if plan.proof.status != Status::Optimal || !plan.proof.stages.iter().all(Stage::proved) {
+            unproved.push(row.name);
+        }
+        let naive = row.naive.map(|gpus| {
             let start = Instant::now();
             let (placed, placed_mib) = naive::solve(A100_80GB, 8, gpus, &memory);
             assert_eq!((plan.totals.placed, plan.totals.placed_mib), (placed, placed_mib));
             start.elapsed().as_secs_f64()
         });
+        let sum = |of: fn(&Stage) -> u64| plan.proof.stages.iter().map(of).sum::<u64>();
         println!(
-            "{gpus:>7} {count:>9} {read:>10.4} {:>10.4} {all:>10.4} {:>10.1} {:>10} {:>12}",
+            "{:<24} {read:>9.4} {:>9.4} {all:>9.4} {:>7.1} {:>6} {:>6} {:>9} {:>11}",
+            row.name,
             plan.proof.solve_seconds,
             all / read,
+            sum(|s| s.effort.relaxations),
+            sum(|s| s.effort.solves),
             naive.map_or("-".into(), |s| format!("{s:.3}")),
             naive.map_or("-".into(), |s| format!("{:.0}", s / all)),
         );
+        if std::env::var_os("BENCH_STAGES").is_some() {
+            show_stages(&plan);
+        }
         std::io::stdout().flush().expect("stdout");
+    }
+    assert!(unproved.is_empty(), "not proved: {unproved:?}");
+}
+
+fn show_stages(plan: &Plan) {
+    for stage in &plan.proof.stages {
+        let effort = stage.effort;
+        println!(
+            "    {:<30} {:>12} {:>9.4} s {:>5} LPs {:>3} MIPs {:>6} nodes {:>6} rows {:>5} tangents{}",
+            stage.objective,
+            stage.value.to_string(),
+            stage.seconds,
+            effort.relaxations,
+            effort.solves,
+            effort.nodes,
+            effort.rows,
+            effort.tangents,
+            if stage.proved() { String::new() } else { format!(" BOUND {}", stage.bound) },
+        );
     }
 }

@@ -263,7 +263,13 @@ impl<'a> Assigner<'a> {
             taken.clone()
         };
         let present = (!group.present.is_empty()).then_some((pattern.group, &group.present[..]));
-        let placements = layouts.make(board, &made, present, self.solution.allow_disruption)?;
+        let mut placements = layouts.make(board, &made, present, self.solution.allow_disruption)?;
+        if self.problem.exact {
+            // Only what is busy may stay free, so it is allocated last.
+            let busy =
+                |p: &Placement| group.present.iter().any(|i| i.placement == *p && i.is_busy());
+            placements.sort_by_key(|p| (busy(p), *p));
+        }
         let mut instances = Vec::with_capacity(placements.len());
         for placement in placements {
             let mut instance = free_instance(board, placement);
@@ -282,6 +288,7 @@ impl<'a> Assigner<'a> {
             }
             instances.push(instance);
         }
+        instances.sort_by_key(|i| i.start);
         self.put(slot, layout, true, instances);
         Ok(())
     }

@@ -30,7 +30,7 @@ pub(crate) fn fewest_of_board(
     if found.is_err() || search.natural_limit(&all) != Some(value) {
         return Ok(None);
     }
-    search.hold(all, true)?;
+    search.hold(all)?;
     let terms = search.formulation.gpus_of_pool(problem, pool);
     let objective = LinearObjective { sense: Sense::Minimise, terms };
     let bound = search.optimise(&objective)?;
@@ -71,7 +71,7 @@ pub(crate) fn cheapest(
             _ => Err(explain(Error::new(ExitCode::TimeLimit, "no plan within the time limit"))),
         };
     }
-    search.hold(all, true)?;
+    search.hold(all)?;
     let mut cost = Terms::new();
     for (pool, price) in prices.iter().enumerate() {
         let used = search.formulation.gpus_of_pool(problem, pool);
@@ -83,7 +83,7 @@ pub(crate) fn cheapest(
         let objective = LinearObjective { sense: Sense::Minimise, terms };
         let bound = search.optimise(&objective)?;
         proved &= bound.status == Status::Optimal;
-        search.hold(objective, bound.status == Status::Optimal)?;
+        search.hold(objective)?;
     }
     let gpus = (0..problem.pools.len())
         .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p)))

@@ -112,40 +112,31 @@ impl Formulation {
         }
     }
 
-    /// The sum that an objective optimises, and what must be added to it for the objective's value
-    /// in a solution whose memory placed is `placed_mib`.
-    pub(crate) fn objective(
-        &self,
-        problem: &Problem,
-        objective: Objective,
-        placed_mib: i128,
-    ) -> (LinearObjective, i128) {
-        let mut constant = 0;
+    /// The sum that an objective optimises; its value may differ by a constant.
+    pub(crate) fn objective(&self, problem: &Problem, objective: Objective) -> LinearObjective {
         let terms = match objective {
             Objective::PlacedWeight(priority) => self.placed_weight(problem, priority),
             Objective::PlacedMib => self.placed_mib(problem),
             Objective::GpusUsed => self.gpus_used(problem),
-            // With the memory placed held, the least allocated is the least fragmentation.
-            Objective::RoundingMib => {
-                constant = -placed_mib;
-                self.allocated_mib(problem)
-            }
+            Objective::RoundingMib => self.allocated_mib(problem),
             Objective::ProfileKinds => self.kinds_in_use.terms(),
             Objective::ComputeSlices => {
                 self.assignment.allocated(problem, |k| problem.kinds[k].compute_slices)
             }
-            Objective::InstancesDestroyed => {
-                let (terms, more) = self.present.destroyed(problem, &self.patterns);
-                constant = more.into();
-                merge(terms)
-            }
+            Objective::InstancesDestroyed => self.destroyed(problem).0,
             Objective::SpareMix => self.further.terms(),
             Objective::SpareOfSize(mib) => {
                 let size = i64::try_from(mib).unwrap_or(i64::MAX);
                 spare::free_of_size(problem, &self.patterns, &self.assignment, size)
             }
         };
-        (LinearObjective { sense: objective.sense(), terms }, constant)
+        LinearObjective { sense: objective.sense(), terms }
+    }
+
+    /// Present instances that are destroyed: a sum, and what must be added to it.
+    pub(crate) fn destroyed(&self, problem: &Problem) -> (Terms, i64) {
+        let (terms, constant) = self.present.destroyed(problem, &self.patterns, &self.modes);
+        (merge(terms), constant)
     }
 
     /// The weight of the replicas of a priority that are served, in millionths.

@@ -201,14 +201,12 @@ impl<'p> Search<'p> {
             .sum()
     }
 
-    /// Keeps a sum at its value from here on, or at a better one if that is not proved to be the
-    /// best: then what comes after is the best beside this value.
-    pub(crate) fn hold(&mut self, objective: LinearObjective, proved: bool) -> Result<()> {
+    /// Keeps a sum at its value or a better one from here on.
+    pub(crate) fn hold(&mut self, objective: LinearObjective) -> Result<()> {
         let value = i64::try_from(self.value_of(&objective.terms))
             .map_err(|_| Error::internal("a stage's value is beyond 64 bits"))?;
         let model = &mut self.formulation.model;
         match objective.sense {
-            _ if !proved => model.equal(objective.terms, value),
             Sense::Maximise => model.at_least(objective.terms, value),
             Sense::Minimise => model.at_most(objective.terms, value),
         }

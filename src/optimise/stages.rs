@@ -4,14 +4,14 @@
 use std::time::Instant;
 
 use super::formulation::Formulation;
-use super::model::{LinearObjective, Terms};
+use super::model::LinearObjective;
 use super::options::PlanOptions;
 use super::problem::Problem;
-use super::search::{Search, explain_time_limit};
+use super::search::{Bound, Search, explain_time_limit};
 use crate::error::Result;
 use crate::plan::Spare;
 use crate::plan::goal::{self, Objective};
-use crate::plan::{Proof, Stage, Status};
+use crate::plan::{Effort, Proof, Stage, Status};
 
 /// The counts that the stages settled on.
 #[derive(Debug, Clone)]
@@ -34,14 +34,9 @@ pub(crate) struct Solution {
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
 pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
     let start = Instant::now();
-    let mut stages = Stages {
-        search: Search::new(problem, options, start),
-        stages: Vec::new(),
-        status: Status::Optimal,
-        placed: Terms::new(),
-    };
+    let mut stages = Stages { search: Search::new(problem, options, start), reached: Vec::new() };
     stages.run(options).map_err(|e| explain_time_limit(e, options.time_limit))?;
-    let (status, proved) = (stages.status, stages.stages);
+    let (status, proved) = stages.proof();
     let (formulation, values) = stages.search.into_solution()?;
     Ok(Solution {
         formulation,
@@ -52,19 +47,23 @@ pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> 
     })
 }
 
+/// A stage that was solved.
+struct Reached {
+    objective: Objective,
+    sum: LinearObjective,
+    bound: Bound,
+    seconds: f64,
+    effort: Effort,
+}
+
 struct Stages<'p> {
     search: Search<'p>,
-    stages: Vec<Stage>,
-    /// The first reason why a stage is not proved.
-    status: Status,
-    /// The memory placed.
-    placed: Terms,
+    reached: Vec<Reached>,
 }
 
 impl Stages<'_> {
     fn run(&mut self, options: &PlanOptions) -> Result<()> {
         let problem = self.search.problem;
-        self.placed = self.search.formulation.placed_mib(problem);
         let scope = problem.scope(options);
         if scope.priorities.len() > 1 {
             // Often everything fits; then one solve settles every priority.
@@ -87,7 +86,7 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// Optimises one objective, records the stage, and holds it from here on.
+    /// Optimises one objective and holds what it reached from here on.
     fn stage(&mut self, objective: Objective) -> Result<()> {
         let start = Instant::now();
         let problem = self.search.problem;
@@ -95,24 +94,45 @@ impl Stages<'_> {
         let values = search.values().to_vec();
         let new = search.formulation.prepare(problem, objective, &values);
         search.extend_values(new);
-        let placed_mib = search.value_of(&self.placed);
-        let (sum, constant) = search.formulation.objective(problem, objective, placed_mib);
+        let sum = search.formulation.objective(problem, objective);
         let bound = search.optimise(&sum)?;
-        let value = search.value_of(&sum.terms);
-        self.stages.push(Stage {
-            objective: objective.name(),
-            value: objective.number(value + constant),
-            bound: objective.number(bound.value.saturating_add(constant)),
-            seconds: start.elapsed().as_secs_f64(),
-            effort: search.take_effort(),
-        });
-        if self.status == Status::Optimal {
-            self.status = bound.status;
-        }
-        self.hold(sum, bound.status == Status::Optimal)
+        search.hold(sum.clone())?;
+        let effort = search.take_effort();
+        let seconds = start.elapsed().as_secs_f64();
+        self.reached.push(Reached { objective, sum, bound, seconds, effort });
+        Ok(())
     }
 
-    fn hold(&mut self, sum: LinearObjective, proved: bool) -> Result<()> {
-        self.search.hold(sum, proved)
+    /// The stages with the values of the last solution, which may be better than what a stage that
+    /// was not proved had reached. Each bound holds all the same: what comes later only narrows.
+    fn proof(&self) -> (Status, Vec<Stage>) {
+        let mut status = Status::Optimal;
+        let stage = |reached: &Reached| {
+            let constant = self.constant(reached.objective);
+            let value = self.search.value_of(&reached.sum.terms);
+            if status == Status::Optimal && value != reached.bound.value {
+                status = reached.bound.status;
+            }
+            Stage {
+                objective: reached.objective.name(),
+                value: reached.objective.number(value + constant),
+                bound: reached.objective.number(reached.bound.value.saturating_add(constant)),
+                seconds: reached.seconds,
+                effort: reached.effort,
+            }
+        };
+        let stages = self.reached.iter().map(stage).collect();
+        (status, stages)
+    }
+
+    /// What must be added to the sum that was optimised for the value of the objective.
+    fn constant(&self, objective: Objective) -> i128 {
+        let (problem, formulation) = (self.search.problem, &self.search.formulation);
+        match objective {
+            // With the memory placed held, the least allocated is the least fragmentation.
+            Objective::RoundingMib => -self.search.value_of(&formulation.placed_mib(problem)),
+            Objective::InstancesDestroyed => formulation.destroyed(problem).1.into(),
+            _ => 0,
+        }
     }
 }

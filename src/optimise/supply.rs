@@ -9,7 +9,7 @@ use super::options::PlanOptions;
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, MediaEngines, layout};
 use crate::plan::Spare;
-use crate::plan::Strategy;
+use crate::plan::{MigModePolicy, Strategy};
 use crate::reconfigure::change::{self, PresentInstance};
 
 /// All GPUs of one board.
@@ -174,7 +174,8 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
     }
     for group in &mut groups {
         // A GPU that serves no replica keeps what it has, unless nothing free may stay.
-        if options.spare == Spare::None && !group.busy_stays {
+        let may_go_off = options.policy.mig_mode == MigModePolicy::PerGpu;
+        if options.spare == Spare::None && !group.busy_stays && may_go_off {
             group.idle_destroyed = group.present.len() as i64;
         }
     }

@@ -8,7 +8,7 @@ use migplan::hardware::Catalogue;
 use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, violations};
-use migplan::plan::{InstanceProfile, Plan, Reason, Status};
+use migplan::plan::{InstanceProfile, MigModePolicy, Plan, Policy, Reason, Status};
 use migplan::reconfigure::change::PresentInstance;
 use proptest::prelude::*;
 
@@ -53,13 +53,18 @@ fn present() -> Vec<Vec<PresentInstance>> {
     ]
 }
 
-static CASES: LazyLock<[Case; 4]> = LazyLock::new(|| {
+static CASES: LazyLock<[Case; 5]> = LazyLock::new(|| {
     let of = |spare| PlanOptions { spare, ..PlanOptions::default() };
     [
         Case::new(of(Spare::Mix)),
         Case::new(of(Spare::Largest)),
         Case::new(of(Spare::None)),
         Case::new(PlanOptions { present: Some(Arc::new(present())), ..of(Spare::Mix) }),
+        Case::new(PlanOptions {
+            present: Some(Arc::new(present())),
+            policy: Policy { mig_mode: MigModePolicy::PerNode, ..Policy::default() },
+            ..of(Spare::None)
+        }),
     ]
 });
 
@@ -130,7 +135,7 @@ proptest! {
 
     #[test]
     fn a_broken_plan_is_seen_and_never_a_panic(
-        case in 0usize..4,
+        case in 0usize..5,
         breaks in prop::collection::vec((0u32..27, any::<usize>(), numbers()), 1..4),
     ) {
         let case = &CASES[case];

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::assignment::Assignment;
+use super::node_mode::NodeModes;
 use super::patterns::Patterns;
 use crate::optimise::model::{Column, Model, Terms};
 use crate::optimise::problem::Problem;
@@ -84,7 +85,12 @@ impl PresentGroups {
     }
 
     /// Present instances that are destroyed: a sum, and what must be added to it.
-    pub(crate) fn destroyed(&self, problem: &Problem, patterns: &Patterns) -> (Terms, i64) {
+    pub(crate) fn destroyed(
+        &self,
+        problem: &Problem,
+        patterns: &Patterns,
+        modes: &NodeModes,
+    ) -> (Terms, i64) {
         let (mut terms, mut constant) = (Terms::new(), 0);
         for (p, pool) in problem.pools.iter().enumerate() {
             for (pattern, column) in pool.patterns.iter().zip(&patterns.gpus[p]) {
@@ -94,8 +100,17 @@ impl PresentGroups {
             let whole = self.0.get(&p).map_or(&[][..], Vec::as_slice);
             for (group, column) in pool.groups.iter().zip(whole) {
                 let all = group.present.len() as i64;
-                terms.push((*column, all - group.idle_destroyed));
-                constant += group.gpus * group.idle_destroyed;
+                match modes.column(0) {
+                    // With MIG off for the one node everything goes, with MIG on no GPU is whole.
+                    Some(on) => {
+                        constant += group.gpus * all;
+                        terms.push((on, -group.gpus * (all - group.idle_destroyed)));
+                    }
+                    None => {
+                        terms.push((*column, all - group.idle_destroyed));
+                        constant += group.gpus * group.idle_destroyed;
+                    }
+                }
             }
         }
         (terms, constant)

@@ -18,7 +18,13 @@ impl Check<'_> {
                 continue;
             };
             claimed.push(objective);
-            if let Some(actual) = self.actual(objective, &weights)
+            // Short of a proof a GPU of the program may turn out to serve no replica, and is off.
+            let may_be_better = matches!(
+                objective,
+                Objective::GpusUsed | Objective::InstancesDestroyed | Objective::SpareOfSize(_)
+            );
+            let exact = plan.proof.status == Status::Optimal || !may_be_better;
+            if let Some(actual) = self.actual(objective, &weights).filter(|_| exact)
                 && objective.number(actual) != stage.value
             {
                 self.fail(format!(
