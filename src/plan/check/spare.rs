@@ -112,7 +112,7 @@ fn fits(takers: &[(&BTreeSet<Kind>, u128)], free: &BTreeMap<Kind, u64>, further:
     }
     let exact = |share: u128| share * u128::from(further);
     let least = |share: u128| exact(share).saturating_sub(all - 1).div_ceil(all) as u64;
-    let most = |share: u128| ((exact(share) + all - 1) / all) as u64;
+    let most = |share: u128| exact(share).div_ceil(all) as u64;
     let mut flow = Flow::new(takers, free);
     let needed: u64 = takers.iter().map(|(_, share)| least(*share)).sum();
     if flow.raise(takers.iter().map(|(_, share)| least(*share)), needed) < needed {
