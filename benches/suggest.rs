@@ -39,12 +39,12 @@ const BOARDS: [&str; 12] = [
     "a100-sxm4-80gb",
     "h100-sxm5-80gb",
     "a30-24gb",
-    "h200-sxm5-141gb",
+    "h200-sxm-141gb",
     "a100-sxm4-40gb",
     "b200-180gb",
     "gh200-96gb",
     "h100-pcie-80gb",
-    "rtx-pro-6000-blackwell-se-96gb",
+    "rtx-pro-6000-blackwell-server-96gb",
     "gb200-186gb",
     "a100-pcie-80gb",
     "h100-nvl-94gb",
@@ -112,7 +112,7 @@ fn rows() -> Vec<Row> {
         Row {
             picky: true,
             lists: 30,
-            ..Row::new("33 picky", "9xa30,9xgh200,9xh100-pcie-80gb,6xh100-80gb", 40)
+            ..Row::new("33 picky", "9xa30,9xgh200-96gb,9xh100-pcie-80gb,6xh100-80gb", 40)
         },
         three(Row::new("1,000 of 4 boards", mixed(1_000, 4), 7_000)),
         three(Row::new("10,000 of 4 boards", mixed(10_000, 4), 70_000)),
@@ -147,7 +147,8 @@ impl Numbers {
 fn demand_of(row: &Row) -> (String, Vec<u64>) {
     let mut numbers = Numbers(42);
     let per_workload = row.policy.one_profile_per_workload;
-    let boards: Vec<&str> = row.gpus.split(',').filter_map(|p| p.split('x').nth(1)).collect();
+    let boards: Vec<&str> =
+        row.gpus.split(',').filter_map(|p| Some(p.split_once('x')?.1)).collect();
     let boards: Vec<&str> =
         boards.iter().map(|b| if b.is_empty() { "a100-80gb" } else { b }).collect();
     let mut csv =

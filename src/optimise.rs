@@ -2,7 +2,7 @@
 //!
 //! The way: `problem` aggregates, `formulation` puts the integer program together from
 //! `constraints`, `stages` takes the objectives of [`crate::plan::goal`] one after the other through
-//! `search`, which asks `solve`; `assign` turns counts into instances on GPUs, `explain` says why
+//! `search`, which asks `relaxation` and `solve`; `assign` turns counts into instances on GPUs, `explain` says why
 //! replicas are unplaced. Knows no files, no NVML and no output format; the plan's checker knows
 //! nothing of this module, and every plan passes it before it leaves here.
 
@@ -15,6 +15,8 @@ mod formulation;
 pub(crate) mod model;
 mod options;
 pub(crate) mod problem;
+mod relaxation;
+mod scale;
 mod search;
 mod solve;
 pub(crate) mod stages;

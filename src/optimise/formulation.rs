@@ -199,6 +199,24 @@ impl Formulation {
         self.memory.tighten(&mut self.model, problem, &self.assignment.served, values)
     }
 
+    /// As [`Formulation::tighten`] for a solution of the relaxation, in thousandths.
+    pub(crate) fn tighten_relaxed(&mut self, problem: &Problem, thousandths: &[i64]) -> bool {
+        let served = &self.assignment.served;
+        self.memory.tighten_relaxed(&mut self.model, problem, served, thousandths)
+    }
+
+    /// Adds tangents beside those that a solution of the relaxation, in thousandths, lies on: an
+    /// integer solution is near.
+    pub(crate) fn surround(&mut self, problem: &Problem, thousandths: &[i64]) {
+        let served = &self.assignment.served;
+        self.memory.surround(&mut self.model, problem, served, thousandths);
+    }
+
+    /// Lets no kind take more replicas of a type than may be served at all.
+    pub(crate) fn narrow_assigned(&mut self, problem: &Problem) {
+        self.assignment.narrow(&mut self.model, problem);
+    }
+
     /// Tangents that the memory of the classes has so far.
     pub(crate) fn tangents(&self) -> usize {
         self.memory.tangents()

@@ -11,6 +11,7 @@ use super::formulation::Formulation;
 use super::model::{LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
+use super::relaxation::Relaxation;
 use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -32,6 +33,7 @@ pub(crate) struct Search<'p> {
     /// The best solution so far; holds for the model as it is.
     values: Option<Vec<i64>>,
     deadline: Option<Instant>,
+    relaxation: Relaxation,
     /// What the objective at hand took so far.
     effort: Effort,
 }
@@ -43,6 +45,7 @@ impl<'p> Search<'p> {
             formulation: Formulation::new(problem),
             values: None,
             deadline: options.time_limit.and_then(|limit| start.checked_add(limit)),
+            relaxation: Relaxation::default(),
             effort: Effort::default(),
         }
     }
@@ -72,6 +75,7 @@ impl<'p> Search<'p> {
     pub(crate) fn take_effort(&mut self) -> Effort {
         let effort = std::mem::take(&mut self.effort);
         Effort {
+            relaxations: std::mem::take(&mut self.relaxation.solved),
             rows: self.formulation.model.rows.len() as u64,
             tangents: self.formulation.tangents() as u64,
             ..effort
@@ -100,14 +104,10 @@ impl<'p> Search<'p> {
             let left = deadline.saturating_duration_since(Instant::now());
             if known { deadline - left / 2 } else { deadline }
         });
-        if known && !passed(deadline) {
-            self.effort.relaxations += 1;
-            let bound = solve::relaxed_bound(&self.formulation.model, objective)?;
-            if bound == self.value_of(&objective.terms) {
-                return Ok(self.bound(objective, Some(bound), Status::Optimal));
-            }
-        }
         let mut bound = limit;
+        if !passed(deadline) && self.relax(objective, &mut bound, deadline)? {
+            return Ok(self.bound(objective, bound, Status::Optimal));
+        }
         for care in Care::ALL {
             let status = self.ask(objective, &mut bound, care, deadline)?;
             if status != Status::SolverGap {
@@ -118,6 +118,71 @@ impl<'p> Search<'p> {
             return Err(Error::internal("the solver's answers break its own model"));
         }
         Ok(self.bound(objective, bound, Status::SolverGap))
+    }
+
+    /// Optimises one sum only if the linear relaxation lets it reach what the bounds of the columns
+    /// allow.
+    ///
+    /// # Errors
+    /// As [`Search::optimise`].
+    pub(crate) fn reach_limit(&mut self, objective: &LinearObjective) -> Result<()> {
+        let limit = self.natural_limit(objective);
+        let mut bound = limit;
+        if self.relax(objective, &mut bound, self.deadline)? || bound != limit {
+            return Ok(());
+        }
+        self.optimise(objective).map(drop)
+    }
+
+    /// Bounds the objective by the linear relaxation, and looks for a solution that reaches the
+    /// bound: the relaxation itself, if it is integer, or what a dive from it finds. Returns whether
+    /// there is one.
+    fn relax(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        deadline: Option<Instant>,
+    ) -> Result<bool> {
+        loop {
+            let relaxed = self.relaxation.solve(&self.formulation.model, objective)?;
+            let Some(relaxed) = relaxed else { return Ok(false) };
+            *bound = Some(tighter(*bound, relaxed.bound, objective.sense));
+            if self.reaches(objective, *bound) {
+                return Ok(true);
+            }
+            if passed(deadline) {
+                return Ok(false);
+            }
+            if !self.formulation.tighten_relaxed(self.problem, &relaxed.thousandths) {
+                self.formulation.surround(self.problem, &relaxed.thousandths);
+                let integers = match (relaxed.integers, *bound) {
+                    (None, Some(target)) => {
+                        self.relaxation.dive(&self.formulation.model, objective, target)?
+                    }
+                    (integers, _) => integers,
+                };
+                if let Some(values) = integers {
+                    self.offer(objective, values);
+                }
+                return Ok(self.reaches(objective, *bound));
+            }
+        }
+    }
+
+    /// Takes a solution that holds in integers and is no worse than the one that is there. Returns
+    /// whether it needs further tangents.
+    fn offer(&mut self, objective: &LinearObjective, mut values: Vec<i64>) -> bool {
+        let tightened = self.formulation.tighten(self.problem, &values);
+        self.formulation.settle(self.problem, &mut values);
+        if self.formulation.model.holds(&values) && self.is_better(objective, &values) {
+            self.values = Some(values);
+        }
+        tightened
+    }
+
+    /// Whether the best solution has the value of the bound.
+    fn reaches(&self, objective: &LinearObjective, bound: Option<i128>) -> bool {
+        self.values.is_some() && Some(self.value_of(&objective.terms)) == bound
     }
 
     /// Asks the solver, and again while its answer needs more tangents. Narrows `bound`.
@@ -140,18 +205,10 @@ impl<'p> Search<'p> {
                 return Ok(Status::SolverGap);
             };
             self.effort.nodes += answer.nodes;
-            *bound = Some(match (*bound, objective.sense) {
-                (Some(known), Sense::Maximise) => answer.bound.min(known),
-                (Some(known), Sense::Minimise) => answer.bound.max(known),
-                (None, _) => answer.bound,
-            });
-            let Some(mut values) = answer.values else { return self.time_is_up() };
-            let tightened = self.formulation.tighten(self.problem, &values);
-            self.formulation.settle(self.problem, &mut values);
-            if self.formulation.model.holds(&values) && self.is_better(objective, &values) {
-                self.values = Some(values);
-            }
-            if self.values.is_some() && Some(self.value_of(&objective.terms)) == *bound {
+            *bound = Some(tighter(*bound, answer.bound, objective.sense));
+            let Some(values) = answer.values else { return self.time_is_up() };
+            let tightened = self.offer(objective, values);
+            if self.reaches(objective, *bound) {
                 return Ok(Status::Optimal);
             }
             if !tightened {
@@ -201,8 +258,19 @@ impl<'p> Search<'p> {
             .sum()
     }
 
-    /// Keeps a sum at its value or a better one from here on.
+    /// Keeps a sum at its value or a better one from here on. Columns that could not move by one
+    /// without costing more than the relaxation is better than that value are fixed.
     pub(crate) fn hold(&mut self, objective: LinearObjective) -> Result<()> {
+        let reached = self.value_of(&objective.terms);
+        for (column, value) in
+            self.relaxation.fixed_by(&self.formulation.model, &objective, reached)
+        {
+            // Never against the solution that is there.
+            if self.values().get(column) == Some(&value) {
+                let bounds = &mut self.formulation.model.columns[column];
+                (bounds.lower, bounds.upper) = (value, value);
+            }
+        }
         let value = i64::try_from(self.value_of(&objective.terms))
             .map_err(|_| Error::internal("a stage's value is beyond 64 bits"))?;
         let model = &mut self.formulation.model;
@@ -228,8 +296,8 @@ impl<'p> Search<'p> {
                     return Ok(());
                 }
                 let objective = LinearObjective { sense, terms: vec![(column, 1)] };
-                self.effort.relaxations += 1;
-                let bound = solve::relaxed_bound(&self.formulation.model, &objective)?;
+                let relaxed = self.relaxation.solve(&self.formulation.model, &objective)?;
+                let Some(bound) = relaxed.map(|r| r.bound) else { continue };
                 let bounds = &mut self.formulation.model.columns[column];
                 let Ok(limit) = i64::try_from(bound) else { continue };
                 match sense {
@@ -238,7 +306,17 @@ impl<'p> Search<'p> {
                 }
             }
         }
+        self.formulation.narrow_assigned(self.problem);
         Ok(())
+    }
+}
+
+/// The tighter of two bounds.
+fn tighter(known: Option<i128>, bound: i128, sense: Sense) -> i128 {
+    match (known, sense) {
+        (Some(known), Sense::Maximise) => bound.min(known),
+        (Some(known), Sense::Minimise) => bound.max(known),
+        (None, _) => bound,
     }
 }
 

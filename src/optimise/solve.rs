@@ -1,4 +1,5 @@
-//! Calls HiGHS, by way of good_lp. The only file that knows a solver, and the only one with floats.
+//! Asks HiGHS for integer solutions, by way of good_lp. Beside `relaxation` the only file that knows
+//! the solver.
 
 use std::time::Instant;
 
@@ -7,74 +8,9 @@ use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::model::{Answer, LinearObjective, Model, Terms};
+use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
-
-/// HiGHS works to 1e-6, so the coefficients it sees are kept below this.
-const LARGEST_COEFFICIENT: i64 = 1024;
-
-/// By what a sum is divided before HiGHS sees it: what its coefficients have in common, times a
-/// power of two that keeps them small. Both are exact, and one unit stays far above the solver's
-/// tolerance.
-struct Scale {
-    common: i64,
-    power: i64,
-}
-
-impl Scale {
-    fn of(terms: &Terms, model: &Model) -> Scale {
-        let seen = |(c, a): &(usize, i64)| a.saturating_mul(model.columns[*c].unit).abs();
-        let common = terms.iter().map(|(_, a)| a.abs()).fold(0, gcd).max(1);
-        let largest = terms.iter().map(seen).max().unwrap_or(0) / common;
-        let mut power = 1;
-        while largest / power > LARGEST_COEFFICIENT {
-            power *= 2;
-        }
-        Scale { common, power }
-    }
-
-    /// A coefficient, which is a multiple of what is common.
-    fn down(&self, value: i64) -> f64 {
-        (value / self.common) as f64 / self.power as f64
-    }
-
-    /// A lower limit, raised to the next value that the sum can take.
-    fn lower(&self, limit: i64) -> f64 {
-        -self.upper(-limit)
-    }
-
-    /// An upper limit, lowered to the next value that the sum can take.
-    fn upper(&self, limit: i64) -> f64 {
-        limit.div_euclid(self.common) as f64 / self.power as f64
-    }
-}
-
-impl Scale {
-    /// What a bound that the solver states for the scaled objective means for the objective.
-    fn bound(&self, stated: f64, sense: Sense) -> i128 {
-        integer_bound(stated * self.power as f64, sense) * i128::from(self.common)
-    }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// What the model's linear relaxation allows the objective at most (or at least): a bound that
-/// costs a fraction of a solve and is often enough to prove a solution that is already there.
-///
-/// # Errors
-/// As [`solve`].
-pub(crate) fn relaxed_bound(model: &Model, objective: &LinearObjective) -> Result<i128> {
-    let (mut highs, scale) = translate(model, objective, true)?;
-    highs.make_quiet();
-    let solved =
-        highs.try_solve().map_err(|e| Error::internal(format!("the solver failed: {e:?}")))?;
-    if solved.status() != HighsModelStatus::Optimal {
-        return Ok(integer_bound(f64::NAN, objective.sense));
-    }
-    Ok(scale.bound(solved.objective_value(), objective.sense))
-}
 
 /// How the solver is asked. The first way is the fast one; the others are for a model of which the
 /// answer, rounded, does not hold.
@@ -134,7 +70,7 @@ pub(crate) fn solve(
     deadline: Option<Instant>,
     care: Care,
 ) -> Result<Option<Answer>> {
-    let (mut highs, scale) = translate(model, objective, false)?;
+    let (mut highs, scale) = translate(model, objective)?;
     let unit = |column: usize| model.columns[column].unit as f64;
     highs.make_quiet();
     // One thread and the default seed: equal models give equal answers.
@@ -184,11 +120,7 @@ pub(crate) fn solve(
 }
 
 /// The model as HiGHS takes it, and the scale of its objective.
-fn translate(
-    model: &Model,
-    objective: &LinearObjective,
-    relaxed: bool,
-) -> Result<(highs::Model, Scale)> {
+fn translate(model: &Model, objective: &LinearObjective) -> Result<(highs::Model, Scale)> {
     let unit = |column: usize| model.columns[column].unit as f64;
     let mut columns = variables!();
     let handles: Vec<_> = model
@@ -197,7 +129,7 @@ fn translate(
         .enumerate()
         .map(|(i, c)| {
             let definition = variable().min(c.lower as f64 / unit(i)).max(c.upper as f64 / unit(i));
-            columns.add(if c.integer && !relaxed { definition.integer() } else { definition })
+            columns.add(if c.integer { definition.integer() } else { definition })
         })
         .collect();
     let sum = |terms: &Terms, scale: &Scale| -> Expression {
@@ -237,60 +169,17 @@ fn translate(
     Ok((highs, scale))
 }
 
-/// The best integer that a bound allows, forgiving the solver 0.4 of a unit.
-fn integer_bound(bound: f64, sense: Sense) -> i128 {
-    match sense {
-        Sense::Maximise if bound.is_finite() => (bound + 0.4).floor() as i128,
-        Sense::Minimise if bound.is_finite() => (bound - 0.4).ceil() as i128,
-        // Small enough that what the coefficients have in common can be multiplied back in.
-        Sense::Maximise => i128::MAX / (1 << 64),
-        Sense::Minimise => i128::MIN / (1 << 64),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn model() -> Model {
+    #[test]
+    fn an_answer_has_its_bound() {
         let mut model = Model::default();
         model.integer(0, 1_000_000);
         model.integer(0, 1_000_000);
-        model
-    }
-
-    #[test]
-    fn a_scale_is_exact_and_small() {
-        let model = model();
-        let scale = Scale::of(&vec![(0, 3_000_000), (1, 6_000_000)], &model);
-        assert_eq!((scale.common, scale.power), (3_000_000, 1));
-        let scale = Scale::of(&vec![(0, 40_192), (1, 9_729)], &model);
-        assert_eq!((scale.common, scale.power), (1, 64));
-        assert_eq!(scale.down(40_192), 628.0);
-        assert_eq!(scale.down(9_729) * 64.0, 9_729.0);
-    }
-
-    #[test]
-    fn limits_move_to_values_that_the_sum_can_take() {
-        let scale = Scale { common: 10, power: 1 };
-        assert_eq!((scale.upper(29), scale.upper(-21)), (2.0, -3.0));
-        assert_eq!((scale.lower(21), scale.lower(-29)), (3.0, -2.0));
-    }
-
-    #[test]
-    fn a_bound_is_rounded_to_the_next_value() {
-        let scale = Scale { common: 5, power: 2 };
-        assert_eq!(scale.bound(3.49, Sense::Maximise), 35);
-        assert_eq!(scale.bound(3.51, Sense::Minimise), 35);
-        assert!(scale.bound(f64::NAN, Sense::Maximise) > i128::from(i64::MAX) / 2);
-    }
-
-    #[test]
-    fn the_relaxation_bounds_the_integer_answer() {
-        let mut model = model();
         model.at_most(vec![(0, 2), (1, 3)], 7);
         let objective = LinearObjective { sense: Sense::Maximise, terms: vec![(0, 2), (1, 2)] };
-        assert_eq!(relaxed_bound(&model, &objective).unwrap(), 7);
         let answer = solve(&model, &objective, None, None, Care::Usual).unwrap().unwrap();
         assert_eq!((answer.values, answer.bound), (Some(vec![3, 0]), 6));
         model.at_least(vec![(0, 1)], 4);

@@ -68,7 +68,7 @@ impl Stages<'_> {
         if scope.priorities.len() > 1 {
             // Often everything fits; then one solve settles every priority.
             let all = self.search.formulation.placed();
-            self.search.optimise(&all)?;
+            self.search.reach_limit(&all)?;
         }
         for objective in goal::objectives(&scope) {
             self.stage(objective)?;

@@ -16,6 +16,7 @@ mod common;
 mod compare;
 mod emit;
 mod geometry;
+mod hunt;
 mod keep_present;
 mod known_plans;
 mod layering;

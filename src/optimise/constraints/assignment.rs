@@ -69,6 +69,20 @@ impl Assignment {
         }
     }
 
+    /// Lets no kind take more replicas of a type than its classes may be served.
+    pub(crate) fn narrow(&self, model: &mut Model, problem: &Problem) {
+        let mut most = vec![0; problem.item_types.len()];
+        for (class, column) in problem.classes.iter().zip(&self.served) {
+            most[class.item_type] += model.columns[*column].upper;
+        }
+        for (columns, most) in self.assigned.iter().zip(most) {
+            for column in columns {
+                let upper = &mut model.columns[*column].upper;
+                *upper = most.min(*upper);
+            }
+        }
+    }
+
     /// The columns of the replicas in one kind.
     pub(crate) fn in_kind(&self, problem: &Problem, kind: usize) -> Vec<Column> {
         let mut columns = Vec::new();

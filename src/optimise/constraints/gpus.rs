@@ -8,12 +8,17 @@ use crate::optimise::problem::Problem;
 
 /// How many GPUs there are for something: a constant, less what columns take.
 #[derive(Debug, Default)]
-struct Room {
+struct Available {
     gpus: i64,
     less: Terms,
 }
 
-impl Room {
+impl Available {
+    fn add(&mut self, (gpus, less): (i64, Terms)) {
+        self.gpus += gpus;
+        self.less.extend(less);
+    }
+
     fn limit(self, model: &mut Model, mut taken: Terms) {
         taken.extend(self.less);
         model.at_most(merge(taken), self.gpus);
@@ -32,7 +37,7 @@ pub(crate) fn add(
     flows: &NodeFlows,
 ) {
     let partitioned: Terms = partitioned.iter().map(|c| (*c, 1)).collect();
-    let (mut for_mig, mut for_whole) = (Room::default(), Room::default());
+    let (mut for_mig, mut for_whole) = (Available::default(), Available::default());
     for (t, node_type) in problem.node_types.iter().enumerate() {
         let gpus = node_type.of_pool[pool];
         let nodes = node_type.nodes;
@@ -43,12 +48,8 @@ pub(crate) fn add(
                 for_whole.gpus += nodes * gpus as i64;
             }
             (None, Some(flow)) => {
-                for (at, column) in &flow.rest {
-                    let left = gpus - at;
-                    let partitionable = left.min(node_type.partitionable(pool));
-                    for_mig.less.push((*column, -(partitionable as i64)));
-                    for_whole.less.push((*column, -(left as i64)));
-                }
+                for_mig.add(flow.left(gpus, node_type.partitionable(pool)));
+                for_whole.add(flow.left(gpus, gpus));
             }
             (Some(on), flow) => {
                 for_mig.less.push((on, -(gpus as i64)));
@@ -57,10 +58,7 @@ pub(crate) fn add(
                         for_whole.gpus += nodes * gpus as i64;
                         for_whole.less.push((on, gpus as i64));
                     }
-                    Some(flow) => {
-                        let rest = flow.rest.iter();
-                        for_whole.less.extend(rest.map(|(at, c)| (*c, -((gpus - at) as i64))));
-                    }
+                    Some(flow) => for_whole.add(flow.left(gpus, gpus)),
                 }
             }
         }

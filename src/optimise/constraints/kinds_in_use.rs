@@ -1,5 +1,9 @@
 //! Which kinds of instance are in use: a switch for each kind, and replicas are assigned to the
 //! kind only where its switch is on.
+//!
+//! One row for each item type of a kind, with the most replicas of that type as its factor. One row
+//! for the whole kind has a far weaker relaxation, and its large factor let a solver open a switch
+//! by less than it can tell from nothing.
 
 use super::assignment::Assignment;
 use crate::optimise::model::{Column, Model, Terms};
@@ -20,11 +24,11 @@ impl KindsInUse {
         let (mut switches, mut used) = (Vec::new(), Vec::new());
         for kind in 0..problem.kinds.len() {
             let columns = assignment.in_kind(problem, kind);
-            let most: i64 = columns.iter().map(|c| model.columns[*c].upper).sum();
             let switch = model.integer(0, i64::from(!columns.is_empty()));
-            let mut terms: Terms = columns.iter().map(|c| (*c, 1)).collect();
-            terms.push((switch, -most.min(problem.most_of_kind(kind))));
-            model.at_most(terms, 0);
+            for column in &columns {
+                let most = model.columns[*column].upper.min(problem.most_of_kind(kind));
+                model.at_most(vec![(*column, 1), (switch, -most)], 0);
+            }
             switches.push(switch);
             used.push(i64::from(columns.iter().any(|c| values[*c] > 0)));
         }

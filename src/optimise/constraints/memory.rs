@@ -110,6 +110,47 @@ impl ServedMemory {
         added
     }
 
+    /// As [`ServedMemory::tighten`] for a solution of the relaxation, in thousandths.
+    pub(crate) fn tighten_relaxed(
+        &mut self,
+        model: &mut Model,
+        problem: &Problem,
+        served: &[Column],
+        thousandths: &[i64],
+    ) -> bool {
+        /// Less than this is the solver's own tolerance, in thousandths of a MiB.
+        const TOLERANCE: i64 = 20;
+        let mut added = false;
+        for (c, class) in problem.classes.iter().enumerate() {
+            let Some(memory) = self.columns[c] else { continue };
+            let n = thousandths[served[c]];
+            // Between two whole numbers of replicas the line of the larger one's run holds.
+            let run = class.curve.run_of(n.div_euclid(1000) + 1);
+            let line = class.curve.runs()[run];
+            let most = line.before_mib * 1000 + (n - line.before * 1000) * line.slope_mib;
+            if thousandths[memory] > most + TOLERANCE {
+                added |= self.add_tangent(model, problem, served, c, run);
+            }
+        }
+        added
+    }
+
+    /// Adds the tangents beside those that a solution of the relaxation, in thousandths, lies on.
+    pub(crate) fn surround(
+        &mut self,
+        model: &mut Model,
+        problem: &Problem,
+        served: &[Column],
+        thousandths: &[i64],
+    ) {
+        for (c, class) in problem.classes.iter().enumerate() {
+            let run = class.curve.run_of(thousandths[served[c]].div_euclid(1000) + 1);
+            for near in run.saturating_sub(1)..=(run + 1).min(class.curve.runs().len() - 1) {
+                self.add_tangent(model, problem, served, c, near);
+            }
+        }
+    }
+
     /// Sets the memory columns of a solution to what its replicas need.
     pub(crate) fn settle(&self, problem: &Problem, served: &[Column], values: &mut [i64]) {
         for (c, class) in problem.classes.iter().enumerate() {

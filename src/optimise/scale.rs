@@ -1,0 +1,113 @@
+//! How exact sums become floats that a solver can tell apart, and its floats exact bounds.
+
+use super::model::{Model, Terms};
+use crate::plan::goal::Sense;
+
+/// HiGHS works to 1e-6, so the coefficients it sees are kept below this.
+const LARGEST_COEFFICIENT: i64 = 1024;
+
+/// By what a sum is divided before HiGHS sees it: what its coefficients have in common, times a
+/// power of two that keeps them small. Both are exact, and one unit stays far above the solver's
+/// tolerance.
+pub(super) struct Scale {
+    common: i64,
+    pub(super) power: i64,
+}
+
+impl Scale {
+    pub(super) fn of(terms: &Terms, model: &Model) -> Scale {
+        let seen = |(c, a): &(usize, i64)| a.saturating_mul(model.columns[*c].unit).abs();
+        let common = terms.iter().map(|(_, a)| a.abs()).fold(0, gcd).max(1);
+        let largest = terms.iter().map(seen).max().unwrap_or(0) / common;
+        let mut power = 1;
+        while largest / power > LARGEST_COEFFICIENT {
+            power *= 2;
+        }
+        Scale { common, power }
+    }
+
+    /// A coefficient, which is a multiple of what is common.
+    pub(super) fn down(&self, value: i64) -> f64 {
+        (value / self.common) as f64 / self.power as f64
+    }
+
+    /// A lower limit, raised to the next value that the sum can take.
+    pub(super) fn lower(&self, limit: i64) -> f64 {
+        -self.upper(-limit)
+    }
+
+    /// An upper limit, lowered to the next value that the sum can take.
+    pub(super) fn upper(&self, limit: i64) -> f64 {
+        limit.div_euclid(self.common) as f64 / self.power as f64
+    }
+}
+
+impl Scale {
+    /// A value of the objective as the solver sees it.
+    pub(super) fn value(&self, value: i128) -> f64 {
+        value as f64 / self.common as f64 / self.power as f64
+    }
+
+    /// A tenth of what the objective changes by at least.
+    pub(super) fn value_of_a_tenth(&self) -> f64 {
+        0.1 / self.power as f64
+    }
+
+    /// What a bound that the solver states for the scaled objective means for the objective.
+    pub(super) fn bound(&self, stated: f64, sense: Sense) -> i128 {
+        integer_bound(stated * self.power as f64, sense) * i128::from(self.common)
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// The best integer that a bound allows, forgiving the solver 0.4 of a unit.
+fn integer_bound(bound: f64, sense: Sense) -> i128 {
+    match sense {
+        Sense::Maximise if bound.is_finite() => (bound + 0.4).floor() as i128,
+        Sense::Minimise if bound.is_finite() => (bound - 0.4).ceil() as i128,
+        // Small enough that what the coefficients have in common can be multiplied back in.
+        Sense::Maximise => i128::MAX / (1 << 64),
+        Sense::Minimise => i128::MIN / (1 << 64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        let mut model = Model::default();
+        model.integer(0, 1_000_000);
+        model.integer(0, 1_000_000);
+        model
+    }
+
+    #[test]
+    fn a_scale_is_exact_and_small() {
+        let model = model();
+        let scale = Scale::of(&vec![(0, 3_000_000), (1, 6_000_000)], &model);
+        assert_eq!((scale.common, scale.power), (3_000_000, 1));
+        let scale = Scale::of(&vec![(0, 40_192), (1, 9_729)], &model);
+        assert_eq!((scale.common, scale.power), (1, 64));
+        assert_eq!(scale.down(40_192), 628.0);
+        assert_eq!(scale.down(9_729) * 64.0, 9_729.0);
+    }
+
+    #[test]
+    fn limits_move_to_values_that_the_sum_can_take() {
+        let scale = Scale { common: 10, power: 1 };
+        assert_eq!((scale.upper(29), scale.upper(-21)), (2.0, -3.0));
+        assert_eq!((scale.lower(21), scale.lower(-29)), (3.0, -2.0));
+    }
+
+    #[test]
+    fn a_bound_is_rounded_to_the_next_value() {
+        let scale = Scale { common: 5, power: 2 };
+        assert_eq!(scale.bound(3.49, Sense::Maximise), 35);
+        assert_eq!(scale.bound(3.51, Sense::Minimise), 35);
+        assert!(scale.bound(f64::NAN, Sense::Maximise) > i128::from(i64::MAX) / 2);
+    }
+}
