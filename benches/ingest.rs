@@ -7,6 +7,10 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
+#[allow(unreachable_pub, reason = "the tests' file")]
+#[path = "../tests/it/common/random.rs"]
+mod random;
+
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::time::Instant;
@@ -14,6 +18,7 @@ use std::time::Instant;
 use migplan::demand::prometheus;
 use migplan::demand::sizing::{self, Rules};
 use migplan::demand::usage::{Reading, Usage};
+use random::Random;
 
 /// Points per series: the most that Prometheus gives.
 const POINTS: u64 = 11_000;
@@ -53,13 +58,7 @@ fn generate(path: &std::path::Path, bytes: u64, noise: bool) -> std::io::Result<
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut written = 0u64;
     let mut series = 0u64;
-    let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut random = Random::new(1);
     let mut text = String::from(r#"{"status":"success","data":{"resultType":"matrix","result":["#);
     while series == 0 || written < bytes {
         if series > 0 {
@@ -74,12 +73,12 @@ fn generate(path: &std::path::Path, bytes: u64, noise: bool) -> std::io::Result<
             series / 10,
             22222 + series % 10,
         ));
-        let mut mib = random() % 40_000;
+        let mut mib = random.below(40_000);
         for point in 0..POINTS {
             if noise {
-                mib = random() % 80_000;
-            } else if random() % 8 == 0 {
-                mib = (mib + random() % 401).saturating_sub(200);
+                mib = random.below(80_000);
+            } else if random.below(8) == 0 {
+                mib = (mib + random.below(401)).saturating_sub(200);
             }
             let comma = if point > 0 { "," } else { "" };
             text.push_str(&format!("{comma}[{},\"{mib}\"]", 1_795_000_000 + point * 60));

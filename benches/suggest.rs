@@ -6,14 +6,20 @@
 //! `BENCH_ROWS=text` runs the rows whose name has the text, `BENCH_LARGE=1` also those of minutes,
 //! `BENCH_STAGES=1` shows every stage, `NAIVE_16=1` solves the naive model at 16 × 100.
 
-#![allow(clippy::print_stdout, reason = "a bench prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    dead_code,
+    unreachable_pub,
+    reason = "a bench prints, ends where it cannot go on, and shares files with the tests"
+)]
 
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests' helpers that a bench does not need")]
+#[path = "../tests/it/common/boards.rs"]
+mod boards;
 #[path = "../tests/it/common/naive.rs"]
 mod naive;
-
-/// A profile as the naive model takes it.
-type Typed = (&'static str, u32, u32, &'static [u32], u64);
+#[path = "../tests/it/common/random.rs"]
+mod random;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -25,14 +31,8 @@ use migplan::hardware::Catalogue;
 use migplan::optimise::{self, PlanOptions};
 use migplan::plan::{Plan, Policy, Stage, Status};
 
-const A100_80GB: &[Typed] = &[
-    ("1g.10gb", 1, 1, &[0, 1, 2, 3, 4, 5, 6], 9_728),
-    ("1g.20gb", 1, 2, &[0, 2, 4, 6], 19_968),
-    ("2g.20gb", 2, 2, &[0, 2, 4], 19_968),
-    ("3g.40gb", 3, 4, &[0, 4], 40_192),
-    ("4g.40gb", 4, 4, &[0], 40_192),
-    ("7g.80gb", 7, 8, &[0], 80_640),
-];
+use boards::A100_80GB;
+use random::Random;
 
 /// Boards of different profiles, the most used first.
 const BOARDS: [&str; 12] = [
@@ -132,20 +132,9 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// The same numbers on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % most
-    }
-}
-
 /// The demand of a row as CSV, and the memory of each workload.
 fn demand_of(row: &Row) -> (String, Vec<u64>) {
-    let mut numbers = Numbers(42);
+    let mut numbers = Random::new(42);
     let per_workload = row.policy.one_profile_per_workload;
     let boards: Vec<&str> =
         row.gpus.split(',').filter_map(|p| Some(p.split_once('x')?.1)).collect();

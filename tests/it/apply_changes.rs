@@ -1,6 +1,7 @@
 //! `apply` over the real FFI path and the fake libnvidia-ml: every pair of layouts, busy subsets,
 //! and a fault at every single call.
 
+use crate::common::random::Random;
 use crate::rehearsal::*;
 use fake_nvml::Node;
 use migplan::error::ExitCode;
@@ -76,32 +77,22 @@ fn every_pair_of_maximal_layouts_is_reached_by_the_fewest_calls() {
     assert_eq!(pairs, 756);
 }
 
-/// A small generator of numbers, the same on every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % sides
-    }
-}
-
 #[test]
 fn busy_instances_survive_or_nothing_is_touched() {
     let board = a100();
     let maximal = maximal(&board);
     let rehearsal = Rehearsal::new(&Node::new("1xa100-80gb").unwrap());
-    let mut dice = Dice(42);
+    let mut random = Random::new(42);
+    let mut roll = |sides: u64| random.below(sides) as usize;
     let (mut done, mut refused) = (0, 0);
     for _ in 0..400 {
-        let from = &maximal[dice.roll(28)];
-        let to = &maximal[dice.roll(28)];
+        let from = &maximal[roll(28)];
+        let to = &maximal[roll(28)];
         let mut node = Node::new("1xa100-80gb").unwrap();
         cut(&mut node, 0, &board, &layout::place(&board, from, &[]).unwrap());
         let starts: Vec<u32> = node.gpus[0].instances.iter().map(|i| i.start).collect();
         for start in starts {
-            if dice.roll(4) == 0 {
+            if roll(4) == 0 {
                 occupy(&mut node, 0, start, 4711);
             }
         }

@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{A100_80GB, all_layouts, all_multisets, gpus, migplan, migplan_with, root};
+use crate::common::tools;
+use crate::common::{
+    A100_80GB, all_layouts, all_multisets, cases, gpus, migplan, migplan_with, root,
+};
 use migplan::compare::{self, Price};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::Fleet;
@@ -76,7 +79,7 @@ fn cuts(n: usize) -> Vec<Vec<u64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     /// The frontier is what trying every cut finds, and the plan is its last point.
     #[test]
@@ -559,7 +562,7 @@ fn chromium() -> Option<&'static str> {
         Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success())
     });
     if found.is_none() {
-        println!("skipped: no chromium here (Debian's package chromium)");
+        tools::skip("no chromium here (Debian: apt-get install chromium)");
     }
     found
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use crate::common::{A100_80GB, all_layouts, gpus, migplan, migplan_with, suggest};
+use crate::common::{A100_80GB, all_layouts, cases, gpus, migplan, migplan_with, suggest};
 use migplan::demand::{Demand, Workload};
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, Catalogue};
@@ -196,7 +196,7 @@ fn now() -> impl Strategy<Value = Now> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn as_little_as_can_be_is_destroyed(

@@ -5,8 +5,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use crate::common::random::Random;
 use crate::common::{
-    A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, gpus, naive, stage, suggest,
+    A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, cases, gpus, naive, stage,
+    suggest,
 };
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
@@ -292,7 +294,7 @@ fn small_fleet() -> impl Strategy<Value = Fleet> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn no_plan_is_better(
@@ -324,7 +326,7 @@ fn large_fleet() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn every_plan_keeps_its_promises_in_any_order(
@@ -348,15 +350,9 @@ proptest! {
 
 #[test]
 fn the_naive_model_finds_nothing_better() {
-    // A small generator with a fixed seed: the same cases on every machine.
-    let mut state: u64 = 7;
-    let mut next = |below: u64| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
+    let mut random = Random::new(7);
     for (cards, count) in [(1, 8), (2, 12), (3, 18), (4, 24)] {
-        let memory: Vec<u64> = (0..count).map(|_| 2_000 + next(76_000)).collect();
+        let memory: Vec<u64> = (0..count).map(|_| 2_000 + random.below(76_000)).collect();
         let workloads =
             memory.iter().map(|mib| Workload::new("t", "", Mebibytes(*mib), 1)).collect();
         let plan = suggest(
@@ -400,7 +396,7 @@ fn small_nodes() -> impl Strategy<Value = Fleet> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn the_rules_of_a_site_are_kept(

@@ -1,5 +1,5 @@
-//! On a machine with a real card: what its driver says against the catalogue, and the commands
-//! that only read. Changes nothing. Run it there with `cargo test --test real_card -- --ignored`.
+//! On a machine with a real GPU: what its driver says against the catalogue, and the commands
+//! that only read. Changes nothing. Run it there with `cargo test --test it real_gpu -- --ignored`.
 
 use std::process::{Command, Output};
 
@@ -11,7 +11,7 @@ fn migplan(arguments: &[&str]) -> Output {
 }
 
 #[test]
-#[ignore = "needs a machine with a MIG-capable card and its driver"]
+#[ignore = "needs a machine with a MIG-capable GPU and its driver"]
 fn the_catalogue_equals_what_the_driver_says() {
     let catalogue = Catalogue::built_in();
     let mut driver = NvmlDriver::load(None).unwrap();
@@ -20,7 +20,7 @@ fn the_catalogue_equals_what_the_driver_says() {
     eprintln!("driver {:?}", before.driver);
     for gpu in before.gpus.iter().filter(|g| g.mode.is_some()) {
         let board = gpu.board.as_ref().unwrap();
-        let known = catalogue.by_id(&board.id).expect("the card is in the catalogue");
+        let known = catalogue.by_id(&board.id).expect("the GPU is in the catalogue");
         for profile in &board.profiles {
             eprintln!("{} {} {:?} {}", board.id, profile.name, profile.starts, profile.memory);
             let table = known.profile(&profile.name).expect("the profile is in the catalogue").1;

@@ -1,10 +1,11 @@
 //! `migplan suggest`, `check` and `catalogue` as a user runs them: outputs as golden folders, and
 //! every kind of bad input with its exit code and message.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test suggest` writes the golden files anew; read the difference.
+//! `UPDATE_GOLDEN=1 cargo test --test it suggest` writes the golden files anew; read the difference.
 use std::fs;
 use std::path::Path;
 
+use crate::common::random::Random;
 use crate::common::{Run, migplan, migplan_with, root};
 
 /// A run of `suggest` on 4 × A100-80GB with a workloads file on stdin.
@@ -315,13 +316,9 @@ fn strict_time_limit_quiet_and_headroom() {
 
 #[test]
 fn garbage_ends_quickly_and_readably() {
-    let mut state: u64 = 1;
-    let garbage: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56) as u8
-    })
-    .take(8 << 20)
-    .collect();
+    let mut random = Random::new(1);
+    let garbage: Vec<u8> =
+        std::iter::repeat_with(|| (random.number() >> 23) as u8).take(8 << 20).collect();
     let endless = vec![b'x'; 8 << 20];
     let digits = [b"team,workload,memory\n".to_vec(), vec![b'9'; 8 << 20]].concat();
     let many = [b"team,workload,memory\n".to_vec(), b"a,b,c\n".repeat(1 << 20)].concat();

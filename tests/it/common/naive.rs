@@ -6,7 +6,7 @@ use good_lp::{
     Expression, ProblemVariables, Solution, SolverModel, Variable, constraint, variable, variables,
 };
 
-use super::Typed;
+use super::boards::Typed;
 
 /// One board's identical GPUs, one replica for each entry of `memory_mib`: the most replicas that
 /// fit, and among those plans the most MiB.

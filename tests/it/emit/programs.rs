@@ -9,7 +9,8 @@ use std::process::Command;
 use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
 
-use super::support::{emit, example_plan, installed, skip};
+use super::support::{emit, example_plan};
+use crate::common::tools::{have, skip};
 
 /// A stand-in for a program: a script that notes its arguments, a line each, and does `more`.
 fn stand_in(folder: &Path, name: &str, more: &str) {
@@ -38,7 +39,7 @@ fn run_script(
 
 #[test]
 fn the_rollout_drains_labels_and_waits_in_this_order() {
-    if !installed("bash") {
+    if !have(&["bash"], "bash") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +100,7 @@ fn the_rollout_drains_labels_and_waits_in_this_order() {
 
 #[test]
 fn nvidia_smi_makes_the_plan_where_it_says() {
-    if !installed("bash") {
+    if !have(&["bash"], "bash") {
         return;
     }
     let catalogue = Catalogue::built_in();
@@ -184,7 +185,7 @@ print(json.dumps(tasks))
 
 #[test]
 fn airflow_tasks_ask_for_what_the_plan_has() {
-    if !installed("python3") {
+    if !have(&["python3"], "python3") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -217,14 +218,15 @@ fn airflow_tasks_ask_for_what_the_plan_has() {
 
 #[test]
 fn a_second_yaml_reader_agrees() {
-    if !installed("python3") {
+    // Debian's module belongs to Debian's Python, which need not be the first on the path.
+    let reads_yaml = |python: &&str| {
+        let probe = Command::new(python).args(["-c", "import yaml"]).output();
+        probe.is_ok_and(|o| o.status.success())
+    };
+    let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(reads_yaml) else {
+        skip("PyYAML is not installed (Debian: apt-get install python3-yaml)");
         return;
-    }
-    let probe = Command::new("python3").args(["-c", "import yaml"]).output().unwrap();
-    if !probe.status.success() {
-        skip("PyYAML is not installed");
-        return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let program = "import sys, json, yaml\nprint(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1], encoding='utf-8'))]))";
     for arguments in [
@@ -241,7 +243,7 @@ fn a_second_yaml_reader_agrees() {
         let text = emit(arguments);
         let file = folder.path().join("x.yaml");
         fs::write(&file, &text).unwrap();
-        let output = Command::new("python3").args(["-c", program]).arg(&file).output().unwrap();
+        let output = Command::new(python).args(["-c", program]).arg(&file).output().unwrap();
         assert!(
             output.status.success(),
             "{arguments:?}: {}",
@@ -255,7 +257,7 @@ fn a_second_yaml_reader_agrees() {
 
 #[test]
 fn promtool_takes_the_rules_and_they_fire() {
-    if !installed("promtool") {
+    if !have(&["promtool"], "prometheus") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -321,7 +323,7 @@ fn promtool_takes_the_rules_and_they_fire() {
 
 #[test]
 fn systemd_takes_the_units() {
-    if !installed("systemd-analyze") {
+    if !have(&["systemd-analyze"], "systemd") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -357,7 +359,7 @@ fn systemd_takes_the_units() {
 #[test]
 fn slurmctld_counts_what_the_plan_has() {
     if !Path::new("/usr/sbin/slurmctld").exists() {
-        skip("slurmctld is not installed");
+        skip("slurmctld is not installed (Debian: apt-get install slurmctld)");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

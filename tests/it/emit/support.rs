@@ -2,7 +2,6 @@
 //! format and of what it does to a node.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -43,22 +42,6 @@ pub(crate) fn run(plan: &Path, arguments: &[&str]) -> Output {
         .arg(plan)
         .output()
         .unwrap()
-}
-
-/// Whether a program is installed; says that the test is skipped where it is not.
-pub(crate) fn installed(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    });
-    if !found {
-        skip(&format!("{program} is not installed"));
-    }
-    found
-}
-
-/// Says that a test is skipped, past the test runner, which would swallow it.
-pub(crate) fn skip(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// A mig-parted file, read as strictly as mig-parted does.

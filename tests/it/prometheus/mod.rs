@@ -5,8 +5,7 @@ mod promtool;
 mod samples;
 mod server;
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// A file of `data/prometheus`.
@@ -58,25 +57,4 @@ fn failure(arguments: &[&str]) -> (i32, String) {
     assert!(text.contains("error: ") && text.contains("\nhint: "), "{arguments:?}: {text}");
     assert!(!text.contains("panicked"), "{text}");
     (output.status.code().unwrap_or(-1), text)
-}
-
-/// Whether these programs are there; says that a test skips, and why, where one is not.
-fn have(programs: &[&str]) -> bool {
-    let missing = |program: &&&str| {
-        let found: Option<PathBuf> = std::env::var_os("PATH").and_then(|path| {
-            std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
-        });
-        found.is_none()
-    };
-    match programs.iter().find(missing) {
-        None => true,
-        Some(program) => {
-            // Straight to stderr, since the test harness keeps what a passing test prints.
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped: '{program}' is not installed (Debian: apt-get install prometheus)"
-            );
-            false
-        }
-    }
 }

@@ -8,7 +8,8 @@ use migplan::demand::prometheus::{self, Labels, Sink};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::have;
+use crate::common::cases;
+use crate::common::tools::have;
 
 /// Everything read, as `labels milliseconds value`, in order.
 #[derive(Default)]
@@ -94,11 +95,10 @@ fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
 
 #[test]
 fn promtool_reads_the_same() {
-    if !have(&["promtool"]) {
+    if !have(&["promtool"], "prometheus") {
         return;
     }
-    let mut runner =
-        TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..cases(24) });
     runner
         .run(&series(), |generated| {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -140,11 +140,10 @@ fn promtool_reads_the_same() {
 
 #[test]
 fn what_promtool_takes_as_classic_text_is_read() {
-    if !have(&["promtool"]) {
+    if !have(&["promtool"], "prometheus") {
         return;
     }
-    let mut runner =
-        TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..cases(24) });
     runner
         .run(&series(), |generated| {
             let mut text = String::from("# HELP m a \\\\ b \\n c\n# TYPE m gauge\n\n# a comment\n");

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{demand, have};
+use super::demand;
+use crate::common::tools::have;
 
 /// What dcgm-exporter 4.x would write; idle devices have empty labels, as 3.x writes them.
 fn exposition() -> String {
@@ -130,7 +131,7 @@ fn now() -> u64 {
 
 #[test]
 fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
-    if !have(&["prometheus", "promtool", "timeout", "kill"]) {
+    if !have(&["prometheus", "promtool", "timeout", "kill"], "prometheus procps") {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
