@@ -25,4 +25,5 @@ mod prometheus;
 mod quickstart;
 mod real_gpu;
 mod rehearsal;
+mod seeds;
 mod suggest;

@@ -1,0 +1,196 @@
+//! Every reader of migplan on arbitrary bytes: none may panic, hang or overflow, and what has a
+//! writer must survive it. `fuzz_targets/` hands these functions to libFuzzer; `tests/it/seeds.rs`
+//! runs them on the seeds in every test run. Nothing here knows where the bytes come from.
+
+use std::io::Write;
+
+use migplan::demand::usage::{Reading, Usage};
+use migplan::demand::{self, Demand, pods, prometheus, sizing};
+use migplan::fleet::{self, nodes_json};
+use migplan::hardware::{Catalogue, ProfileName};
+use migplan::mig_parted::Config;
+use migplan::mig_parted::checkpoint::Checkpoint;
+use migplan::plan::file::{self as plan_file, PlanDocument};
+use migplan::units::{Decimal, Headroom, Weight};
+use migplan::{apply, error::Error};
+
+/// A reader by the name of its fuzz target and of its folder in `fuzz/seeds/`.
+pub type Reader = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const READERS: &[Reader] = &[
+    ("catalogue", catalogue),
+    ("checkpoint", checkpoint),
+    ("fleet", fleet),
+    ("gpus", gpus),
+    ("journal", journal),
+    ("mig_parted", mig_parted),
+    ("names", names),
+    ("nodes", nodes),
+    ("plan", plan),
+    ("pods", pods),
+    ("prometheus", prometheus),
+    ("workloads", workloads),
+];
+
+/// Every error can be shown, and says something.
+fn readable(error: &Error) {
+    assert!(!error.to_string().is_empty());
+    assert!(!error.problems.is_empty());
+}
+
+/// A workloads CSV. What is read, written and read again is the same demand.
+pub fn workloads(data: &[u8]) {
+    match demand::csv::read(data, "-", &Catalogue::built_in()) {
+        Ok((demand, _)) => same_demand_again(&demand),
+        Err(error) => readable(&error),
+    }
+}
+
+fn same_demand_again(demand: &Demand) {
+    let mut text = Vec::new();
+    demand::csv::write(demand, &["a comment".to_string()], |_| None, &mut text).unwrap();
+    let again = demand::csv::read(text.as_slice(), "-", &Catalogue::built_in());
+    let (again, _) = again.unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&text)));
+    assert_eq!(again.workloads(), demand.workloads());
+}
+
+/// A fleet CSV.
+pub fn fleet(data: &[u8]) {
+    match fleet::csv::read(data, "-", &Catalogue::built_in()) {
+        Ok((fleet, _)) => assert!(fleet.gpu_count() > 0),
+        Err(error) => readable(&error),
+    }
+}
+
+/// The text of `--gpus`.
+pub fn gpus(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match fleet::spec::parse(text, "--gpus", &Catalogue::built_in()) {
+        Ok(fleet) => assert!(fleet.gpu_count() > 0),
+        Err(error) => readable(&error),
+    }
+}
+
+/// mig-parted's YAML, and what each of its labels asks of nodes of several boards.
+pub fn mig_parted(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let config = match Config::parse(text, "-") {
+        Ok(config) => config,
+        Err(error) => return readable(&error),
+    };
+    let catalogue = Catalogue::built_in();
+    let boards = ["a100-sxm4-80gb", "a100-sxm4-80gb", "a30-24gb", "h200-sxm-141gb"]
+        .map(|id| catalogue.by_id(id).unwrap().clone());
+    for label in config.labels() {
+        match config.resolve(Some(label), &boards) {
+            Ok(resolved) => assert!(resolved.gpus.len() <= boards.len()),
+            Err(error) => readable(&error),
+        }
+    }
+}
+
+/// A checkpoint. What is read and written again is the same.
+pub fn checkpoint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let checkpoint = match Checkpoint::parse(text, "-") {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return readable(&error),
+    };
+    let catalogue = Catalogue::built_in();
+    for gpu in 0..checkpoint.gpu_count().min(4) {
+        for board in ["a100-sxm4-80gb", "a30-24gb"] {
+            // A board that it is not is an answer too.
+            let _ = checkpoint.present(gpu, catalogue.by_id(board).unwrap());
+        }
+    }
+    let written = serde_json::to_string(&checkpoint).unwrap();
+    let again = Checkpoint::parse(&written, "-").unwrap_or_else(|e| panic!("{e}\n{written}"));
+    assert_eq!(serde_json::to_string(&again).unwrap(), written);
+}
+
+/// A plan's JSON. What is read, written and read again is the same plan.
+pub fn plan(data: &[u8]) {
+    let read = match plan_file::read(data, "-", &Catalogue::built_in()) {
+        Ok(read) => read,
+        Err(error) => return readable(&error),
+    };
+    let demand = read.demand.unwrap_or_else(|| Demand::new(Vec::new()));
+    let name = read.name.as_deref().unwrap_or("migplan");
+    let policy = read.policy.unwrap_or_default();
+    let document = PlanDocument::new(&read.plan, name, policy, &read.catalogue, &demand);
+    let text = serde_json::to_string(&document).unwrap();
+    let again = plan_file::read(text.as_bytes(), "-", &Catalogue::built_in());
+    let again = again.unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert_eq!(again.plan, read.plan);
+    assert_eq!(again.policy, Some(policy));
+}
+
+/// The journal of `apply`, as the file that a run left.
+pub fn journal(data: &[u8]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = std::fs::File::create(folder.path().join("journal.jsonl")).unwrap();
+    file.write_all(data).unwrap();
+    if let Err(error) = apply::journal::last_run(folder.path()) {
+        readable(&error);
+    }
+}
+
+/// Every form of Prometheus data, which are told apart by their content, plain and packed; and the
+/// demand that becomes of it.
+pub fn prometheus(data: &[u8]) {
+    let mut usage = Usage::new(Reading::default());
+    usage.begin("-");
+    match prometheus::read(data, "-", &mut usage) {
+        Ok(_) => same_demand_again(&sizing::size(&mut usage, sizing::Rules::default()).demand),
+        Err(error) => readable(&error),
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(data).unwrap();
+    let packed = packed.finish().unwrap();
+    let mut again = Usage::new(Reading::default());
+    again.begin("-");
+    let plain = prometheus::read(data, "-", &mut Usage::new(Reading::default())).is_ok();
+    assert_eq!(prometheus::read(packed.as_slice(), "-", &mut again).is_ok(), plain);
+}
+
+/// What `kubectl get nodes -o json` prints.
+pub fn nodes(data: &[u8]) {
+    for include_cordoned in [false, true] {
+        match nodes_json::read(data, "-", &Catalogue::built_in(), include_cordoned) {
+            Ok((fleet, _)) => assert!(fleet.gpu_count() > 0),
+            Err(error) => readable(&error),
+        }
+    }
+}
+
+/// What `kubectl get pods -o json` prints.
+pub fn pods(data: &[u8]) {
+    match pods::read(data, "-", &Catalogue::built_in(), |_| None) {
+        Ok((pods, _)) => same_demand_again(&pods.demand),
+        Err(error) => readable(&error),
+    }
+}
+
+/// A file of boards for `--catalogue`.
+pub fn catalogue(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Catalogue::built_in().with_file("-", text) {
+        Ok(catalogue) => assert!(!catalogue.boards().is_empty()),
+        Err(error) => readable(&error),
+    }
+}
+
+/// Profile names and numbers with units. What is printed is read as the same.
+pub fn names(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(name) = text.parse::<ProfileName>() {
+        assert_eq!(name.to_string().parse::<ProfileName>().as_ref(), Ok(&name));
+    }
+    if let Ok(weight) = Weight::parse(text) {
+        assert_eq!(Weight::parse(&weight.to_string()), Ok(weight));
+    }
+    let _ = Decimal::parse(text);
+    let _ = text.parse::<Headroom>();
+    let _ = migplan::units::parse_memory(text, None);
+}
