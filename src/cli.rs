@@ -10,6 +10,7 @@ mod changes;
 pub mod chart;
 pub mod check;
 pub mod compare;
+pub mod completions;
 mod current;
 pub mod demand;
 pub mod emit;
@@ -67,6 +68,9 @@ enum Command {
     Status(status::Args),
     Export(export::Args),
     Rollback(rollback::Args),
+    Completions(completions::Args),
+    #[command(hide = true)]
+    ManPages(completions::ManPagesArgs),
 }
 
 /// Parses the arguments, runs the command, prints the one error, gives the exit code.
@@ -94,6 +98,8 @@ pub fn main() -> ProcessExit {
         Command::Status(args) => status::run(&args, &console),
         Command::Export(args) => export::run(&args, &console),
         Command::Rollback(args) => rollback::run(&args, &console),
+        Command::Completions(args) => completions::run(&args, &console),
+        Command::ManPages(args) => completions::man_pages(&args, &console),
     };
     let code = match result {
         Ok(()) => ExitCode::Success,
