@@ -22,6 +22,12 @@ done
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+if cargo deny --version >/dev/null 2>&1; then
+    # Not the advisories: they need a download.
+    cargo deny check bans licenses sources
+else
+    echo "note: cargo-deny is not installed; licences and sources of dependencies are not checked" >&2
+fi
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace
     cargo test --workspace --doc
