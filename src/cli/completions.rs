@@ -52,7 +52,12 @@ pub struct ManPagesArgs {
 
 pub(super) fn run(args: &Args, _: &Console) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(clap_complete::Shell::from(args.shell), &mut Cli::command(), "migplan", &mut text);
+    clap_complete::generate(
+        clap_complete::Shell::from(args.shell),
+        &mut Cli::command(),
+        "migplan",
+        &mut text,
+    );
     write_result(None, |out| out.write_all(&text))
 }
 

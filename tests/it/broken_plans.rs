@@ -1,7 +1,7 @@
 //! The checker on plans that are broken at random: it never panics, and it sees what is wrong.
 use std::sync::{Arc, LazyLock};
 
-use crate::common::{demand, gpus, suggest};
+use crate::common::{cases, demand, gpus, suggest};
 use migplan::demand::Demand;
 use migplan::fleet::Fleet;
 use migplan::hardware::Catalogue;
@@ -131,7 +131,7 @@ fn numbers() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn a_broken_plan_is_seen_and_never_a_panic(
