@@ -37,7 +37,7 @@ pub struct Suggestion {
     pub more_gpus: Option<MoreGpus>,
 }
 
-/// How a cut that somebody else chose serves the demand at its best.
+/// How layouts that are given serve the demand at their best.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Baseline {
     /// mig-parted's label for it, such as `all-1g.10gb`.
@@ -50,36 +50,36 @@ pub struct Baseline {
     pub placed_weight: Vec<i64>,
     /// Memory placed, in MiB.
     pub placed_mib: u64,
-    /// Memory of the fleet that serves nobody, in MiB.
+    /// Memory of the fleet that serves no replica, in MiB.
     pub idle_mib: u64,
-    /// Of that: handed out, but not asked for.
+    /// Of that: internal fragmentation, allocated beyond the demand.
     pub rounding_mib: u64,
-    /// Of that: in instances and whole GPUs that nobody has.
+    /// Of that: in free instances and whole GPUs.
     pub spare_mib: u64,
     /// Of that: the rest.
     pub unusable_mib: u64,
-    /// GPUs that serve somebody.
+    /// GPUs that serve a replica.
     pub gpus_used: u64,
     /// Whole memory of those GPUs, in MiB.
     pub used_mib: u64,
-    /// Replicas without a place, by workload: the first few, in the order of the goal.
+    /// Unplaced replicas, by workload: the first few, in the order of the goal.
     pub left_out: Vec<LeftOut>,
     /// Workloads of which some replica has no place, those that are not listed too.
     pub workloads_left_out: usize,
 }
 
-/// Replicas of a workload that a cut leaves without a place.
+/// Replicas of a workload that are unplaced under given layouts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// Index into the demand's workloads.
     pub workload: usize,
     /// How many replicas.
     pub replicas: u64,
-    /// Whether no instance of the cut could serve them, however few they were.
+    /// Whether no instance of the layouts could serve them, however few they were.
     pub too_large: bool,
 }
 
-/// So many workloads without a place are listed for each cut.
+/// So many workloads with unplaced replicas are listed for each row.
 const MOST_LEFT_OUT: usize = 8;
 
 /// Further GPUs that would place everything that has no place because the fleet is full.
@@ -148,8 +148,8 @@ pub(crate) fn presets_by_size(
     names
         .into_par_iter()
         .filter_map(|name| {
-            let cuts = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
-            match evaluate(problem, demand, format!("all-{}", name.label()), cuts, options) {
+            let patterns = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
+            match evaluate(problem, demand, format!("all-{}", name.label()), patterns, options) {
                 // A plan that was found is worth having without what it is compared with.
                 Err(e) if e.code == ExitCode::TimeLimit => None,
                 baseline => Some(baseline),
@@ -214,7 +214,8 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
     }
 }
 
-/// The first workloads without a place in the order of the goal, and how many there are in all.
+/// The first workloads with unplaced replicas in the order of the goal, and how many there are in
+/// all.
 fn left_out(
     missing: &[u64],
     demand: &Demand,
@@ -250,7 +251,7 @@ fn uniform(board: &BoardRef, name: &ProfileName) -> layout::Counts {
 }
 
 /// `all-balanced` as mig-parted ships it: 2 × 1g + 1 × 2g + 1 × 3g, and where the board has no 3g
-/// (A30, RTX PRO 6000) 2 × 1g + 1 × 2g. None where the board cannot be cut so.
+/// (A30, RTX PRO 6000) 2 × 1g + 1 × 2g. None where no layout of the board holds that.
 fn balanced(board: &BoardRef) -> layout::Counts {
     // Of two profiles of the same compute slices the plain one is the smaller.
     let of_slices = |slices: u32| {
@@ -279,8 +280,8 @@ pub(crate) fn all_balanced(
     demand: &Demand,
     options: &PlanOptions,
 ) -> Result<Baseline> {
-    let cuts = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
-    evaluate(problem, demand, "all-balanced".to_string(), cuts, options)
+    let patterns = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
+    evaluate(problem, demand, "all-balanced".to_string(), patterns, options)
 }
 
 /// No MIG at all: every replica of what MIG could serve takes a whole GPU.
@@ -299,41 +300,41 @@ pub(crate) fn whole_gpus(
     }
     let demand = Demand::new(workloads);
     let whole = Problem::new(&demand, fleet, options);
-    let cuts = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
-    evaluate(&whole, &demand, "whole-gpus".to_string(), cuts, options)
+    let patterns = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
+    evaluate(&whole, &demand, "whole-gpus".to_string(), patterns, options)
 }
 
-/// Serves the demand as well as one fixed cut for each pool allows.
+/// Serves the demand as well as one fixed pattern for each pool allows.
 fn evaluate(
     problem: &Problem,
     demand: &Demand,
     name: String,
-    cuts: Vec<layout::Counts>,
+    patterns: Vec<layout::Counts>,
     options: &PlanOptions,
 ) -> Result<Baseline> {
-    let cut = problem.with_patterns(&cuts);
+    let fixed = problem.with_patterns(&patterns);
     let options = PlanOptions { until: Until::RoundingMib, ..options.clone() };
-    let solution = stages::run(&cut, &options)?;
+    let solution = stages::run(&fixed, &options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
     let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);
-    let placed_mib = value(&formulation.placed_mib(&cut));
-    let allocated_mib = value(&formulation.allocated_mib(&cut));
+    let placed_mib = value(&formulation.placed_mib(&fixed));
+    let allocated_mib = value(&formulation.allocated_mib(&fixed));
     let (mut fleet_mib, mut offered_mib, mut used_mib) = (0, 0, 0);
-    for (p, (pool, counts)) in cut.pools.iter().zip(&cuts).enumerate() {
+    for (p, (pool, counts)) in fixed.pools.iter().zip(&patterns).enumerate() {
         let memory_mib = pool.board.memory.0;
         let instances_mib: u64 =
             counts.iter().zip(&pool.board.profiles).map(|(n, p)| u64::from(*n) * p.memory.0).sum();
-        // A GPU that is not cut stays whole; so does one that is handed out whole.
+        // A GPU that is not partitioned stays whole; so does one that is allocated whole.
         let of_gpu = if instances_mib == 0 { memory_mib } else { instances_mib };
         let gpus = pool.gpus as u64;
-        let whole = value(&formulation.assignment.whole_gpus(&cut, p)).min(gpus);
+        let whole = value(&formulation.assignment.whole_gpus(&fixed, p)).min(gpus);
         fleet_mib += memory_mib * gpus;
         offered_mib += of_gpu * (gpus - whole) + memory_mib * whole;
-        used_mib += memory_mib * value(&formulation.gpus_of_pool(&cut, p));
+        used_mib += memory_mib * value(&formulation.gpus_of_pool(&fixed, p));
     }
     let served: Vec<i64> = formulation.assignment.served.iter().map(|c| values[*c]).collect();
     let offers = |kind: &InstanceKind| match kind.profile {
-        Some(profile) => cuts[kind.pool][profile] > 0,
+        Some(profile) => patterns[kind.pool][profile] > 0,
         None => true,
     };
     Ok(Sums {
@@ -342,10 +343,10 @@ fn evaluate(
         allocated_mib,
         fleet_mib,
         offered_mib,
-        gpus_used: value(&formulation.gpus_used(&cut)),
+        gpus_used: value(&formulation.gpus_used(&fixed)),
         used_mib,
     }
-    .baseline(name, &cut, demand, &served, offers))
+    .baseline(name, &fixed, demand, &served, offers))
 }
 
 /// What a way of serving the demand comes to.
@@ -353,7 +354,7 @@ fn evaluate(
 struct Sums {
     placed: u64,
     placed_mib: u64,
-    /// Memory of the instances and whole GPUs that somebody has.
+    /// Memory of the allocated instances and whole GPUs.
     allocated_mib: u64,
     fleet_mib: u64,
     /// Memory of all instances and whole GPUs, had or not.
@@ -363,7 +364,7 @@ struct Sums {
 }
 
 impl Sums {
-    /// The sums as a row, with who is left out: `served` replicas of each class have a place, and
+    /// The sums as a row, with what is unplaced: `served` replicas of each class are placed, and
     /// `offers` says which kinds there are at all.
     fn baseline(
         self,

@@ -1,4 +1,4 @@
-//! The plan beside what people do today, and the frontier that nobody can pass.
+//! The plan beside what people do today, and the frontier that no plan can pass.
 
 use rayon::prelude::*;
 
@@ -91,7 +91,7 @@ fn others(
     let (presets, rest) = rayon::join(
         || baselines::presets_by_size(problem, demand, options),
         || {
-            let (cuts, heuristics) = rayon::join(
+            let (fixed, heuristics) = rayon::join(
                 || {
                     rayon::join(
                         || baselines::all_balanced(problem, demand, options),
@@ -105,7 +105,7 @@ fn others(
                     )
                 },
             );
-            Ok(vec![cuts.0?, cuts.1?, heuristics.0, heuristics.1])
+            Ok(vec![fixed.0?, fixed.1?, heuristics.0, heuristics.1])
         },
     );
     let mut rows = presets?;

@@ -1,4 +1,4 @@
-//! Why somebody is left out, and the sums of a plan.
+//! Why replicas are unplaced, and the sums of a plan.
 
 use super::assign::Placed;
 use super::problem::{Problem, Unservable};

@@ -48,7 +48,8 @@ pub(crate) struct Pattern {
     pub counts: layout::Counts,
     /// Of which group of the pool.
     pub group: usize,
-    /// PresentInstance instances that go when a GPU of the group is cut so; the fewest that will do.
+    /// Present instances that are destroyed when a GPU of the group gets this pattern; the fewest
+    /// that will do.
     pub destroyed: i64,
     /// Of the counts, instances that are busy now and stay, whatever is assigned to them.
     pub busy: layout::Counts,

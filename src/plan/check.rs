@@ -24,7 +24,7 @@ use crate::hardware::{Board, Catalogue, Profile, ProfileName};
 
 pub(super) use boards::printable;
 
-/// Listing more violations than this helps nobody.
+/// More violations than this are not listed.
 const MOST_VIOLATIONS: usize = 20;
 
 /// A plan that was checked: against the demand, the fleet and the rules that it was made for, or,

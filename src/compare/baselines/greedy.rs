@@ -64,7 +64,7 @@ pub(crate) fn pack(problem: &Problem, demand: &Demand, fleet: &Fleet, fit: Fit) 
 /// What a GPU looks like: an index into [`Shapes::layouts`]; 0 is empty.
 type Shape = usize;
 
-/// The shape of a GPU that is handed out whole.
+/// The shape of a GPU that is allocated whole.
 const WHOLE: Shape = usize::MAX;
 
 /// What one more replica makes of a shape: the next shape, and the memory of its instance.
@@ -259,8 +259,8 @@ impl<'p> Packer<'p> {
         }
     }
 
-    /// What it came to. Only what a replica takes is made: the rest of a GPU in use is nobody's
-    /// instance, a GPU that is not in use is a spare one.
+    /// What it came to. Only instances that a replica takes are made: the rest of a GPU in use is
+    /// unusable, a GPU that is not in use is free.
     fn sums(&self) -> Sums {
         let mut sums = Sums {
             placed: self.placed,

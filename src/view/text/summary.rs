@@ -45,6 +45,9 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> Stri
     split_workloads(&mut text, plan, layout);
     presets(&mut text, suggestion, layout);
     proof(&mut text, plan);
+    if layout.all_rows {
+        effort(&mut text, plan, layout);
+    }
     text.truncate(text.trim_end().len());
     text
 }
@@ -204,6 +207,26 @@ fn proof(text: &mut String, plan: &Plan) {
             );
         }
     }
+}
+
+/// What each stage took to solve.
+fn effort(text: &mut String, plan: &Plan, layout: Layout) {
+    let header =
+        ["stage", "seconds", "relaxations", "integer programs", "nodes", "rows", "tangents"];
+    let mut shown = table(&header, |column| column > 0);
+    for stage in &plan.proof.stages {
+        let effort = stage.effort;
+        shown.add_row([
+            stage.objective.clone(),
+            format!("{:.4}", stage.seconds),
+            thousands(effort.relaxations),
+            thousands(effort.solves),
+            thousands(effort.nodes),
+            thousands(effort.rows),
+            thousands(effort.tangents),
+        ]);
+    }
+    let _ = write!(text, "\n{}", shown.render(layout.width));
 }
 
 /// How far a stage's bound is from its value, in percent of the larger.
