@@ -57,3 +57,29 @@ fn the_walk_through_walks() {
         assert!(out.path().join(file).metadata().unwrap().len() > 100, "{file}");
     }
 }
+
+/// A recipe that names a file which has moved sends its reader astray.
+#[test]
+fn the_recipes_name_files_that_exist() {
+    let mut named = 0;
+    for document in ["CONTRIBUTING.md", "SECURITY.md", "README.md"] {
+        let text = std::fs::read_to_string(crate::common::root(document)).unwrap();
+        for path in text.split(['`', '(', ')', ' ', '\n']) {
+            let ours = ["src/", "tests/", "data/", "examples/", "packaging/", "fuzz/", "benches/"];
+            let placeholder = path.contains("NAME") || path.contains("TARGET");
+            if !ours.iter().any(|folder| path.starts_with(folder)) || placeholder {
+                continue;
+            }
+            // A file may be followed by what stands in it, or by a full stop.
+            let file = path.trim_end_matches(['.', ',', ':', ';']);
+            // Of what runs leave behind.
+            let made = ["fuzz/artifacts", "fuzz/corpus", "tests/proptest-regressions"];
+            if made.iter().any(|folder| file.starts_with(folder)) {
+                continue;
+            }
+            assert!(crate::common::root(file).exists(), "{document} names {file}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
+}
