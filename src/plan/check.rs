@@ -113,7 +113,7 @@ pub fn violations(
     fleet: &Fleet,
     conditions: &Conditions,
 ) -> Vec<String> {
-    let mut check = Check::new(demand);
+    let mut check = Check::new(demand, fleet);
     if plan.schema != PLAN_SCHEMA {
         check.fail(format!("schema is {}", plan.schema));
     }
@@ -159,6 +159,8 @@ struct Check<'a> {
     workloads: &'a [Workload],
     index: HashMap<(&'a str, &'a str), usize>,
     violations: Vec<String>,
+    /// The most GPUs of each board on one node.
+    most_on_a_node: BTreeMap<String, u64>,
     /// For each workload its replicas by number.
     found: Vec<BTreeMap<u64, Found>>,
     sums: Totals,
@@ -180,9 +182,10 @@ fn add(sum: &mut u64, more: u64) {
 }
 
 impl<'a> Check<'a> {
-    fn new(demand: &'a Demand) -> Self {
+    fn new(demand: &'a Demand, fleet: &Fleet) -> Self {
         let workloads = demand.workloads();
         Check {
+            most_on_a_node: most_on_a_node(fleet),
             workloads,
             index: workloads.iter().enumerate().map(|(i, w)| ((&*w.team, &*w.name), i)).collect(),
             violations: Vec::new(),
@@ -425,7 +428,7 @@ impl<'a> Check<'a> {
             let workload = &self.workloads[index];
             let allowed: Vec<&Board> =
                 boards.iter().map(AsRef::as_ref).filter(|b| allows(workload, b)).collect();
-            let possible = allowed.iter().any(|b| could_serve(b, workload, fleet));
+            let possible = allowed.iter().any(|b| self.could_serve(b, workload));
             let right = match row.reason {
                 Reason::NoBoard => allowed.is_empty(),
                 Reason::TooLarge => !allowed.is_empty() && !possible && workload.whole_gpus == 0,
@@ -443,13 +446,24 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Whether an empty fleet could serve one replica of `workload` on `board`.
+    fn could_serve(&self, board: &Board, workload: &Workload) -> bool {
+        let gpus = u64::from(workload.whole_gpus);
+        if gpus == 0 {
+            return board.profiles.iter().any(|p| suffices(p, workload));
+        }
+        board.compute_slices >= workload.compute_slices
+            && board.memory.0.saturating_mul(gpus) >= workload.memory.map_or(0, |m| m.0)
+            && self.most_on_a_node.get(&board.id).is_some_and(|most| *most >= gpus)
+    }
+
     fn totals(&mut self, plan: &Plan, fleet: &Fleet) {
         let mut demand_mib: u128 = 0;
+        let boards = fleet.boards();
         for (workload, found) in self.workloads.iter().zip(&self.found) {
             match workload.memory {
                 Some(memory) => demand_mib += u128::from(memory.0) * u128::from(workload.count),
                 None => {
-                    let boards = fleet.boards();
                     let allowed = boards.iter().filter(|b| allows(workload, b));
                     let least = allowed.map(|b| b.memory.0).min().unwrap_or(0);
                     let unserved = workload.count.saturating_sub(found.len() as u64);
@@ -475,6 +489,25 @@ impl<'a> Check<'a> {
     }
 }
 
+/// The most GPUs of each board on one node.
+fn most_on_a_node(fleet: &Fleet) -> BTreeMap<String, u64> {
+    let mut most: BTreeMap<String, u64> = BTreeMap::new();
+    let mut on_node: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in fleet.nodes() {
+        on_node.clear();
+        for board in &node.gpus {
+            *on_node.entry(board.id.as_str()).or_default() += 1;
+        }
+        for (id, gpus) in &on_node {
+            match most.get_mut(*id) {
+                Some(known) => *known = (*known).max(*gpus),
+                None => drop(most.insert((*id).to_string(), *gpus)),
+            }
+        }
+    }
+    most
+}
+
 fn allows(workload: &Workload, board: &Board) -> bool {
     workload.boards.is_empty() || workload.boards.contains(&board.id)
 }
@@ -489,19 +522,4 @@ fn suffices(profile: &Profile, workload: &Workload) -> bool {
     profile.memory.0 >= workload.memory.map_or(0, |m| m.0)
         && profile.compute_slices >= workload.compute_slices
         && (has_media(profile) || !workload.media)
-}
-
-/// Whether an empty fleet could serve one replica of `workload` on `board`.
-fn could_serve(board: &Board, workload: &Workload, fleet: &Fleet) -> bool {
-    let memory = workload.memory.map_or(0, |m| m.0);
-    let gpus = u64::from(workload.whole_gpus);
-    if gpus == 0 {
-        return board.profiles.iter().any(|p| suffices(p, workload));
-    }
-    board.compute_slices >= workload.compute_slices
-        && board.memory.0.saturating_mul(gpus) >= memory
-        && fleet
-            .nodes()
-            .iter()
-            .any(|n| n.gpus.iter().filter(|b| b.id == board.id).count() as u64 >= gpus)
 }

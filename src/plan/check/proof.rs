@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Conditions, allows, could_serve};
+use super::{Check, Conditions, allows};
 use crate::fleet::Fleet;
 use crate::plan::goal::{self, Objective, Scope};
 use crate::plan::{Plan, Reason, Status};
@@ -52,7 +52,8 @@ impl Check<'_> {
         conditions: &Conditions,
         claimed: &[Objective],
     ) {
-        let scope = self.scope(plan, fleet, conditions);
+        let counting = self.counting(plan);
+        let scope = self.scope(plan, fleet, conditions, &counting);
         let expected = goal::objectives(&scope);
         let mut rest = expected.iter();
         let in_order = claimed.iter().all(|c| rest.any(|e| e == c));
@@ -63,7 +64,7 @@ impl Check<'_> {
             // Sizes that no instance of the plan has may be left to the optimiser.
             Objective::SpareOfSize(_) => false,
             // A priority of which nothing could be placed and nothing is counts nowhere.
-            Objective::PlacedWeight(p) => self.counts(*p, plan),
+            Objective::PlacedWeight(p) => counting.contains(p),
             _ => true,
         };
         let missing = expected.iter().filter(due).find(|e| !claimed.contains(e)).copied();
@@ -72,31 +73,42 @@ impl Check<'_> {
         }
     }
 
-    /// Whether a priority has replicas that are placed, or unplaced for want of GPUs only.
-    fn counts(&self, priority: i64, plan: &Plan) -> bool {
-        let of_priority = |index: &usize| self.workloads[*index].priority == priority;
-        let placed = (0..self.workloads.len()).filter(of_priority);
-        placed.into_iter().any(|i| !self.found[i].is_empty())
-            || plan.unplaced.iter().any(|row| {
-                let index = self.index.get(&(&*row.team, &*row.workload));
-                row.reason == Reason::FleetFull && index.is_some_and(of_priority)
-            })
+    /// Priorities with replicas that are placed, or unplaced for want of GPUs only.
+    fn counting(&self, plan: &Plan) -> BTreeSet<i64> {
+        let workloads = self.workloads.iter().zip(&self.found);
+        let placed = workloads.filter(|(_, found)| !found.is_empty());
+        let mut counting: BTreeSet<i64> = placed.map(|(w, _)| w.priority).collect();
+        for row in plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull) {
+            let index = self.index.get(&(&*row.team, &*row.workload));
+            counting.extend(index.map(|index| self.workloads[*index].priority));
+        }
+        counting
     }
 
-    fn scope(&self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> Scope {
+    fn scope(
+        &self,
+        plan: &Plan,
+        fleet: &Fleet,
+        conditions: &Conditions,
+        counting: &BTreeSet<i64>,
+    ) -> Scope {
         let boards = fleet.boards();
-        let servable = self.workloads.iter().filter(|w| {
-            w.count > 0 && boards.iter().any(|b| allows(w, b) && could_serve(b, w, fleet))
-        });
-        let mut priorities: BTreeSet<i64> = servable.map(|w| w.priority).collect();
-        priorities.retain(|p| {
-            self.counts(*p, plan)
-                || plan
-                    .proof
-                    .stages
-                    .iter()
-                    .any(|s| s.objective == Objective::PlacedWeight(*p).name())
-        });
+        let claimed = plan.proof.stages.iter().filter_map(|s| Objective::from_name(&s.objective));
+        let claimed: BTreeSet<Objective> = claimed.collect();
+        let mut priorities: BTreeSet<i64> = BTreeSet::new();
+        for workload in self.workloads.iter().filter(|w| w.count > 0) {
+            let priority = workload.priority;
+            if priorities.contains(&priority) {
+                continue;
+            }
+            let listed = counting.contains(&priority)
+                || claimed.contains(&Objective::PlacedWeight(priority));
+            let servable =
+                || boards.iter().any(|b| allows(workload, b) && self.could_serve(b, workload));
+            if listed && servable() {
+                priorities.insert(priority);
+            }
+        }
         let profiles = boards.iter().flat_map(|b| &b.profiles);
         Scope {
             priorities,

@@ -1,13 +1,13 @@
 //! The claim of `spare`: so many further replicas, in the proportions of the demand, fit the free
 //! instances, and one more does not. Decided by a flow from the shares through the instances.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use serde_json::Number;
 
-use super::{Check, Conditions, allows, could_serve, suffices};
+use super::{Check, Conditions, allows, suffices};
 use crate::fleet::Fleet;
-use crate::hardware::{Board, BoardRef, Profile};
+use crate::hardware::{BoardRef, Profile};
 use crate::plan::goal;
 
 /// A kind of instance: index of the board, index of the profile.
@@ -65,32 +65,51 @@ impl Check<'_> {
             let mut attributes = p.name.plus.iter().chain(&p.name.minus);
             attributes.all(|a| media && (a == "me" || a == "me.all"))
         };
-        let mut groups: BTreeMap<(u32, BTreeSet<Kind>, bool, Option<usize>), u128> =
-            BTreeMap::new();
+        // Memories between the same two profiles are alike, so few workloads are looked at closely.
+        let sizes: BTreeSet<u64> =
+            boards.iter().flat_map(|b| &b.profiles).map(|p| p.memory.0).collect();
+        let sizes: Vec<u64> = sizes.into_iter().collect();
+        let mut kinds_of: HashMap<(&[String], u32, bool, usize), usize> = HashMap::new();
+        let mut sets: Vec<BTreeSet<Kind>> = Vec::new();
+        let mut groups: BTreeMap<(u32, usize, bool, Option<usize>), u128> = BTreeMap::new();
         for (index, workload) in self.workloads.iter().enumerate().filter(|(_, w)| w.count > 0) {
-            let of_board = |(b, board): (usize, &BoardRef)| {
-                let board: &Board = board;
-                let usable =
-                    |p: &Profile| allows(workload, board) && useful(p) && suffices(p, workload);
-                let profiles = board.profiles.iter().enumerate().filter(|(_, p)| usable(p));
-                profiles.map(|(p, _)| (b, p)).collect::<Vec<Kind>>()
-            };
-            let kinds: BTreeSet<Kind> = boards.iter().enumerate().flat_map(of_board).collect();
+            let memory = workload.memory.map_or(0, |m| m.0);
+            let larger = sizes.partition_point(|size| *size < memory);
+            let need = (&workload.boards[..], workload.compute_slices, workload.media, larger);
+            let set = *kinds_of.entry(need).or_insert_with(|| {
+                let usable = |board: &BoardRef, p: &Profile| {
+                    allows(workload, board) && useful(p) && suffices(p, workload)
+                };
+                let mut kinds = BTreeSet::new();
+                for (b, board) in boards.iter().enumerate() {
+                    let profiles = board.profiles.iter().enumerate();
+                    kinds.extend(profiles.filter(|(_, p)| usable(board, p)).map(|(p, _)| (b, p)));
+                }
+                let known = sets.iter().position(|set| *set == kinds);
+                known.unwrap_or_else(|| {
+                    sets.push(kinds);
+                    sets.len() - 1
+                })
+            });
             let servable = match workload.whole_gpus {
-                0 => !kinds.is_empty(),
-                _ => boards.iter().any(|b| allows(workload, b) && could_serve(b, workload, fleet)),
+                0 => !sets[set].is_empty(),
+                _ => boards.iter().any(|b| allows(workload, b) && self.could_serve(b, workload)),
             };
             if !servable {
                 continue;
             }
             let by_itself = conditions.policy.one_profile_per_workload && workload.count > 1;
             let key =
-                (workload.whole_gpus, kinds, workload.memory.is_none(), by_itself.then_some(index));
+                (workload.whole_gpus, set, workload.memory.is_none(), by_itself.then_some(index));
             *groups.entry(key).or_default() += u128::from(workload.count);
         }
         groups
             .into_iter()
-            .map(|((whole_gpus, kinds, ..), wanted)| Group { whole_gpus, kinds, wanted })
+            .map(|((whole_gpus, set, ..), wanted)| Group {
+                whole_gpus,
+                kinds: sets[set].clone(),
+                wanted,
+            })
             .collect()
     }
 }
