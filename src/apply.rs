@@ -14,6 +14,7 @@ pub mod execute;
 pub mod guard;
 mod holders;
 pub mod journal;
+#[cfg(feature = "nvml")]
 pub mod nvml;
 pub mod observe;
 pub mod state;
@@ -27,6 +28,7 @@ pub use driver::MigDriver;
 pub use execute::{Action, Patience, Step};
 pub use guard::{GpuChange, NodeChange};
 pub use journal::{DEFAULT_STATE_DIR, StateDir};
+#[cfg(feature = "nvml")]
 pub use nvml::NvmlDriver;
 pub use state::GpuState;
 

@@ -4,6 +4,7 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+#[cfg(feature = "http")]
 pub mod live;
 pub mod owner;
 pub mod pods;

@@ -1,47 +1,90 @@
-//! migplan plans the cut of NVIDIA GPUs into MIG instances: from what the teams need and what the
-//! GPUs can hold to the proved best plan, the file that carries it out, and the change on the node.
+//! migplan plans and applies MIG layouts of NVIDIA GPUs: from what the teams need and what the GPUs
+//! can hold to the proved best plan, the file that carries it out, and the change on the node.
+//!
+//! From a demand to the file that nvidia-mig-parted takes:
+//!
+//! ```
+//! use migplan::emit::mig_parted;
+//! use migplan::hardware::Catalogue;
+//! use migplan::optimise::{self, PlanOptions};
+//! use migplan::{demand, fleet};
+//!
+//! let catalogue = Catalogue::built_in();
+//! let teams = "team,workload,memory,count\nsearch,train,38GiB,1\nresearch,notebook,8GiB,4\n";
+//! let (demand, _warnings) = demand::csv::read(teams.as_bytes(), "teams.csv", &catalogue)?;
+//! let fleet = fleet::spec::parse("1xa100-80gb", "--gpus", &catalogue)?;
+//!
+//! let plan = optimise::suggest(&demand, &fleet, &PlanOptions::default())?;
+//! assert_eq!(plan.totals.placed, 5);
+//! assert!(plan.proof.stages.iter().all(|stage| stage.proved()));
+//!
+//! let file = mig_parted::write(&plan, &catalogue, &mig_parted::Options::default())?;
+//! assert!(file.text.contains(r#""3g.40gb": 1"#), "{}", file.text);
+//! # Ok::<(), migplan::error::Error>(())
+//! ```
+//!
+//! `examples/plan.rs` does it with files, `examples/what_if.rs` asks what more GPUs would serve.
+//! Without default features this is the planner alone; `http` adds Prometheus servers, `charts`
+//! pictures and pages, `nvml` the GPUs of a node, `cli` the command with all of them.
 //!
 //! # The way of the data
 //!
 //! ```text
 //! teams.csv, Prometheus ─► demand ─┐
-//!                                  ├─► optimise ─► plan ─► check ─► emit (YAML, Kubernetes …)
-//! --gpus, fleet.csv, NVML ─► fleet ┘                 │              chart (pictures)
-//!          data/gpus ─► hardware                     └────────────► apply (NVML)
+//!                                  ├─► optimise ─► plan ─► check ─┬─► emit (YAML, Kubernetes …)
+//! --gpus, fleet.csv, NVML ─► fleet ┘       │                      ├─► view (texts, JSON, pictures)
+//!          data/gpus ─► hardware           └─► compare (presets)  └─► apply (NVML)
 //! ```
 //!
-//! # The rooms
+//! # The modules
 //!
-//! | room | holds | must not know |
+//! | module | holds | must not know |
 //! |---|---|---|
-//! | [`error`] | problems with file and line, hints, exit codes | anything else |
+//! | [`error`] | diagnostics with file and line, hints, exit codes | anything else |
+//! | [`text`] | numbers and nouns as English writes them | what they count |
 //! | [`units`] | MiB, weights, headroom: exact integers | GPUs, files |
 //! | [`table`] | CSV as people make it | what a column means |
-//! | [`kubernetes`] | the JSON lists that kubectl prints | what becomes of them |
 //! | [`hardware`] | boards, profiles, placements, layouts | demand, fleets, drivers |
+//! | [`kubernetes`] | the JSON lists that kubectl prints | what becomes of them |
 //! | [`fleet`] | which GPUs exist, and what is on them now | demand, plans |
 //! | [`demand`] | workloads and where they come from | fleets, plans |
-//! | [`plan`] | the plan and its checker | how it was found |
+//! | [`plan`] | the plan, its file, its goal and its checker | how it was found |
 //! | [`reconfigure`] | the cheapest change of a GPU's instances | demand, plans, NVML |
 //! | [`mig_parted`] | reading nvidia-mig-parted's files | NVML, plans |
 //! | [`optimise`] | the best plan and its proof | files, NVML, output formats |
 //! | [`compare`] | the plan beside presets and heuristics, the fewest GPUs | files, output formats |
 //! | [`emit`] | a plan in the formats of others | how it was found |
-//! | [`view`] | texts, figures, pictures and pages for people | files, flags, how a number was found |
-//! | [`apply`] | a configuration onto the GPUs, through NVML, and back | how a plan was found |
-//! | [`cli`] | flags, files, printing | any computation |
+//! | [`apply`] | a MIG configuration onto the GPUs, through NVML, and back | how a plan was found |
+//! | [`view`] | texts, JSON documents, figures, pictures and pages | files, flags, how a number was found |
+//! | `cli` | flags, files, prompts, progress | any computation |
 //!
-//! Imports run one way: units → hardware → fleet, demand → plan → optimise → compare → view,
-//! emit, apply → cli. `tests/it/layering.rs` fails on a line that points back.
+//! Imports run one way, from the lower rows to the upper; `tests/it/layering.rs` fails on a line
+//! that points back, and on a circle between the files of a module.
+//!
+//! # Where a new thing goes
+//!
+//! - **A board**: one file in `data/gpus/` with its sources, and its name in the list of
+//!   `hardware/catalogue.rs`. Layouts follow from the placements; nothing else is to be written.
+//! - **A ninth stage of the goal**: a variant of the stage in `plan/goal.rs`, where its name, its
+//!   sense and its place in the order stand; the compiler then asks for its value in the checker
+//!   (`plan/check.rs`) and its terms in the optimiser (`optimise/stages.rs`).
+//! - **A rule of a site**: a field of [`plan::Policy`], a file in `optimise/constraints/` that adds
+//!   its columns and rows, and its check in `plan/check.rs`.
+//! - **An emitter**: a file in `emit/`, a pure function from [`emit::View`] to text, and its
+//!   subcommand in `cli/emit.rs`; its golden file in `tests/golden/emit/`, read back by its real
+//!   reader in `tests/it/emit/`.
+//! - **A JSON document**: a struct in `view/json/`, listed in `view/json.rs`, from which its
+//!   schema in `data/schemas/` is generated.
 //!
 //! # What always holds
 //!
-//! - Geometry is data: `data/gpus/` holds one file per board with sources; layouts are derived from
-//!   placements and never listed. What fits is decided by usable MiB, never by a profile's name.
-//! - A plan is checked by `plan::check`, which shares no code with the optimiser, before anybody
+//! - Geometry is data: `data/gpus/` holds one file for each board with sources; layouts are derived
+//!   from placements and never listed. What fits is decided by usable MiB, never by a profile's
+//!   name.
+//! - A plan is checked by `plan::check`, which shares no code with the optimiser, before anyone
 //!   sees it.
-//! - Every stage of the goal is proved before the next begins, in integers; only `optimise/solve.rs`
-//!   knows the solver, and floats.
+//! - Every stage of the goal is proved before the next begins, in integers; only
+//!   `optimise/solve.rs` knows the solver, and floats.
 //! - The same input gives the same bytes: inputs are sorted where they enter, and no hash order
 //!   reaches an output.
 //! - Nothing that a user gives causes a panic; all problems of a file are reported at once.
@@ -49,16 +92,18 @@
 //!
 //! # Words
 //!
-//! **board** a kind of GPU with its tables · **GPU** one card, by node and index · **profile**
-//! `2g.20gb`, `1g.10gb+me` · **placement** start and size in memory slices · **layout** the placed
-//! profiles of one GPU · **workload** one row of demand: team and name, wanted `count` times ·
-//! **replica** one of those · **demand** all rows · **plan** a layout per GPU, who sits where, who
-//! is left out and why, and the proof · **change** one step from what a node has to what the plan
-//! wants. Inside the optimiser: **pool** all GPUs of a board · **kind** what an instance can be ·
-//! **type** replicas that may sit in the same kinds · **class** those of one priority and weight ·
-//! **pattern** a maximal multiset of profiles on one GPU.
+//! **board** a kind of GPU with its tables · **GPU** one device, by node and index · **profile**
+//! `2g.20gb`, `1g.10gb+me` · **placement** start and size in memory slices · **instance** a placed
+//! profile · **layout** the instances of one GPU · **MIG configuration** the layouts of a node, a
+//! label in mig-parted's file · **workload** one row of demand: team and name, wanted `count`
+//! times · **replica** one of those · **demand** all rows · **plan** a layout for each GPU, which
+//! replica is assigned to which instance, what is unplaced and why, and the proof · **change** one
+//! step from what a node has to what the plan wants · **allocated** memory of an instance with a
+//! replica · **free** instances and GPUs without one · **internal fragmentation** memory allocated
+//! beyond the demand (JSON key `rounding_mib`).
 
 pub mod apply;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
 pub mod demand;

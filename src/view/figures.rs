@@ -1,6 +1,6 @@
 //! Figures: what a picture shows, as plain numbers, computed from a plan and what stands beside it.
 //!
-//! A figure knows nothing of shapes or colours; [`crate::view::charts`] draws it as it is. Numbers are
+//! A figure knows nothing of shapes or colours; `view::charts` draws it as it is. Numbers are
 //! floats here, in the units that their names say, since nothing is decided by them any more.
 
 mod demand;
