@@ -1,30 +1,33 @@
 //! The command line: flags, files, exit codes and everything that is printed.
 //!
-//! Each command has a short file of its own below; [`inputs`] reads what several commands share
-//! and [`output`] is the one place that writes to stdout, stderr and files. Nothing below this
-//! room prints, and this room computes nothing.
+//! Each command has a short file of its own; `inputs` and `planning` hold the flags that several
+//! share, `files` reads what they name, and `output` is the one place that writes to stdout, stderr
+//! and files. No other module prints, and this one computes nothing.
 
-pub mod apply;
-pub mod catalogue;
+#![allow(unreachable_pub, reason = "`pub` says here what the files of the command share")]
+
+mod apply;
+mod catalogue;
 mod changes;
-pub mod chart;
-pub mod check;
-pub mod compare;
-pub mod completions;
+mod chart;
+mod check;
+mod compare;
+mod completions;
 mod current;
-pub mod demand;
-pub mod emit;
-pub mod export;
-pub mod files;
-pub mod inputs;
-pub mod output;
-pub mod planning;
-pub mod prometheus_args;
+mod demand;
+mod emit;
+mod export;
+mod files;
+mod inputs;
+mod output;
+mod planning;
+mod prometheus_args;
 mod report;
-pub mod rollback;
-pub mod size;
-pub mod status;
-pub mod suggest;
+mod rollback;
+mod size;
+mod status;
+mod suggest;
+mod watch;
 
 use std::process::ExitCode as ProcessExit;
 
@@ -33,8 +36,8 @@ use clap::{Parser, Subcommand};
 use crate::error::ExitCode;
 use output::Console;
 
-/// Plans the cut of NVIDIA GPUs into MIG instances from what the teams need, proves it optimal,
-/// and writes it as a file that nvidia-mig-parted and the GPU Operator take.
+/// Plans the MIG layouts of NVIDIA GPUs from what the teams need, proves that none are better, and
+/// writes them as a file that nvidia-mig-parted and the GPU Operator take.
 #[derive(Debug, Parser)]
 #[command(name = "migplan", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "Example:
@@ -49,7 +52,7 @@ struct Cli {
     /// Print no summary and no warnings
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Print more; twice for everything
+    /// Show long lists whole
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
 }
@@ -79,7 +82,7 @@ pub fn main() -> ProcessExit {
         Ok(cli) => cli,
         Err(e) => {
             let code = if e.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
-            // Printing can only fail where nobody listens.
+            // Printing can only fail where the reader has gone.
             let _ = e.print();
             return ProcessExit::from(code as u8);
         }

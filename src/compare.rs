@@ -1,7 +1,7 @@
 //! A plan beside what people do today, and how many GPUs a demand needs.
 //!
 //! `baselines` are the uniform presets and the heuristics of schedulers, `comparison` puts a
-//! plan beside them and finds the frontier, `size` the fewest GPUs. The room uses the optimiser
+//! plan beside them and finds the frontier, `size` the fewest GPUs. This uses the optimiser
 //! and knows no files, no NVML and no output format.
 
 mod baselines;

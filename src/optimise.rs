@@ -24,7 +24,7 @@ pub(crate) mod supply;
 
 pub use crate::plan::Spare;
 pub use crate::plan::goal::Until;
-pub use options::PlanOptions;
+pub use options::{PlanOptions, Progress, StageProgress};
 
 use crate::demand::Demand;
 use crate::error::{Error, Result};

@@ -258,6 +258,8 @@ pub enum Status {
     /// The time limit ended the search of a stage, which has a gap; the stages after it are the
     /// best beside what it reached.
     TimeLimit,
+    /// Someone ended the search before it was done; as with the time limit.
+    Interrupted,
     /// The solver's arithmetic left a gap in a stage that no other way of asking it has closed.
     SolverGap,
 }

@@ -15,7 +15,11 @@ use crate::view::json::{self, check::CheckDocument};
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
+  migplan check -f config.yaml --gpus 4xa100-80gb
+
+--help lists all flags.")]
+#[command(after_long_help = "Examples:
   migplan check -f config.yaml --gpus 4xa100-80gb
   migplan check -f config.yaml --fleet fleet.csv --assignments nodes.csv
   migplan check -f config.yaml --live
@@ -58,7 +62,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         Some(file) => FleetCheck::of_assignments(&config, open(file)?, &name_of(file), &fleet)?,
         None => FleetCheck::of_labels(&config, &labels, &fleet),
     };
-    // A label that nobody chose may well be for other GPUs than all of these.
+    // A label that was not asked for may well be for other GPUs than all of these.
     if args.config.is_some() || args.assignments.is_some() || labels.len() == 1 {
         console.warn(&warnings);
     }

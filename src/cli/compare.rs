@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
+use super::watch::Watch;
 use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::Result;
@@ -17,7 +18,11 @@ use crate::view::text::{comparison as text, summary};
 /// (all-PROFILE, all-balanced) and whole GPUs assign their instances exactly. First-fit and
 /// best-fit decreasing place one replica after the other, as a scheduler does.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
+  migplan compare --workloads teams.csv --gpus 4xa100-80gb
+
+--help lists all flags.")]
+#[command(after_long_help = "Examples:
   migplan compare --workloads teams.csv --gpus 4xa100-80gb
   migplan compare -w teams.csv --fleet fleet.csv --format csv -o compare.csv
   migplan compare -w teams.csv --gpus 4xa100-80gb --report report.html")]
@@ -32,7 +37,7 @@ pub struct Args {
     /// Write the result to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write a page with pictures, tables and the mig-parted file to look at in a browser
+    /// Write a page with pictures, tables and the mig-parted file for a browser
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -55,7 +60,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let options = args.options.read(false)?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
-    let comparison = compare::compare(&demand, &fleet, &options)?;
+    let watch = Watch::new(console);
+    let comparison = compare::compare(&demand, &fleet, &watch.options(&options))?;
+    drop(watch);
     if let Some(file) = &args.report {
         let config = mig_parted::write(
             &comparison.plan,

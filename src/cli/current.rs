@@ -14,13 +14,14 @@ use crate::reconfigure::change::PresentInstance;
 
 /// What to keep of the present state.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Rules of the site")]
 pub(super) struct CurrentArgs {
     /// Destroy as few as possible of the instances that the GPUs of one node hold now: as NVML sees
     /// this node, or as a checkpoint file says (`migplan export -o checkpoint`)
     #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
     current: Option<PathBuf>,
     /// Let --current move instances that are busy
-    #[arg(long, requires = "current")]
+    #[arg(long, requires = "current", hide_short_help = true)]
     pub(super) allow_disruption: bool,
 }
 
@@ -96,7 +97,7 @@ fn observed(
         return Err(Error::usage(
             "--current asks the GPUs of this node, but the fleet names others",
         )
-        .hint("leave out --gpus and --fleet, or give --current a checkpoint file"));
+        .hint("drop --gpus and --fleet, or give --current a checkpoint file"));
     }
     let hidden = observed.gpus.iter().find(|g| matches!(g.instances, Instances::Hidden { .. }));
     if let Some(gpu) = hidden {

@@ -22,7 +22,7 @@ pub const GPUS_VARIABLE: &str = "MIGPLAN_GPUS";
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CatalogueArgs {
     /// Add or replace boards from this file (JSON, as `migplan catalogue BOARD --format json`)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub catalogue: Option<PathBuf>,
 }
 
@@ -44,7 +44,7 @@ impl CatalogueArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct NvmlArgs {
     /// Load this libnvidia-ml instead of the driver's
-    #[arg(long, value_name = "PATH", env = LIBRARY_VARIABLE)]
+    #[arg(long, value_name = "PATH", env = LIBRARY_VARIABLE, hide_short_help = true)]
     pub nvml_lib: Option<PathBuf>,
 }
 
@@ -70,6 +70,7 @@ impl NvmlArgs {
 
 /// Which GPUs to plan for.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "GPUs")]
 pub struct FleetArgs {
     /// GPUs of one node, such as 4xa100-80gb,8xh100-80gb [env: MIGPLAN_GPUS]
     #[arg(long, value_name = "GPUS", conflicts_with = "fleet")]
@@ -87,15 +88,17 @@ pub struct FleetArgs {
 
 /// What a Kubernetes cluster says of its nodes.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "GPUs")]
 pub struct ClusterArgs {
     /// Nodes of a Kubernetes cluster: what `kubectl get nodes -o json` prints (- is stdin)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gpus", "fleet"])]
     pub nodes: Option<PathBuf>,
     /// Keep nodes of --nodes that are cordoned
-    #[arg(long, requires = "nodes")]
+    #[arg(long, requires = "nodes", hide_short_help = true)]
     pub include_cordoned: bool,
     /// Plan only the nodes of --nodes that have this label
     #[arg(long, value_name = "LABEL=VALUE", requires = "nodes", value_parser = label)]
+    #[arg(hide_short_help = true)]
     pub pool: Option<(String, String)>,
 }
 
@@ -204,16 +207,17 @@ fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
 
 /// What to plan.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Demand")]
 pub struct DemandArgs {
-    /// Workloads: a CSV with team,workload,memory and more (repeatable; - is stdin)
+    /// Workloads: a CSV with the columns team,workload,memory and more (repeatable; - is stdin)
     #[arg(short, long, value_name = "FILE")]
     pub workloads: Vec<PathBuf>,
     /// Pods of a Kubernetes cluster as demand: what `kubectl get pods -A -o json` prints (- is
     /// stdin); a row of --workloads for the same team and workload wins
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub pods: Option<PathBuf>,
     /// Plan only for this team (repeatable); with --pool, the team that is pinned to it
-    #[arg(long, value_name = "TEAM")]
+    #[arg(long, value_name = "TEAM", hide_short_help = true)]
     pub team: Vec<String>,
     /// Raise every memory demand by this share, such as 10%
     #[arg(long, value_name = "PERCENT", default_value = "0%")]
@@ -300,7 +304,7 @@ impl DemandArgs {
                 Ok((read, warnings)) => {
                     console.warn(&warnings);
                     if self.workloads.len() > 1 {
-                        problems.extend(twice(&read, &name_of(file), &mut file_of));
+                        problems.extend(duplicates(&read, &name_of(file), &mut file_of));
                     }
                     demand = override_seen(demand, read);
                 }
@@ -328,11 +332,15 @@ impl DemandArgs {
 }
 
 /// The workloads of one file that another file has already, as problems.
-fn twice(read: &Demand, file: &str, file_of: &mut BTreeMap<String, String>) -> Vec<Diagnostic> {
+fn duplicates(
+    read: &Demand,
+    file: &str,
+    file_of: &mut BTreeMap<String, String>,
+) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     for workload in read.workloads() {
         if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
-            let message = format!("'{}' is in {other} already", workload.label());
+            let message = format!("'{}' is a duplicate: {other} has it already", workload.label());
             problems.push(Diagnostic::new(message).in_file(file));
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::view::text::Layout;
 
-/// The terminal that the user sits at, as far as the flags let us use it.
+/// The terminal, as far as the flags let us use it.
 #[derive(Debug, Clone, Copy)]
 pub struct Console {
     quiet: bool,
@@ -29,7 +29,7 @@ impl Console {
         self.verbose
     }
 
-    /// Whether a progress bar makes sense: stderr is a terminal and nobody asked for quiet.
+    /// Whether a progress bar makes sense: stderr is a terminal and --quiet was not given.
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
@@ -49,7 +49,7 @@ impl Console {
     /// Prints a text for people on stderr, unless quiet.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            // A closed stderr is nobody's loss.
+            // A closed stderr is no error.
             let _ = writeln!(anstream::stderr(), "{text}");
         }
     }
@@ -59,6 +59,11 @@ impl Console {
         for warning in warnings {
             self.say(&format!("{WARNING}warning{WARNING:#}: {warning}"));
         }
+    }
+
+    /// Prints advice on stderr, unless quiet.
+    pub fn hint(&self, hint: &str) {
+        self.say(&format!("{HINT}hint{HINT:#}: {hint}"));
     }
 
     /// Prints an error and its hint on stderr, quiet or not.
@@ -131,13 +136,16 @@ pub fn write_result(
                 Ok(()) => Ok(()),
             }
         }
-        Some(file) => write_file(file, write).map_err(|e| {
-            Error::input(
-                Diagnostic::new(format!("cannot be written: {e}"))
-                    .in_file(file.display().to_string()),
-            )
-            .hint("name a file in a folder that exists and that you may write to")
-        }),
+        Some(file) => match write_file(file, write) {
+            // `-o /dev/stdout` is a pipe as well.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(e) => {
+                let problem = Diagnostic::new(format!("cannot be written: {e}"));
+                Err(Error::input(problem.in_file(file.display().to_string()))
+                    .hint("name a file in a folder that exists and that you may write to"))
+            }
+            Ok(()) => Ok(()),
+        },
     }
 }
 

@@ -13,15 +13,16 @@ use crate::plan::{MigModePolicy, Policy, Spare, Strategy};
 
 /// The rules of a site.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Rules of the site")]
 pub struct PolicyArgs {
     /// The device plugin's MIG strategy: any profiles side by side, or one profile per node
     #[arg(long, value_enum, default_value_t)]
     strategy: Strategy,
     /// Whether the GPUs of one node may differ in MIG mode
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     mig_mode: MigModePolicy,
     /// GPUs of each node that stay whole, MIG off
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     keep_whole: u32,
     /// Give all replicas of a workload instances of one profile, as one pod template needs
     #[arg(long)]
@@ -58,11 +59,12 @@ impl PolicyArgs {
 
 /// How to plan.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Rules of the site")]
 pub struct OptionArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     /// What becomes of the slices that the demand leaves free on GPUs in use
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     spare: Spare,
     /// Stop proving after so many seconds and take the best plan so far
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

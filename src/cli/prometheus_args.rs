@@ -29,56 +29,56 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "URL")]
     pub prometheus_url: Option<String>,
     /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED, in whatever spelling]
-    #[arg(long, help_heading = HEADING, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", hide_short_help = true)]
     pub metric: Option<String>,
     /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
-    #[arg(long, help_heading = HEADING, value_name = "UNIT")]
+    #[arg(long, help_heading = HEADING, value_name = "UNIT", hide_short_help = true)]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples; 1 is the highest sample
     #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", hide_short_help = true)]
     pub count_quantile: Option<Quantile>,
     /// Do not use workloads with fewer samples
-    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1)]
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1, hide_short_help = true)]
     pub min_samples: u64,
     /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
-    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner")]
+    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner", hide_short_help = true)]
     pub group_by: Option<GroupBy>,
     /// The label that names the team [default: the namespace]
-    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name)]
+    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name, hide_short_help = true)]
     pub team_label: Option<String>,
     /// How far back to ask the server
     #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url")]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "5m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "5m", requires = "prometheus_url", hide_short_help = true)]
     pub step: Option<Span>,
     /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
-    #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric")]
+    #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric", hide_short_help = true)]
     pub query: Option<String>,
     /// File with the bearer token for the server
-    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url", hide_short_help = true)]
     pub bearer_token_file: Option<PathBuf>,
     /// User for basic authentication, with --password-file
-    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "password_file")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = "password_file", hide_short_help = true)]
     #[arg(conflicts_with = "bearer_token_file")]
     pub username: Option<String>,
     /// File with the password for --username
-    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "username", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "username", requires = "prometheus_url", hide_short_help = true)]
     pub password_file: Option<PathBuf>,
     /// Trust the certificates in this PEM file, and no others
-    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "prometheus_url", hide_short_help = true)]
     pub ca_file: Option<PathBuf>,
     /// Send this header along, such as 'X-Scope-OrgID: ml' (repeatable)
-    #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url", hide_short_help = true)]
     pub header: Vec<String>,
     /// How long one request may take
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "2m", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "2m", requires = "prometheus_url", hide_short_help = true)]
     pub request_timeout: Option<Span>,
     /// How often to try again while the server is down or busy
-    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url", hide_short_help = true)]
     pub retries: u32,
 }
 

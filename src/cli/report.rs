@@ -46,6 +46,7 @@ fn page(subject: &Subject<'_>) -> Result<Page> {
     let proof = match plan.proof.status {
         Status::Optimal => "No plan is better: every stage of the goal is proved.",
         Status::TimeLimit => "The time limit ended the search, so a better plan may exist.",
+        Status::Interrupted => "The search was interrupted, so a better plan may exist.",
         Status::SolverGap => {
             "The solver left a gap that it could not close, so a better plan may exist."
         }

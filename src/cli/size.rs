@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, write_result};
 use super::planning::seconds;
+use super::watch::Watch;
 use crate::compare::{self, Price};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
@@ -20,7 +21,11 @@ use crate::view::text::size;
 /// serve is listed and not in its number; with --strict that is exit 4. Beside the number it says
 /// what fewer GPUs would serve, so that one sees what each further GPU adds.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
+  migplan size --workloads teams.csv --board a100-80gb
+
+--help lists all flags.")]
+#[command(after_long_help = "Examples:
   migplan size --workloads teams.csv --board a100-80gb
   migplan size -w teams.csv --board a100-80gb,h100-80gb,h200
   migplan size -w teams.csv --price a100-80gb=1.2,h100-80gb=2.9 --format json")]
@@ -43,6 +48,7 @@ pub struct Args {
     price: Vec<String>,
     /// GPUs of one server, for workloads that need several whole GPUs of one
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(hide_short_help = true)]
     gpus_per_node: u16,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
@@ -69,11 +75,14 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let demand = args.demand.read(&catalogue, console)?;
     let options = PlanOptions { time_limit: args.time_limit, ..PlanOptions::default() };
     let per_node = usize::from(args.gpus_per_node);
+    let watch = Watch::new(console);
+    let options = watch.options(&options);
     let sizings = compare::size(&demand, &boards, per_node, &options)?;
     let mix = match prices.as_slice() {
         [] => None,
         prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),
     };
+    drop(watch);
     let layout = console.layout(args.output.as_deref());
     write_result(args.output.as_deref(), |out| match args.format {
         Format::Json => json::write(&SizeDocument::new(&sizings, mix.as_ref(), &prices), out),

@@ -7,6 +7,7 @@ use super::current::CurrentArgs;
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
+use super::watch::Watch;
 use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Result};
@@ -23,7 +24,11 @@ use crate::view::text::summary;
 /// least internal fragmentation, in the fewest kinds of instance, with the most compute slices
 /// allocated; each proved before the next. The YAML goes to stdout, a summary for people to stderr.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
+  migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
+
+--help lists all flags.")]
+#[command(after_long_help = "Examples:
   migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
   migplan suggest -w teams.csv --fleet fleet.csv --headroom 10% -o config.yaml --assignments nodes.csv
   migplan suggest -w teams.csv --gpus 8xh100-80gb --format json | jq .totals")]
@@ -39,17 +44,17 @@ pub struct Args {
     /// Write the plan as JSON to this file too
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Write a page with pictures, tables and the mig-parted file to look at in a browser
+    /// Write a page with pictures, tables and the mig-parted file for a browser
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write which node takes which MIG configuration to this file (CSV: node,config)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     assignments: Option<PathBuf>,
     /// Label of the MIG configuration; several distinct nodes get NAME-1, NAME-2, …
     #[arg(long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
     name: String,
     /// Add all-disabled and the uniform all-PROFILE configurations to the file
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     with_presets: bool,
     #[command(flatten)]
     options: OptionArgs,
@@ -85,7 +90,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         allow_disruption: args.current.allow_disruption,
         ..options
     };
-    let suggestion = compare::suggest_with_presets(&demand, &fleet, &options)?;
+    let watch = Watch::new(console);
+    let suggestion = compare::suggest_with_presets(&demand, &fleet, &watch.options(&options))?;
+    drop(watch);
     let plan = &suggestion.plan;
     let file = mig_parted::write(
         plan,

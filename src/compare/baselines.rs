@@ -122,13 +122,18 @@ pub(crate) fn presets(
         || all_balanced(problem, demand, options),
     );
     let mut presets = uniform?;
-    match balanced {
-        // A plan that was found is worth having without what it is compared with.
-        Err(e) if e.code == ExitCode::TimeLimit => {}
-        balanced => presets.push(balanced?),
-    }
+    presets.extend(in_time(balanced)?);
     presets.sort_by(|a, b| b.rank().cmp(&a.rank()));
     Ok(presets)
+}
+
+/// A row, or none where the search for it was ended: a plan that was found is worth having without
+/// what it is compared with.
+pub(super) fn in_time(row: Result<Baseline>) -> Result<Option<Baseline>> {
+    match row {
+        Err(e) if e.code == ExitCode::TimeLimit => Ok(None),
+        row => row.map(Some),
+    }
 }
 
 /// Every uniform preset of the fleet's boards, the smallest profile first: `all-<profile>` gives
@@ -149,11 +154,8 @@ pub(crate) fn presets_by_size(
         .into_par_iter()
         .filter_map(|name| {
             let patterns = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
-            match evaluate(problem, demand, format!("all-{}", name.label()), patterns, options) {
-                // A plan that was found is worth having without what it is compared with.
-                Err(e) if e.code == ExitCode::TimeLimit => None,
-                baseline => Some(baseline),
-            }
+            in_time(evaluate(problem, demand, format!("all-{}", name.label()), patterns, options))
+                .transpose()
         })
         .collect()
 }
@@ -313,7 +315,7 @@ fn evaluate(
     options: &PlanOptions,
 ) -> Result<Baseline> {
     let fixed = problem.with_patterns(&patterns);
-    let options = PlanOptions { until: Until::RoundingMib, ..options.clone() };
+    let options = options.beside(Until::RoundingMib);
     let solution = stages::run(&fixed, &options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
     let value = |terms: &Terms| u64::try_from(dot(terms, values)).unwrap_or(0);

@@ -105,7 +105,9 @@ fn others(
                     )
                 },
             );
-            Ok(vec![fixed.0?, fixed.1?, heuristics.0, heuristics.1])
+            let searched = [baselines::in_time(fixed.0)?, baselines::in_time(fixed.1)?];
+            let heuristics = [heuristics.0, heuristics.1];
+            Ok(searched.into_iter().flatten().chain(heuristics).collect::<Vec<_>>())
         },
     );
     let mut rows = presets?;
@@ -171,7 +173,7 @@ pub fn frontier(
 pub(super) fn up_to(problem: &Problem, last: u64, options: &PlanOptions) -> Result<Frontier> {
     // Where all GPUs are alike it does not matter which of them are in use.
     let until = if problem.pools.len() > 1 { Until::RoundingMib } else { Until::GpusUsed };
-    let options = PlanOptions { until, ..options.clone() };
+    let options = options.beside(until);
     let numbers = numbers(last);
     let complete = numbers.len() as u64 == last;
     let points = numbers

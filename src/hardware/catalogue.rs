@@ -3,6 +3,7 @@
 //!
 //! A table that contradicts itself is refused here, so every other module may rely on it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
@@ -54,6 +55,10 @@ const EMBEDDED: &[(&str, &str)] = embedded![
     "rtx-pro-6000-blackwell-server-96gb",
     "rtx-pro-6000-blackwell-workstation-96gb",
 ];
+
+/// The boards of NVIDIA's own DGX and HGX systems and of most clouds: what a name without a form
+/// factor most likely means.
+const COMMON: &[&str] = &["a100-sxm4-80gb", "a100-sxm4-40gb", "h100-sxm5-80gb", "h200-sxm-141gb"];
 
 const WITHOUT_MIG: &str = include_str!("../../data/boards-without-mig.json");
 
@@ -322,7 +327,13 @@ impl Catalogue {
             })
             .filter(|(contains, score, _)| *contains || *score > 0.8)
             .collect();
-        near.sort_by(|a, b| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2)));
+        let common = |id: &str| COMMON.iter().position(|c| *c == id).unwrap_or(COMMON.len());
+        near.sort_by(|a, b| {
+            let contained = b.0.cmp(&a.0);
+            // Of many boards with the same beginning, most people mean a common one.
+            let common = if a.0 && b.0 { common(a.2).cmp(&common(b.2)) } else { Ordering::Equal };
+            contained.then(common).then(b.1.total_cmp(&a.1)).then(a.2.cmp(b.2))
+        });
         let mut ids: Vec<String> = Vec::new();
         for (_, _, id) in near {
             if !ids.iter().any(|known| known == id) && ids.len() < 4 {

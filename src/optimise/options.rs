@@ -1,11 +1,15 @@
 //! How to plan: what a site wants beside its demand and its GPUs.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use serde_json::Number;
 
 use crate::plan::Policy;
 use crate::plan::Spare;
-use crate::plan::goal::Until;
+use crate::plan::goal::{Objective, Until};
 use crate::reconfigure::change::PresentInstance;
 
 /// How to plan.
@@ -24,4 +28,48 @@ pub struct PlanOptions {
     pub present: Option<Arc<Vec<Vec<PresentInstance>>>>,
     /// Whether busy instances may be destroyed after all.
     pub allow_disruption: bool,
+    /// Ends the search once it is true, as a time limit does: the best plan so far is taken.
+    pub stop: Option<Arc<AtomicBool>>,
+    /// Is told how the search for the plan goes; not of what the plan is compared with.
+    pub progress: Option<Progress>,
+}
+
+impl PlanOptions {
+    /// The same for a search beside that for the plan, which ends at `until` and is not told of.
+    #[must_use]
+    pub(crate) fn beside(&self, until: Until) -> PlanOptions {
+        PlanOptions { until, progress: None, ..self.clone() }
+    }
+}
+
+/// How far the search for a plan is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageProgress {
+    /// The stage that is being solved.
+    pub objective: Objective,
+    /// What the best solution so far reaches in it; `None` before there is one.
+    pub value: Option<Number>,
+    /// What no solution can pass, once it is known.
+    pub bound: Option<Number>,
+}
+
+/// Whom the search tells how it goes, from the thread that solves.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(StageProgress) + Send + Sync>);
+
+impl Progress {
+    /// Calls `tell` at the start and at the end of each stage.
+    pub fn new(tell: impl Fn(StageProgress) + Send + Sync + 'static) -> Progress {
+        Progress(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, progress: StageProgress) {
+        (self.0)(progress);
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }

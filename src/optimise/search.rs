@@ -11,6 +11,8 @@
 //! solver called optimal at 5,813 where 6,076 can be reached); solving for all priorities
 //! together first also where the relaxation already shows that not everything fits.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::formulation::Formulation;
@@ -22,6 +24,9 @@ use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
 use crate::plan::{Effort, Status};
+
+/// What an error says where the time limit ends the search before there is a solution.
+const NO_PLAN: &str = "no plan within the time limit";
 
 /// What is known of the best value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub(crate) struct Search<'p> {
     /// The best solution so far; holds for the model as it is.
     values: Option<Vec<i64>>,
     deadline: Option<Instant>,
+    /// Ends the search once it is true.
+    stop: Option<Arc<AtomicBool>>,
     relaxation: Relaxation,
     /// What the objective at hand took so far.
     effort: Effort,
@@ -51,6 +58,7 @@ impl<'p> Search<'p> {
             formulation: Formulation::new(problem),
             values: None,
             deadline: options.time_limit.and_then(|limit| start.checked_add(limit)),
+            stop: options.stop.clone(),
             relaxation: Relaxation::default(),
             effort: Effort::default(),
         }
@@ -72,9 +80,18 @@ impl<'p> Search<'p> {
         self.values.as_ref().map_or(0, |values| dot(terms, values))
     }
 
-    /// Whether time is up.
-    pub(crate) fn out_of_time(&self) -> bool {
-        self.deadline.is_some_and(|d| Instant::now() >= d)
+    /// Whether the search must end: time is up, or someone has stopped it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ends(self.deadline)
+    }
+
+    /// The same for a part of the search that has a deadline of its own.
+    fn ends(&self, deadline: Option<Instant>) -> bool {
+        self.stopped() || deadline.is_some_and(|d| Instant::now() >= d)
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
     /// What was done since the last call.
@@ -111,7 +128,7 @@ impl<'p> Search<'p> {
             if known { deadline - left / 2 } else { deadline }
         });
         let mut bound = limit;
-        if !passed(deadline) && self.relax(objective, &mut bound, deadline)? {
+        if !self.ends(deadline) && self.relax(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, Status::Optimal));
         }
         for care in Care::ALL {
@@ -156,7 +173,7 @@ impl<'p> Search<'p> {
             if self.reaches(objective, *bound) {
                 return Ok(true);
             }
-            if passed(deadline) {
+            if self.ends(deadline) {
                 return Ok(false);
             }
             if !self.formulation.tighten_relaxed(self.problem, &relaxed.thousandths) {
@@ -200,25 +217,26 @@ impl<'p> Search<'p> {
         deadline: Option<Instant>,
     ) -> Result<Status> {
         loop {
-            if passed(deadline) {
-                return self.time_is_up();
+            if self.ends(deadline) {
+                return self.ended();
             }
             self.effort.solves += 1;
             let model = &self.formulation.model;
             let start = self.values.as_deref();
-            let Some(answer) = solve::solve(model, objective, start, deadline, care)? else {
+            let limits = (deadline, self.stop.as_ref());
+            let Some(answer) = solve::solve(model, objective, start, limits, care)? else {
                 // The solver calls a model infeasible that has a solution.
                 return Ok(Status::SolverGap);
             };
             self.effort.nodes += answer.nodes;
             *bound = Some(tighter(*bound, answer.bound, objective.sense));
-            let Some(values) = answer.values else { return self.time_is_up() };
+            let Some(values) = answer.values else { return self.ended() };
             let tightened = self.offer(objective, values);
             if self.reaches(objective, *bound) {
                 return Ok(Status::Optimal);
             }
             if !tightened {
-                return if passed(deadline) { self.time_is_up() } else { Ok(Status::SolverGap) };
+                return if self.ends(deadline) { self.ended() } else { Ok(Status::SolverGap) };
             }
         }
     }
@@ -233,11 +251,15 @@ impl<'p> Search<'p> {
         Bound { value, status }
     }
 
-    /// Time is up: an error only where there is no solution to fall back to.
-    fn time_is_up(&self) -> Result<Status> {
-        match self.values {
-            Some(_) => Ok(Status::TimeLimit),
-            None => Err(Error::new(ExitCode::TimeLimit, "no plan within the time limit")),
+    /// The search is over: an error only where there is no solution to fall back to.
+    fn ended(&self) -> Result<Status> {
+        match (&self.values, self.stopped()) {
+            (Some(_), true) => Ok(Status::Interrupted),
+            (Some(_), false) => Ok(Status::TimeLimit),
+            (None, true) => {
+                Err(Error::new(ExitCode::TimeLimit, "interrupted before a plan was found"))
+            }
+            (None, false) => Err(Error::new(ExitCode::TimeLimit, NO_PLAN)),
         }
     }
 
@@ -298,7 +320,7 @@ impl<'p> Search<'p> {
         }
         for column in served {
             for sense in [Sense::Minimise, Sense::Maximise] {
-                if self.out_of_time() {
+                if self.is_over() {
                     return Ok(());
                 }
                 let objective = LinearObjective { sense, terms: vec![(column, 1)] };
@@ -326,14 +348,11 @@ fn tighter(known: Option<i128>, bound: i128, sense: Sense) -> i128 {
     }
 }
 
-fn passed(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|d| Instant::now() >= d)
-}
-
 /// The same error with the limit that the user gave.
 pub(crate) fn explain_time_limit(error: Error, limit: Option<Duration>) -> Error {
-    match (error.code, limit) {
-        (ExitCode::TimeLimit, Some(limit)) => {
+    let no_plan = error.problems.iter().any(|problem| problem.message == NO_PLAN);
+    match limit {
+        Some(limit) if no_plan => {
             Error::new(error.code, format!("no plan within {} s", limit.as_secs_f64()))
                 .hint("give more time with --time-limit")
         }

@@ -1,7 +1,10 @@
 //! Asks HiGHS for integer solutions, by way of good_lp. Beside `relaxation` the only file that knows
 //! the solver.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use good_lp::solvers::highs::highs;
 use good_lp::{Expression, SolverModel, constraint, variable, variables};
@@ -55,7 +58,32 @@ impl Care {
     }
 }
 
-/// Solves `model` for `objective`, starting from `start` where one is known, until `deadline`.
+/// What ends a solve before it is done: a point in time, and a flag.
+pub(crate) type Limits<'a> = (Option<Instant>, Option<&'a Arc<AtomicBool>>);
+
+/// Does a piece of work on a thread of its own and gives it up once `stop` is true: `None`.
+/// HiGHS offers no way to end a solve from outside that the bindings have; the thread that was
+/// given up ends with its solve, or with the process.
+fn interruptible<T: Send + 'static>(
+    stop: &AtomicBool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    let (done, waits) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Where the work was given up, the result has no receiver any more.
+        let _ = done.send(work());
+    });
+    loop {
+        match waits.recv_timeout(LOOK_AGAIN) {
+            Ok(result) => return Some(result),
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Solves `model` for `objective`, starting from `start` where one is known, until the limits.
 /// `None` where the solver calls the model infeasible, which none of ours is.
 ///
 /// The answer's bound is exact for objectives of integers: the solver's own bound is within far
@@ -64,6 +92,24 @@ impl Care {
 /// # Errors
 /// An internal error where the solver breaks down.
 pub(crate) fn solve(
+    model: &Model,
+    objective: &LinearObjective,
+    start: Option<&[i64]>,
+    (deadline, stop): Limits<'_>,
+    care: Care,
+) -> Result<Option<Answer>> {
+    let Some(stop) = stop else { return solve_here(model, objective, start, deadline, care) };
+    let (model, copy, start) = (model.clone(), objective.clone(), start.map(<[i64]>::to_vec));
+    let solved =
+        interruptible(stop, move || solve_here(&model, &copy, start.as_deref(), deadline, care));
+    let unknown = match objective.sense {
+        Sense::Maximise => i128::MAX,
+        Sense::Minimise => i128::MIN,
+    };
+    solved.unwrap_or(Ok(Some(Answer { values: None, bound: unknown, nodes: 0 })))
+}
+
+fn solve_here(
     model: &Model,
     objective: &LinearObjective,
     start: Option<&[i64]>,
@@ -174,15 +220,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn work_is_given_up_when_it_is_stopped() {
+        let stop = AtomicBool::new(false);
+        assert_eq!(interruptible(&stop, || 7), Some(7));
+        stop.store(true, Ordering::Relaxed);
+        let (hold, held) = mpsc::channel::<()>();
+        assert_eq!(interruptible(&stop, move || held.recv().is_ok()), None);
+        drop(hold);
+    }
+
+    #[test]
     fn an_answer_has_its_bound() {
         let mut model = Model::default();
         model.integer(0, 1_000_000);
         model.integer(0, 1_000_000);
         model.at_most(vec![(0, 2), (1, 3)], 7);
         let objective = LinearObjective { sense: Sense::Maximise, terms: vec![(0, 2), (1, 2)] };
-        let answer = solve(&model, &objective, None, None, Care::Usual).unwrap().unwrap();
+        let answer = solve(&model, &objective, None, (None, None), Care::Usual).unwrap().unwrap();
         assert_eq!((answer.values, answer.bound), (Some(vec![3, 0]), 6));
         model.at_least(vec![(0, 1)], 4);
-        assert!(solve(&model, &objective, None, None, Care::Tight).unwrap().is_none());
+        assert!(solve(&model, &objective, None, (None, None), Care::Tight).unwrap().is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::formulation::Formulation;
 use super::model::LinearObjective;
-use super::options::PlanOptions;
+use super::options::{PlanOptions, Progress, StageProgress};
 use super::problem::Problem;
 use super::search::{Bound, Search, explain_time_limit};
 use crate::error::Result;
@@ -34,7 +34,11 @@ pub(crate) struct Solution {
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
 pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
     let start = Instant::now();
-    let mut stages = Stages { search: Search::new(problem, options, start), reached: Vec::new() };
+    let mut stages = Stages {
+        search: Search::new(problem, options, start),
+        reached: Vec::new(),
+        progress: options.progress.clone(),
+    };
     stages.run(options).map_err(|e| explain_time_limit(e, options.time_limit))?;
     let (status, proved) = stages.proof();
     let (formulation, values) = stages.search.into_solution()?;
@@ -59,6 +63,7 @@ struct Reached {
 struct Stages<'p> {
     search: Search<'p>,
     reached: Vec<Reached>,
+    progress: Option<Progress>,
 }
 
 impl Stages<'_> {
@@ -76,7 +81,7 @@ impl Stages<'_> {
                 Objective::PlacedMib => self.search.narrow_served()?,
                 // What the shares leave over becomes instances too: an instance can be used, bare
                 // slices cannot.
-                Objective::SpareMix if !self.search.out_of_time() => {
+                Objective::SpareMix if !self.search.is_over() => {
                     let made = self.search.formulation.made_mib(problem);
                     self.search.optimise(&made)?;
                 }
@@ -95,12 +100,28 @@ impl Stages<'_> {
         let new = search.formulation.prepare(problem, objective, &values);
         search.extend_values(new);
         let sum = search.formulation.objective(problem, objective);
-        let bound = search.optimise(&sum)?;
+        self.tell(objective, &sum, None);
+        let bound = self.search.optimise(&sum)?;
+        self.tell(objective, &sum, Some(bound));
+        let search = &mut self.search;
         search.hold(sum.clone())?;
         let effort = search.take_effort();
         let seconds = start.elapsed().as_secs_f64();
         self.reached.push(Reached { objective, sum, bound, seconds, effort });
         Ok(())
+    }
+
+    /// Tells how far a stage is.
+    fn tell(&self, objective: Objective, sum: &LinearObjective, bound: Option<Bound>) {
+        let Some(progress) = &self.progress else { return };
+        let constant = self.constant(objective);
+        let number = |value: i128| objective.number(value.saturating_add(constant));
+        let known = !self.search.values().is_empty();
+        progress.tell(StageProgress {
+            objective,
+            value: known.then(|| number(self.search.value_of(&sum.terms))),
+            bound: bound.map(|bound| number(bound.value)),
+        });
     }
 
     /// The stages with the values of the last solution, which may be better than what a stage that

@@ -9,11 +9,17 @@ pub mod size;
 pub mod summary;
 mod table;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use serde_json::Number;
+
 use crate::compare::Baseline;
+use crate::optimise::StageProgress;
+use crate::plan::goal::{Objective, Sense, Unit};
 use crate::plan::{Plan, Unplaced};
 use crate::text::{plural, thousands};
+use crate::units::Mebibytes;
 
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +40,31 @@ impl Layout {
     }
 }
 
+/// A line, broken between words where the terminal is narrower; what follows the first line is
+/// indented.
+fn wrapped(line: &str, indent: &str, layout: Layout) -> String {
+    let Some(width) = layout.width.map(usize::from) else { return format!("{line}\n") };
+    let mut text = String::new();
+    let mut used = 0;
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if used > indent.chars().count() && used + 1 + length > width {
+            text.push('\n');
+            text += indent;
+            text += word;
+            used = indent.chars().count() + length;
+        } else {
+            if !text.is_empty() {
+                text.push(' ');
+                used += 1;
+            }
+            text += word;
+            used += length;
+        }
+    }
+    text + "\n"
+}
+
 /// Says how many rows of a list are not shown.
 fn and_more(text: &mut String, count: usize, rows: usize, noun: &str) {
     if count > rows {
@@ -41,17 +72,67 @@ fn and_more(text: &mut String, count: usize, rows: usize, noun: &str) {
     }
 }
 
-/// The workloads that are unplaced, a line each, with the reason and what would help.
+/// The workloads that are unplaced, a line each, with the reason and what would help. A list of
+/// boards that is the same for all of them is said once, at the end.
 fn unplaced_rows(text: &mut String, unplaced: &[Unplaced], rows: usize) {
-    for row in unplaced.iter().take(rows) {
+    let shown = || unplaced.iter().take(rows);
+    let helps = || shown().filter_map(|row| row.help.as_deref());
+    let boards: BTreeSet<&str> = helps().filter_map(boards_of_more).collect();
+    let lists = helps().filter(|help| boards_of_more(help).is_some()).count();
+    let common = match boards.first() {
+        Some(list) if boards.len() == 1 && lists > 1 && list.contains(" or ") => Some(*list),
+        _ => None,
+    };
+    for row in shown() {
         let replicas = thousands(row.replicas);
         let _ = write!(text, "  {replicas} × {}/{}: {}", row.team, row.workload, row.detail);
-        if let Some(help) = &row.help {
+        if let Some(help) = row.help.as_deref() {
+            let help = match common {
+                Some(_) if boards_of_more(help).is_some() => {
+                    help.split_once(" of ").map_or(help, |(gpus, _)| gpus)
+                }
+                _ => help,
+            };
             let _ = write!(text, "; would help: {help}");
         }
         text.push('\n');
     }
     and_more(text, unplaced.len(), rows, "workload");
+    if let Some(list) = common {
+        let _ = writeln!(text, "(More GPUs: of {list}.)");
+    }
+}
+
+/// The boards of `2 more GPUs of a100-sxm4-80gb or h200-sxm-141gb`.
+fn boards_of_more(help: &str) -> Option<&str> {
+    let (gpus, boards) = help.split_once(" of ")?;
+    (gpus.ends_with(" more GPU") || gpus.ends_with(" more GPUs")).then_some(boards)
+}
+
+/// How far the search is: `placed_mib: 256 GiB, at most 260 GiB`.
+pub fn progress(progress: &StageProgress) -> String {
+    let name = progress.objective.name();
+    let shown = |number| stage_value(&name, number);
+    let value = progress.value.as_ref().map_or("no plan yet".to_string(), shown);
+    let limit = match progress.objective.sense() {
+        Sense::Maximise => "at most",
+        Sense::Minimise => "at least",
+    };
+    match progress.bound.as_ref().map(shown) {
+        Some(bound) if bound == value => format!("{name}: {value}, proved"),
+        Some(bound) => format!("{name}: {value}, {limit} {bound}"),
+        None => format!("{name}: {value}"),
+    }
+}
+
+/// The value of a stage for people: memory in GiB, the rest as it is.
+fn stage_value(objective: &str, number: &Number) -> String {
+    let unit = Objective::from_name(objective).map(|objective| objective.description().unit);
+    match (unit, number.as_u64()) {
+        (Some(Unit::Mebibytes), Some(mib)) => Mebibytes(mib).human(),
+        (_, Some(whole)) => thousands(whole),
+        _ => number.to_string(),
+    }
 }
 
 /// `Best preset: all-balanced places 16 of 17 (0 of priority 10, the plan 2).`
@@ -74,4 +155,47 @@ fn best_preset_text(best: &Baseline, own: &Baseline, priorities: &[i64], plan: &
         );
     }
     text + "."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Reason;
+
+    #[test]
+    fn lines_break_between_words() {
+        let layout = Layout { width: Some(12), ..Layout::default() };
+        assert_eq!(wrapped("note: one two three", "  ", layout), "note: one\n  two three\n");
+        assert_eq!(wrapped(" 1  x", "    ", layout), " 1  x\n");
+        assert_eq!(wrapped("a-word-that-is-long and", "", layout), "a-word-that-is-long\nand\n");
+        assert_eq!(
+            wrapped("note: one two three", "  ", Layout::default()),
+            "note: one two three\n"
+        );
+    }
+
+    #[test]
+    fn the_same_boards_are_named_once() {
+        let row = |workload: &str, help: &str| Unplaced {
+            team: "t".into(),
+            workload: workload.into(),
+            replicas: 1,
+            reason: Reason::FleetFull,
+            detail: "is full".to_string(),
+            help: Some(help.to_string()),
+        };
+        let alike =
+            [row("a", "1 more GPU of x or y"), row("b", "2 more GPUs of x or y"), row("c", "less")];
+        let mut text = String::new();
+        unplaced_rows(&mut text, &alike, 9);
+        assert_eq!(text.matches("x or y").count(), 1, "{text}");
+        assert!(text.contains("would help: 2 more GPUs\n"), "{text}");
+        let mut text = String::new();
+        unplaced_rows(
+            &mut text,
+            &[row("a", "1 more GPU of x or y"), row("b", "1 more GPU of x")],
+            9,
+        );
+        assert!(text.contains("GPU of x or y\n") && text.contains("GPU of x\n"), "{text}");
+    }
 }

@@ -20,6 +20,7 @@ mod hunt;
 mod keep_present;
 mod known_plans;
 mod layering;
+mod library;
 mod optimal;
 mod prometheus;
 mod quickstart;

@@ -248,6 +248,7 @@ fn bad_fleets_are_answered_with_one_readable_message() {
         ("0xa100-80gb", "--gpus: '0xa100-80gb' asks for zero GPUs"),
         ("4xfoo", "--gpus: unknown board 'foo'"),
         ("4xa100-80g", "did you mean a100-"),
+        ("4xa100", "did you mean a100-sxm4-80gb or a100-sxm4-40gb or "),
         ("2xT4", "--gpus: 'T4' cannot do MIG"),
         ("2xNVIDIA V100", "cannot do MIG"),
         ("", "--gpus: names no GPU"),
@@ -460,4 +461,53 @@ fn one_team_can_be_planned_alone() {
     assert!(one.stderr.starts_with("1 of 1 replica placed"), "{}", one.stderr);
     let nobody = run("c");
     assert_eq!((nobody.code, nobody.stdout.as_str()), (3, ""), "{}", nobody.stderr);
+}
+
+#[test]
+fn tables_fit_a_terminal_of_80_columns() {
+    let narrow = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_migplan"))
+            .args(args)
+            .env("COLUMNS", "80")
+            .env_remove("MIGPLAN_GPUS")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let teams = root("examples/teams.csv").display().to_string();
+    for args in [
+        &["catalogue"][..],
+        &["catalogue", "a100-80gb"],
+        &["catalogue", "rtx-pro-6000-blackwell-server-96gb"],
+        &["compare", "-w", &teams, "--gpus", "4xa100-80gb"],
+        &["size", "-w", &teams, "--board", "a100-80gb"],
+    ] {
+        let text = narrow(args);
+        // A single word, such as an address, may be longer than the terminal is wide.
+        let wide: Vec<&str> = text
+            .lines()
+            .filter(|line| line.chars().count() > 80 && line.trim().contains(' '))
+            .filter(|line| line.split(' ').all(|word| word.chars().count() < 70))
+            .collect();
+        assert!(wide.is_empty(), "{args:?}: {wide:#?}");
+    }
+    let compared = narrow(&["compare", "-w", &teams, "--gpus", "4xa100-80gb"]);
+    assert!(compared.contains("256 GiB") && compared.contains("Best preset"), "{compared}");
+}
+
+#[test]
+fn short_help_is_one_screen_and_long_help_has_all() {
+    let short = migplan(&["suggest", "-h"]).stdout;
+    let long = migplan(&["suggest", "--help"]).stdout;
+    assert!(short.lines().count() <= 45, "{} lines:\n{short}", short.lines().count());
+    for flag in ["--workloads", "--gpus", "--output", "--time-limit"] {
+        assert!(short.contains(flag), "{flag}:\n{short}");
+    }
+    for flag in ["--keep-whole", "--pool", "--assignments", "--catalogue"] {
+        assert!(!short.contains(flag) && long.contains(flag), "{flag}:\n{short}");
+    }
+    for heading in ["Demand:", "GPUs:", "Rules of the site:"] {
+        assert!(long.contains(heading), "{heading}:\n{long}");
+    }
 }

@@ -1,53 +1,81 @@
 //! The boards in words: `migplan catalogue`, `migplan catalogue BOARD`.
 
-use std::fmt::Write;
-
-use super::Layout;
 use super::table::table;
-use crate::hardware::{Board, Catalogue};
+use super::{Layout, wrapped};
+use crate::hardware::{Board, Catalogue, Provenance};
 
-/// Every board, a line each.
+/// Every board, a line each; on a narrow terminal without its other names.
 pub fn boards(catalogue: &Catalogue, layout: Layout) -> String {
+    let profiles = |board: &Board| {
+        let plain = board.profiles.iter().filter(|p| p.name.is_plain());
+        plain.map(|p| p.name.to_string()).collect::<Vec<_>>().join(" ")
+    };
     let header = ["board", "also called", "product", "memory", "profiles", "tables"];
     let mut rows = table(&header, |column| column == 3);
     for board in catalogue.boards() {
-        let plain = board.profiles.iter().filter(|p| p.name.is_plain());
-        let profiles: Vec<String> = plain.map(|p| p.name.to_string()).collect();
         rows.add_row([
             board.id.clone(),
             board.aliases.join(", "),
             board.products.first().cloned().unwrap_or_default(),
             board.memory.to_string(),
-            profiles.join(" "),
+            profiles(board),
             board.confidence.clone(),
         ]);
     }
-    rows.render(layout.width)
+    if rows.fits(layout.width) {
+        return rows.render(None);
+    }
+    let mut rows = table(&["board", "memory", "profiles"], |column| column == 1);
+    for board in catalogue.boards() {
+        rows.add_row([board.id.clone(), board.memory.to_string(), profiles(board)]);
+    }
+    rows.render(layout.width) + "\n`migplan catalogue BOARD` shows the rest.\n"
 }
 
 /// One board with its profiles, their placements and where each number comes from.
 pub fn board(board: &Board, layout: Layout) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "{} ({}, {})", board.id, board.chip, board.products.join(", "));
+    let mut lines = vec![format!("{} ({}, {})", board.id, board.chip, board.products.join(", "))];
     if !board.aliases.is_empty() {
-        let _ = writeln!(text, "also called: {}", board.aliases.join(", "));
+        lines.push(format!("also called: {}", board.aliases.join(", ")));
     }
-    let _ = writeln!(
-        text,
+    lines.push(format!(
         "{} in all ({}), {} compute slices, {} memory slices, PCI ids {}",
         board.memory,
         board.memory_provenance.confidence,
         board.compute_slices,
         board.memory_slices,
         board.pci_ids.join(", ")
-    );
-    let _ = writeln!(
-        text,
-        "MIG mode: {}, {} a reboot; first driver {}\n",
+    ));
+    lines.push(format!(
+        "MIG mode: {}, {} a reboot; first driver {}",
         if board.mode_change_needs_reset { "changes with a GPU reset" } else { "changes at once" },
         if board.mode_survives_reboot { "survives" } else { "does not survive" },
         board.min_driver.as_deref().unwrap_or("unknown")
-    );
+    ));
+    let mut text: String = lines.iter().map(|line| wrapped(line, "", layout)).collect();
+    text.push('\n');
+    let mut sources: Vec<String> = Vec::new();
+    text += &profiles(board, &mut sources, layout);
+    text += "\nSources:\n";
+    for (index, source) in sources.iter().enumerate() {
+        text += &wrapped(&format!("{:>2}  {source}", index + 1), "    ", layout);
+    }
+    for note in &board.notes {
+        text += &wrapped(&format!("note: {note}"), "      ", layout);
+    }
+    text
+}
+
+/// The profiles of a board; where a number comes from is added to `sources` and named by number.
+fn profiles(board: &Board, sources: &mut Vec<String>, layout: Layout) -> String {
+    let mut number = |provenance: &Provenance| {
+        let source = format!("{} [{}]", provenance.source, provenance.confidence);
+        let known = sources.iter().position(|s| *s == source);
+        known.unwrap_or_else(|| {
+            sources.push(source);
+            sources.len() - 1
+        }) + 1
+    };
     let header = [
         "profile",
         "id",
@@ -56,8 +84,7 @@ pub fn board(board: &Board, layout: Layout) -> String {
         "usable",
         "starts",
         "most",
-        "memory from",
-        "placement from",
+        "memory, placement from",
     ];
     let mut rows = table(&header, |column| [1, 2, 3, 4, 6].contains(&column));
     for p in &board.profiles {
@@ -70,13 +97,8 @@ pub fn board(board: &Board, layout: Layout) -> String {
             p.memory.to_string(),
             starts.join(","),
             p.max_instances.to_string(),
-            format!("{} [{}]", p.memory_provenance.source, p.memory_provenance.confidence),
-            format!("{} [{}]", p.placement_provenance.source, p.placement_provenance.confidence),
+            format!("{}, {}", number(&p.memory_provenance), number(&p.placement_provenance)),
         ]);
     }
-    text += &rows.render(layout.width);
-    for note in &board.notes {
-        let _ = writeln!(text, "note: {note}");
-    }
-    text
+    rows.render(layout.width)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::table::table;
-use super::{Layout, and_more, best_preset_text, unplaced_rows};
+use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
 use crate::compare::{Suggestion, best_preset};
 use crate::demand::Demand;
 use crate::plan::teams::{self, TeamTotals};
@@ -176,11 +176,12 @@ fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
 
 fn proof(text: &mut String, plan: &Plan) {
     let stage = |s: &Stage| {
-        let (name, value) = (&s.objective, &s.value);
+        let shown = |number| stage_value(&s.objective, number);
+        let (name, value) = (&s.objective, shown(&s.value));
         if s.proved() {
             format!("{name} {value}")
         } else {
-            format!("{name} {value} (bound {})", s.bound)
+            format!("{name} {value} (bound {})", shown(&s.bound))
         }
     };
     let stages: Vec<String> = plan.proof.stages.iter().map(stage).collect();
@@ -193,9 +194,10 @@ fn proof(text: &mut String, plan: &Plan) {
                 stages.join(", ")
             );
         }
-        Status::TimeLimit | Status::SolverGap => {
+        Status::TimeLimit | Status::Interrupted | Status::SolverGap => {
             let gap = plan.proof.stages.iter().find(|s| !s.proved()).and_then(gap_percent);
             let why = match plan.proof.status {
+                Status::Interrupted => "it was interrupted",
                 Status::SolverGap => "the solver left a gap that it could not close",
                 _ => "the time limit ended the search",
             };
@@ -272,6 +274,7 @@ pub fn notes(plan: &Plan) -> Vec<String> {
     let proof = match plan.proof.status {
         Status::Optimal => "proved the best plan",
         Status::TimeLimit => "the best plan found within the time limit",
+        Status::Interrupted => "the best plan found before the search was interrupted",
         Status::SolverGap => "the best plan found, with a gap that the solver left",
     };
     vec![
