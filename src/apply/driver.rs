@@ -40,6 +40,8 @@ impl Code {
     pub const DRIVER_NOT_LOADED: Code = Code(9);
     /// `NVML_ERROR_FUNCTION_NOT_FOUND`: also what a missing symbol becomes.
     pub const FUNCTION_NOT_FOUND: Code = Code(13);
+    /// `NVML_ERROR_GPU_IS_LOST`: it has fallen off the bus, or is otherwise out of reach.
+    pub const GPU_IS_LOST: Code = Code(15);
     /// `NVML_ERROR_RESET_REQUIRED`.
     pub const RESET_REQUIRED: Code = Code(16);
     /// `NVML_ERROR_IN_USE`.
@@ -97,9 +99,9 @@ impl fmt::Display for DriverError {
     }
 }
 
-/// A GPU as the driver introduces it.
+/// What a GPU is, as the driver says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
+pub struct Identity {
     /// `GPU-…`.
     pub uuid: String,
     /// The product name.
@@ -206,11 +208,11 @@ pub trait MigDriver {
     /// # Errors
     /// As every call here: what NVML answered.
     fn gpu_count(&mut self) -> Answer<u32>;
-    /// Who a GPU is.
+    /// What a GPU is.
     ///
     /// # Errors
     /// What NVML answered.
-    fn card(&mut self, gpu: u32) -> Answer<Card>;
+    fn identity(&mut self, gpu: u32) -> Answer<Identity>;
     /// A GPU's MIG mode, `None` where it cannot do MIG.
     ///
     /// # Errors
@@ -274,6 +276,11 @@ pub trait MigDriver {
     /// # Errors
     /// What NVML answered.
     fn destroy_compute(&mut self, instance: InstanceId, compute: u32) -> Answer<()>;
+    /// Whether a GPU could be reset, as far as that shows before it is tried.
+    ///
+    /// # Errors
+    /// Why it could not, for people.
+    fn ready_to_reset(&mut self, gpu: u32) -> Result<(), String>;
     /// Resets a GPU, which makes a pending mode current and ends everything on it.
     ///
     /// # Errors

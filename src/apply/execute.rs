@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::driver::{Answer, Code, DriverError, InstanceId, MigDriver, Span};
 use super::guard::{GpuChange, ModeChange};
-use super::holders;
+use super::interrupt::Interrupt;
+use super::{holders, observe};
+use crate::fleet::observed::Process;
 use crate::hardware::layout::Placement;
-use crate::reconfigure::change::Create;
+use crate::reconfigure::change::{Create, Refit};
 
 /// One change of the hardware, as journals, progress bars and machines see it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -109,6 +111,11 @@ impl GpuChange {
         steps
     }
 
+    /// Whether the GPU must be reset for it.
+    pub fn resets(&self) -> bool {
+        self.mode.is_some_and(|mode| mode.reset)
+    }
+
     fn instance(&self, index: usize) -> InstanceId {
         let instance = &self.present[index];
         InstanceId { gpu: self.gpu, profile_id: instance.profile_id, id: instance.id }
@@ -122,176 +129,222 @@ pub(super) enum Moment {
     After,
 }
 
-/// Makes the changes of one GPU. `tell` hears of each step before it is made, and may stop
-/// everything, and after it.
-pub(super) fn execute(
-    driver: &mut dyn MigDriver,
-    change: &GpuChange,
-    patience: &Patience,
-    tell: &mut dyn FnMut(Moment, &Step) -> Result<(), String>,
-) -> Result<(), Failed> {
-    let mut destroy = change.change.destroy.iter();
-    let mut refit = change.change.refit.iter();
-    let mut create = change.change.create.iter();
-    for step in change.steps() {
-        let failed = |why: String| Failed { step: step.clone(), why, hint: None };
-        tell(Moment::Before, &step).map_err(failed)?;
-        let result = match step.action {
-            Action::Destroy => destroy.next().map(|&i| destroy_all(driver, change, i, patience)),
-            Action::Refit => refit.next().map(|refit| {
-                let instance = change.instance(refit.instance);
-                for &c in &refit.destroy {
-                    let compute = change.present[refit.instance].compute[c].id;
-                    patience.wait(|| driver.destroy_compute(instance, compute))?;
-                }
-                refit.create.iter().try_for_each(|&slices| driver.create_compute(instance, slices))
-            }),
-            Action::Create => create.next().map(|new| make(driver, change, new)),
-            // What the mode really is shows after the reset, if there is one.
-            Action::MigOn | Action::MigOff => {
-                if let Some(mode) = change.mode {
-                    set_mode(driver, change.gpu, mode, patience).map_err(|(why, hint)| Failed {
-                        step: step.clone(),
-                        why,
-                        hint,
-                    })?;
-                }
-                None
-            }
-            Action::Reset => {
-                if let Some(mode) = change.mode {
-                    reset(driver, change.gpu, mode).map_err(|(why, hint)| Failed {
-                        step: step.clone(),
-                        why,
-                        hint,
-                    })?;
-                }
-                None
-            }
-        };
-        if let Some(Err(e)) = result {
-            let hint = (e.code == Code::IN_USE).then(|| holders::hint(change.gpu)).flatten();
-            let hint = hint
-                .or_else(|| (e.code == Code::NO_PERMISSION).then(|| "run it as root".to_string()));
-            return Err(Failed { step: step.clone(), why: e.to_string(), hint });
-        }
-        tell(Moment::After, &step).map_err(failed)?;
-    }
-    Ok(())
+/// Makes the changes of one GPU, call by call.
+pub(super) struct Executor<'a> {
+    pub(super) driver: &'a mut dyn MigDriver,
+    pub(super) patience: &'a Patience,
+    /// Looked at before each call that changes something.
+    pub(super) interrupt: &'a Interrupt,
 }
 
-impl Patience {
+/// Why a call was not made, or failed.
+enum Stopped {
+    Driver(DriverError),
+    Other(String, Option<String>),
+}
+
+impl From<DriverError> for Stopped {
+    fn from(error: DriverError) -> Stopped {
+        Stopped::Driver(error)
+    }
+}
+
+impl Executor<'_> {
+    /// Makes all steps. `tell` hears of each before it is made, and may stop everything, and after.
+    pub(super) fn run(
+        &mut self,
+        change: &GpuChange,
+        tell: &mut dyn FnMut(Moment, &Step) -> Result<(), String>,
+    ) -> Result<(), Failed> {
+        let mut destroy = change.change.destroy.iter();
+        let mut refit = change.change.refit.iter();
+        let mut create = change.change.create.iter();
+        for (i, step) in change.steps().into_iter().enumerate() {
+            let failed = |why: String, hint| Failed { step: step.clone(), why, hint };
+            // A reset that cannot work costs nobody an instance.
+            if i == 0 && change.resets() {
+                self.driver.ready_to_reset(change.gpu).map_err(|why| failed(why, None))?;
+            }
+            tell(Moment::Before, &step).map_err(|why| failed(why, None))?;
+            let done = match step.action {
+                Action::Destroy => destroy.next().map_or(Ok(()), |&i| self.destroy(change, i)),
+                Action::Refit => refit.next().map_or(Ok(()), |refit| self.refit(change, refit)),
+                Action::Create => create.next().map_or(Ok(()), |new| self.create(change, new)),
+                // What the mode really is shows after the reset, if there is one.
+                Action::MigOn | Action::MigOff => {
+                    change.mode.map_or(Ok(()), |mode| self.set_mode(change.gpu, mode))
+                }
+                Action::Reset => change.mode.map_or(Ok(()), |mode| self.reset(change.gpu, mode)),
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stopped::Other(why, hint)) => return Err(failed(why, hint)),
+                Err(Stopped::Driver(e)) => {
+                    let hint = match e.code {
+                        Code::IN_USE => Some(self.in_use(change.gpu)),
+                        Code::NO_PERMISSION => Some("run it as root".to_string()),
+                        _ => None,
+                    };
+                    return Err(failed(e.to_string(), hint));
+                }
+            }
+            tell(Moment::After, &step).map_err(|why| failed(why, None))?;
+        }
+        Ok(())
+    }
+
+    /// Stops before the next call where a signal asks for it.
+    fn go_on(&self) -> Result<(), Stopped> {
+        match self.interrupt.signal() {
+            None => Ok(()),
+            Some(signal) => Err(Stopped::Other(format!("interrupted by {signal}"), None)),
+        }
+    }
+
     /// Makes a call, again and again while it answers IN_USE and patience lasts.
-    fn wait<T>(&self, mut call: impl FnMut() -> Answer<T>) -> Answer<T> {
-        let mut answer = call();
-        for pause in &self.0 {
+    fn patiently<T>(
+        &mut self,
+        mut call: impl FnMut(&mut dyn MigDriver) -> Answer<T>,
+    ) -> Result<T, Stopped> {
+        self.go_on()?;
+        let mut answer = call(self.driver);
+        for pause in &self.patience.0 {
             match &answer {
                 Err(DriverError { code: Code::IN_USE, .. }) => {
+                    self.go_on()?;
                     thread::sleep(*pause);
-                    answer = call();
+                    answer = call(self.driver);
                 }
                 _ => break,
             }
         }
-        answer
+        Ok(answer?)
     }
-}
 
-fn destroy_all(
-    driver: &mut dyn MigDriver,
-    change: &GpuChange,
-    index: usize,
-    patience: &Patience,
-) -> Answer<()> {
-    let instance = change.instance(index);
-    for compute in &change.present[index].compute {
-        patience.wait(|| driver.destroy_compute(instance, compute.id))?;
-    }
-    patience.wait(|| driver.destroy_instance(instance))
-}
-
-fn make(driver: &mut dyn MigDriver, change: &GpuChange, new: &Create) -> Answer<()> {
-    let profile = &change.board.profiles[new.placement.profile];
-    let profile_id = match profile.profile_id {
-        Some(id) => id,
-        // Nobody had told the id, and the driver only does so once MIG is on.
-        None => driver
-            .profiles(change.gpu)?
-            .into_iter()
-            .find(|p| p.index == profile.nvml_index)
-            .map(|p| p.id)
-            .ok_or(DriverError {
-                call: "nvmlDeviceGetGpuInstanceProfileInfo",
-                code: Code::NOT_SUPPORTED,
-            })?,
-    };
-    let span = Span { start: new.placement.start, size: profile.memory_slices };
-    let id = driver.create_instance(change.gpu, profile_id, span)?;
-    let instance = InstanceId { gpu: change.gpu, profile_id, id };
-    new.compute.iter().try_for_each(|&slices| driver.create_compute(instance, slices))
-}
-
-type Because = (String, Option<String>);
-
-/// Asks for the mode. Where no reset follows, it must be current afterwards.
-fn set_mode(
-    driver: &mut dyn MigDriver,
-    gpu: u32,
-    mode: ModeChange,
-    patience: &Patience,
-) -> Result<(), Because> {
-    let told = |e: DriverError| {
-        let hint = match e.code {
-            Code::IN_USE => holders::hint(gpu),
-            Code::NO_PERMISSION => Some("run it as root".to_string()),
-            _ => None,
-        };
-        (e.to_string(), hint)
-    };
-    let mut pauses = patience.0.iter();
-    loop {
-        driver.set_mode(gpu, mode.on).map_err(told)?;
-        let now = driver.mode(gpu).map_err(told)?;
-        if mode.reset || now.is_some_and(|m| m.current == mode.on) {
-            break;
+    fn destroy(&mut self, change: &GpuChange, index: usize) -> Result<(), Stopped> {
+        let instance = change.instance(index);
+        for compute in &change.present[index].compute {
+            self.patiently(|driver| driver.destroy_compute(instance, compute.id))?;
         }
-        // Accepted, but only pending: a client holds the GPU, perhaps for a moment.
-        let Some(pause) = pauses.next() else {
-            return Err((
-                "the new mode is only pending: another client holds the GPU".to_string(),
-                holders::hint(gpu),
-            ));
+        self.patiently(|driver| driver.destroy_instance(instance))
+    }
+
+    fn refit(&mut self, change: &GpuChange, refit: &Refit) -> Result<(), Stopped> {
+        let instance = change.instance(refit.instance);
+        for &c in &refit.destroy {
+            let compute = change.present[refit.instance].compute[c].id;
+            self.patiently(|driver| driver.destroy_compute(instance, compute))?;
+        }
+        self.create_computes(instance, &refit.create)
+    }
+
+    fn create(&mut self, change: &GpuChange, new: &Create) -> Result<(), Stopped> {
+        let profile = &change.board.profiles[new.placement.profile];
+        let profile_id = match profile.profile_id {
+            Some(id) => id,
+            // The id was not known, and the driver only tells it once MIG is on.
+            None => self
+                .driver
+                .profiles(change.gpu)?
+                .into_iter()
+                .find(|p| p.index == profile.nvml_index)
+                .map(|p| p.id)
+                .ok_or(DriverError {
+                    call: "nvmlDeviceGetGpuInstanceProfileInfo",
+                    code: Code::NOT_SUPPORTED,
+                })?,
         };
-        thread::sleep(*pause);
+        let span = Span { start: new.placement.start, size: profile.memory_slices };
+        self.go_on()?;
+        let id = self.driver.create_instance(change.gpu, profile_id, span)?;
+        self.create_computes(InstanceId { gpu: change.gpu, profile_id, id }, &new.compute)
     }
-    if mode.pending != mode.on && !mode.reset {
-        driver.set_mode(gpu, mode.pending).map_err(told)?;
+
+    fn create_computes(&mut self, instance: InstanceId, slices: &[u32]) -> Result<(), Stopped> {
+        for &slices in slices {
+            self.go_on()?;
+            self.driver.create_compute(instance, slices)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Asks for the mode. Where no reset follows, it must be current afterwards.
+    fn set_mode(&mut self, gpu: u32, mode: ModeChange) -> Result<(), Stopped> {
+        let mut pauses = self.patience.0.iter();
+        loop {
+            self.go_on()?;
+            self.driver.set_mode(gpu, mode.on)?;
+            let now = self.driver.mode(gpu)?;
+            if mode.reset || now.is_some_and(|m| m.current == mode.on) {
+                break;
+            }
+            // Accepted, but only pending: a client holds the GPU, perhaps for a moment.
+            let Some(pause) = pauses.next() else {
+                return Err(Stopped::Other(
+                    "the new mode is only pending: another client holds the GPU".to_string(),
+                    Some(self.in_use(gpu)),
+                ));
+            };
+            thread::sleep(*pause);
+        }
+        if mode.pending != mode.on && !mode.reset {
+            self.driver.set_mode(gpu, mode.pending)?;
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, gpu: u32, mode: ModeChange) -> Result<(), Stopped> {
+        self.go_on()?;
+        self.driver.reset(gpu).map_err(|why| {
+            let hint = reset_hint(gpu, mode, &why);
+            Stopped::Other(format!("the GPU was not reset: {why}"), Some(hint))
+        })?;
+        let now = self.driver.mode(gpu)?;
+        if now.is_some_and(|m| m.current == mode.on) {
+            if mode.pending != mode.on {
+                self.driver.set_mode(gpu, mode.pending)?;
+            }
+            return Ok(());
+        }
+        Err(Stopped::Other(
+            "the GPU was reset, but its MIG mode has not changed".to_string(),
+            Some("the kernel log may say more; a reboot makes a pending mode current".to_string()),
+        ))
+    }
+
+    /// Who uses a GPU, after a call was answered IN_USE: the processes that the driver lists, or
+    /// else what may hold it without being listed.
+    fn in_use(&mut self, gpu: u32) -> String {
+        let devices = self.driver.mig_devices(gpu).unwrap_or_default();
+        let processes = self.driver.processes(gpu, &devices).unwrap_or_default();
+        let mut names: Vec<String> = Vec::new();
+        for process in processes {
+            let name = observe::process_name(self.driver, process.pid);
+            names.push(Process { pid: process.pid, name, used: None }.to_string());
+        }
+        if names.is_empty() {
+            return holders::hint(gpu);
+        }
+        format!("GPU {gpu} runs {}; end what must go, and run it again", names.join(", "))
+    }
 }
 
-fn reset(driver: &mut dyn MigDriver, gpu: u32, mode: ModeChange) -> Result<(), Because> {
-    driver.reset(gpu).map_err(|why| {
-        let hint = if holders::in_virtual_machine() {
-            format!(
-                "a virtual machine often cannot reset its GPU: set the mode with nvidia-smi -i {gpu} -mig {} and reboot",
-                u8::from(mode.on)
-            )
-        } else {
-            holders::hint(gpu)
-                .unwrap_or_else(|| "nvidia-smi and the kernel log may say more".to_string())
-        };
-        (format!("the GPU was not reset: {why}"), Some(hint))
-    })?;
-    let now = driver.mode(gpu).map_err(|e| (e.to_string(), None))?;
-    if now.is_some_and(|m| m.current == mode.on) {
-        if mode.pending != mode.on {
-            driver.set_mode(gpu, mode.pending).map_err(|e| (e.to_string(), None))?;
-        }
-        return Ok(());
+/// What to do about a reset that failed, by what the tool said of it.
+fn reset_hint(gpu: u32, mode: ModeChange, said: &str) -> String {
+    let said = said.to_lowercase();
+    if said.contains("in use") {
+        return holders::hint(gpu);
     }
-    Err((
-        "the GPU was reset, but its MIG mode has not changed".to_string(),
-        Some("the kernel log may say more; a reboot makes a pending mode current".to_string()),
-    ))
+    if said.contains("permission") {
+        return "run it as root".to_string();
+    }
+    if said.contains("not supported") || said.contains("virtual machine") {
+        let place =
+            if holders::in_virtual_machine() { "in this virtual machine" } else { "from here" };
+        return format!(
+            "a reset is not possible {place}: set the mode with nvidia-smi -i {gpu} -mig {} and reboot",
+            u8::from(mode.on)
+        );
+    }
+    "run nvidia-smi --gpu-reset by hand; it and the kernel log may say more".to_string()
 }

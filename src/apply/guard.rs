@@ -3,10 +3,10 @@
 
 use crate::error::{Diagnostic, Error, ExitCode};
 use crate::fleet::observed::{
-    Instances, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
+    Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
 };
 use crate::hardware::{Board, BoardRef};
-use crate::mig_parted::WantedGpu;
+use crate::mig_parted::Resolved;
 use crate::reconfigure::change::{self, Blocked, Change, PresentInstance};
 
 use super::state::{GpuState, InstanceState};
@@ -58,9 +58,59 @@ pub struct NodeChange {
     pub hidden: Vec<(u32, String)>,
     /// GPUs that differ, but that this user may not change, and the call that says so.
     pub forbidden: Vec<(u32, String)>,
+    /// GPUs of a saved state that are not there to be changed back; they do not keep others from it.
+    pub missing: Vec<Missing>,
+    /// How many of the refusals are about something that runs, and may end.
+    busy: usize,
+}
+
+/// A GPU of a saved state that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its index when the state was saved.
+    pub gpu: u32,
+    /// Its UUID.
+    pub uuid: String,
+    /// Why it cannot be read; `None` where it is gone, because it was taken out or replaced.
+    pub unreadable: Option<String>,
+}
+
+impl Missing {
+    /// What is known of the GPU of a state that is not among those that can be read. One without
+    /// a UUID is told by its index.
+    pub(super) fn of(node: &ObservedNode, state: &GpuState) -> Missing {
+        let unreadable = node.unreadable.iter().find(|gpu| match &gpu.uuid {
+            Some(uuid) => *uuid == state.uuid,
+            None => gpu.index == state.gpu,
+        });
+        Missing {
+            gpu: state.gpu,
+            uuid: state.uuid.clone(),
+            unreadable: unreadable.map(|gpu| gpu.why.clone()),
+        }
+    }
+
+    /// A sentence for people.
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(match &self.unreadable {
+            Some(why) => format!("GPU {} ({}) cannot be read: {why}", self.gpu, self.uuid),
+            None => format!(
+                "GPU {} ({}) is not on this node any more, so its state stays as it was saved",
+                self.gpu, self.uuid
+            ),
+        })
+    }
 }
 
 impl NodeChange {
+    /// Whether nothing but busy instances is in the way, so that waiting may help.
+    pub fn waits_for_busy(&self) -> bool {
+        self.busy > 0
+            && self.busy == self.refusals.len()
+            && self.hidden.is_empty()
+            && self.forbidden.is_empty()
+    }
+
     /// Whether the node is as wanted.
     pub fn is_empty(&self) -> bool {
         self.gpus.is_empty() && self.refusals.is_empty() && self.hidden.is_empty()
@@ -77,8 +127,18 @@ impl NodeChange {
         let forbidden = self.forbidden.iter().map(|(gpu, why)| {
             Diagnostic::new(format!("GPU {gpu}: this user may not change it: {why}"))
         });
-        let problems: Vec<Diagnostic> =
-            hidden.chain(forbidden).chain(self.refusals.iter().cloned()).collect();
+        self.refused(hidden.chain(forbidden).chain(self.refusals.iter().cloned()).collect())
+    }
+
+    /// The same for somebody who may see and change everything.
+    ///
+    /// # Errors
+    /// Every other reason against the change.
+    pub fn permitted_to_root(&self) -> Result<(), Error> {
+        self.refused(self.refusals.clone())
+    }
+
+    fn refused(&self, problems: Vec<Diagnostic>) -> Result<(), Error> {
         if problems.is_empty() {
             return Ok(());
         }
@@ -90,9 +150,18 @@ impl NodeChange {
 
 /// Plans the change of a node to what a configuration wants. `may_reset`: whether GPUs may be
 /// reset for their mode.
-pub fn plan(node: &ObservedNode, wanted: &[WantedGpu], may_reset: bool) -> NodeChange {
+pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChange {
     let mut result = NodeChange::default();
-    for want in wanted {
+    for gpu in node.unreadable.iter().filter(|gpu| wanted.unreadable.contains(&gpu.index)) {
+        result.refuse(
+            Diagnostic::new(gpu.to_string()),
+            Some(
+                "a file without an entry for that GPU changes the others; nothing was changed"
+                    .to_string(),
+            ),
+        );
+    }
+    for want in &wanted.gpus {
         let Some(gpu) = node.gpus.iter().find(|g| g.index == want.gpu) else {
             result.refuse(Diagnostic::new(format!("GPU {} is gone", want.gpu)), None);
             continue;
@@ -102,8 +171,12 @@ pub fn plan(node: &ObservedNode, wanted: &[WantedGpu], may_reset: bool) -> NodeC
             result.unchanged.push(gpu.index);
             continue;
         };
-        if let Instances::Hidden { why, .. } = &gpu.instances {
-            result.hide(gpu, why);
+        if let Instances::Hidden { why, devices } = &gpu.instances {
+            if want.mig && mode == MigMode::settled(true) && names(devices) == want.names() {
+                result.unchanged.push(gpu.index);
+            } else {
+                result.hide(gpu, why);
+            }
             continue;
         }
         let board = &want.board;
@@ -143,8 +216,7 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
     let mut result = NodeChange::default();
     for state in states {
         let Some(gpu) = node.gpus.iter().find(|g| g.uuid == state.uuid) else {
-            let text = format!("GPU {} ({}) is not on this node", state.gpu, state.uuid);
-            result.refuse(Diagnostic::new(text), None);
+            result.missing.push(Missing::of(node, state));
             continue;
         };
         if let Instances::Hidden { why, .. } = &gpu.instances {
@@ -205,6 +277,14 @@ fn mode_change(board: &Board, now: MigMode, on: bool, pending: bool) -> Option<M
     Some(ModeChange { on, pending, reset })
 }
 
+/// The names of MIG devices as a file would list them, sorted.
+fn names(devices: &[MigDevice]) -> Vec<String> {
+    let name = |d: &MigDevice| d.profile.as_ref().map_or("?".to_string(), ToString::to_string);
+    let mut names: Vec<String> = devices.iter().map(name).collect();
+    names.sort();
+    names
+}
+
 /// Everything goes, for MIG mode to be turned off.
 fn clear(present: &[PresentInstance]) -> Result<Change, Blocked> {
     let in_the_way: Vec<usize> = (0..present.len()).filter(|&i| present[i].is_busy()).collect();
@@ -257,6 +337,48 @@ fn holders(gpu: u32, board: &Board, instance: &ObservedInstance) -> String {
 }
 
 impl NodeChange {
+    /// What a dry run cannot show, or this user cannot do: each a sentence.
+    pub(super) fn not_seen(&self, node: &ObservedNode, wanted: &Resolved) -> Vec<Diagnostic> {
+        let mut notes = Vec::new();
+        for (index, why) in &self.hidden {
+            let gpu = node.gpus.iter().find(|g| g.index == *index);
+            let want = wanted.gpus.iter().find(|w| w.gpu == *index);
+            let (Some(Instances::Hidden { devices, .. }), Some(want)) =
+                (gpu.map(|g| &g.instances), want)
+            else {
+                continue;
+            };
+            let list = |names: Vec<String>| {
+                if names.is_empty() { "no instances".to_string() } else { names.join(" ") }
+            };
+            let wants = if want.mig { list(want.names()) } else { "MIG off".to_string() };
+            notes.push(Diagnostic::new(format!(
+                "GPU {index}: has {}, and {wants} is wanted; where and what would change cannot be seen: {why}",
+                list(names(devices))
+            )));
+        }
+        for (gpu, why) in &self.forbidden {
+            notes.push(Diagnostic::new(format!("GPU {gpu}: this user may not change it: {why}")));
+        }
+        notes
+    }
+
+    /// Refuses a reset that cannot work.
+    pub(super) fn refuse_reset(&mut self, gpu: u32, why: &str) {
+        self.refuse(
+            Diagnostic::new(format!("GPU {gpu} cannot be reset for its MIG mode: {why}")),
+            Some("stop what holds it (--stop UNIT does that for systemd units), or set the mode with nvidia-smi -mig and reboot; nothing was changed".to_string()),
+        );
+    }
+
+    fn refuse_busy(&mut self, problem: Diagnostic) {
+        self.busy += 1;
+        self.refuse(
+            problem,
+            Some("end what runs there, drain the node, or let --wait wait for it; nothing was changed".to_string()),
+        );
+    }
+
     fn refuse(&mut self, problem: Diagnostic, hint: Option<String>) {
         self.refusals.push(problem);
         self.hint = self.hint.take().or(hint);
@@ -287,17 +409,11 @@ impl NodeChange {
     fn judge_mode(&mut self, gpu: &ObservedGpu, mode: ModeChange, may_reset: bool) {
         if !gpu.processes.is_empty() {
             let processes: Vec<String> = gpu.processes.iter().map(Process::to_string).collect();
-            self.refuse(
-                Diagnostic::new(format!(
-                    "GPU {}: its MIG mode cannot change while it is in use by {}",
-                    gpu.index,
-                    processes.join(", ")
-                )),
-                Some(
-                    "end what runs there, or drain the node, and run it again; nothing was changed"
-                        .to_string(),
-                ),
-            );
+            self.refuse_busy(Diagnostic::new(format!(
+                "GPU {}: its MIG mode cannot change while it is in use by {}",
+                gpu.index,
+                processes.join(", ")
+            )));
         }
         if mode.reset && !may_reset {
             let word = if mode.on { "on" } else { "off" };
@@ -318,10 +434,7 @@ impl NodeChange {
     fn block_busy(&mut self, gpu: &ObservedGpu, board: &Board, in_the_way: &[usize]) {
         for &i in in_the_way {
             let instance = &gpu.known_instances()[i];
-            self.refuse(
-                Diagnostic::new(holders(gpu.index, board, instance)),
-                Some("end what runs there and run it again; nothing was changed".to_string()),
-            );
+            self.refuse_busy(Diagnostic::new(holders(gpu.index, board, instance)));
         }
     }
 
@@ -345,7 +458,7 @@ impl NodeChange {
                         .map(|p| format!("{}@{}", board.profiles[p.profile].name, p.start))
                         .collect();
                     self.hint = Some(format!(
-                        "end what runs there and run it again; without that, the nearest on GPU {} is {}, which lacks {}. Nothing was changed",
+                        "end what runs there, or let --wait wait for it; without that, the nearest on GPU {} is {}, which lacks {}. Nothing was changed",
                         gpu.index,
                         layout.join(" "),
                         lacking.join(", ")

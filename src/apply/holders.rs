@@ -1,8 +1,9 @@
-//! Who holds a GPU: the answer to "in use by another client", with the remedy. Looks at /proc
-//! only, and only after something has failed.
+//! Which processes hold a GPU open: the answer to "in use by another client", with the remedy.
+//! Looks at /proc only.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Programs that are known to hold GPUs, and what to do about them.
 const REMEDIES: &[(&str, &str)] = &[
@@ -18,48 +19,61 @@ const REMEDIES: &[(&str, &str)] = &[
     ("nvidia-cuda-mps", "echo quit | nvidia-cuda-mps-control"),
 ];
 
-/// What may hold `gpu`, and how to make it let go; `None` where nothing is found.
-pub(super) fn hint(gpu: u32) -> Option<String> {
-    let mut found: BTreeSet<String> = BTreeSet::new();
+fn remedy(name: &str) -> Option<&'static str> {
+    REMEDIES.iter().find(|(program, _)| name.starts_with(program)).map(|(_, remedy)| *remedy)
+}
+
+/// The device file of a GPU, by its minor number (which may differ from its index).
+pub(super) fn device_file(minor: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/nvidia{minor}"))
+}
+
+/// The processes that have a device file open, as far as they can be seen from here.
+pub(super) fn of_device(device: &Path) -> Vec<String> {
+    processes(|_, process| has_open(process, device))
+}
+
+/// What may hold `gpu`, and how to make it let go.
+pub(super) fn hint(gpu: u32) -> String {
+    let device = device_file(gpu);
+    let mut found = processes(|name, process| remedy(name).is_some() || has_open(process, &device));
+    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
+    if modules.lines().any(|line| line.starts_with("nvidia_drm ")) {
+        found.push("the kernel module nvidia_drm, for a display (modprobe -r nvidia_drm)".into());
+    }
+    if found.is_empty() {
+        return "no process that holds the GPU can be seen from here; it may be in a container, or be monitoring such as DCGM: --stop nvidia-dcgm".to_string();
+    }
+    format!("these may hold GPU {gpu}: {}", found.join("; "))
+}
+
+/// `nv-hostengine (pid 12: systemctl stop nvidia-dcgm)` for every process but this one that is
+/// meant, judged by its name and its folder in /proc.
+fn processes(is_meant: impl Fn(&str, &Path) -> bool) -> Vec<String> {
     let own = std::process::id().to_string();
-    for process in fs::read_dir("/proc").ok()?.flatten() {
+    let mut found = BTreeSet::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let pid = process.file_name().to_string_lossy().into_owned();
         if pid == own || !pid.bytes().all(|b| b.is_ascii_digit()) {
             continue;
         }
         let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
         let name = name.trim();
-        let remedy = REMEDIES.iter().find(|(program, _)| name.starts_with(program));
-        if remedy.is_none() && !has_open(&process.path(), gpu) {
-            continue;
+        if is_meant(name, &process.path()) {
+            found.insert(match remedy(name) {
+                Some(remedy) => format!("{name} (pid {pid}: {remedy})"),
+                None => format!("{name} (pid {pid})"),
+            });
         }
-        found.insert(match remedy {
-            Some((_, remedy)) => format!("{name} (pid {pid}: {remedy})"),
-            None => format!("{name} (pid {pid})"),
-        });
     }
-    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
-    if modules.lines().any(|line| line.starts_with("nvidia_drm ")) {
-        found.insert("the kernel module nvidia_drm, for a display (modprobe -r nvidia_drm)".into());
-    }
-    if found.is_empty() {
-        return Some(
-            "no holder was found from here; it may sit outside of this container, or be monitoring such as DCGM: systemctl stop nvidia-dcgm".to_string(),
-        );
-    }
-    let found: Vec<String> = found.into_iter().collect();
-    Some(format!("these may hold GPU {gpu}: {}", found.join("; ")))
+    found.into_iter().collect()
 }
 
-/// Whether a process has the GPU's device file open.
-fn has_open(process: &std::path::Path, gpu: u32) -> bool {
-    let device = format!("/dev/nvidia{gpu}");
+fn has_open(process: &Path, device: &Path) -> bool {
     let Ok(files) = fs::read_dir(process.join("fd")) else {
         return false;
     };
-    files
-        .flatten()
-        .any(|f| fs::read_link(f.path()).is_ok_and(|to| to.as_os_str() == device.as_str()))
+    files.flatten().any(|f| fs::read_link(f.path()).is_ok_and(|to| to == device))
 }
 
 /// Whether the processor says that this is a virtual machine.
@@ -69,4 +83,24 @@ pub(super) fn in_virtual_machine() -> bool {
             .find(|line| line.starts_with("flags"))
             .is_some_and(|line| line.split_whitespace().any(|flag| flag == "hypervisor"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_a_device_open_is_named() {
+        let device = tempfile::NamedTempFile::new().unwrap();
+        let path = fs::canonicalize(device.path()).unwrap();
+        assert_eq!(of_device(&path), [] as [String; 0]);
+        let held = device.reopen().unwrap();
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(held)).spawn().unwrap();
+        let found = of_device(&path);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, [format!("sleep (pid {})", child.id())]);
+    }
 }

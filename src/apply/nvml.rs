@@ -20,9 +20,10 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings as sys;
 
 use super::driver::{
-    Answer, Card, Code, DriverCompute, DriverError, DriverInstance, DriverMigDevice, DriverProcess,
-    DriverProfile, InstanceId, MigDriver, Span,
+    Answer, Code, DriverCompute, DriverError, DriverInstance, DriverMigDevice, DriverProcess,
+    DriverProfile, Identity, InstanceId, MigDriver, Span,
 };
+use super::holders;
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::observed::MigMode;
 
@@ -100,12 +101,29 @@ impl NvmlDriver {
         nvml.map(Nvml::lib).ok_or(DriverError { call: "nvmlInit_v2", code: Code::UNINITIALIZED })
     }
 
+    /// Starts NVML where a reset has left it stopped.
+    fn start_again(&mut self) -> std::result::Result<(), NvmlError> {
+        if self.nvml.is_none() {
+            self.nvml = Some(Nvml::builder().lib_path(self.library.as_os_str()).init()?);
+        }
+        Ok(())
+    }
+
     fn device(&self, gpu: u32) -> Answer<SysDevice> {
         let mut device = std::ptr::null_mut();
         let f =
             symbol("nvmlDeviceGetHandleByIndex_v2", &self.lib()?.nvmlDeviceGetHandleByIndex_v2)?;
         check("nvmlDeviceGetHandleByIndex_v2", unsafe { f(gpu, &mut device) })?;
         Ok(device)
+    }
+
+    fn minor(&self, gpu: u32) -> Answer<u32> {
+        const CALL: &str = "nvmlDeviceGetMinorNumber";
+        let device = self.device(gpu)?;
+        let f = symbol(CALL, &self.lib()?.nvmlDeviceGetMinorNumber)?;
+        let mut minor = 0;
+        check(CALL, unsafe { f(device, &mut minor) })?;
+        Ok(minor)
     }
 
     fn text(
@@ -334,13 +352,15 @@ impl MigDriver for NvmlDriver {
     }
 
     fn gpu_count(&mut self) -> Answer<u32> {
+        // Every reading of a node begins here. Where it fails, the next line says so.
+        let _ = self.start_again();
         let f = symbol("nvmlDeviceGetCount_v2", &self.lib()?.nvmlDeviceGetCount_v2)?;
         let mut count = 0;
         check("nvmlDeviceGetCount_v2", unsafe { f(&mut count) })?;
         Ok(count)
     }
 
-    fn card(&mut self, gpu: u32) -> Answer<Card> {
+    fn identity(&mut self, gpu: u32) -> Answer<Identity> {
         let device = self.device(gpu)?;
         let lib = self.lib()?;
         let mut pci = None;
@@ -352,7 +372,7 @@ impl MigDriver for NvmlDriver {
                 Err(e) => return Err(e),
             }
         }
-        Ok(Card {
+        Ok(Identity {
             uuid: self.uuid_of(device)?,
             product: self.name_of(device)?,
             pci_id: pci.map(|p| p.pciDeviceId),
@@ -546,23 +566,44 @@ impl MigDriver for NvmlDriver {
         check(CALL, unsafe { f(handle) })
     }
 
+    fn ready_to_reset(&mut self, gpu: u32) -> std::result::Result<(), String> {
+        let program = &self.nvidia_smi;
+        let found = if program.components().count() > 1 {
+            is_executable(program)
+        } else {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).any(|folder| is_executable(&folder.join(program)))
+        };
+        if !found {
+            return Err(format!(
+                "a reset needs {}, which is not here; {NVIDIA_SMI_VARIABLE} names another one",
+                program.display()
+            ));
+        }
+        // Without the minor number the device file would be a guess.
+        let Ok(minor) = self.minor(gpu) else { return Ok(()) };
+        match holders::of_device(&holders::device_file(minor)) {
+            holders if holders.is_empty() => Ok(()),
+            holders => Err(format!("it is held open by {}", holders.join("; "))),
+        }
+    }
+
     fn reset(&mut self, gpu: u32) -> std::result::Result<(), String> {
         // A client that holds the GPU blocks its reset, and NVML makes us one.
         self.nvml = None;
-        let output =
-            Command::new(&self.nvidia_smi).args(["--gpu-reset", "-i", &gpu.to_string()]).output();
-        let nvml = Nvml::builder().lib_path(self.library.as_os_str()).init();
-        self.nvml = Some(nvml.map_err(|e| format!("NVML does not start again: {e}"))?);
+        let mut command = Command::new(&self.nvidia_smi);
+        command.args(["--gpu-reset", "-i", &gpu.to_string()]);
+        let output = super::apart_from_the_terminal(&mut command).output();
+        self.start_again().map_err(|e| format!("NVML does not start again: {e}"))?;
         let output =
             output.map_err(|e| format!("{} cannot be run: {e}", self.nvidia_smi.display()))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        Err(lines.join(" "))
+        if output.status.success() { Ok(()) } else { Err(super::said(&output)) }
     }
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// A function of the library, or the error that this driver does not have it.

@@ -10,37 +10,71 @@ use super::tables::{catalogue_board, effective_board};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{
     ComputeInstance, Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode,
-    Process,
+    Process, UnreadableGpu,
 };
 use crate::hardware::{Board, BoardRef, Catalogue};
 use crate::units::Mebibytes;
 
 use super::state::GpuState;
 
-/// A node and what is odd about it.
-pub type Observation = (ObservedNode, Vec<Diagnostic>);
-
-/// Reads every GPU of the node.
-///
-/// # Errors
-/// The driver failed at something that cannot be done without (exit 6).
-pub fn observe(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Result<Observation> {
-    read(driver, catalogue).map_err(|e| {
-        let error = Error::new(ExitCode::NoDriver, format!("the node cannot be read: {e}"));
-        match e.code {
-            Code::NO_PERMISSION => error.hint("run it as root"),
-            _ => error.hint("`nvidia-smi` and the kernel log may say more; nothing was changed"),
-        }
-    })
+/// A node as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Its GPUs.
+    pub node: ObservedNode,
+    /// GPUs that cannot be read.
+    pub warnings: Vec<Diagnostic>,
+    /// Where the driver differs from the catalogue, and is followed: the same on every reading.
+    pub differences: Vec<Diagnostic>,
 }
 
-/// As [`observe`], with the driver's own error.
-pub(super) fn read(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Answer<Observation> {
-    let mut node = ObservedNode { driver: driver.version(), gpus: Vec::new() };
-    let mut warnings: Vec<Diagnostic> = Vec::new();
+/// Reads every GPU of the node, each by itself.
+///
+/// # Errors
+/// The driver does not tell how many GPUs there are, or none of them can be read (exit 6).
+pub fn observe(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Result<Observation> {
+    let (node, differences) = read(driver, catalogue).map_err(|e| {
+        no_driver(vec![format!("the node cannot be read: {e}")], e.code == Code::NO_PERMISSION)
+    })?;
+    let told = node.unreadable.iter().map(UnreadableGpu::to_string);
+    if node.gpus.is_empty() && !node.unreadable.is_empty() {
+        let forbidden = node.unreadable.iter().all(|gpu| gpu.forbidden);
+        return Err(no_driver(told.collect(), forbidden));
+    }
+    let warnings = told.map(Diagnostic::new).collect();
+    Ok(Observation { node, warnings, differences })
+}
+
+fn no_driver(problems: Vec<String>, forbidden: bool) -> Error {
+    Error {
+        code: ExitCode::NoDriver,
+        problems: problems.into_iter().map(Diagnostic::new).collect(),
+        hint: Some(if forbidden {
+            "run it as root".to_string()
+        } else {
+            "`nvidia-smi` and the kernel log may say more; nothing was changed".to_string()
+        }),
+    }
+}
+
+/// As [`observe`], with the driver's own error, and without a judgement of GPUs that cannot be
+/// read; and where the driver differs from the catalogue.
+pub(super) fn read(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+) -> Answer<(ObservedNode, Vec<Diagnostic>)> {
+    let mut node = ObservedNode { driver: driver.version(), ..ObservedNode::default() };
+    let mut differences: Vec<Diagnostic> = Vec::new();
     for index in 0..driver.gpu_count()? {
-        let gpu = read_gpu(driver, catalogue, index, &mut warnings)?;
-        node.gpus.push(gpu);
+        match read_gpu(driver, catalogue, index, &mut differences) {
+            Ok(gpu) => node.gpus.push(gpu),
+            Err(e) => node.unreadable.push(UnreadableGpu {
+                index,
+                uuid: driver.identity(index).ok().map(|identity| identity.uuid),
+                forbidden: e.code == Code::NO_PERMISSION,
+                why: e.to_string(),
+            }),
+        }
     }
     // GPUs of one kind share one table, and are known as equal by it.
     let mut boards: Vec<BoardRef> = Vec::new();
@@ -52,12 +86,12 @@ pub(super) fn read(driver: &mut dyn MigDriver, catalogue: &Catalogue) -> Answer<
             }
         }
     }
-    warnings.dedup();
-    Ok((node, warnings))
+    differences.dedup();
+    Ok((node, differences))
 }
 
-/// Reads the node again and refuses where a GPU is not as it was when `planned` was read: somebody
-/// has changed it, or one of the readings was not true. Gives the new reading.
+/// Reads the node again and refuses where one of these GPUs is not as it was when `planned` was
+/// read: somebody has changed it, or one of the readings was not true. Gives the new reading.
 ///
 /// # Errors
 /// It differs (exit 7), or cannot be read (exit 6); nothing has been changed.
@@ -65,12 +99,16 @@ pub fn agree(
     driver: &mut dyn MigDriver,
     catalogue: &Catalogue,
     planned: &ObservedNode,
+    concerned: impl Fn(&ObservedGpu) -> bool,
 ) -> Result<ObservedNode> {
-    let (now, _) = observe(driver, catalogue)?;
-    let problems = planned.gpus.iter().filter_map(|gpu| {
+    let now = observe(driver, catalogue)?.node;
+    let problems = planned.gpus.iter().filter(|gpu| concerned(gpu)).filter_map(|gpu| {
         let other = now.gpus.iter().find(|g| g.uuid == gpu.uuid);
         match other {
-            None => Some(format!("GPU {} is gone", gpu.index)),
+            None => Some(match now.unreadable.iter().find(|u| u.index == gpu.index) {
+                Some(unreadable) => unreadable.to_string(),
+                None => format!("GPU {} is gone", gpu.index),
+            }),
             Some(other) if GpuState::of(gpu) != GpuState::of(other) => {
                 Some(format!("GPU {} is not as it was a moment ago", gpu.index))
             }
@@ -81,10 +119,14 @@ pub fn agree(
     Ok(now)
 }
 
-/// Refuses where something has started since `planned` was read.
-pub(super) fn still_idle(planned: &ObservedNode, now: &ObservedNode) -> Result<()> {
+/// Refuses where something has started on one of these GPUs since `planned` was read.
+pub(super) fn still_idle(
+    planned: &ObservedNode,
+    now: &ObservedNode,
+    concerned: impl Fn(&ObservedGpu) -> bool,
+) -> Result<()> {
     let mut problems = Vec::new();
-    for gpu in &planned.gpus {
+    for gpu in planned.gpus.iter().filter(|gpu| concerned(gpu)) {
         let Some(other) = now.gpus.iter().find(|g| g.uuid == gpu.uuid) else {
             continue;
         };
@@ -114,11 +156,11 @@ fn read_gpu(
     driver: &mut dyn MigDriver,
     catalogue: &Catalogue,
     index: u32,
-    warnings: &mut Vec<Diagnostic>,
+    differences: &mut Vec<Diagnostic>,
 ) -> Answer<ObservedGpu> {
-    let card = driver.card(index)?;
+    let identity = driver.identity(index)?;
     let mode = driver.mode(index)?;
-    let memory = Mebibytes(card.memory_mib);
+    let memory = Mebibytes(identity.memory_mib);
     let board;
     let mut forbidden = None;
     let mut instances = Instances::Known(Vec::new());
@@ -127,10 +169,11 @@ fn read_gpu(
     let mut processes = Vec::new();
     let mut processes_known = true;
     let mut names: BTreeMap<u32, Option<String>> = BTreeMap::new();
-    let known = catalogue_board(catalogue, &card);
+    let known = catalogue_board(catalogue, &identity);
     if let Some(mode) = mode {
         offered = driver.profiles(index)?;
-        let (found, refused) = effective_board(driver, index, &card, known, &offered, warnings)?;
+        let (found, refused) =
+            effective_board(driver, index, &identity, known, &offered, differences)?;
         (board, forbidden) = (found, refused);
         if mode.current {
             devices = absent_is_empty(driver.mig_devices(index))?;
@@ -163,17 +206,19 @@ fn read_gpu(
             Err(e) => return Err(e),
         };
     } else if board.is_none() && mode.is_some_and(|m| m.current) {
-        let why =
-            format!("neither the driver nor the catalogue tells the profiles of {}", card.product);
+        let why = format!(
+            "neither the driver nor the catalogue tells the profiles of {}",
+            identity.product
+        );
         instances = hidden(why, &devices);
     }
     Ok(ObservedGpu {
         index,
-        uuid: card.uuid,
-        product: card.product,
-        pci_id: card.pci_id,
-        subsystem_id: card.subsystem_id,
-        pci_address: card.pci_address,
+        uuid: identity.uuid,
+        product: identity.product,
+        pci_id: identity.pci_id,
+        subsystem_id: identity.subsystem_id,
+        pci_address: identity.pci_address,
         board,
         memory,
         mode,
@@ -295,7 +340,7 @@ fn absent_is_empty<T>(answer: Answer<Vec<T>>) -> Answer<Vec<T>> {
 }
 
 /// The program of a process: from the driver, else from the system.
-fn process_name(driver: &mut dyn MigDriver, pid: u32) -> Option<String> {
+pub(super) fn process_name(driver: &mut dyn MigDriver, pid: u32) -> Option<String> {
     driver.process_name(pid).or_else(|| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         Some(name.trim().to_string()).filter(|n| !n.is_empty())

@@ -1,8 +1,8 @@
-//! The tables of a card: the catalogue's, with everything that this driver says in its place.
+//! The tables of a GPU: the catalogue's, with everything that this driver says in its place.
 
 use std::sync::Arc;
 
-use super::driver::{Answer, Card, Code, DriverProfile, MigDriver, Span};
+use super::driver::{Answer, Code, DriverProfile, Identity, MigDriver, Span};
 use crate::error::Diagnostic;
 use crate::hardware::layout::most_disjoint;
 use crate::hardware::{
@@ -13,19 +13,19 @@ use crate::units::Mebibytes;
 /// Memory slices that a board may have: today's have 8 or 12.
 const MOST_SLICES: u32 = 32;
 
-/// The board that the catalogue knows this card as: by product name, else by PCI id; memory
+/// The board that the catalogue knows this GPU as: by product name, else by PCI id; memory
 /// decides between several.
-pub(super) fn catalogue_board(catalogue: &Catalogue, card: &Card) -> Option<BoardRef> {
-    let memory = Mebibytes(card.memory_mib);
-    if let Ok(board) = catalogue.find(&card.product, Some(memory)) {
+pub(super) fn catalogue_board(catalogue: &Catalogue, identity: &Identity) -> Option<BoardRef> {
+    let memory = Mebibytes(identity.memory_mib);
+    if let Ok(board) = catalogue.find(&identity.product, Some(memory)) {
         return Some(board.clone());
     }
-    let id = format!("0x{:08X}", card.pci_id?);
+    let id = format!("0x{:08X}", identity.pci_id?);
     catalogue
         .boards()
         .iter()
         .filter(|b| b.pci_ids.iter().any(|known| known.eq_ignore_ascii_case(&id)))
-        .min_by_key(|b| b.memory.0.abs_diff(card.memory_mib))
+        .min_by_key(|b| b.memory.0.abs_diff(identity.memory_mib))
         .cloned()
 }
 
@@ -34,10 +34,10 @@ pub(super) fn catalogue_board(catalogue: &Catalogue, card: &Card) -> Option<Boar
 pub(super) fn effective_board(
     driver: &mut dyn MigDriver,
     gpu: u32,
-    card: &Card,
+    identity: &Identity,
     known: Option<BoardRef>,
     offered: &[DriverProfile],
-    warnings: &mut Vec<Diagnostic>,
+    told: &mut Vec<Diagnostic>,
 ) -> Answer<(Option<BoardRef>, Option<String>)> {
     let mut forbidden = None;
     if offered.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn effective_board(
         let named = profile.name.as_ref().and_then(|n| n.trim_start_matches("MIG ").parse().ok());
         let Some(name) = named
             .or_else(|| of_index.map(|p| p.name.clone()))
-            .or_else(|| computed_name(profile, card.memory_mib))
+            .or_else(|| computed_name(profile, identity.memory_mib))
         else {
             continue;
         };
@@ -104,7 +104,7 @@ pub(super) fn effective_board(
     if profiles.is_empty() {
         return Ok((known, forbidden));
     }
-    let mut board = known.as_deref().cloned().unwrap_or_else(|| unknown_board(card, &profiles));
+    let mut board = known.as_deref().cloned().unwrap_or_else(|| unknown_board(identity, &profiles));
     if let Some(known) = &known {
         for profile in &known.profiles {
             if !profiles
@@ -119,21 +119,21 @@ pub(super) fn effective_board(
             known.profiles.iter().position(|k| k.name == p.name).unwrap_or(usize::MAX)
         });
         if !differences.is_empty() {
-            warnings.push(Diagnostic::new(format!(
+            told.push(Diagnostic::new(format!(
                 "{}: this driver differs from the catalogue, and is followed: {}",
                 known.id,
                 differences.join(", ")
             )));
         }
     } else {
-        warnings.push(Diagnostic::new(format!(
+        told.push(Diagnostic::new(format!(
             "{} is not in the catalogue; its profiles are taken from the driver",
-            card.product
+            identity.product
         )));
     }
     board.profiles = profiles;
-    board.memory = Mebibytes(card.memory_mib);
-    if let Some(id) = card.pci_id {
+    board.memory = Mebibytes(identity.memory_mib);
+    if let Some(id) = identity.pci_id {
         board.pci_ids = vec![format!("0x{id:08X}")];
     }
     Ok((Some(Arc::new(board)), forbidden))
@@ -197,19 +197,19 @@ fn computed_name(profile: &DriverProfile, total_mib: u64) -> Option<ProfileName>
 }
 
 /// A board that only the driver knows.
-fn unknown_board(card: &Card, profiles: &[Profile]) -> Board {
-    let ampere = ["A100", "A30", "A800"].iter().any(|name| card.product.contains(name));
+fn unknown_board(identity: &Identity, profiles: &[Profile]) -> Board {
+    let ampere = ["A100", "A30", "A800"].iter().any(|name| identity.product.contains(name));
     let told = Provenance { source: "this driver".to_string(), confidence: "seen".to_string() };
-    let id = card.product.to_lowercase().replace(' ', "-");
+    let id = identity.product.to_lowercase().replace(' ', "-");
     Board {
         id: id.trim_start_matches("nvidia-").to_string(),
         aliases: Vec::new(),
-        products: vec![card.product.clone()],
+        products: vec![identity.product.clone()],
         gfd_products: Vec::new(),
         architecture: if ampere { Architecture::Ampere } else { Architecture::Blackwell },
         chip: String::new(),
         pci_ids: Vec::new(),
-        memory: Mebibytes(card.memory_mib),
+        memory: Mebibytes(identity.memory_mib),
         memory_provenance: told,
         compute_slices: profiles.iter().map(|p| p.compute_slices).max().unwrap_or(0),
         memory_slices: profiles

@@ -1,288 +1,224 @@
-//! Telling of changes to a node: to people as text and a progress bar, to programs as JSON lines.
+//! What `apply` and `rollback` share: flags, the question before a change, and how what happens is
+//! told: to people with a progress bar, to programs as JSON lines.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
+use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, write_result};
-use crate::apply::{Event, GpuChange, NodeChange, Step};
-use crate::error::{Diagnostic, ExitCode, Result};
-use crate::fleet::observed::{ObservedNode, Process};
-use crate::text::plural;
+use crate::apply::journal::Purpose;
+use crate::apply::{
+    ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
+    Session, Systemd, services,
+};
+use crate::demand::time::Span;
+use crate::error::{Error, ExitCode, Result};
+use crate::view::json::events::{self, EventJson, EventLine};
+use crate::view::text::changes;
 
-/// Schema key of the events.
-pub(super) const EVENTS_SCHEMA: &str = "migplan.events/v1";
+/// The environment variable that stands in for `--state-dir`.
+pub(super) const STATE_DIR_VARIABLE: &str = "MIGPLAN_STATE_DIR";
 
-/// How a run ended well.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
-    /// The node was changed and is as wanted.
-    Applied,
-    /// There was nothing to do.
-    Unchanged,
-    /// A dry run.
-    Planned,
-}
-
-/// Tells of changes: to people, or as JSON lines to programs.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Reporter {
-    pub(super) console: Console,
-    pub(super) json: bool,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum EventJson<'a> {
-    Changes { schema: &'static str, gpus: Vec<ChangeJson>, unchanged: &'a [u32] },
-    Warning { message: String },
-    Begin { step: &'a Step },
-    Done { step: &'a Step },
-    Failed { why: &'a str },
-    Result { outcome: &'a str, exit_code: u8, errors: Vec<String>, hint: Option<&'a str> },
-}
-
-#[derive(Serialize)]
-struct ChangeJson {
-    gpu: u32,
-    board: String,
-    mig: Option<bool>,
+/// How a command changes the node, asks and tells.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ChangeArgs {
+    /// Show the changes and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Reset GPUs whose MIG mode changes only by a reset (Ampere), with nvidia-smi or what
+    /// MIGPLAN_NVIDIA_SMI names
+    #[arg(long)]
     reset: bool,
-    keep: Vec<InstanceJson>,
-    destroy: Vec<InstanceJson>,
-    refit: Vec<InstanceJson>,
-    create: Vec<InstanceJson>,
+    /// Stop this systemd unit before the change and start it after it, if it runs (repeatable);
+    /// also after a failure, and after a kill by the next apply or rollback
+    #[arg(long, value_name = "UNIT", value_parser = unit)]
+    stop: Vec<String>,
+    /// Tell what happens as JSON, one event a line, on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Where states are saved
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR, env = STATE_DIR_VARIABLE)]
+    pub state_dir: PathBuf,
+    #[command(flatten)]
+    nvml: NvmlArgs,
+    #[command(flatten)]
+    catalogue: CatalogueArgs,
 }
 
-#[derive(Serialize)]
-struct InstanceJson {
-    profile: String,
-    start: u32,
-    size: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gi: Option<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    compute: Vec<u32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    processes: Vec<u32>,
+fn unit(name: &str) -> std::result::Result<String, String> {
+    services::check_unit(name).map(|()| name.to_string())
 }
 
-impl Reporter {
-    /// The changes: as an event, on stdout for a dry run, else on stderr.
-    pub(super) fn changes(
+impl ChangeArgs {
+    /// Runs a session with these flags, and tells how it ended. `wait`: for busy instances;
+    /// `force`: destroy what others have created. `read`s its input before it asks for NVML.
+    pub(super) fn run<T>(
         &self,
-        node: &ObservedNode,
-        change: &NodeChange,
-        dry_run: bool,
+        wait: Option<Span>,
+        force: bool,
+        console: &Console,
+        read: impl FnOnce() -> Result<T>,
+        work: impl FnOnce(&mut Session<'_>, T) -> Result<Outcome>,
     ) -> Result<()> {
+        let mut terminal = Terminal {
+            console: *console,
+            json: self.json,
+            yes: self.yes,
+            dry_run: self.dry_run,
+            bar: ProgressBar::hidden(),
+        };
+        let options = ApplyOptions {
+            dry_run: self.dry_run,
+            reset: self.reset,
+            force,
+            patience: Patience::default(),
+            wait: wait.map_or(Duration::ZERO, |w| {
+                Duration::from_millis(u64::try_from(w.ms()).unwrap_or(0))
+            }),
+            stop: self.stop.clone(),
+        };
+        let result = (|| {
+            let input = read()?;
+            let catalogue = self.catalogue.read()?;
+            let mut session = Session {
+                driver: &mut self.nvml.open()?,
+                catalogue: &catalogue,
+                options,
+                saves: &mut self.state_dir.as_path(),
+                services: &mut Systemd::default(),
+                interrupts: &mut Interrupt::on_signals,
+                operator: &mut terminal,
+            };
+            work(&mut session, input)
+        })();
+        terminal.finish(result)
+    }
+}
+
+/// The terminal, or the program, that runs a session.
+struct Terminal {
+    console: Console,
+    json: bool,
+    yes: bool,
+    dry_run: bool,
+    bar: ProgressBar,
+}
+
+impl Operator for Terminal {
+    fn event(&mut self, event: &Event<'_>) {
         if self.json {
-            let gpus = change.gpus.iter().map(change_json).collect();
-            let unchanged = &change.unchanged;
-            self.emit(&EventJson::Changes { schema: EVENTS_SCHEMA, gpus, unchanged });
+            if let Some(event) = events::event(event) {
+                emit(event);
+            }
+            return;
+        }
+        let verbose = self.console.verbosity() > 0;
+        match *event {
+            Event::Warning(problem) => self.console.warn(std::slice::from_ref(problem)),
+            Event::Difference(problem) if verbose => {
+                self.console.warn(std::slice::from_ref(problem));
+            }
+            Event::Difference(_) => {}
+            Event::Changes(node, change) => {
+                let text = changes::describe(node, change);
+                if self.dry_run {
+                    // A closed stdout is found by the next line of the caller.
+                    let _ = write_result(None, |out| out.write_all(text.as_bytes()));
+                } else if !change.gpus.is_empty() {
+                    self.console.say(text.trim_end());
+                }
+                let steps: usize = change.gpus.iter().map(|gpu| gpu.steps().len()).sum();
+                self.bar = self.new_bar(steps as u64);
+            }
+            Event::Waiting(reasons) => {
+                for reason in reasons {
+                    self.console.say(&format!("waiting: {reason}"));
+                }
+            }
+            Event::Stop(unit) => self.console.say(&format!("stopping {unit}")),
+            Event::Start(unit) => self.console.say(&format!("starting {unit}")),
+            Event::Begin(step, _) if verbose => self.console.say(&step.to_string()),
+            Event::Begin(step, _) => self.bar.set_message(step.to_string()),
+            Event::Done(..) => self.bar.inc(1),
+            Event::Failed(why) => {
+                let text = format!("failed: {why}; going back");
+                if self.bar.is_hidden() {
+                    self.console.say(&text);
+                } else {
+                    self.bar.println(text);
+                }
+            }
+        }
+    }
+
+    /// Asks on a terminal; elsewhere `--yes` is needed.
+    fn confirm(&mut self, proposal: &Proposal<'_>) -> Result<()> {
+        if self.yes {
             return Ok(());
         }
-        let text = describe(node, change);
-        if dry_run {
-            return write_result(None, |out| out.write_all(text.as_bytes()));
+        let refused = |message: &str| Error::new(ExitCode::Refused, message);
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() || self.json {
+            return Err(refused("nobody can be asked here, and --yes was not given").hint(
+                "look at the changes with --dry-run, then run it with --yes; nothing was changed",
+            ));
         }
-        if !change.gpus.is_empty() {
-            self.console.say(text.trim_end());
-        }
-        Ok(())
-    }
-
-    pub(super) fn warn(&self, warnings: &[Diagnostic]) {
-        if self.json {
-            for warning in warnings {
-                self.emit(&EventJson::Warning { message: warning.to_string() });
-            }
-        } else {
-            self.console.warn(warnings);
+        let rollback = proposal.purpose == Purpose::Rollback;
+        let question = changes::question(proposal.change, rollback);
+        let mut stderr = anstream::stderr();
+        let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        match (read, answer.trim().to_ascii_lowercase().as_str()) {
+            (Ok(_), "y" | "yes") => Ok(()),
+            _ => Err(refused("not confirmed; nothing was changed")),
         }
     }
+}
 
-    pub(super) fn event(&self, event: &Event<'_>) {
-        if self.json {
-            self.emit(&match event {
-                Event::Begin(step) => EventJson::Begin { step },
-                Event::Done(step) => EventJson::Done { step },
-                Event::Failed(why) => EventJson::Failed { why },
-            });
-        } else if let (Event::Begin(step), true) = (event, self.console.verbosity() > 0) {
-            self.console.say(&step.to_string());
-        }
-    }
-
-    /// The last event, and the result for the exit code.
-    pub(super) fn finish(&self, result: Result<Outcome>) -> Result<()> {
-        if self.json {
-            let (outcome, errors, hint, code) = match &result {
-                Ok(Outcome::Applied) => ("applied", Vec::new(), None, ExitCode::Success),
-                Ok(Outcome::Unchanged) => ("unchanged", Vec::new(), None, ExitCode::Success),
-                Ok(Outcome::Planned) => ("planned", Vec::new(), None, ExitCode::Success),
-                Err(e) => {
-                    let outcome = match e.code {
-                        ExitCode::Refused => "refused",
-                        ExitCode::RolledBack => "rolled_back",
-                        ExitCode::RollbackIncomplete => "rollback_incomplete",
-                        _ => "failed",
-                    };
-                    let errors = e.problems.iter().map(ToString::to_string).collect();
-                    (outcome, errors, e.hint.as_deref(), e.code)
-                }
-            };
-            self.emit(&EventJson::Result { outcome, exit_code: code as u8, errors, hint });
-        }
-        result.map(|_| ())
-    }
-
-    fn emit(&self, event: &EventJson<'_>) {
-        // A reader that went away must not stop a change half-way.
-        let _ = write_result(None, |out| {
-            serde_json::to_writer(&mut *out, event)?;
-            out.write_all(b"\n")
-        });
-    }
-
-    pub(super) fn bar(&self, steps: usize) -> ProgressBar {
-        if self.json || !self.console.is_interactive() || self.console.verbosity() > 0 {
+impl Terminal {
+    fn new_bar(&self, steps: u64) -> ProgressBar {
+        if self.dry_run || !self.console.is_interactive() || self.console.verbosity() > 0 {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(steps as u64);
+        let bar = ProgressBar::new(steps);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
             bar.set_style(style);
         }
         bar
     }
-}
 
-fn change_json(change: &GpuChange) -> ChangeJson {
-    let board = &change.board;
-    let present = |i: &usize| {
-        let instance = &change.present[*i];
-        InstanceJson {
-            profile: board.profiles[instance.profile].name.to_string(),
-            start: instance.start,
-            size: instance.size,
-            gi: Some(instance.id),
-            compute: Vec::new(),
-            processes: instance.processes().map(|p| p.pid).collect(),
-        }
-    };
-    ChangeJson {
-        gpu: change.gpu,
-        board: board.id.clone(),
-        mig: change.mode.filter(|m| m.on != change.from.mig).map(|m| m.on),
-        reset: change.mode.is_some_and(|m| m.reset),
-        keep: change.change.keep.iter().map(present).collect(),
-        destroy: change.change.destroy.iter().map(present).collect(),
-        refit: change.change.refit.iter().map(|r| present(&r.instance)).collect(),
-        create: change
-            .change
-            .create
-            .iter()
-            .map(|c| {
-                let profile = &board.profiles[c.placement.profile];
-                let whole = c.compute == [profile.compute_slices];
-                InstanceJson {
-                    profile: profile.name.to_string(),
-                    start: c.placement.start,
-                    size: profile.memory_slices,
-                    gi: None,
-                    compute: if whole { Vec::new() } else { c.compute.clone() },
-                    processes: Vec::new(),
+    /// The last line, and the result for the exit code.
+    fn finish(&self, result: Result<Outcome>) -> Result<()> {
+        self.bar.finish_and_clear();
+        if self.json {
+            emit(events::result(&result));
+        } else {
+            match &result {
+                Ok(Outcome::Changed(change)) => {
+                    self.console.say(&format!("done: {}", changes::summary(change)));
                 }
-            })
-            .collect(),
+                Ok(Outcome::Unchanged) => {
+                    self.console.say("nothing to do: every GPU is as wanted");
+                }
+                Ok(Outcome::Planned) | Err(_) => {}
+            }
+        }
+        result.map(|_| ())
     }
 }
 
-/// The changes for people, GPU by GPU.
-fn describe(node: &ObservedNode, change: &NodeChange) -> String {
-    let mut lines = Vec::new();
-    for gpu in &change.gpus {
-        let product =
-            node.gpus.iter().find(|g| g.index == gpu.gpu).map_or("", |g| g.product.as_str());
-        let board = &gpu.board;
-        let mode = match gpu.mode {
-            Some(mode) if mode.on != gpu.from.mig => {
-                let word = if mode.on { "on" } else { "off" };
-                let reset = if mode.reset { " by a reset of the GPU" } else { "" };
-                format!(": MIG {word}{reset}")
-            }
-            Some(_) => ": a pending change of MIG mode is taken back".to_string(),
-            None => String::new(),
-        };
-        lines.push(format!("GPU {} ({product}){mode}", gpu.gpu));
-        let line = |verb: &str, profile: usize, start: u32, note: &str| {
-            let info = &board.profiles[profile];
-            let end = start + info.memory_slices - 1;
-            let slices = if end == start {
-                format!("slice {start}")
-            } else {
-                format!("slices {start}-{end}")
-            };
-            let text = format!("  {verb:<8} {:<14} {slices:<12} {note}", info.name.to_string());
-            text.trim_end().to_string()
-        };
-        let held = |i: usize| {
-            let processes: Vec<String> =
-                gpu.present[i].processes().map(Process::to_string).collect();
-            if processes.is_empty() {
-                String::new()
-            } else {
-                format!("in use by {}", processes.join(", "))
-            }
-        };
-        for &i in &gpu.change.keep {
-            let instance = &gpu.present[i];
-            lines.push(line("keep", instance.profile, instance.start, &held(i)));
-        }
-        for refit in &gpu.change.refit {
-            let instance = &gpu.present[refit.instance];
-            let note = format!(
-                "compute instances: {} go, {} come",
-                refit.destroy.len(),
-                refit.create.len()
-            );
-            lines.push(line("keep", instance.profile, instance.start, &note));
-        }
-        for &i in &gpu.change.destroy {
-            let instance = &gpu.present[i];
-            lines.push(line("destroy", instance.profile, instance.start, &held(i)));
-        }
-        for new in &gpu.change.create {
-            let whole = new.compute == [board.profiles[new.placement.profile].compute_slices];
-            let note = if whole {
-                String::new()
-            } else {
-                let slices: Vec<String> = new.compute.iter().map(|c| format!("{c}c")).collect();
-                format!("with compute instances {}", slices.join(" "))
-            };
-            lines.push(line("create", new.placement.profile, new.placement.start, &note));
-        }
-    }
-    if !change.unchanged.is_empty() {
-        let indices: Vec<String> = change.unchanged.iter().map(ToString::to_string).collect();
-        lines.push(format!("GPU {}: as wanted", indices.join(", ")));
-    }
-    if !change.gpus.is_empty() {
-        lines.push(summary(change));
-    }
-    lines.join("\n") + "\n"
-}
-
-/// `3 kept, 1 destroyed, 2 created`.
-pub(super) fn summary(change: &NodeChange) -> String {
-    let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
-    let mut parts = vec![
-        format!("{} kept", plural(of(|g| g.change.keep.len() + g.change.refit.len()), "instance")),
-        format!("{} destroyed", of(|g| g.change.destroy.len())),
-        format!("{} created", of(|g| g.change.create.len())),
-    ];
-    let modes = of(|g| usize::from(g.mode.is_some_and(|m| m.on != g.from.mig)));
-    if modes > 0 {
-        parts.push(format!("{} of MIG mode", plural(modes, "change")));
-    }
-    parts.join(", ")
+fn emit(event: EventJson) {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    let line = EventLine { event, time: (time * 1000.0).round() / 1000.0 };
+    // A reader that went away must not stop a change half-way.
+    let _ = write_result(None, |out| {
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")
+    });
 }

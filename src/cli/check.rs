@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, FleetArgs};
 use super::output::{Console, Format, write_result};
-use crate::apply::guard;
+use crate::apply::{GpuChange, guard};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::mig_parted::fleet_check::FleetCheck;
 use crate::mig_parted::{Config, NodeGpu};
+use crate::reconfigure::change::Refit;
 use crate::text::plural;
-use crate::view::json::{self, check::CheckDocument};
+use crate::view::json::{
+    self,
+    check::{CheckDocument, LiveCheckDocument},
+};
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
@@ -97,41 +101,21 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
     let config = Config::parse(&read_text(&args.file)?, &file)?;
     config.select(args.config.as_deref())?;
     let node = args.fleet.nvml.observe(catalogue, console)?;
-    let gpus: Vec<NodeGpu> = node.gpus.iter().map(NodeGpu::from).collect();
-    let wanted = config.resolve_node(args.config.as_deref(), &gpus)?;
+    let wanted = config.resolve_node(args.config.as_deref(), &NodeGpu::of_node(&node))?;
     console.warn(&wanted.warnings);
-    let change = guard::plan(&node, &wanted.gpus, true);
+    let change = guard::plan(&node, &wanted, true);
     let drifted: Vec<Diagnostic> = change
         .gpus
         .iter()
-        .map(|gpu| {
-            let mode = match &gpu.mode {
-                Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
-                None => String::new(),
-            };
-            let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
-            let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
-            Diagnostic::new(format!(
-                "GPU {} is not what {file} says: {mode}{more} too many, {less} missing",
-                gpu.gpu
-            ))
-        })
+        .map(|gpu| drift(gpu, &file))
         .chain(change.refusals.iter().cloned())
         .chain(change.hidden.iter().map(|(gpu, why)| {
             Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
         }))
         .collect();
     if args.format == Format::Json {
-        let result = serde_json::json!({
-            "schema": "migplan.check-live/v1",
-            "ok": drifted.is_empty(),
-            "label": wanted.label,
-            "drifted": drifted.iter().map(Diagnostic::to_string).collect::<Vec<_>>(),
-        });
-        write_result(None, |out| {
-            serde_json::to_writer_pretty(&mut *out, &result)?;
-            writeln!(out)
-        })?;
+        let document = LiveCheckDocument::new(&wanted.label, &drifted);
+        write_result(None, |out| json::write(&document, out))?;
     }
     if !drifted.is_empty() {
         return Err(Error { code: ExitCode::Refused, problems: drifted, hint: None }.hint(
@@ -143,4 +127,32 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
         write_result(None, |out| writeln!(out, "{text}"))?;
     }
     Ok(())
+}
+
+/// How a GPU differs from what the file says of it.
+fn drift(gpu: &GpuChange, file: &str) -> Diagnostic {
+    let mode = match &gpu.mode {
+        Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
+        None => String::new(),
+    };
+    let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
+    let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
+    let refits: Vec<String> = gpu.change.refit.iter().map(|r| refit(gpu, r)).collect();
+    Diagnostic::new(format!(
+        "GPU {} is not what {file} says: {mode}{more} too many, {less} missing{}",
+        gpu.gpu,
+        refits.concat()
+    ))
+}
+
+/// `; 3g.40gb at memory slice 4 lacks 1 compute instance`.
+fn refit(gpu: &GpuChange, refit: &Refit) -> String {
+    let instance = &gpu.present[refit.instance];
+    let name = &gpu.board.profiles[instance.profile].name;
+    let what = if refit.destroy.is_empty() {
+        format!("lacks {}", plural(refit.create.len() as u64, "compute instance"))
+    } else {
+        "has other compute instances".to_string()
+    };
+    format!("; {name} at memory slice {} {what}", instance.start)
 }

@@ -62,9 +62,28 @@ impl NvmlArgs {
     /// # Errors
     /// As [`Self::open`]; also a driver that does not answer (exit 6).
     pub fn observe(&self, catalogue: &Catalogue, console: &Console) -> Result<ObservedNode> {
-        let (node, warnings) = observe::observe(&mut self.open()?, catalogue)?;
-        console.warn(&warnings);
-        Ok(node)
+        let observation = observe::observe(&mut self.open()?, catalogue)?;
+        console.warn(&observation.warnings);
+        if console.verbosity() > 0 {
+            console.warn(&observation.differences);
+        }
+        Ok(observation.node)
+    }
+
+    /// As [`Self::observe`]; also tells where the driver differs from the catalogue, which is the
+    /// same on every run.
+    ///
+    /// # Errors
+    /// As [`Self::observe`].
+    pub fn observe_with_differences(
+        &self,
+        catalogue: &Catalogue,
+        console: &Console,
+    ) -> Result<ObservedNode> {
+        let observation = observe::observe(&mut self.open()?, catalogue)?;
+        console.warn(&observation.warnings);
+        console.warn(&observation.differences);
+        Ok(observation.node)
     }
 }
 
@@ -182,7 +201,9 @@ fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
     let hint =
         "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
     let mut gpus = Vec::new();
-    let mut problems = Vec::new();
+    // A plan must cover the node; one without a lost GPU is made with --gpus.
+    let mut problems: Vec<Diagnostic> =
+        node.unreadable.iter().map(|gpu| Diagnostic::new(gpu.to_string())).collect();
     for gpu in &node.gpus {
         match (&gpu.mode, &gpu.board) {
             (Some(_), Some(board)) => gpus.push(board.clone()),

@@ -1,91 +1,53 @@
-//! `migplan rollback`: back to the state before the last apply.
+//! `migplan rollback`: back to a saved state.
 
-use super::apply::{ChangeArgs, carry_out, confirm};
-use super::changes::{Outcome, Reporter, summary};
-use super::inputs::{CatalogueArgs, NvmlArgs};
-use super::output::Console;
-use crate::apply::{ApplyOptions, Patience, StateDir, foreign, guard, journal, observe};
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use super::changes::ChangeArgs;
+use super::output::{Console, write_result};
+use crate::apply::{History, Target};
+use crate::error::{Error, Result};
+use crate::view::{json, text};
 
 /// Go back to the state before the last apply, also after it was killed half-way
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   migplan rollback --dry-run
   migplan rollback --yes
+  migplan rollback --list
+  migplan rollback --to 3 --yes
 
-Instances that are busy, or that somebody else has made since, are not destroyed: exit 7.")]
+It covers the GPUs that the run changed, each by itself: one that is lost does not keep the others
+from going back (exit 9 names it), one that was taken out is left out. Instances that are busy, or
+that somebody else has created since, are not destroyed: exit 7. Every run saves the state that it
+finds, a rollback too, so that a rollback can be undone with --to.")]
 pub struct Args {
-    /// Show the changes and stop
-    #[arg(long)]
-    dry_run: bool,
-    /// Reset GPUs whose MIG mode changes only by a reset (Ampere), with nvidia-smi or what
-    /// MIGPLAN_NVIDIA_SMI names
-    #[arg(long)]
-    reset: bool,
-    /// Destroy idle instances that somebody else has made since
+    /// Show the saved states and stop; with --json as one document
+    #[arg(long, conflicts_with_all = ["to", "force", "dry_run"])]
+    list: bool,
+    /// Go back to the state that was saved before the run with this number of --list
+    #[arg(long, value_name = "ID")]
+    to: Option<u64>,
+    /// Destroy idle instances that somebody else has created since
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     change: ChangeArgs,
-    #[command(flatten)]
-    nvml: NvmlArgs,
-    #[command(flatten)]
-    catalogue: CatalogueArgs,
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let reporter = Reporter { console: *console, json: args.change.json };
-    reporter.finish(roll_back(args, console, &reporter))
+    if args.list {
+        return list(args);
+    }
+    let target = args.to.map_or(Target::LastApply, Target::Run);
+    args.change.run(None, args.force, console, || Ok(()), |session, ()| session.roll_back(target))
 }
 
-fn roll_back(args: &Args, console: &Console, reporter: &Reporter) -> Result<Outcome> {
-    let folder = args.change.state_dir.as_path();
-    let Some(saved) = journal::last_run(folder)? else {
-        let problem =
-            Diagnostic::new("no state has been saved here").in_file(folder.display().to_string());
-        return Err(Error::input(problem)
-            .hint("`migplan apply` saves one; name its folder with --state-dir"));
+fn list(args: &Args) -> Result<()> {
+    let (history, _) = History::look(&args.change.state_dir)?;
+    let text = if args.change.json {
+        serde_json::to_string_pretty(&json::runs::RunsJson::new(&history))
+            .map_err(|e| Error::internal(e.to_string()))?
+            + "\n"
+    } else {
+        text::runs::list(&history)
     };
-    let catalogue = args.catalogue.read()?;
-    let mut driver = args.nvml.open()?;
-    let (node, warnings) = observe::observe(&mut driver, &catalogue)?;
-    reporter.warn(&warnings);
-    let change = guard::plan_restore(&node, &saved.before, args.reset);
-    let say = |text: &str| {
-        if !args.change.json {
-            console.say(text);
-        }
-    };
-    if saved.end.is_none() {
-        say(&format!("the apply of {} was interrupted or could not be undone", saved.source));
-    }
-    reporter.changes(&node, &change, args.dry_run)?;
-    if change.is_empty() {
-        observe::agree(&mut driver, &catalogue, &node)?;
-        if saved.end != Some(journal::End::RolledBack) && !args.dry_run {
-            let _ = StateDir::lock(folder)?.note(journal::End::RolledBack);
-        }
-        say("nothing to do: every GPU is as it was before");
-        return Ok(Outcome::Unchanged);
-    }
-    let foreign = foreign(&node, &saved);
-    if !foreign.is_empty() && !args.force {
-        return Err(Error {
-            code: ExitCode::Refused,
-            problems: foreign,
-            hint: Some("--force destroys it, if it is idle; nothing was changed".to_string()),
-        });
-    }
-    change.permitted()?;
-    if args.dry_run {
-        return Ok(Outcome::Planned);
-    }
-    let state_dir = StateDir::lock(folder)?;
-    confirm(&args.change, "Go back to this state?")?;
-    let options = ApplyOptions { reset: args.reset, patience: Patience::default() };
-    carry_out(&mut driver, &catalogue, options, &change, reporter, |changer| {
-        changer.roll_back(&node, &change, &saved, &state_dir)
-    })?;
-    say(&format!("done: {}", summary(&change)));
-    Ok(Outcome::Applied)
+    write_result(None, |out| out.write_all(text.as_bytes()))
 }

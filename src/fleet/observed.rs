@@ -1,4 +1,4 @@
-//! What a node has right now: GPUs with MIG mode, instances, and who holds them.
+//! What a node has right now: GPUs with MIG mode, instances, and the processes in them.
 //!
 //! Plain values, whoever observed them: NVML, a checkpoint file, a test. This file knows boards,
 //! but nothing of drivers, plans or changes.
@@ -12,8 +12,29 @@ use crate::units::Mebibytes;
 pub struct ObservedNode {
     /// The driver's version, where it tells.
     pub driver: Option<String>,
-    /// GPU 0, 1, 2 …
+    /// GPU 0, 1, 2 …, without those of [`Self::unreadable`].
     pub gpus: Vec<ObservedGpu>,
+    /// GPUs that the driver lists, but does not tell of: lost ones, mostly.
+    pub unreadable: Vec<UnreadableGpu>,
+}
+
+/// A GPU that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableGpu {
+    /// Its index on the node.
+    pub index: u32,
+    /// `GPU-…`, where the driver still tells.
+    pub uuid: Option<String>,
+    /// The call that failed, and how.
+    pub why: String,
+    /// Whether the driver says that we may not.
+    pub forbidden: bool,
+}
+
+impl std::fmt::Display for UnreadableGpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "GPU {} cannot be read: {}", self.index, self.why)
+    }
 }
 
 /// One GPU as it is.
@@ -31,16 +52,16 @@ pub struct ObservedGpu {
     pub subsystem_id: Option<u32>,
     /// The PCI address, such as `00000000:07:00.0`.
     pub pci_address: Option<String>,
-    /// Its board with the tables as the driver reports them; `None` where nobody knows its
-    /// profiles. A board beside a mode of `None` is one that should be able to do MIG.
+    /// Its board with the tables as the driver reports them; `None` where its profiles are
+    /// unknown. A board beside a mode of `None` is one that should be able to do MIG.
     pub board: Option<BoardRef>,
     /// Whole memory.
     pub memory: Mebibytes,
     /// MIG mode; `None` where the GPU cannot do MIG.
     pub mode: Option<MigMode>,
-    /// What it is cut into.
+    /// Its instances.
     pub instances: Instances,
-    /// Processes that hold the GPU outside of any instance (with MIG off, all of them).
+    /// Processes on the GPU outside of any instance (with MIG off, all of them).
     pub processes: Vec<Process>,
     /// Whether the driver told of processes at all; without root it may not.
     pub processes_known: bool,

@@ -41,7 +41,7 @@ pub fn yaml(node: &ObservedNode, label: &str) -> Result<String, String> {
             let _ = writeln!(text, "  {first}device-filter: \"0x{id:08X}\"");
             first = "  ";
         }
-        let devices = if groups.len() == 1 {
+        let devices = if groups.len() == 1 && node.unreadable.is_empty() {
             "all".to_string()
         } else {
             let indices: Vec<String> = gpus.iter().map(ToString::to_string).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Config, Devices, Entry, Filter, WantedProfile};
 use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::observed::{InstanceSpec, ObservedGpu, counts};
+use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedNode, counts};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{Board, BoardRef, Catalogue};
 use crate::text::plural;
@@ -22,6 +22,25 @@ pub struct NodeGpu {
     pub subsystem_id: Option<u32>,
     /// Whether its kind can do MIG, though this one says that it cannot.
     pub refuses_mig: bool,
+    /// Whether it is there, but cannot be read.
+    pub unreadable: bool,
+}
+
+impl NodeGpu {
+    /// The GPUs of a node by index, those that cannot be read included.
+    pub fn of_node(node: &ObservedNode) -> Vec<NodeGpu> {
+        let readable = node.gpus.iter().map(|gpu| (gpu.index, NodeGpu::from(gpu)));
+        let unreadable = node.unreadable.iter().map(|gpu| {
+            let product = "cannot be read".to_string();
+            let (board, pci_id, subsystem_id) = (None, None, None);
+            let (refuses_mig, unreadable) = (false, true);
+            let gpu_of = NodeGpu { board, product, pci_id, subsystem_id, refuses_mig, unreadable };
+            (gpu.index, gpu_of)
+        });
+        let mut gpus: Vec<(u32, NodeGpu)> = readable.chain(unreadable).collect();
+        gpus.sort_by_key(|(index, _)| *index);
+        gpus.into_iter().map(|(_, gpu)| gpu).collect()
+    }
 }
 
 impl From<&BoardRef> for NodeGpu {
@@ -32,6 +51,7 @@ impl From<&BoardRef> for NodeGpu {
             pci_id: None,
             subsystem_id: None,
             refuses_mig: false,
+            unreadable: false,
         }
     }
 }
@@ -44,6 +64,7 @@ impl From<&ObservedGpu> for NodeGpu {
             pci_id: gpu.pci_id,
             subsystem_id: gpu.subsystem_id,
             refuses_mig: gpu.mode.is_none() && gpu.board.is_some(),
+            unreadable: false,
         }
     }
 }
@@ -68,6 +89,14 @@ impl WantedGpu {
     pub fn counts(&self) -> Counts {
         counts(&self.board, &self.instances)
     }
+
+    /// The names of its MIG devices as the file lists them, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.instances.iter().flat_map(|spec| spec.names(&self.board));
+        let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+        names.sort();
+        names
+    }
 }
 
 /// What a label asks of a node.
@@ -77,6 +106,8 @@ pub struct Resolved {
     pub label: String,
     /// One for each GPU that an entry is for, by index.
     pub gpus: Vec<WantedGpu>,
+    /// GPUs that an entry is for, but that cannot be read.
+    pub unreadable: Vec<u32>,
     /// What is odd, but can be carried out.
     pub warnings: Vec<Diagnostic>,
 }
@@ -152,8 +183,11 @@ impl Config {
                 uncovered.join(", ")
             )));
         }
+        let unreadable = (0u32..).zip(gpus).filter(|(_, gpu)| gpu.unreadable);
+        let unreadable = unreadable.map(|(index, _)| index);
+        let unreadable = unreadable.filter(|index| resolver.chosen.contains_key(index)).collect();
         let warnings = in_file(resolver.warnings);
-        Ok(Resolved { label: label.to_string(), gpus: wanted, warnings })
+        Ok(Resolved { label: label.to_string(), gpus: wanted, unreadable, warnings })
     }
 }
 
@@ -204,7 +238,7 @@ impl<'a> Resolver<'a> {
                         continue;
                     }
                     found = true;
-                    if gpu.board.is_some() {
+                    if gpu.board.is_some() || gpu.unreadable {
                         self.choose(index, entry);
                     } else if entry.mig && gpu.refuses_mig {
                         self.problem(
@@ -253,7 +287,7 @@ impl<'a> Resolver<'a> {
                         continue;
                     }
                     found = true;
-                    if gpu.board.is_some() {
+                    if gpu.board.is_some() || gpu.unreadable {
                         self.choose(index, entry);
                     } else if entry.mig {
                         self.problem(
@@ -267,9 +301,13 @@ impl<'a> Resolver<'a> {
         found
     }
 
+    fn unreadable(&self, gpu: u32) -> bool {
+        self.gpus.get(gpu as usize).is_some_and(|gpu| gpu.unreadable)
+    }
+
     fn choose(&mut self, gpu: u32, entry: &'a Entry) {
         match self.chosen.get(&gpu) {
-            Some(other) if !other.asks_the_same(entry) => {
+            Some(other) if !self.unreadable(gpu) && !other.asks_the_same(entry) => {
                 let line = other.line;
                 self.problem(
                     entry.line,
@@ -342,6 +380,10 @@ impl Entry {
 
 impl Filter {
     fn matches(self, gpu: &NodeGpu) -> bool {
+        // It may be the GPU that is meant, and then the file cannot be carried out.
+        if gpu.unreadable {
+            return true;
+        }
         let device = match gpu.pci_id {
             Some(id) => id == self.device,
             None => gpu.board.as_ref().is_some_and(|b| self.is_of(b)),

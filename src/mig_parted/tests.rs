@@ -262,6 +262,7 @@ fn a_gpu_without_mig_is_left_alone_by_all_and_refused_by_index() {
         pci_id: None,
         subsystem_id: None,
         refuses_mig: false,
+        unreadable: false,
     };
     let gpus = [t1000, NodeGpu::from(&boards(&["h100-80gb"])[0])];
     let all = file("  - {devices: all, mig-enabled: true, mig-devices: {7g.80gb: 1}}\n");

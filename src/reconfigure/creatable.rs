@@ -1,22 +1,23 @@
-//! What could still be made on a GPU beside what it has, and what stands in the way of the rest.
+//! What could still be created on a GPU beside what it has, and what blocks the rest.
 
+use crate::fleet::observed::{Instances, ObservedGpu, ObservedInstance};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Placement};
 
-/// The room for one more instance of a profile.
+/// Where one more instance of a profile could be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub struct Creatable {
     /// Index into the board's profiles.
     pub profile: usize,
-    /// Where one could be made now.
+    /// The starts at which one could be created now.
     pub starts: Vec<u32>,
     /// For every other start, which present instances would have to go, as indices into the
     /// present placements.
     pub blocked: Vec<(u32, Vec<usize>)>,
 }
 
-impl Room {
-    /// The fewest instances that keep the profile from being made; empty where it can be.
+impl Creatable {
+    /// The fewest instances that keep the profile from being created; empty where it can be.
     pub fn blockers(&self) -> &[usize] {
         if !self.starts.is_empty() {
             return &[];
@@ -25,25 +26,48 @@ impl Room {
     }
 }
 
-/// The room for each profile of `board`, in its order.
-pub fn room(board: &Board, present: &[Placement]) -> Vec<Room> {
+/// What could be created of each profile of `board`, in its order.
+pub fn creatable(board: &Board, present: &[Placement]) -> Vec<Creatable> {
     (0..board.profiles.len())
         .map(|profile| {
-            let mut room = Room { profile, starts: Vec::new(), blocked: Vec::new() };
+            let mut entry = Creatable { profile, starts: Vec::new(), blocked: Vec::new() };
             for &start in &board.profiles[profile].starts {
                 let new = Placement { start, profile };
                 let by: Vec<usize> = (0..present.len())
                     .filter(|&i| layout::check(board, &[present[i], new]).is_err())
                     .collect();
                 if by.is_empty() {
-                    room.starts.push(start);
+                    entry.starts.push(start);
                 } else {
-                    room.blocked.push((start, by));
+                    entry.blocked.push((start, by));
                 }
             }
-            room
+            entry
         })
         .collect()
+}
+
+/// An observed GPU whose MIG mode is on and whose instances are known: its board, what could be
+/// created of each profile, and the memory slices that no instance covers.
+pub fn of_gpu(gpu: &ObservedGpu) -> Option<(&Board, Vec<Creatable>, usize)> {
+    let board = gpu.board.as_deref()?;
+    let Instances::Known(instances) = &gpu.instances else {
+        return None;
+    };
+    if !gpu.mode?.current {
+        return None;
+    }
+    let present: Vec<Placement> = instances.iter().map(ObservedInstance::placement).collect();
+    let free = free_slices(board, &present).len();
+    Some((board, creatable(board, &present), free))
+}
+
+/// The profile with the most memory slices, and then compute slices, that `may` be taken.
+pub fn largest(board: &Board, may: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..board.profiles.len()).filter(|p| may(*p)).max_by_key(|&p| {
+        let profile = &board.profiles[p];
+        (profile.memory_slices, profile.compute_slices, std::cmp::Reverse(p))
+    })
 }
 
 /// Memory slices that no instance covers.
@@ -63,12 +87,12 @@ mod tests {
     use crate::hardware::Catalogue;
 
     #[test]
-    fn free_slices_that_nobody_can_use() {
+    fn free_slices_that_no_profile_fits() {
         let board = Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone();
         let of = |name: &str| board.profile(&name.parse().unwrap()).unwrap().0;
         let busy = [0, 1, 5].map(|start| Placement { start, profile: of("1g.10gb") });
-        let rooms = room(&board, &busy);
-        let starts = |name: &str| rooms[of(name)].starts.clone();
+        let found = creatable(&board, &busy);
+        let starts = |name: &str| found[of(name)].starts.clone();
         assert_eq!(starts("2g.20gb"), [2]);
         assert_eq!(starts("1g.10gb"), [2, 3, 4, 6]);
         assert_eq!(starts("1g.20gb"), [2, 6]);
@@ -76,8 +100,8 @@ mod tests {
             assert_eq!(starts(name), [] as [u32; 0]);
         }
         assert_eq!(free_slices(&board, &busy).len(), 5);
-        assert_eq!(rooms[of("3g.40gb")].blocked, [(0, vec![0, 1]), (4, vec![2])]);
-        assert_eq!(rooms[of("3g.40gb")].blockers(), [2]);
-        assert_eq!(rooms[of("7g.80gb")].blockers(), [0, 1, 2]);
+        assert_eq!(found[of("3g.40gb")].blocked, [(0, vec![0, 1]), (4, vec![2])]);
+        assert_eq!(found[of("3g.40gb")].blockers(), [2]);
+        assert_eq!(found[of("7g.80gb")].blockers(), [0, 1, 2]);
     }
 }

@@ -6,7 +6,10 @@
 pub mod catalogue;
 pub mod check;
 pub mod comparison;
+pub mod events;
+pub mod runs;
 pub mod size;
+pub mod status;
 
 use std::io::{self, Write};
 

@@ -4,8 +4,12 @@
 //! told how wide the terminal is and how much to say.
 
 pub mod catalogue;
+pub mod changes;
 pub mod comparison;
+pub mod metrics;
+pub mod runs;
 pub mod size;
+pub mod status;
 pub mod summary;
 mod table;
 

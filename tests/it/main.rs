@@ -11,6 +11,9 @@
 
 mod apply_changes;
 mod apply_cli;
+mod apply_power;
+mod apply_safety;
+mod apply_sweep;
 mod broken_plans;
 mod common;
 mod compare;

@@ -3,6 +3,7 @@
 
 use std::process::{Command, Output};
 
+use migplan::apply::observe::Observation;
 use migplan::apply::{NvmlDriver, observe};
 use migplan::hardware::Catalogue;
 
@@ -15,7 +16,8 @@ fn migplan(arguments: &[&str]) -> Output {
 fn the_catalogue_equals_what_the_driver_says() {
     let catalogue = Catalogue::built_in();
     let mut driver = NvmlDriver::load(None).unwrap();
-    let (before, warnings) = observe::observe(&mut driver, &catalogue).unwrap();
+    let Observation { node: before, differences, .. } =
+        observe::observe(&mut driver, &catalogue).unwrap();
     assert!(!before.gpus.is_empty());
     eprintln!("driver {:?}", before.driver);
     for gpu in before.gpus.iter().filter(|g| g.mode.is_some()) {
@@ -35,7 +37,7 @@ fn the_catalogue_equals_what_the_driver_says() {
             );
         }
     }
-    assert_eq!(warnings, []);
+    assert_eq!(differences, []);
 
     let status = migplan(&["status"]);
     assert!(status.status.success());
@@ -50,7 +52,7 @@ fn the_catalogue_equals_what_the_driver_says() {
     let dry = migplan(&["apply", "--dry-run", "-f", file.to_str().unwrap()]);
     assert!(dry.status.success(), "{}", String::from_utf8_lossy(&dry.stderr));
 
-    let (after, _) = observe::observe(&mut driver, &catalogue).unwrap();
+    let after = observe::observe(&mut driver, &catalogue).unwrap().node;
     let state = |node: &migplan::fleet::observed::ObservedNode| {
         node.gpus.iter().map(|g| (g.mode, g.instances.clone())).collect::<Vec<_>>()
     };

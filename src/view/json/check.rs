@@ -1,4 +1,4 @@
-//! What `migplan check --format json` prints.
+//! What `migplan check --format json` prints, also with `--live`.
 
 use serde::Serialize;
 
@@ -32,6 +32,34 @@ impl CheckDocument {
             labels: labels.iter().map(ToString::to_string).collect(),
             problems: texts(problems),
             warnings: texts(warnings),
+        }
+    }
+}
+
+/// Schema key of [`LiveCheckDocument`].
+pub const LIVE_CHECK_SCHEMA: &str = "migplan.check-live/v1";
+
+/// Whether a node is as a mig-parted file says.
+#[derive(Debug, Clone, Serialize)]
+pub struct LiveCheckDocument {
+    /// Always [`LIVE_CHECK_SCHEMA`].
+    pub schema: &'static str,
+    /// Whether it is.
+    pub ok: bool,
+    /// The label that was checked.
+    pub label: String,
+    /// How each GPU that differs does so.
+    pub drifted: Vec<String>,
+}
+
+impl LiveCheckDocument {
+    /// The document of a check of `label`.
+    pub fn new(label: &str, drifted: &[Diagnostic]) -> LiveCheckDocument {
+        LiveCheckDocument {
+            schema: LIVE_CHECK_SCHEMA,
+            ok: drifted.is_empty(),
+            label: label.to_string(),
+            drifted: drifted.iter().map(ToString::to_string).collect(),
         }
     }
 }

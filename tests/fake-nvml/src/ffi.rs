@@ -3,12 +3,12 @@
 
 use std::ffi::{CStr, c_char, c_uint, c_ulonglong};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nvml_wrapper_sys::bindings as nvml;
 
-use crate::node::{Answer, Node, Profile, code, compute_profiles};
+use crate::node::{Answer, Fault, Node, Profile, code, compute_profiles};
 
 type Device = nvml::nvmlDevice_t;
 type GpuInstance = nvml::nvmlGpuInstance_t;
@@ -18,11 +18,22 @@ type ComputeInstance = nvml::nvmlComputeInstance_t;
 struct Session {
     node: Node,
     file: PathBuf,
+    /// Which version of the file the node was read from or written to.
+    version: Option<Version>,
     users: u32,
     /// Calls since init: all, those that change, and by name.
     calls: u64,
     changes: u64,
     by_name: std::collections::BTreeMap<&'static str, u64>,
+}
+
+/// The file is replaced at each change, so its inode and time tell one version from another.
+type Version = (u64, std::time::SystemTime);
+
+fn version(file: &Path) -> Option<Version> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.ino(), metadata.modified().ok()?))
 }
 
 static SESSION: Mutex<Option<Session>> = Mutex::new(None);
@@ -53,13 +64,14 @@ fn open() -> Answer<Session> {
         Node::load(&file)
     } else {
         let gpus = std::env::var("FAKE_NVML_GPUS").unwrap_or_else(|_| "2xa100-80gb".to_string());
-        Node::new(&gpus).and_then(|node| node.save(&file).map(|()| node))
+        Node::numbered(&gpus, 0).and_then(|node| node.save(&file).map(|()| node))
     };
     let node = node.map_err(|message| {
         eprintln!("fake-nvml: {message}");
         code::DRIVER_NOT_LOADED
     })?;
-    Ok(Session { node, file, users: 0, calls: 0, changes: 0, by_name: Default::default() })
+    let version = version(&file);
+    Ok(Session { node, file, version, users: 0, calls: 0, changes: 0, by_name: Default::default() })
 }
 
 fn kill() -> ! {
@@ -67,6 +79,29 @@ fn kill() -> ! {
     // The signal may arrive a moment later.
     loop {
         std::thread::park();
+    }
+}
+
+/// Held while a process changes the node, so that two do not undo each other's changes.
+fn turn(file: &Path) -> Option<std::fs::File> {
+    let lock = std::fs::File::create(file.with_extension("turn")).ok()?;
+    lock.lock().ok()?;
+    Some(lock)
+}
+
+fn keep(session: &mut Session) {
+    session.node.save(&session.file).expect("the fake node's file can be written");
+    session.version = version(&session.file);
+}
+
+/// What a fault does beside the call's own failure.
+fn happen(session: &mut Session, fault: &Fault) {
+    if let Some(gpu) = fault.lose.and_then(|gpu| session.node.gpus.get_mut(gpu)) {
+        gpu.lost = true;
+        keep(session);
+    }
+    if let Some(signal) = fault.signal {
+        unsafe { libc::raise(signal) };
     }
 }
 
@@ -80,6 +115,14 @@ fn call(
     let Some(session) = guard.as_mut() else {
         return code::UNINITIALIZED;
     };
+    // Other processes, and tests, change the node too.
+    let _turn = change.then(|| turn(&session.file));
+    let now = version(&session.file);
+    if now != session.version
+        && let Ok(node) = Node::load(&session.file)
+    {
+        (session.node, session.version) = (node, now);
+    }
     session.calls += 1;
     session.changes += u64::from(change);
     let of_name = session.by_name.entry(name).or_default();
@@ -99,18 +142,27 @@ fn call(
             n == fault.nth || fault.sticky && n > fault.nth
         })
         .cloned();
-    let result = if fault.as_ref().is_some_and(|f| !f.late) {
+    let harmless = |f: &Fault| f.signal.is_some() || f.lose.is_some();
+    let early = fault.as_ref().is_some_and(|f| !f.late);
+    let passes = fault.as_ref().is_none_or(harmless);
+    if early && let Some(fault) = &fault {
+        happen(session, fault);
+    }
+    let result = if early && !passes {
         Ok(())
     } else {
         let result = work(&mut session.node);
         if change {
-            session.node.save(&session.file).expect("the fake node's file can be written");
+            keep(session);
         }
         result
     };
+    if !early && let Some(fault) = &fault {
+        happen(session, fault);
+    }
     let result = match &fault {
-        None => result.err().unwrap_or(0),
-        Some(fault) => fault.code.unwrap_or_else(|| kill()),
+        Some(fault) if !passes => fault.code.unwrap_or_else(|| kill()),
+        _ => result.err().unwrap_or(0),
     };
     if let Some(log) = &session.node.log {
         let kind = if change { "change" } else { "read" };
@@ -136,7 +188,8 @@ fn target<T>(handle: *mut T) -> (usize, u64) {
 /// The GPU of a handle that means a whole one.
 fn whole(node: &Node, device: Device) -> Answer<usize> {
     let (gpu, serial) = target(device);
-    if serial == 0 && gpu < node.gpus.len() { Ok(gpu) } else { Err(code::INVALID_ARGUMENT) }
+    node.reach(gpu)?;
+    if serial == 0 { Ok(gpu) } else { Err(code::INVALID_ARGUMENT) }
 }
 
 unsafe fn put<T>(to: *mut T, value: T) -> Answer<()> {
@@ -230,10 +283,20 @@ pub unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(
     to: *mut Device,
 ) -> nvml::nvmlReturn_t {
     call("nvmlDeviceGetHandleByIndex_v2", false, |node| {
-        if index as usize >= node.gpus.len() {
-            return Err(code::INVALID_ARGUMENT);
-        }
+        node.reach(index as usize)?;
         unsafe { put(to, handle(index as usize, 0)) }
+    })
+}
+
+/// No device file of any machine has this number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetMinorNumber(
+    device: Device,
+    to: *mut c_uint,
+) -> nvml::nvmlReturn_t {
+    call("nvmlDeviceGetMinorNumber", false, |node| {
+        let gpu = whole(node, device)?;
+        unsafe { put(to, 1000 + gpu as c_uint) }
     })
 }
 
@@ -245,7 +308,7 @@ pub unsafe extern "C" fn nvmlDeviceGetName(
 ) -> nvml::nvmlReturn_t {
     call("nvmlDeviceGetName", false, |node| {
         let (gpu, serial) = target(device);
-        let gpu = node.gpus.get(gpu).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(gpu)?;
         let instance = gpu.instances.iter().find(|i| i.compute.iter().any(|c| c.serial == serial));
         let name = match (serial, instance) {
             (0, _) => gpu.product.clone(),
@@ -270,7 +333,7 @@ pub unsafe extern "C" fn nvmlDeviceGetUUID(
 ) -> nvml::nvmlReturn_t {
     call("nvmlDeviceGetUUID", false, |node| {
         let (gpu, serial) = target(device);
-        let gpu = node.gpus.get(gpu).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(gpu)?;
         let inside = gpu.instances.iter().flat_map(|i| &i.compute).find(|c| c.serial == serial);
         let uuid = match (serial, inside) {
             (0, _) => &gpu.uuid,
@@ -510,7 +573,7 @@ pub unsafe extern "C" fn nvmlGpuInstanceGetInfo(
 ) -> nvml::nvmlReturn_t {
     call("nvmlGpuInstanceGetInfo", false, |node| {
         let (index, serial) = target(instance);
-        let gpu = node.gpus.get(index).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(index)?;
         let found = &gpu.instances[gpu.at(serial)?];
         let profile = gpu.profile(&found.profile)?;
         let info = nvml::nvmlGpuInstanceInfo_t {
@@ -532,7 +595,7 @@ pub unsafe extern "C" fn nvmlGpuInstanceGetComputeInstanceProfileInfo(
 ) -> nvml::nvmlReturn_t {
     call("nvmlGpuInstanceGetComputeInstanceProfileInfo", false, |node| {
         let (gpu, serial) = target(instance);
-        let gpu = node.gpus.get(gpu).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(gpu)?;
         let all = gpu.profile(&gpu.instances[gpu.at(serial)?].profile)?.compute;
         if engine != 0 {
             return Err(code::NOT_SUPPORTED);
@@ -578,7 +641,7 @@ pub unsafe extern "C" fn nvmlGpuInstanceGetComputeInstances(
 ) -> nvml::nvmlReturn_t {
     call("nvmlGpuInstanceGetComputeInstances", false, |node| {
         let (index, serial) = target(instance);
-        let gpu = node.gpus.get(index).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(index)?;
         if !node.root {
             return Err(code::NO_PERMISSION);
         }
@@ -607,7 +670,7 @@ pub unsafe extern "C" fn nvmlComputeInstanceGetInfo_v2(
 ) -> nvml::nvmlReturn_t {
     call("nvmlComputeInstanceGetInfo_v2", false, |node| {
         let (index, serial) = target(compute);
-        let gpu = node.gpus.get(index).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(index)?;
         let (instance, found) = gpu
             .instances
             .iter()
@@ -675,7 +738,7 @@ pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
 /// The ids of a MIG device.
 fn ids(node: &Node, device: Device) -> Answer<(u32, u32)> {
     let (gpu, serial) = target(device);
-    let gpu = node.gpus.get(gpu).ok_or(code::INVALID_ARGUMENT)?;
+    let gpu = node.reach(gpu)?;
     gpu.instances
         .iter()
         .flat_map(|i| i.compute.iter().map(move |c| (i, c)))
@@ -708,7 +771,7 @@ pub unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
 ) -> nvml::nvmlReturn_t {
     call("nvmlDeviceGetComputeRunningProcesses_v3", false, |node| {
         let (index, serial) = target(device);
-        let gpu = node.gpus.get(index).ok_or(code::INVALID_ARGUMENT)?;
+        let gpu = node.reach(index)?;
         if serial == 0 && gpu.mode && !node.root {
             return Err(code::NO_PERMISSION);
         }

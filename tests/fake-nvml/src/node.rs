@@ -4,6 +4,8 @@
 //! migplan's board files, but checked by code of its own, so that migplan and its rehearsal do not
 //! share a mistake.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 /// NVML's return codes, as far as they occur here.
@@ -15,6 +17,7 @@ pub mod code {
     pub const NOT_FOUND: u32 = 6;
     pub const INSUFFICIENT_SIZE: u32 = 7;
     pub const DRIVER_NOT_LOADED: u32 = 9;
+    pub const GPU_IS_LOST: u32 = 15;
     pub const RESET_REQUIRED: u32 = 16;
     pub const IN_USE: u32 = 19;
     pub const INSUFFICIENT_RESOURCES: u32 = 23;
@@ -58,7 +61,7 @@ fn yes() -> bool {
 }
 
 /// One call, or every one from it on, goes wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// The function's name; `any` for every call, `change` for those that change something.
     pub on: String,
@@ -73,6 +76,12 @@ pub struct Fault {
     /// The call takes effect nonetheless, before it fails or kills.
     #[serde(default)]
     pub late: bool,
+    /// In place of a failure: this signal is sent to the process, and the call goes on.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// In place of a failure: this GPU is lost from now on, and the call goes on.
+    #[serde(default)]
+    pub lose: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,6 +99,9 @@ pub struct Gpu {
     pub profiles: Vec<Profile>,
     pub mode: bool,
     pub pending: bool,
+    /// Fallen off the bus: every call that needs it answers so, until a reboot.
+    #[serde(default)]
+    pub lost: bool,
     /// Clients that block a reset and a change of mode, such as `dcgm`.
     #[serde(default)]
     pub clients: Vec<String>,
@@ -192,15 +204,23 @@ pub fn compute_profiles(gpu_slices: u32) -> Vec<(u32, u32, u32, u32)> {
 }
 
 impl Node {
-    /// A node of `4xa100-80gb,1xh100-80gb`, every GPU with MIG off.
+    /// A node of `4xa100-80gb,1xh100-80gb`, every GPU with MIG off. The UUIDs of its GPUs are those
+    /// of no other node of this machine, since migplan locks GPUs by them.
     pub fn new(spec: &str) -> Result<Node, String> {
+        static NODES: AtomicU64 = AtomicU64::new(1);
+        let number = NODES.fetch_add(1, Ordering::Relaxed);
+        Node::numbered(spec, (u64::from(std::process::id()) << 24) | number)
+    }
+
+    /// The same, with UUIDs that follow from a number.
+    pub fn numbered(spec: &str, number: u64) -> Result<Node, String> {
         let mut gpus = Vec::new();
         for part in spec.split(',') {
             let (count, name) = part.split_once('x').unwrap_or(("1", part));
             let (count, name) = count.parse::<u32>().map_or((1, part), |count| (count, name));
             let file = board(name)?;
             for _ in 0..count {
-                gpus.push(Gpu::new(&file, u32::try_from(gpus.len()).unwrap_or(0)));
+                gpus.push(Gpu::new(&file, u32::try_from(gpus.len()).unwrap_or(0), number));
             }
         }
         Ok(Node {
@@ -239,9 +259,16 @@ impl Node {
         if self.root { Ok(()) } else { Err(code::NO_PERMISSION) }
     }
 
+    /// The GPU, if it is there and not lost.
+    pub fn reach(&self, gpu: usize) -> Answer<&Gpu> {
+        let gpu = self.gpus.get(gpu).ok_or(code::INVALID_ARGUMENT)?;
+        if gpu.lost { Err(code::GPU_IS_LOST) } else { Ok(gpu) }
+    }
+
     /// The GPU, if MIG calls are allowed on it and its mode is on.
     fn cut(&mut self, gpu: usize) -> Answer<&mut Gpu> {
         self.permit()?;
+        self.reach(gpu)?;
         let gpu = self.gpus.get_mut(gpu).ok_or(code::INVALID_ARGUMENT)?;
         if gpu.mode { Ok(gpu) } else { Err(code::NOT_SUPPORTED) }
     }
@@ -345,6 +372,7 @@ impl Node {
     /// Asks for a mode; what NVML calls the activation status.
     pub fn set_mode(&mut self, gpu: usize, on: bool) -> Answer<u32> {
         self.permit()?;
+        self.reach(gpu)?;
         let gpu = self.gpus.get_mut(gpu).ok_or(code::INVALID_ARGUMENT)?;
         if gpu.profiles.is_empty() {
             return Err(code::NOT_SUPPORTED);
@@ -371,6 +399,7 @@ impl Node {
         if !self.root {
             return Err("Insufficient permissions to reset GPU".to_string());
         }
+        self.reach(gpu).map_err(|_| "GPU is lost. Reboot the system to recover this GPU")?;
         let gpu = self.gpus.get_mut(gpu).ok_or("No such GPU")?;
         if gpu.is_held() {
             return Err("GPU Reset couldn't run because the GPU is currently in use by another client: In use by another client".to_string());
@@ -385,6 +414,7 @@ impl Node {
         for gpu in &mut self.gpus {
             gpu.instances.clear();
             gpu.processes.clear();
+            gpu.lost = false;
             gpu.mode = gpu.needs_reset && gpu.pending;
             gpu.pending = gpu.mode;
         }
@@ -392,14 +422,14 @@ impl Node {
 }
 
 impl Gpu {
-    fn new(file: &BoardFile, index: u32) -> Gpu {
+    fn new(file: &BoardFile, index: u32, node: u64) -> Gpu {
         let pci_id = file
             .pci_ids
             .first()
             .and_then(|id| u32::from_str_radix(id.trim_start_matches("0x"), 16).ok());
         Gpu {
             board: file.id.clone(),
-            uuid: format!("GPU-{index:08x}-fake-4000-8000-000000000000"),
+            uuid: format!("GPU-{index:08x}-fake-4000-8000-{node:012x}"),
             product: file.products.first().cloned().unwrap_or_else(|| file.id.clone()),
             memory_mib: file.memory_mib,
             pci_id: pci_id.unwrap_or(0x10DE),
@@ -424,6 +454,7 @@ impl Gpu {
                 .collect(),
             mode: false,
             pending: false,
+            lost: false,
             clients: Vec::new(),
             processes: Vec::new(),
             instances: Vec::new(),

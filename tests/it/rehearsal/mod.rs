@@ -2,17 +2,28 @@
 //! beside it, its own folder for saved states.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use fake_nvml::{Compute, Fault, Instance, Node, Process};
 use migplan::apply::{
-    ApplyOptions, Changer, Event, NodeChange, NvmlDriver, Patience, StateDir, guard, journal,
-    observe,
+    ApplyOptions, Event, Interrupt, NodeChange, NvmlDriver, Operator, Outcome, Patience, Proposal,
+    Saves, Session, Systemd, Target,
 };
 use migplan::error::Result;
-use migplan::fleet::observed::ObservedNode;
 use migplan::hardware::layout::Placement;
-use migplan::hardware::{Board, Catalogue};
-use migplan::mig_parted::{Config, NodeGpu};
+use migplan::hardware::{Board, BoardRef, Catalogue};
+use migplan::mig_parted::Config;
+
+/// Somebody who agrees to everything.
+pub struct Yes;
+
+impl Operator for Yes {
+    fn event(&mut self, _: &Event<'_>) {}
+
+    fn confirm(&mut self, _: &Proposal<'_>) -> Result<()> {
+        Ok(())
+    }
+}
 
 pub struct Rehearsal {
     pub folder: tempfile::TempDir,
@@ -64,7 +75,7 @@ impl Rehearsal {
     }
 
     pub fn forget_saved_state(&self) {
-        let _ = std::fs::remove_file(self.state_dir().join("journal.jsonl"));
+        let _ = std::fs::remove_dir_all(self.state_dir());
     }
 
     /// The calls so far, as (function, whether it changes, code).
@@ -86,61 +97,98 @@ impl Rehearsal {
         self.edit(|node| node.log = Some(log));
     }
 
-    /// What `migplan apply --yes` does, without its waits.
+    /// What `migplan apply --yes` does, without its waits: the change that was made.
     pub fn apply(&self, yaml: &str) -> Result<NodeChange> {
         self.apply_with(yaml, false)
     }
 
     pub fn apply_with(&self, yaml: &str, reset: bool) -> Result<NodeChange> {
-        let catalogue = Catalogue::built_in();
-        let config = Config::parse(yaml, "config.yaml")?;
-        let mut driver = self.driver()?;
-        let (node, _) = observe::observe(&mut driver, &catalogue)?;
-        let gpus: Vec<NodeGpu> = node.gpus.iter().map(NodeGpu::from).collect();
-        let wanted = config.resolve_node(None, &gpus)?;
-        let change = guard::plan(&node, &wanted.gpus, reset);
-        if change.is_empty() {
-            observe::agree(&mut driver, &catalogue, &node)?;
-            return Ok(change);
-        }
-        change.permitted()?;
-        let state_dir = StateDir::lock(&self.state_dir())?;
-        self.changer(&mut driver, reset, |changer| {
-            changer.apply(&node, &change, &state_dir, "config.yaml")
+        let outcome = self.session(reset, |session| {
+            let config = Config::parse(yaml, "config.yaml")?;
+            session.apply(&config, None, "config.yaml")
         })?;
-        Ok(change)
+        Ok(match outcome {
+            Outcome::Changed(change) => change,
+            _ => NodeChange::default(),
+        })
     }
 
     /// What `migplan rollback --yes` does, without its waits.
-    pub fn roll_back(&self, reset: bool) -> Result<()> {
-        let catalogue = Catalogue::built_in();
-        let saved = journal::last_run(&self.state_dir())?.expect("a state was saved");
-        let mut driver = self.driver()?;
-        let (node, _) = observe::observe(&mut driver, &catalogue)?;
-        let change = guard::plan_restore(&node, &saved.before, reset);
-        let state_dir = StateDir::lock(&self.state_dir())?;
-        self.changer(&mut driver, reset, |changer| {
-            changer.roll_back(&node, &change, &saved, &state_dir)
-        })
+    pub fn roll_back(&self, reset: bool) -> Result<Outcome> {
+        self.session(reset, |session| session.roll_back(Target::LastApply))
     }
 
-    fn changer(
+    /// A session of this node that asks and tells nobody.
+    pub fn session<T>(
         &self,
-        driver: &mut NvmlDriver,
         reset: bool,
-        work: impl FnOnce(&mut Changer<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let mut tell = |_: Event<'_>| {};
-        work(&mut Changer {
-            driver,
-            catalogue: &Catalogue::built_in(),
-            options: ApplyOptions { reset, patience: Patience(Vec::new()) },
-            tell: &mut tell,
-        })
+        work: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.session_of(&mut self.state_dir().as_path(), &mut Yes, reset, work)
     }
 
-    pub fn observe(&self) -> ObservedNode {
-        observe::observe(&mut self.driver().unwrap(), &Catalogue::built_in()).unwrap().0
+    /// The same, with a place of its own for saved states, and somebody to ask.
+    pub fn session_of<T>(
+        &self,
+        saves: &mut dyn Saves,
+        operator: &mut dyn Operator,
+        reset: bool,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let patience = Patience(Vec::new());
+        work(&mut Session {
+            driver: &mut self.driver()?,
+            catalogue: &Catalogue::built_in(),
+            options: ApplyOptions { reset, patience, ..ApplyOptions::default() },
+            saves,
+            services: &mut Systemd::default(),
+            interrupts: &mut || Ok(Interrupt::default()),
+            operator,
+        })
+    }
+}
+
+/// What a run of the real binary gave; `code` is -1 where a signal ended it.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Rehearsal {
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_migplan"));
+        command
+            .env_remove("FAKE_NVML_STATE")
+            .env("MIGPLAN_NVML_LIB", self.path("libfake_nvml.so"))
+            .env("MIGPLAN_STATE_DIR", self.state_dir())
+            .env("MIGPLAN_NVIDIA_SMI", self.path("nvidia-smi"))
+            .env("MIGPLAN_SYSTEMCTL", self.path("systemctl"))
+            .stdin(std::process::Stdio::null())
+            .current_dir(self.folder.path());
+        command
+    }
+
+    pub fn migplan(&self, arguments: &[&str]) -> Ran {
+        let Output { status, stdout, stderr } = self.command().args(arguments).output().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn config(&self, entries: &[(&str, &str)]) {
+        self.write("config.yaml", &yaml(entries));
+    }
+
+    pub fn changing_calls(&self) -> usize {
+        self.calls().iter().filter(|(_, change, _)| *change).count()
     }
 }
 
@@ -183,7 +231,31 @@ pub fn at(node: &mut Node, gpu: usize, start: u32) -> &mut Instance {
 }
 
 pub fn fault(on: &str, nth: u64, code: Option<u32>, sticky: bool, late: bool) -> Fault {
-    Fault { on: on.to_string(), nth, code, sticky, late }
+    Fault { on: on.to_string(), nth, code, sticky, late, ..Fault::default() }
+}
+
+/// A node with MIG on and these instances on GPU 0.
+pub fn cut_node(spec: &str, name: &str, instances: &[(&str, u32)]) -> Node {
+    let mut node = Node::new(spec).unwrap();
+    cut(&mut node, 0, &board(name), &[]);
+    for (profile, start) in instances {
+        put(&mut node, 0, profile, *start);
+    }
+    node
+}
+
+pub fn board(id: &str) -> BoardRef {
+    Catalogue::built_in().find(id, None).unwrap().clone()
+}
+
+/// Sends a signal at a call, which goes on.
+pub fn signal(on: &str, nth: u64, signal: i32, late: bool) -> Fault {
+    Fault { on: on.to_string(), nth, signal: Some(signal), late, ..Fault::default() }
+}
+
+/// Loses a GPU at a call.
+pub fn lose(on: &str, nth: u64, gpu: usize, late: bool) -> Fault {
+    Fault { on: on.to_string(), nth, lose: Some(gpu), late, ..Fault::default() }
 }
 
 /// A configuration with one entry for each (devices, profiles).

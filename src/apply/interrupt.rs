@@ -1,0 +1,44 @@
+//! Signals that ask for an end: the first one is noted, so that a change can be undone in order; a
+//! second one ends the process at once, and the journal still knows the way back.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+/// The signals that are noted.
+const SIGNALS: [(i32, &str); 3] = [(SIGINT, "SIGINT"), (SIGTERM, "SIGTERM"), (SIGHUP, "SIGHUP")];
+
+/// Whether a signal has asked for an end.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    /// The signal's number; 0 while none has come.
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// From now on notes SIGINT, SIGTERM and SIGHUP, which until now ended the process.
+    ///
+    /// # Errors
+    /// The system does not let signals be noted.
+    pub fn on_signals() -> io::Result<Interrupt> {
+        let interrupt = Interrupt::default();
+        let second = Arc::new(AtomicBool::new(false));
+        for (signal, _) in SIGNALS {
+            // The handlers of a signal run in this order: a second signal finds the flag set.
+            flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
+            flag::register(signal, second.clone())?;
+            let number = usize::try_from(signal).unwrap_or_default();
+            flag::register_usize(signal, interrupt.signal.clone(), number)?;
+        }
+        Ok(interrupt)
+    }
+
+    /// The name of the signal that has come.
+    pub fn signal(&self) -> Option<&'static str> {
+        let number = self.signal.load(Ordering::SeqCst);
+        SIGNALS.iter().find(|(n, _)| usize::try_from(*n) == Ok(number)).map(|(_, name)| *name)
+    }
+}

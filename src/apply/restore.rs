@@ -1,0 +1,131 @@
+//! The two halves of a change that touch GPUs: making it, GPU by GPU, and going back, each GPU as
+//! far as it can whatever happens to the others.
+
+use std::collections::BTreeSet;
+
+use super::execute::{Executor, Moment, Step};
+use super::guard::{self, NodeChange};
+use super::interrupt::Interrupt;
+use super::journal::StateDir;
+use super::observe;
+use super::session::{Event, Failure, Phase, Session};
+use super::state::GpuState;
+use crate::fleet::observed::ObservedNode;
+
+/// How often the way back is tried: what failed once may have been a moment's trouble.
+const ATTEMPTS: usize = 3;
+
+impl Session<'_> {
+    /// Stops units, makes a change and reads it back. `touched`: the GPUs of which a step began.
+    pub(super) fn make(
+        &mut self,
+        dir: &mut StateDir,
+        id: u64,
+        change: &NodeChange,
+        units: &[String],
+        interrupt: &mut Interrupt,
+        touched: &mut BTreeSet<u32>,
+    ) -> Result<(), Failure> {
+        self.stop_units(units)?;
+        for gpu in &change.gpus {
+            let operator = &mut self.operator;
+            let mut hook = |moment, step: &Step| match moment {
+                Moment::Before => {
+                    dir.doing(id, &step.to_string()).map_err(|e| format!("the journal: {e}"))?;
+                    touched.insert(step.gpu);
+                    operator.event(&Event::Begin(step, Phase::Apply));
+                    Ok(())
+                }
+                Moment::After => {
+                    operator.event(&Event::Done(step, Phase::Apply));
+                    Ok(())
+                }
+            };
+            let patience = &self.options.patience;
+            Executor { driver: &mut *self.driver, patience, interrupt }
+                .run(gpu, &mut hook)
+                .map_err(|failed| Failure { why: failed.to_string(), hint: failed.hint })?;
+        }
+        let wanted: Vec<GpuState> = change.gpus.iter().map(|gpu| gpu.to.clone()).collect();
+        self.verify(&wanted).map_err(|why| Failure { why, hint: None })
+    }
+
+    /// Reads GPUs back and compares. One failed reading is repeated: it changes nothing.
+    fn verify(&mut self, wanted: &[GpuState]) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        for _ in 0..2 {
+            wrong = match observe::read(self.driver, self.catalogue) {
+                Ok((node, _)) => differences(&node, wanted),
+                Err(e) => vec![format!("the result cannot be read back: {e}")],
+            };
+            if wrong.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(wrong.join("; "))
+    }
+
+    /// Brings GPUs back to saved states: each as far as possible, whatever happens to the others.
+    /// What is left in the end is the error. A signal does not stop it, a second one does.
+    pub(super) fn restore(
+        &mut self,
+        states: &[GpuState],
+        announce: &mut dyn FnMut(&Step),
+    ) -> Result<(), Vec<String>> {
+        let mut left: Vec<String> = Vec::new();
+        let uninterrupted = Interrupt::default();
+        for _ in 0..ATTEMPTS {
+            let node = match observe::read(self.driver, self.catalogue) {
+                Ok((node, _)) => node,
+                Err(e) => {
+                    left = vec![format!("the node cannot be read: {e}")];
+                    continue;
+                }
+            };
+            left = differences(&node, states);
+            if left.is_empty() {
+                return Ok(());
+            }
+            let plan = guard::plan_restore(&node, states, self.options.reset);
+            left.extend(plan.refusals.iter().map(ToString::to_string));
+            for change in plan.gpus.iter().filter(|gpu| gpu.permitted) {
+                let operator = &mut self.operator;
+                let mut hook = |moment, step: &Step| {
+                    operator.event(&match moment {
+                        Moment::Before => {
+                            announce(step);
+                            Event::Begin(step, Phase::Rollback)
+                        }
+                        Moment::After => Event::Done(step, Phase::Rollback),
+                    });
+                    Ok(())
+                };
+                let patience = &self.options.patience;
+                let (driver, interrupt) = (&mut *self.driver, &uninterrupted);
+                let done = Executor { driver, patience, interrupt }.run(change, &mut hook);
+                left.extend(done.err().map(|failed| failed.to_string()));
+            }
+        }
+        match observe::read(self.driver, self.catalogue) {
+            Ok((node, _)) if differences(&node, states).is_empty() => Ok(()),
+            _ => Err(left),
+        }
+    }
+}
+
+/// How GPUs differ from the states that they should be in.
+fn differences(node: &ObservedNode, wanted: &[GpuState]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for state in wanted {
+        match node.gpus.iter().find(|gpu| gpu.uuid == state.uuid) {
+            None => wrong.push(guard::Missing::of(node, state).diagnostic().message),
+            Some(gpu) if state.is_state_of(gpu) => {}
+            Some(gpu) => {
+                let is = GpuState::of(gpu)
+                    .map_or_else(|| "cannot be seen".to_string(), |s| format!("is {s}"));
+                wrong.push(format!("GPU {} {is}, where it should be {state}", gpu.index));
+            }
+        }
+    }
+    wrong
+}

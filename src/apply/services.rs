@@ -1,0 +1,107 @@
+//! Clients of the GPUs that are stopped around a change, as the GPU Operator's manager does it:
+//! systemd units such as `nvidia-dcgm`, `nvidia-persistenced` or an exporter. Only those that the
+//! user names, and only those that run.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+/// The environment variable that names another `systemctl`.
+pub const SYSTEMCTL_VARIABLE: &str = "MIGPLAN_SYSTEMCTL";
+
+/// What stops and starts units. Answers are sentences for people where something fails.
+pub trait Services {
+    /// Whether a unit runs.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    fn is_active(&mut self, unit: &str) -> Result<bool, String>;
+    /// Stops a unit and waits until it is stopped.
+    ///
+    /// # Errors
+    /// Why it did not stop.
+    fn stop(&mut self, unit: &str) -> Result<(), String>;
+    /// Starts a unit.
+    ///
+    /// # Errors
+    /// Why it did not start.
+    fn start(&mut self, unit: &str) -> Result<(), String>;
+}
+
+/// systemd, through `systemctl`.
+#[derive(Debug, Clone)]
+pub struct Systemd {
+    program: OsString,
+}
+
+impl Default for Systemd {
+    /// The `systemctl` that [`SYSTEMCTL_VARIABLE`] names, else that of the system.
+    fn default() -> Systemd {
+        let named = std::env::var_os(SYSTEMCTL_VARIABLE).filter(|name| !name.is_empty());
+        Systemd { program: named.unwrap_or_else(|| "systemctl".into()) }
+    }
+}
+
+impl Systemd {
+    fn run(&self, verb: &str, unit: &str) -> Result<std::process::Output, String> {
+        let mut command = Command::new(&self.program);
+        command.args([verb, "--", unit]);
+        super::apart_from_the_terminal(&mut command)
+            .output()
+            .map_err(|e| format!("{} cannot be run: {e}", self.program.display()))
+    }
+
+    fn change(&self, verb: &str, unit: &str) -> Result<(), String> {
+        let output = self.run(verb, unit)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("systemctl {verb} {unit}: {}", super::said(&output)))
+    }
+}
+
+impl Services for Systemd {
+    fn is_active(&mut self, unit: &str) -> Result<bool, String> {
+        let output = self.run("is-active", unit)?;
+        // 3: not running; 4: no such unit, which also is nothing to stop.
+        match output.status.code() {
+            Some(0) => Ok(true),
+            Some(3 | 4) => Ok(false),
+            _ => Err(format!("systemctl is-active {unit}: {}", super::said(&output))),
+        }
+    }
+
+    fn stop(&mut self, unit: &str) -> Result<(), String> {
+        self.change("stop", unit)
+    }
+
+    fn start(&mut self, unit: &str) -> Result<(), String> {
+        self.change("start", unit)
+    }
+}
+
+/// Checks the name of a unit.
+///
+/// # Errors
+/// systemd cannot have such a unit; in a sentence.
+pub fn check_unit(name: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    if name.is_empty() || name.starts_with('-') || name.len() > 255 || !name.chars().all(allowed) {
+        return Err(format!("'{name}' is not the name of a systemd unit, such as nvidia-dcgm"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_units() {
+        for good in ["nvidia-dcgm", "nvidia-persistenced.service", "exporter@1.service"] {
+            assert_eq!(check_unit(good), Ok(()));
+        }
+        for bad in ["", "--now", "a b", "a/b", "x;y"] {
+            assert!(check_unit(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What `apply` and `rollback` tell programs: JSON lines, one event each, schema
+//! `migplan.events/v1`. Values in, structs out; knows no clock and writes nothing.
+
+use serde::Serialize;
+
+use crate::apply::{Action, Event, GpuChange, Outcome, Phase, Step};
+use crate::error::{Error, ExitCode};
+
+/// Schema key of the events.
+pub const EVENTS_SCHEMA: &str = "migplan.events/v1";
+
+/// One line.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventLine {
+    /// What happened.
+    #[serde(flatten)]
+    pub event: EventJson,
+    /// When, in seconds since 1970.
+    pub time: f64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventJson {
+    /// What is going to change; always before the first step.
+    Changes {
+        /// [`EVENTS_SCHEMA`].
+        schema: &'static str,
+        /// The GPUs that change.
+        gpus: Vec<ChangeJson>,
+        /// Indices of the GPUs that are as wanted.
+        unchanged: Vec<u32>,
+    },
+    /// Something that people should know.
+    Warning {
+        /// A sentence.
+        message: String,
+    },
+    /// Waiting for busy instances.
+    Waiting {
+        /// What is in the way.
+        reasons: Vec<String>,
+    },
+    /// A systemd unit is stopped.
+    Stop {
+        /// Its name.
+        unit: String,
+    },
+    /// A systemd unit is started again.
+    Start {
+        /// Its name.
+        unit: String,
+    },
+    /// A step begins.
+    Begin {
+        /// The step.
+        step: StepJson,
+        /// Which way it leads.
+        phase: Phase,
+    },
+    /// A step is done.
+    Done {
+        /// The step.
+        step: StepJson,
+        /// Which way it leads.
+        phase: Phase,
+    },
+    /// Something went wrong; the way back begins.
+    Failed {
+        /// A sentence.
+        why: String,
+    },
+    /// The last event.
+    Result {
+        /// `applied`, `unchanged`, `planned`, `refused`, `rolled_back`, `rollback_incomplete` or
+        /// `failed`.
+        outcome: &'static str,
+        /// What the process exits with.
+        exit_code: u8,
+        /// What is wrong.
+        errors: Vec<String>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepJson {
+    /// The GPU's index.
+    pub gpu: u32,
+    /// What is done.
+    pub action: Action,
+    /// The profile, where the step is about an instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Its first memory slice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<u32>,
+}
+
+/// The change of one GPU.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChangeJson {
+    gpu: u32,
+    board: String,
+    /// The new MIG mode, where it changes.
+    mig: Option<bool>,
+    reset: bool,
+    keep: Vec<InstanceJson>,
+    destroy: Vec<InstanceJson>,
+    refit: Vec<InstanceJson>,
+    create: Vec<InstanceJson>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct InstanceJson {
+    profile: String,
+    start: u32,
+    size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gi: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    compute: Vec<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    processes: Vec<u32>,
+}
+
+/// An event of a session; `None` for what is only for people.
+pub fn event(event: &Event<'_>) -> Option<EventJson> {
+    Some(match *event {
+        Event::Warning(problem) => EventJson::Warning { message: problem.to_string() },
+        Event::Difference(_) => return None,
+        Event::Changes(_, change) => EventJson::Changes {
+            schema: EVENTS_SCHEMA,
+            gpus: change.gpus.iter().map(change_json).collect(),
+            unchanged: change.unchanged.clone(),
+        },
+        Event::Waiting(reasons) => {
+            EventJson::Waiting { reasons: reasons.iter().map(ToString::to_string).collect() }
+        }
+        Event::Stop(unit) => EventJson::Stop { unit: unit.to_string() },
+        Event::Start(unit) => EventJson::Start { unit: unit.to_string() },
+        Event::Begin(step, phase) => EventJson::Begin { step: step_json(step), phase },
+        Event::Done(step, phase) => EventJson::Done { step: step_json(step), phase },
+        Event::Failed(why) => EventJson::Failed { why: why.to_string() },
+    })
+}
+
+/// The last event of a session.
+pub fn result(result: &Result<Outcome, Error>) -> EventJson {
+    let ended = |outcome| EventJson::Result {
+        outcome,
+        exit_code: ExitCode::Success as u8,
+        errors: Vec::new(),
+        hint: None,
+    };
+    match result {
+        Ok(Outcome::Changed(_)) => ended("applied"),
+        Ok(Outcome::Unchanged) => ended("unchanged"),
+        Ok(Outcome::Planned) => ended("planned"),
+        Err(e) => EventJson::Result {
+            outcome: match e.code {
+                ExitCode::Refused => "refused",
+                ExitCode::RolledBack => "rolled_back",
+                ExitCode::RollbackIncomplete => "rollback_incomplete",
+                _ => "failed",
+            },
+            exit_code: e.code as u8,
+            errors: e.problems.iter().map(ToString::to_string).collect(),
+            hint: e.hint.clone(),
+        },
+    }
+}
+
+fn step_json(step: &Step) -> StepJson {
+    StepJson {
+        gpu: step.gpu,
+        action: step.action,
+        profile: step.profile.clone(),
+        start: step.start,
+    }
+}
+
+fn change_json(change: &GpuChange) -> ChangeJson {
+    let board = &change.board;
+    let present = |i: &usize| {
+        let instance = &change.present[*i];
+        InstanceJson {
+            profile: board.profiles[instance.profile].name.to_string(),
+            start: instance.start,
+            size: instance.size,
+            gi: Some(instance.id),
+            compute: Vec::new(),
+            processes: instance.processes().map(|p| p.pid).collect(),
+        }
+    };
+    let steps = &change.change;
+    let create = steps.create.iter().map(|c| {
+        let profile = &board.profiles[c.placement.profile];
+        let whole = c.compute == [profile.compute_slices];
+        InstanceJson {
+            profile: profile.name.to_string(),
+            start: c.placement.start,
+            size: profile.memory_slices,
+            gi: None,
+            compute: if whole { Vec::new() } else { c.compute.clone() },
+            processes: Vec::new(),
+        }
+    });
+    ChangeJson {
+        gpu: change.gpu,
+        board: board.id.clone(),
+        mig: change.mode.filter(|m| m.on != change.from.mig).map(|m| m.on),
+        reset: change.resets(),
+        keep: steps.keep.iter().map(present).collect(),
+        destroy: steps.destroy.iter().map(present).collect(),
+        refit: steps.refit.iter().map(|r| present(&r.instance)).collect(),
+        create: create.collect(),
+    }
+}

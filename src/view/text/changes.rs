@@ -1,0 +1,116 @@
+//! What a change of a node does, for people.
+
+use crate::apply::{GpuChange, NodeChange};
+use crate::fleet::observed::{ObservedNode, Process};
+use crate::text::plural;
+
+/// The changes, GPU by GPU.
+pub fn describe(node: &ObservedNode, change: &NodeChange) -> String {
+    let mut lines = Vec::new();
+    for gpu in &change.gpus {
+        describe_gpu(node, gpu, &mut lines);
+    }
+    if !change.unchanged.is_empty() {
+        let indices: Vec<String> = change.unchanged.iter().map(ToString::to_string).collect();
+        lines.push(format!("GPU {}: as wanted", indices.join(", ")));
+    }
+    if !change.gpus.is_empty() {
+        lines.push(summary(change));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, lines: &mut Vec<String>) {
+    let product = node.gpus.iter().find(|g| g.index == gpu.gpu).map_or("", |g| g.product.as_str());
+    let mode = match gpu.mode {
+        Some(mode) if mode.on != gpu.from.mig => {
+            let word = if mode.on { "on" } else { "off" };
+            let reset = if mode.reset { " by a reset of the GPU" } else { "" };
+            format!(": MIG {word}{reset}")
+        }
+        Some(_) => ": a pending change of MIG mode is cancelled".to_string(),
+        None => String::new(),
+    };
+    lines.push(format!("GPU {} ({product}){mode}", gpu.gpu));
+    let line = |verb: &str, profile: usize, start: u32, note: &str| {
+        let info = &gpu.board.profiles[profile];
+        let end = start + info.memory_slices - 1;
+        let slices =
+            if end == start { format!("slice {start}") } else { format!("slices {start}-{end}") };
+        let text = format!("  {verb:<8} {:<14} {slices:<12} {note}", info.name.to_string());
+        text.trim_end().to_string()
+    };
+    let present = |verb: &str, i: usize, note: &str| {
+        let instance = &gpu.present[i];
+        line(verb, instance.profile, instance.start, note)
+    };
+    for &i in &gpu.change.keep {
+        lines.push(present("keep", i, &users(gpu, i)));
+    }
+    for refit in &gpu.change.refit {
+        let (gone, new) = (refit.destroy.len() as u64, refit.create.len() as u64);
+        let note = format!("{} destroyed, {new} created", plural(gone, "compute instance"));
+        lines.push(present("keep", refit.instance, &note));
+    }
+    for &i in &gpu.change.destroy {
+        lines.push(present("destroy", i, &users(gpu, i)));
+    }
+    for new in &gpu.change.create {
+        let profile = new.placement.profile;
+        let whole = new.compute == [gpu.board.profiles[profile].compute_slices];
+        let note = if whole {
+            String::new()
+        } else {
+            let slices: Vec<String> = new.compute.iter().map(|c| format!("{c}c")).collect();
+            format!("with compute instances {}", slices.join(" "))
+        };
+        lines.push(line("create", profile, new.placement.start, &note));
+    }
+}
+
+/// `in use by train.py (pid 4711)`; nothing where nothing runs.
+fn users(gpu: &GpuChange, instance: usize) -> String {
+    let processes: Vec<String> =
+        gpu.present[instance].processes().map(Process::to_string).collect();
+    if processes.is_empty() {
+        return String::new();
+    }
+    format!("in use by {}", processes.join(", "))
+}
+
+/// `3 instances kept, 1 destroyed, 2 created`.
+pub fn summary(change: &NodeChange) -> String {
+    let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
+    let mut parts = vec![
+        format!("{} kept", plural(of(|g| g.change.keep.len() + g.change.refit.len()), "instance")),
+        format!("{} destroyed", of(|g| g.change.destroy.len())),
+        format!("{} created", of(|g| g.change.create.len())),
+    ];
+    let modes = of(|g| usize::from(g.mode.is_some_and(|m| m.on != g.from.mig)));
+    if modes > 0 {
+        parts.push(format!("{} of MIG mode", plural(modes, "change")));
+    }
+    parts.join(", ")
+}
+
+/// What is asked before a change: what is lost by it, and how to come back.
+pub fn question(change: &NodeChange, rollback: bool) -> String {
+    let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
+    let destroyed = plural(of(|g| g.change.destroyed()), "idle instance");
+    let gpus: Vec<String> = change.gpus.iter().map(|gpu| gpu.gpu.to_string()).collect();
+    let resets = of(|g| usize::from(g.resets()));
+    let resets = match resets {
+        0 => String::new(),
+        n => format!(", {} reset", plural(n, "GPU")),
+    };
+    let back = if rollback {
+        "The present state is saved too: `migplan rollback --list` shows it."
+    } else {
+        "`migplan rollback` comes back to the present state."
+    };
+    format!(
+        "This changes GPU {}: {destroyed} destroyed, {} created{resets}. {back}\nGo on?",
+        gpus.join(", "),
+        of(|g| g.change.create.len())
+    )
+}
