@@ -66,9 +66,9 @@ pub struct Header {
     /// The states to go back to. Beside the GPUs that the run changes, those of interrupted runs
     /// that it takes over from.
     pub before: Vec<GpuState>,
-    /// The states of the GPUs that it changes, as it found them.
+    /// The states of the same GPUs as the run found them.
     pub found: Vec<GpuState>,
-    /// What it makes of them.
+    /// What it makes of those that it changes.
     pub wanted: Vec<GpuState>,
     /// The systemd units that are stopped for the run and started after it.
     #[serde(default)]

@@ -3,6 +3,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use super::folder::DiskFolder;
 
@@ -30,7 +32,7 @@ pub(super) enum NotLocked {
 impl Lock {
     pub(super) fn folder(folder: &DiskFolder) -> Result<Lock, NotLocked> {
         let file = folder.lock_file(LOCK).map_err(NotLocked::Failed)?;
-        match file.try_lock() {
+        match patiently(|| file.try_lock()) {
             Ok(()) => Ok(Lock {
                 _file: file,
                 #[cfg(target_os = "linux")]
@@ -53,12 +55,18 @@ impl Lock {
         for uuid in uuids {
             let name = format!("migplan/{uuid}");
             let address = SocketAddr::from_abstract_name(&name).map_err(NotLocked::Failed)?;
-            match UnixListener::bind_addr(&address) {
+            let bound = patiently(|| {
+                UnixListener::bind_addr(&address).map_err(|e| match e.kind() {
+                    io::ErrorKind::AddrInUse => TryLockError::WouldBlock,
+                    _ => TryLockError::Error(e),
+                })
+            });
+            match bound {
                 Ok(listener) => self.gpus.push(listener),
-                Err(e) if e.kind() == io::ErrorKind::AddrInUse => {
+                Err(TryLockError::WouldBlock) => {
                     return Err(NotLocked::Taken(format!("the socket @{name}")));
                 }
-                Err(e) => return Err(NotLocked::Failed(e)),
+                Err(TryLockError::Error(e)) => return Err(NotLocked::Failed(e)),
             }
         }
         Ok(())
@@ -74,5 +82,16 @@ impl Lock {
 /// Whether another process holds the folder's lock now, as far as this user may see.
 pub(super) fn is_held(folder: &DiskFolder) -> bool {
     let Ok(file) = folder.existing_file(LOCK) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    matches!(patiently(|| file.try_lock_shared()), Err(TryLockError::WouldBlock))
+}
+
+/// Tries for a moment: a lock of a process that has just ended may still be on its way out.
+fn patiently<T>(mut lock: impl FnMut() -> Result<T, TryLockError>) -> Result<T, TryLockError> {
+    for _ in 0..20 {
+        match lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(25)),
+            other => return other,
+        }
+    }
+    lock()
 }

@@ -314,7 +314,16 @@ fn read_instances(
             device.instance
         )));
     }
-    // What is left over runs on the GPU itself.
+    assign_processes(&mut instances, processes);
+    Ok(Ok(instances))
+}
+
+/// Moves processes into the compute instances that they run in; what is left over runs on the GPU
+/// itself.
+fn assign_processes(
+    instances: &mut [ObservedInstance],
+    processes: &mut Vec<(Option<(u32, u32)>, Process)>,
+) {
     processes.retain(|(place, process)| {
         let Some((instance, compute)) = *place else {
             return true;
@@ -329,7 +338,6 @@ fn read_instances(
         compute.processes.push(process.clone());
         false
     });
-    Ok(Ok(instances))
 }
 
 fn absent_is_empty<T>(answer: Answer<Vec<T>>) -> Answer<Vec<T>> {

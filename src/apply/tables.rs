@@ -46,17 +46,9 @@ pub(super) fn effective_board(
     let mut profiles: Vec<Profile> = Vec::new();
     let mut differences: Vec<String> = Vec::new();
     for profile in offered {
-        let of_index =
-            known.as_ref().and_then(|b| b.profiles.iter().find(|p| p.nvml_index == profile.index));
-        let named = profile.name.as_ref().and_then(|n| n.trim_start_matches("MIG ").parse().ok());
-        let Some(name) = named
-            .or_else(|| of_index.map(|p| p.name.clone()))
-            .or_else(|| computed_name(profile, identity.memory_mib))
-        else {
+        let Some((name, table)) = name_of(profile, known.as_deref(), identity) else {
             continue;
         };
-        let table = of_index
-            .or_else(|| known.as_ref().and_then(|b| b.profiles.iter().find(|p| p.name == name)));
         let spans = match driver.placements(gpu, profile.id) {
             Ok(spans) => spans,
             Err(e) if e.code == Code::NO_PERMISSION => {
@@ -76,25 +68,7 @@ pub(super) fn effective_board(
             (None, Some(table)) => (table.starts.clone(), table.memory_slices),
             (None, None) => continue,
         };
-        match table {
-            None => differences.push(format!("{name} is new")),
-            Some(table) => {
-                if table.name != name {
-                    differences.push(format!("{name} is {} in the catalogue", table.name));
-                }
-                if (&table.starts, table.memory_slices) != (&starts, size) {
-                    differences.push(format!("{name} has other placements"));
-                }
-                if table.memory.0 != profile.memory_mib
-                    && !table.memory_seen.contains(&Mebibytes(profile.memory_mib))
-                {
-                    differences.push(format!(
-                        "{name} has {} MiB, not {}",
-                        profile.memory_mib, table.memory.0
-                    ));
-                }
-            }
-        }
+        compare(profile, &name, (&starts, size), table, &mut differences);
         // Placements are searched as bit masks; a table beyond them is not one of MIG's.
         if size == 0 || starts.iter().any(|s| s.saturating_add(size) > MOST_SLICES) {
             continue;
@@ -137,6 +111,48 @@ pub(super) fn effective_board(
         board.pci_ids = vec![format!("0x{id:08X}")];
     }
     Ok((Some(Arc::new(board)), forbidden))
+}
+
+/// The name of an offered profile, and the catalogue's table of it: the driver's own name, else the
+/// catalogue's, else the one that mig-parted computes.
+fn name_of<'b>(
+    profile: &DriverProfile,
+    known: Option<&'b Board>,
+    identity: &Identity,
+) -> Option<(ProfileName, Option<&'b Profile>)> {
+    let of_index = known.and_then(|b| b.profiles.iter().find(|p| p.nvml_index == profile.index));
+    let named = profile.name.as_ref().and_then(|n| n.trim_start_matches("MIG ").parse().ok());
+    let name = named
+        .or_else(|| of_index.map(|p| p.name.clone()))
+        .or_else(|| computed_name(profile, identity.memory_mib))?;
+    let of_name = || known.and_then(|b| b.profiles.iter().find(|p| p.name == name));
+    let table = of_index.or_else(of_name);
+    Some((name, table))
+}
+
+/// Notes where an offered profile, with its starts and size in memory slices, is not as the
+/// catalogue has it.
+fn compare(
+    profile: &DriverProfile,
+    name: &ProfileName,
+    (starts, size): (&Vec<u32>, u32),
+    table: Option<&Profile>,
+    differences: &mut Vec<String>,
+) {
+    let Some(table) = table else {
+        differences.push(format!("{name} is new"));
+        return;
+    };
+    if table.name != *name {
+        differences.push(format!("{name} is {} in the catalogue", table.name));
+    }
+    if (&table.starts, table.memory_slices) != (starts, size) {
+        differences.push(format!("{name} has other placements"));
+    }
+    let seen = table.memory_seen.contains(&Mebibytes(profile.memory_mib));
+    if table.memory.0 != profile.memory_mib && !seen {
+        differences.push(format!("{name} has {} MiB, not {}", profile.memory_mib, table.memory.0));
+    }
 }
 
 fn profile_of(

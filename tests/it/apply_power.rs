@@ -244,7 +244,7 @@ fn no_power_failure_loses_a_state_whose_run_had_begun() {
         count(&mut begun, run as usize);
     }
     let past = folder.0.borrow().past.clone();
-    assert!(past.len() > 25 && past.len() == begun.len());
+    assert!(past.len() > 20 && past.len() == begun.len());
     let (mut cases, mut halves) = (0, 0);
     for (disk, begun) in past.iter().zip(begun) {
         for kept in 0..=disk.pending.len() {

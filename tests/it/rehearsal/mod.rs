@@ -288,7 +288,7 @@ pub fn nvidia_smi(rehearsal: &Rehearsal) -> PathBuf {
     let script = rehearsal.path("nvidia-smi");
     let test = std::env::current_exe().unwrap();
     let text = format!(
-        "#!/bin/sh\nFAKE_SMI_NODE='{}' FAKE_SMI_ARGS=\"$*\" exec '{}' --exact pretended_nvidia_smi --ignored --nocapture\n",
+        "#!/bin/sh\nFAKE_SMI_NODE='{}' FAKE_SMI_ARGS=\"$*\" exec '{}' --exact apply_cli::pretended_nvidia_smi --ignored --nocapture\n",
         rehearsal.path("fake-nvml.json").display(),
         test.display()
     );
