@@ -29,8 +29,8 @@ pub use options::{PlanOptions, Progress, StageProgress};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::plan::check::{Checked, Conditions, HeldInstance};
-use crate::reconfigure::change::PresentInstance;
+use crate::plan::check::{Checked, Conditions, HeldGpu, HeldInstance};
+use crate::reconfigure::change::{PresentGpu, PresentInstance};
 use problem::Problem;
 
 /// Finds the best plan for `demand` on `fleet` and proves it, stage by stage.
@@ -71,7 +71,11 @@ pub fn conditions(fleet: &Fleet, options: &PlanOptions) -> Conditions {
     let present = match (&options.present, fleet.nodes()) {
         (Some(present), [node]) => {
             let gpus = present.iter().zip(&node.gpus);
-            Some(gpus.map(|(gpu, board)| gpu.iter().map(|i| held(board, i)).collect()).collect())
+            let held_by = |gpu: &PresentGpu, board| HeldGpu {
+                instances: gpu.instances.iter().map(|i| held(board, i)).collect(),
+                in_use_whole: gpu.in_use_whole,
+            };
+            Some(gpus.map(|(gpu, board)| held_by(gpu, board)).collect())
         }
         _ => None,
     };

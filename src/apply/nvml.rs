@@ -23,7 +23,7 @@ use super::driver::{
     Answer, Code, DriverCompute, DriverError, DriverInstance, DriverMigDevice, DriverProcess,
     DriverProfile, Identity, InstanceId, MigDriver, Span,
 };
-use super::holders;
+use super::{holders, program};
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::observed::MigMode;
 
@@ -593,11 +593,11 @@ impl MigDriver for NvmlDriver {
         self.nvml = None;
         let mut command = Command::new(&self.nvidia_smi);
         command.args(["--gpu-reset", "-i", &gpu.to_string()]);
-        let output = super::apart_from_the_terminal(&mut command).output();
+        let output = program::apart_from_the_terminal(&mut command).output();
         self.start_again().map_err(|e| format!("NVML does not start again: {e}"))?;
         let output =
             output.map_err(|e| format!("{} cannot be run: {e}", self.nvidia_smi.display()))?;
-        if output.status.success() { Ok(()) } else { Err(super::said(&output)) }
+        if output.status.success() { Ok(()) } else { Err(program::said(&output)) }
     }
 }
 

@@ -5,6 +5,8 @@
 use std::ffi::OsString;
 use std::process::Command;
 
+use super::program;
+
 /// The environment variable that names another `systemctl`.
 pub const SYSTEMCTL_VARIABLE: &str = "MIGPLAN_SYSTEMCTL";
 
@@ -45,7 +47,7 @@ impl Systemd {
     fn run(&self, verb: &str, unit: &str) -> Result<std::process::Output, String> {
         let mut command = Command::new(&self.program);
         command.args([verb, "--", unit]);
-        super::apart_from_the_terminal(&mut command)
+        program::apart_from_the_terminal(&mut command)
             .output()
             .map_err(|e| format!("{} cannot be run: {e}", self.program.display()))
     }
@@ -55,7 +57,7 @@ impl Systemd {
         if output.status.success() {
             return Ok(());
         }
-        Err(format!("systemctl {verb} {unit}: {}", super::said(&output)))
+        Err(format!("systemctl {verb} {unit}: {}", program::said(&output)))
     }
 }
 
@@ -66,7 +68,7 @@ impl Services for Systemd {
         match output.status.code() {
             Some(0) => Ok(true),
             Some(3 | 4) => Ok(false),
-            _ => Err(format!("systemctl is-active {unit}: {}", super::said(&output))),
+            _ => Err(format!("systemctl is-active {unit}: {}", program::said(&output))),
         }
     }
 

@@ -6,11 +6,12 @@ use super::files::{name_of, read_text};
 use super::inputs::NvmlArgs;
 use super::output::Console;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
-use crate::fleet::observed::{Instances, ObservedGpu};
+use crate::fleet::observed::Instances;
 use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
-use crate::reconfigure::change::PresentInstance;
+use crate::plan::{MigModePolicy, Policy};
+use crate::reconfigure::change::{PresentGpu, PresentInstance};
 
 /// What to keep of the present state.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -41,23 +42,32 @@ impl CurrentArgs {
         nvml: &NvmlArgs,
         fleet: &Fleet,
         catalogue: &Catalogue,
+        policy: &Policy,
         console: &Console,
-    ) -> Result<Option<Vec<Vec<PresentInstance>>>> {
+    ) -> Result<Option<Vec<PresentGpu>>> {
         let Some(current) = &self.current else { return Ok(None) };
         let [node] = fleet.nodes() else {
             return Err(Error::usage("--current is about one node, but the fleet has several")
                 .hint("plan that node alone, with --gpus"));
         };
-        if current == Path::new("nvml") {
-            observed(nvml, node, catalogue, console).map(Some)
+        let present = if current == Path::new("nvml") {
+            observed(nvml, node, catalogue, console)?
         } else {
-            of_checkpoint(current, node).map(Some)
+            of_checkpoint(current, node)?
+        };
+        let busy = |gpu: &PresentGpu| gpu.instances.iter().any(PresentInstance::is_busy);
+        let both = present.iter().any(busy) && present.iter().any(|gpu| gpu.in_use_whole);
+        if policy.mig_mode == MigModePolicy::PerNode && both && !self.allow_disruption {
+            let message = "--mig-mode per-node: something runs in an instance, and something on a whole GPU, so neither mode of the node keeps both";
+            return Err(Error::new(ExitCode::Refused, message)
+                .hint("plan with --mig-mode per-gpu, or give --allow-disruption"));
         }
+        Ok(Some(present))
     }
 }
 
 /// As a checkpoint file says.
-fn of_checkpoint(file: &Path, node: &Node) -> Result<Vec<Vec<PresentInstance>>> {
+fn of_checkpoint(file: &Path, node: &Node) -> Result<Vec<PresentGpu>> {
     let name = name_of(file);
     let checkpoint = Checkpoint::parse(&read_text(file)?, &name)?;
     let mut problems = Vec::new();
@@ -71,7 +81,7 @@ fn of_checkpoint(file: &Path, node: &Node) -> Result<Vec<Vec<PresentInstance>>> 
     let mut present = Vec::new();
     for (gpu, board) in node.gpus.iter().enumerate().take(checkpoint.gpu_count()) {
         match checkpoint.present(gpu, board) {
-            Ok((_, instances)) => present.push(instances),
+            Ok((_, instances)) => present.push(instances.into()),
             Err(problem) => problems.push(problem),
         }
     }
@@ -89,7 +99,7 @@ fn observed(
     node: &Node,
     catalogue: &Catalogue,
     console: &Console,
-) -> Result<Vec<Vec<PresentInstance>>> {
+) -> Result<Vec<PresentGpu>> {
     let observed = nvml.observe(catalogue, console)?;
     let named = node.gpus.iter().map(|board| board.id.as_str());
     let here = observed.gpus.iter().filter_map(|gpu| gpu.board.as_ref()).map(|b| b.id.as_str());
@@ -107,6 +117,5 @@ fn observed(
         )
         .hint("run as root, or give --current a checkpoint file"));
     }
-    let of = |gpu: &ObservedGpu| gpu.known_instances().iter().map(PresentInstance::from).collect();
-    Ok(observed.gpus.iter().map(of).collect())
+    Ok(observed.gpus.iter().map(PresentGpu::from).collect())
 }

@@ -86,7 +86,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let nvml = &args.inputs.fleet.nvml;
     let options = PlanOptions {
-        present: args.current.read(nvml, &fleet, &catalogue, console)?.map(Arc::new),
+        present: args
+            .current
+            .read(nvml, &fleet, &catalogue, &options.policy, console)?
+            .map(Arc::new),
         allow_disruption: args.current.allow_disruption,
         ..options
     };

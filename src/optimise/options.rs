@@ -10,7 +10,7 @@ use serde_json::Number;
 use crate::plan::Policy;
 use crate::plan::Spare;
 use crate::plan::goal::{Objective, Until};
-use crate::reconfigure::change::PresentInstance;
+use crate::reconfigure::change::PresentGpu;
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +25,7 @@ pub struct PlanOptions {
     pub policy: Policy,
     /// What each GPU of the one node of the fleet holds now, by index. Of all plans equal before,
     /// the one is found that destroys least of it; what is busy stays.
-    pub present: Option<Arc<Vec<Vec<PresentInstance>>>>,
+    pub present: Option<Arc<Vec<PresentGpu>>>,
     /// Whether busy instances may be destroyed after all.
     pub allow_disruption: bool,
     /// Ends the search once it is true, as a time limit does: the best plan so far is taken.

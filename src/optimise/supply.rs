@@ -34,6 +34,8 @@ pub(crate) struct GpuGroup {
     pub members: Vec<usize>,
     /// What each of them holds now.
     pub present: Vec<PresentInstance>,
+    /// Whether something runs on the whole GPU, so that MIG stays off.
+    pub stays_whole: bool,
     /// Whether some of that is busy and must stay.
     pub busy_stays: bool,
     /// Instances that are destroyed where such a GPU serves no replica.
@@ -158,8 +160,10 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
     };
     let mut groups: Vec<GpuGroup> = Vec::new();
     for (index, _) in node.gpus.iter().enumerate().filter(|(_, b)| b.id == board.id) {
-        let state: &[PresentInstance] = present.get(index).map_or(&[], Vec::as_slice);
-        match groups.iter_mut().find(|g| g.present == state) {
+        let now = present.get(index).cloned().unwrap_or_default();
+        let state = now.instances;
+        let stays_whole = now.in_use_whole && !options.allow_disruption;
+        match groups.iter_mut().find(|g| g.present == state && g.stays_whole == stays_whole) {
             Some(group) => {
                 group.gpus += 1;
                 group.members.push(index);
@@ -167,9 +171,10 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
             None => groups.push(GpuGroup {
                 gpus: 1,
                 members: vec![index],
-                present: state.to_vec(),
+                stays_whole,
                 busy_stays: !options.allow_disruption && state.iter().any(PresentInstance::is_busy),
                 idle_destroyed: 0,
+                present: state,
             }),
         }
     }
@@ -192,7 +197,7 @@ fn mixed_patterns(
 ) -> Vec<Pattern> {
     let useful = |p: usize| is_useful(board, p, media);
     let mut patterns = Vec::new();
-    for (g, group) in groups.iter().enumerate() {
+    for (g, group) in groups.iter().enumerate().filter(|(_, group)| !group.stays_whole) {
         if group.present.is_empty() && !(options.present.is_some() && options.spare == Spare::None)
         {
             let maximal = layout::maximal_multisets(board, useful);

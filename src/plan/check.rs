@@ -88,9 +88,18 @@ pub struct Conditions {
     /// Where the stages end.
     pub until: Until,
     /// What each GPU of the one node holds now, by index, where that is known.
-    pub present: Option<Vec<Vec<HeldInstance>>>,
+    pub present: Option<Vec<HeldGpu>>,
     /// Whether busy instances may be destroyed.
     pub allow_disruption: bool,
+}
+
+/// What a GPU holds now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeldGpu {
+    /// Its instances.
+    pub instances: Vec<HeldInstance>,
+    /// Whether MIG is off and something runs on the whole GPU.
+    pub in_use_whole: bool,
 }
 
 /// An instance that a GPU holds now.

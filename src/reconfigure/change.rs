@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use crate::fleet::observed::{InstanceSpec, ObservedInstance};
+use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedInstance};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Counts, Placement};
 
@@ -50,6 +50,31 @@ impl From<&ObservedInstance> for PresentInstance {
             .iter()
             .map(|c| PresentCompute { slices: c.slices, busy: !c.processes.is_empty() });
         PresentInstance { placement: instance.placement(), compute: compute.collect() }
+    }
+}
+
+/// What a GPU has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PresentGpu {
+    /// Its instances.
+    pub instances: Vec<PresentInstance>,
+    /// Whether MIG is off and something runs on the whole GPU: its mode cannot change without
+    /// ending that.
+    pub in_use_whole: bool,
+}
+
+impl From<Vec<PresentInstance>> for PresentGpu {
+    fn from(instances: Vec<PresentInstance>) -> PresentGpu {
+        PresentGpu { instances, in_use_whole: false }
+    }
+}
+
+impl From<&ObservedGpu> for PresentGpu {
+    fn from(gpu: &ObservedGpu) -> PresentGpu {
+        PresentGpu {
+            instances: gpu.known_instances().iter().map(PresentInstance::from).collect(),
+            in_use_whole: gpu.mode.is_none_or(|m| !m.current) && !gpu.processes.is_empty(),
+        }
     }
 }
 

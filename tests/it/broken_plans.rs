@@ -9,7 +9,7 @@ use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, violations};
 use migplan::plan::{InstanceProfile, MigModePolicy, Plan, Policy, Reason, Status};
-use migplan::reconfigure::change::PresentInstance;
+use migplan::reconfigure::change::{PresentGpu, PresentInstance};
 use proptest::prelude::*;
 
 const ROWS: &str = "team,workload,memory_mib,count,priority,weight,gpus\n\
@@ -38,7 +38,7 @@ impl Case {
 }
 
 /// What the GPUs hold now: a busy 1g.10gb at 6 on the first one, something idle on the second.
-fn present() -> Vec<Vec<PresentInstance>> {
+fn present() -> Vec<PresentGpu> {
     let catalogue = Catalogue::built_in();
     let board = catalogue.by_id("a100-sxm4-80gb").unwrap();
     let instance = |name: &str, start, busy| {
@@ -46,10 +46,10 @@ fn present() -> Vec<Vec<PresentInstance>> {
         PresentInstance::whole(board, Placement { profile, start }, busy)
     };
     vec![
-        vec![instance("1g.10gb", 6, true)],
-        vec![instance("2g.20gb", 0, false), instance("3g.40gb", 4, false)],
-        Vec::new(),
-        Vec::new(),
+        vec![instance("1g.10gb", 6, true)].into(),
+        vec![instance("2g.20gb", 0, false), instance("3g.40gb", 4, false)].into(),
+        PresentGpu::default(),
+        PresentGpu::default(),
     ]
 }
 

@@ -216,7 +216,7 @@ proptest! {
         let fleet = gpus(&format!("{}xa100-80gb", now.len()));
         let options = PlanOptions {
             spare: if exact { Spare::None } else { Spare::Mix },
-            present: Some(Arc::new(now.iter().map(Now::present).collect())),
+            present: Some(Arc::new(now.iter().map(|now| now.present().into()).collect())),
             ..PlanOptions::default()
         };
         let plan = suggest(&demand, &fleet, &options);

@@ -10,7 +10,11 @@ impl Check<'_> {
     pub(super) fn present(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
         let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else { return };
         for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
-            let held = present.get(gpu.gpu as usize).map_or(&[][..], Vec::as_slice);
+            let Some(now) = present.get(gpu.gpu as usize) else { continue };
+            if now.in_use_whole && gpu.mig && !conditions.allow_disruption {
+                self.fail(format!("{}: MIG is turned on under what runs there", At(gpu)));
+            }
+            let held = &now.instances[..];
             for instance in held {
                 if stays(gpu, board, held, instance) {
                     continue;

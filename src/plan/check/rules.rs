@@ -57,7 +57,7 @@ impl Check<'_> {
         for gpu in &plan.gpus {
             let held = conditions.present.iter().find_map(|p| p.get(gpu.gpu as usize));
             let busy = |start: u32| {
-                held.is_some_and(|held| held.iter().any(|h| h.start == start && h.busy))
+                held.is_some_and(|held| held.instances.iter().any(|h| h.start == start && h.busy))
             };
             let in_use = gpu.instances.iter().any(|i| i.assignment.is_some());
             for free in gpu.instances.iter().filter(|i| in_use && i.assignment.is_none()) {
