@@ -446,14 +446,18 @@ impl Session<'_> {
         dir: &mut StateDir,
         reached: &BTreeSet<&str>,
     ) -> Result<()> {
-        let of_change =
-            |gpu: &ObservedGpu| task.change.gpus.iter().any(|c| c.from.uuid == gpu.uuid);
-        let now = observe::agree(self.driver, self.catalogue, task.node, of_change)?;
-        observe::still_idle(task.node, &now, of_change)?;
+        let change = task.change;
+        let changes = |gpu: &ObservedGpu| change.gpus.iter().any(|c| c.from.uuid == gpu.uuid);
+        let concerned = |gpu: &ObservedGpu| changes(gpu) || change.unchanged.contains(&gpu.index);
+        let now = observe::agree(self.driver, self.catalogue, task.node, concerned)?;
+        observe::still_idle(task.node, &now, changes)?;
         let mut header = Header::new(task.purpose, &task.source);
-        header.found = task.change.gpus.iter().map(|c| c.from.clone()).collect();
-        header.wanted = task.change.gpus.iter().map(|c| c.to.clone()).collect();
-        header.before = states_to_go_back_to(&dir.history, &now, &header.found);
+        let found: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
+        header.before = states_to_go_back_to(&dir.history, &now, &found);
+        // What is there now is known, also on GPUs that only an interrupted run has changed.
+        let covered = |gpu: &&ObservedGpu| state_of(&header.before, &gpu.uuid).is_some();
+        header.found = now.gpus.iter().filter(covered).filter_map(GpuState::of).collect();
+        header.wanted = change.gpus.iter().map(|c| c.to.clone()).collect();
         header.stopped = self.units_to_stop()?;
         let mut interrupt = (self.interrupts)()
             .map_err(|e| Error::new(ExitCode::Internal, format!("signals cannot be noted: {e}")))?;

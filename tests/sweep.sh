@@ -1,0 +1,17 @@
+#!/bin/sh
+# Faults at every NVML call, signals, kills, lost GPUs, runs at once, and the soak: all of them, on
+# the real binary. Takes a while; `tests/run.sh` takes a part of each.
+#
+#   tests/sweep.sh            everything
+#   tests/sweep.sh 3/10       the third of ten parts of every sweep
+#   SOAK=5:2000 tests/sweep.sh 1/1000
+#                             the soak with this seed and so many steps, as a failure names it
+set -eu
+cd "$(dirname "$0")/.."
+part=${1:-1/1}
+echo "== sweeps, part $part"
+MIGPLAN_SWEEP="$part" cargo test --quiet --test it apply_sweep:: -- --nocapture
+for soak in ${SOAK:-1:2000 2:2000 3:2000 4:2000 5:2000}; do
+    echo "== soak $soak"
+    MIGPLAN_SOAK="$soak" cargo test --quiet --test it apply_sweep::a_soak -- --nocapture
+done
