@@ -337,9 +337,7 @@ impl Session<'_> {
     fn nothing_to_do(&mut self, planned: &Planned) -> Result<Outcome> {
         let Planned { node, change, .. } = planned;
         // Believed only if the node says so twice.
-        observe::agree(self.driver, self.catalogue, node, |gpu| {
-            change.unchanged.contains(&gpu.index)
-        })?;
+        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
         let (history, held) = match self.saves.look() {
             Ok(found) => found,
             // There may be no right to look where there is no need to.
@@ -406,9 +404,7 @@ impl Session<'_> {
         run: &Run,
         change: &NodeChange,
     ) -> Result<Outcome> {
-        observe::agree(self.driver, self.catalogue, node, |gpu| {
-            change.unchanged.contains(&gpu.index)
-        })?;
+        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
         if run.end != Some(End::RolledBack) || !run.units.is_empty() {
             match self.saves.lock() {
                 Ok(mut dir) => {
@@ -448,8 +444,7 @@ impl Session<'_> {
     ) -> Result<()> {
         let change = task.change;
         let changes = |gpu: &ObservedGpu| change.gpus.iter().any(|c| c.from.uuid == gpu.uuid);
-        let concerned = |gpu: &ObservedGpu| changes(gpu) || change.unchanged.contains(&gpu.index);
-        let now = observe::agree(self.driver, self.catalogue, task.node, concerned)?;
+        let now = observe::agree(self.driver, self.catalogue, task.node, concerned_by(change))?;
         observe::still_idle(task.node, &now, changes)?;
         let mut header = Header::new(task.purpose, &task.source);
         let found: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
@@ -601,6 +596,14 @@ fn find(history: &History, target: Target) -> Result<&Run> {
 fn busy_elsewhere() -> Error {
     Error::new(ExitCode::Refused, "another migplan is changing this node")
         .hint("wait until it is done; nothing was changed")
+}
+
+/// Which GPUs must read the same twice: those of a change, those that are as wanted, and those that
+/// seem not to be able to do MIG, which one wrong answer is enough for.
+fn concerned_by(change: &NodeChange) -> impl Fn(&ObservedGpu) -> bool {
+    let of_change = change.gpus.iter().map(|gpu| gpu.gpu).chain(change.unchanged.iter().copied());
+    let indices: BTreeSet<u32> = of_change.collect();
+    move |gpu| gpu.mode.is_none() || indices.contains(&gpu.index)
 }
 
 /// GPUs, by UUID, that are as wanted without a change.

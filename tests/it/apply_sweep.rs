@@ -2,7 +2,7 @@
 //! its effect; kills, signals and lost GPUs at every call; of `apply`, and of the `rollback` of an
 //! apply that was killed. Deterministic. A test run takes a part; `tests/sweep.sh` takes all:
 //!
-//! - `MIGPLAN_SWEEP=K/N`: the K-th of N parts of every sweep; default `1/101`.
+//! - `MIGPLAN_SWEEP=K/N`: the K-th of N parts of every sweep; default `1/401`.
 //! - `MIGPLAN_SOAK=SEED:STEPS`: the soak with this seed; default `1:40`. A failure names its own.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// Which part of a sweep to run, as (index from 0, of how many).
 fn part() -> (u64, u64) {
-    let text = std::env::var("MIGPLAN_SWEEP").unwrap_or_else(|_| "1/101".to_string());
+    let text = std::env::var("MIGPLAN_SWEEP").unwrap_or_else(|_| "1/401".to_string());
     let (index, of) = text.split_once('/').expect("MIGPLAN_SWEEP is like 1/10");
     let (index, of): (u64, u64) = (index.parse().unwrap(), of.parse().unwrap());
     assert!((1..=of).contains(&index), "MIGPLAN_SWEEP={text}");
