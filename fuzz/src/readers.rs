@@ -126,13 +126,20 @@ pub fn plan(data: &[u8]) {
     assert_eq!(again.policy, Some(policy));
 }
 
-/// The journal of `apply`, as the file that a run left.
+/// The journal of `apply`, as the file that a run left: of this form, and of the one before.
 pub fn journal(data: &[u8]) {
     let folder = tempfile::tempdir().unwrap();
-    let mut file = std::fs::File::create(folder.path().join("journal.jsonl")).unwrap();
-    file.write_all(data).unwrap();
-    if let Err(error) = apply::journal::last_run(folder.path()) {
-        readable(&error);
+    for name in ["journal.jsonl", "run-000001.jsonl"] {
+        std::fs::write(folder.path().join(name), data).unwrap();
+    }
+    match apply::History::look(folder.path()) {
+        Ok((history, _)) => {
+            assert_eq!(history.runs.len() + history.damaged.len(), 2);
+            if let Err(error) = history.whole() {
+                readable(&error);
+            }
+        }
+        Err(error) => readable(&error),
     }
 }
 

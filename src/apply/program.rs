@@ -17,7 +17,9 @@ pub(super) fn said(output: &std::process::Output) -> String {
 
 /// A process group of its own for a program, so that Ctrl-C, which we answer by going back, does
 /// not end it half-way.
-pub(super) fn apart_from_the_terminal(command: &mut std::process::Command) -> &mut std::process::Command {
+pub(super) fn apart_from_the_terminal(
+    command: &mut std::process::Command,
+) -> &mut std::process::Command {
     use std::os::unix::process::CommandExt;
     command.process_group(0)
 }
