@@ -79,10 +79,7 @@ fn read_layer<S: Sink>(
         Form::Gzip if !unpacked => {
             return read_layer(Box::new(MultiGzDecoder::new(whole)), file, sink, true);
         }
-        Form::Json => {
-            sink.evaluated();
-            return json::read(whole, file, sink, unpacked);
-        }
+        Form::Json => return json::read(whole, file, sink, unpacked),
         Form::Text => {
             return text::read(BufReader::with_capacity(1 << 18, whole), file, sink, unpacked);
         }
@@ -260,8 +257,8 @@ mod tests {
             (b"\x1f\x8b\x08\0\0\0\0\0", "cut off"),
             (b"{", "ends in the middle"),
             (b"{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"met", "ends in the middle"),
-            (b"{\"a\":1}", "no answer of a Prometheus server"),
-            (b"{\"status\":\"success\",\"data\":[\"up\"]}", "no answer to a query"),
+            (b"{\"a\":1}", "not an answer of a Prometheus server"),
+            (b"{\"status\":\"success\",\"data\":[\"up\"]}", "not to a query"),
             (b"[1795344105.252,\"290730\"]", "single number"),
             (b"{\"status\":\"success\",\"data\":{\"resultType\":\"string\",\"result\":[1,\"hello\"]}}", "single"),
             (b"[3]", "f:1: "),

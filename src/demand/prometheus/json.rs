@@ -1,17 +1,18 @@
-//! Answers of Prometheus' HTTP API as JSON, and the bare `result` that promtool prints.
+//! Answers of Prometheus' HTTP API as JSON, the bare `result` that promtool prints, and the JSON
+//! lines of VictoriaMetrics' `/api/v1/export`.
 //!
 //! Read as a stream: every point is handed on as it is met, so that an answer of any size needs
-//! no more memory than its longest label set. Keys may come in any order.
+//! no more memory than its longest label set. Keys may come in any order. What a metric or a label
+//! means is not known here.
 
-use std::fmt;
-use std::io::{self, BufReader, Read};
+mod scan;
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use std::io::Read;
 
+use self::scan::{Fault, Scan, Scanner, wrong};
 use super::{CUT_OFF, HINT, Labels, Sink, io_error, parse_value, quoted, seconds_to_ms};
 use crate::error::{Diagnostic, Error, Result};
+use crate::text::plural;
 
 /// What an answer says beside its series.
 #[derive(Default)]
@@ -29,27 +30,27 @@ pub(super) fn read<S: Sink>(
     sink: &mut S,
     unpacked: bool,
 ) -> Result<Vec<Diagnostic>> {
-    let mut reader = Reader { sink, labels: Labels::default(), early: Vec::new() };
+    let mut scanner = Scanner::new(input);
+    let mut reader = Reader { sink, labels: Labels::default(), series: Series::default() };
     let mut warnings = Vec::new();
-    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, input));
-    // Answers may follow each other, as when a script appends them to one file.
+    let mut histograms = 0;
+    // Answers may follow each other, as when a script appends them to one file; each line of an
+    // export is one.
     loop {
         let mut envelope = Envelope::default();
-        if let Err(e) =
-            (Answer { reader: &mut reader, envelope: &mut envelope }).deserialize(&mut json)
-        {
-            return Err(broken(&e, file, unpacked));
+        if let Err(fault) = reader.answer(&mut scanner, &mut envelope) {
+            return Err(broken(fault, &scanner, file, unpacked));
         }
         if let Some(message) = envelope.error {
             let kind = envelope.error_type.map_or(String::new(), |kind| format!("{kind}: "));
             return Err(Error::input(
                 Diagnostic::new(format!("the server answered with {kind}{message}")).in_file(file),
             )
-            .hint("ask the server again with the query mended; try it on its /graph page first"));
+            .hint("correct the query and ask again; try it on the server's /graph page first"));
         }
         if !envelope.is_answer {
             return Err(Error::input(
-                Diagnostic::new("is JSON, but no answer of a Prometheus server").in_file(file),
+                Diagnostic::new("is JSON, but not an answer of a Prometheus server").in_file(file),
             )
             .hint(HINT));
         }
@@ -59,448 +60,230 @@ pub(super) fn read<S: Sink>(
                 .into_iter()
                 .map(|text| Diagnostic::new(format!("the server warned: {text}")).in_file(file)),
         );
-        if envelope.histograms > 0 {
-            warnings.push(
-                Diagnostic::new(format!(
-                    "{} histograms are no gauges and left out",
-                    envelope.histograms
-                ))
-                .in_file(file),
-            );
-        }
-        match json.end() {
-            Ok(()) => return Ok(warnings),
-            Err(e) if e.is_io() => return Err(broken(&e, file, unpacked)),
-            Err(_) => {}
+        histograms += envelope.histograms;
+        match scanner.is_at_end() {
+            Ok(false) => {}
+            Ok(true) => break,
+            Err(fault) => return Err(broken(fault, &scanner, file, unpacked)),
         }
     }
+    if histograms > 0 {
+        let message = format!("{} not used: only gauges are read", plural(histograms, "histogram"));
+        warnings.push(Diagnostic::new(message).in_file(file));
+    }
+    Ok(warnings)
 }
 
-fn broken(error: &serde_json::Error, file: &str, unpacked: bool) -> Error {
-    let line = u64::try_from(error.line()).unwrap_or(u64::MAX);
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = error.to_string();
-    let message = message.strip_suffix(&place).unwrap_or(&message).to_string();
-    let problem = if let Some(kind) = error.io_error_kind() {
-        let problem = io_error(&io::Error::new(kind, message), unpacked).in_file(file);
-        return Error::input(problem).hint(CUT_OFF);
-    } else if error.is_eof() {
-        Diagnostic::new(format!("ends in the middle, after column {}", error.column()))
-    } else {
-        Diagnostic::new(format!("{message} (column {})", error.column()))
+fn broken<R: Read>(fault: Fault, scanner: &Scanner<R>, file: &str, unpacked: bool) -> Error {
+    let (line, column) = scanner.place();
+    let (problem, hint) = match fault {
+        Fault::Read(error) => {
+            return Error::input(io_error(&error, unpacked).in_file(file)).hint(CUT_OFF);
+        }
+        Fault::End => {
+            (Diagnostic::new(format!("ends in the middle, after column {column}")), CUT_OFF)
+        }
+        Fault::Wrong(message) => (Diagnostic::new(format!("{message} (column {column})")), HINT),
     };
-    Error::input(problem.in_file(file).at_line(line)).hint(if error.is_eof() {
-        CUT_OFF
-    } else {
-        HINT
-    })
-}
-
-struct Reader<'s, S> {
-    sink: &'s mut S,
-    labels: Labels,
-    /// Points that came before their labels.
-    early: Vec<(Option<i64>, f64)>,
-}
-
-/// The whole text: an envelope, or the result alone.
-struct Answer<'r, 's, S> {
-    reader: &'r mut Reader<'s, S>,
-    envelope: &'r mut Envelope,
-}
-
-impl<'de, S: Sink> DeserializeSeed<'de> for Answer<'_, '_, S> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, S: Sink> Visitor<'de> for Answer<'_, '_, S> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer of Prometheus")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> std::result::Result<(), A::Error> {
-        self.envelope.is_answer = true;
-        Series { reader: self.reader, envelope: self.envelope }.visit_seq(seq)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "data" => {
-                    self.envelope.is_answer = true;
-                    map.next_value_seed(Data { reader: self.reader, envelope: self.envelope })?;
-                }
-                // promtool's result, wrapped by hand; or the inside of the envelope alone.
-                "result" => {
-                    self.envelope.is_answer = true;
-                    map.next_value_seed(Series { reader: self.reader, envelope: self.envelope })?;
-                }
-                "errorType" => self.envelope.error_type = map.next_value()?,
-                "error" => self.envelope.error = map.next_value()?,
-                "warnings" => {
-                    let warnings: Option<Vec<String>> = map.next_value()?;
-                    self.envelope.warnings = warnings.unwrap_or_default();
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The value of `data`.
-struct Data<'r, 's, S> {
-    reader: &'r mut Reader<'s, S>,
-    envelope: &'r mut Envelope,
-}
-
-impl<'de, S: Sink> DeserializeSeed<'de> for Data<'_, '_, S> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, S: Sink> Visitor<'de> for Data<'_, '_, S> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the data of an answer")
-    }
-
-    // An error's answer may have "data": null.
-    fn visit_unit<E: de::Error>(self) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> std::result::Result<(), A::Error> {
-        Err(A::Error::custom("is an answer about labels or series, no answer to a query"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let mut found = false;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "result" {
-                found = true;
-                map.next_value_seed(Series { reader: self.reader, envelope: self.envelope })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        if found { Ok(()) } else { Err(A::Error::custom("has data, but no answer to a query")) }
-    }
-}
-
-/// The value of `result`: series, or the `[time, "value"]` of a scalar or string.
-struct Series<'r, 's, S> {
-    reader: &'r mut Reader<'s, S>,
-    envelope: &'r mut Envelope,
-}
-
-impl<'de, S: Sink> DeserializeSeed<'de> for Series<'_, '_, S> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, S: Sink> Visitor<'de> for Series<'_, '_, S> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of series")
-    }
-
-    // An empty result in some servers.
-    fn visit_unit<E: de::Error>(self) -> std::result::Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<(), A::Error> {
-        while let Some(()) =
-            seq.next_element_seed(OneSeries { reader: self.reader, envelope: self.envelope })?
-        {
-        }
-        Ok(())
-    }
-}
-
-/// One `{"metric": …, "value": …}`.
-struct OneSeries<'r, 's, S> {
-    reader: &'r mut Reader<'s, S>,
-    envelope: &'r mut Envelope,
-}
-
-impl<'de, S: Sink> DeserializeSeed<'de> for OneSeries<'_, '_, S> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
+    Error::input(problem.in_file(file).at_line(line)).hint(hint)
 }
 
 const SCALAR: &str =
     "the answer is a single number or text without labels; query the metric itself, not scalar(…)";
 
-impl<'de, S: Sink> Visitor<'de> for OneSeries<'_, '_, S> {
-    type Value = ();
+/// One series as far as its object is read.
+#[derive(Default)]
+struct Series {
+    /// Whether the samples are wanted, once the labels are known.
+    wanted: Option<bool>,
+    /// Points that came before their labels.
+    early: Vec<(i64, f64)>,
+    /// Values and times that stand apart, as in an export.
+    values: Vec<f64>,
+    times_ms: Vec<i64>,
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a series with metric and value")
+impl Series {
+    fn clear(&mut self) {
+        self.wanted = None;
+        self.early.clear();
+        self.values.clear();
+        self.times_ms.clear();
     }
+}
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> std::result::Result<(), E> {
-        Err(E::custom(SCALAR))
-    }
+struct Reader<'s, S> {
+    sink: &'s mut S,
+    labels: Labels,
+    series: Series,
+}
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> std::result::Result<(), E> {
-        Err(E::custom(SCALAR))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let reader = self.reader;
-        // Whether the samples are wanted, once the labels are known.
-        let mut wanted: Option<bool> = None;
-        reader.early.clear();
-        while let Some(key) = map.next_key_seed(Key)? {
+impl<S: Sink> Reader<'_, S> {
+    /// The whole text of one answer: an envelope, the result alone, or a line of an export.
+    fn answer<R: Read>(&mut self, json: &mut Scanner<R>, envelope: &mut Envelope) -> Scan<()> {
+        if json.peek_some()? == b'[' {
+            return self.result(json, envelope);
+        }
+        self.series.clear();
+        let mut is_export = false;
+        json.object(|json, key| {
             match key {
-                SeriesKey::Metric => {
-                    map.next_value_seed(Metric(&mut reader.labels))?;
-                    let is_wanted = reader.sink.series(&reader.labels);
-                    wanted = Some(is_wanted);
-                    for (at_ms, value) in reader.early.drain(..) {
-                        if is_wanted {
-                            reader.sink.sample(at_ms, value);
-                        }
+                "data" => {
+                    envelope.is_answer = true;
+                    self.data(json, envelope)
+                }
+                // promtool's result, wrapped by hand; or the inside of the envelope alone.
+                "result" => self.result(json, envelope),
+                "errorType" => optional_text(json).map(|text| envelope.error_type = text),
+                "error" => optional_text(json).map(|text| envelope.error = text),
+                "warnings" => {
+                    if json.peek_some()? != b'[' {
+                        return json.skip();
                     }
+                    json.list(|json| {
+                        envelope.warnings.push(json.string()?.to_string());
+                        Ok(())
+                    })
                 }
-                SeriesKey::Value | SeriesKey::Values if wanted == Some(false) => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                SeriesKey::Value => {
-                    let (at_ms, value) = map.next_value_seed(Point)?;
-                    match wanted {
-                        Some(_) => reader.sink.sample(at_ms, value),
-                        None => reader.early.push((at_ms, value)),
-                    }
-                }
-                SeriesKey::Values if wanted.is_some() => {
-                    map.next_value_seed(Points(|at_ms, value| reader.sink.sample(at_ms, value)))?;
-                }
-                SeriesKey::Values => {
-                    map.next_value_seed(Points(|at_ms, value| reader.early.push((at_ms, value))))?;
-                }
-                SeriesKey::Histogram => {
-                    self.envelope.histograms += 1;
-                    map.next_value::<IgnoredAny>()?;
-                }
-                SeriesKey::Other => {
-                    map.next_value::<IgnoredAny>()?;
+                _ => {
+                    is_export |= key == "metric";
+                    self.member(json, key, envelope)
                 }
             }
-        }
-        if wanted.is_none() {
-            return Err(A::Error::missing_field("metric"));
+        })?;
+        if is_export {
+            envelope.is_answer = true;
+            self.end_of_series()?;
         }
         Ok(())
     }
-}
 
-enum SeriesKey {
-    Metric,
-    Value,
-    Values,
-    Histogram,
-    Other,
-}
-
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = SeriesKey;
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        json: D,
-    ) -> std::result::Result<SeriesKey, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = SeriesKey;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+    /// The value of `data`.
+    fn data<R: Read>(&mut self, json: &mut Scanner<R>, envelope: &mut Envelope) -> Scan<()> {
+        match json.peek_some()? {
+            b'{' => {}
+            b'[' => return wrong("is an answer about labels or series, not to a query"),
+            // An error's answer may have "data": null.
+            _ => return json.skip(),
+        }
+        let mut found = false;
+        json.object(|json, key| {
+            if key != "result" {
+                return json.skip();
+            }
+            found = true;
+            self.result(json, envelope)
+        })?;
+        if found { Ok(()) } else { wrong("has data, but not the answer to a query") }
     }
 
-    fn visit_str<E: de::Error>(self, key: &str) -> std::result::Result<SeriesKey, E> {
-        Ok(match key {
-            "metric" => SeriesKey::Metric,
-            "value" => SeriesKey::Value,
-            "values" => SeriesKey::Values,
-            "histogram" | "histograms" => SeriesKey::Histogram,
-            _ => SeriesKey::Other,
+    /// The value of `result`: series, or the `[time, "value"]` of a scalar or string.
+    fn result<R: Read>(&mut self, json: &mut Scanner<R>, envelope: &mut Envelope) -> Scan<()> {
+        envelope.is_answer = true;
+        self.sink.evaluated();
+        if json.peek_some()? != b'[' {
+            // An empty result in some servers.
+            return match json.scalar()? {
+                "null" => Ok(()),
+                text => wrong(format!("expected a list of series, but found {}", quoted(text))),
+            };
+        }
+        json.list(|json| {
+            match json.peek_some()? {
+                b'{' => {}
+                b'-' | b'0'..=b'9' => return wrong(SCALAR),
+                _ => return wrong("expected a series with metric and value"),
+            }
+            self.series.clear();
+            json.object(|json, key| self.member(json, key, envelope))?;
+            self.end_of_series()
         })
     }
-}
 
-/// The labels, written straight into the buffer that is used again.
-struct Metric<'l>(&'l mut Labels);
-
-impl<'de> DeserializeSeed<'de> for Metric<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Metric<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of labels")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        self.0.clear();
-        while let Some((label, value)) = map.next_entry::<String, String>()? {
-            self.0.push(&label, &value);
+    /// One member of `{"metric": …, "value": …}`.
+    fn member<R: Read>(
+        &mut self,
+        json: &mut Scanner<R>,
+        key: &str,
+        envelope: &mut Envelope,
+    ) -> Scan<()> {
+        let Reader { sink, labels, series } = self;
+        match key {
+            "metric" => {
+                labels.clear();
+                json.object(|json, label| {
+                    labels.push(label, json.string()?);
+                    Ok(())
+                })?;
+                let wanted = sink.series(labels);
+                series.wanted = Some(wanted);
+                for (at_ms, value) in series.early.drain(..) {
+                    if wanted {
+                        sink.sample(Some(at_ms), value);
+                    }
+                }
+                Ok(())
+            }
+            "value" | "values" | "timestamps" if series.wanted == Some(false) => json.skip(),
+            "value" => {
+                let (at_ms, value) = json.point()?;
+                match series.wanted {
+                    Some(_) => sink.sample(Some(at_ms), value),
+                    None => series.early.push((at_ms, value)),
+                }
+                Ok(())
+            }
+            "values" if json.list_holds(b'[')? => match series.wanted {
+                Some(_) => json.points(|at_ms, value| sink.sample(Some(at_ms), value)),
+                None => json.points(|at_ms, value| series.early.push((at_ms, value))),
+            },
+            "values" => json.list(|json| {
+                series.values.push(json.value()?);
+                Ok(())
+            }),
+            "timestamps" => json.list(|json| {
+                let text = json.scalar()?;
+                let time = text.parse::<i64>().ok().filter(|ms| ms.unsigned_abs() < 1 << 50);
+                let Some(ms) = time else {
+                    return wrong(format!("the time {} is out of range", quoted(text)));
+                };
+                series.times_ms.push(ms);
+                Ok(())
+            }),
+            "histogram" | "histograms" => {
+                envelope.histograms += 1;
+                json.skip()
+            }
+            _ => json.skip(),
         }
-        Ok(())
-    }
-}
-
-/// `[[time, "value"], …]`.
-struct Points<F>(F);
-
-impl<'de, F: FnMut(Option<i64>, f64)> DeserializeSeed<'de> for Points<F> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de, F: FnMut(Option<i64>, f64)> Visitor<'de> for Points<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of [time, \"value\"]")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> std::result::Result<(), A::Error> {
-        while let Some((at_ms, value)) = seq.next_element_seed(Point)? {
-            (self.0)(at_ms, value);
+    /// Hands on what had to wait for the end of a series.
+    fn end_of_series(&mut self) -> Scan<()> {
+        let Series { wanted, values, times_ms, .. } = &mut self.series;
+        match wanted {
+            None => wrong("a series has no 'metric'"),
+            Some(false) => Ok(()),
+            Some(true) if values.len() != times_ms.len() => wrong(format!(
+                "a series has {} but {}",
+                plural(values.len() as u64, "value"),
+                plural(times_ms.len() as u64, "timestamp")
+            )),
+            Some(true) => {
+                for (at_ms, value) in times_ms.drain(..).zip(values.drain(..)) {
+                    self.sink.sample(Some(at_ms), value);
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 
-/// `[time, "value"]`.
-struct Point;
-
-impl<'de> DeserializeSeed<'de> for Point {
-    type Value = (Option<i64>, f64);
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        json: D,
-    ) -> std::result::Result<Self::Value, D::Error> {
-        json.deserialize_seq(self)
+/// A string, or nothing for `null`.
+fn optional_text<R: Read>(json: &mut Scanner<R>) -> Scan<Option<String>> {
+    if json.peek_some()? != b'"' {
+        json.skip()?;
+        return Ok(None);
     }
-}
-
-impl<'de> Visitor<'de> for Point {
-    type Value = (Option<i64>, f64);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[time, \"value\"]")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(
-        self,
-        mut seq: A,
-    ) -> std::result::Result<Self::Value, A::Error> {
-        let missing = || A::Error::custom("a point is not [time, \"value\"]");
-        let at_ms = seq.next_element_seed(Time)?.ok_or_else(missing)?;
-        let value = seq.next_element_seed(Value)?.ok_or_else(missing)?;
-        if seq.next_element::<IgnoredAny>()?.is_some() {
-            return Err(missing());
-        }
-        Ok((Some(at_ms), value))
-    }
-}
-
-/// Seconds, whole or with decimals.
-struct Time;
-
-impl<'de> DeserializeSeed<'de> for Time {
-    type Value = i64;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<i64, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Time {
-    type Value = i64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time in seconds")
-    }
-
-    fn visit_u64<E: de::Error>(self, seconds: u64) -> std::result::Result<i64, E> {
-        i64::try_from(seconds)
-            .ok()
-            .filter(|seconds| *seconds < 1_000_000_000_000)
-            .map(|seconds| seconds * 1000)
-            .ok_or_else(|| E::custom(format_args!("the time {seconds} is out of range")))
-    }
-
-    fn visit_i64<E: de::Error>(self, seconds: i64) -> std::result::Result<i64, E> {
-        self.visit_f64(seconds as f64)
-    }
-
-    fn visit_f64<E: de::Error>(self, seconds: f64) -> std::result::Result<i64, E> {
-        seconds_to_ms(seconds)
-            .ok_or_else(|| E::custom(format_args!("the time {seconds} is out of range")))
-    }
-}
-
-/// A number in quotes; a bare one is read as well.
-struct Value;
-
-impl<'de> DeserializeSeed<'de> for Value {
-    type Value = f64;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<f64, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Value {
-    type Value = f64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value in quotes")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<f64, E> {
-        parse_value(text)
-            .ok_or_else(|| E::custom(format_args!("the value {} is not a number", quoted(text))))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> std::result::Result<f64, E> {
-        Ok(value as f64)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> std::result::Result<f64, E> {
-        Ok(value as f64)
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> std::result::Result<f64, E> {
-        Ok(value)
-    }
+    Ok(Some(json.string()?.to_string()))
 }
