@@ -313,6 +313,31 @@ impl Catalogue {
         }
     }
 
+    /// Finds the boards that a name may mean: one by id, alias or product name as
+    /// [`Catalogue::find`] does, else all of a family. Families are the generations (`ampere`,
+    /// `hopper`, `blackwell`) and the models (`a100`, `h100`, `gb200`, `rtx-pro`): what the ids of
+    /// their boards start with.
+    ///
+    /// # Errors
+    /// As [`Catalogue::find`].
+    pub fn find_all(&self, name: &str) -> std::result::Result<Vec<&BoardRef>, BoardNotFound> {
+        let error = match self.find(name, None) {
+            Ok(board) => return Ok(vec![board]),
+            Err(BoardNotFound::Ambiguous { boards, .. }) => {
+                return Ok(boards.iter().filter_map(|id| self.by_id(id)).collect());
+            }
+            Err(error) => error,
+        };
+        let family = normalise(name);
+        let model = format!("{family}-");
+        let of_family = |board: &&BoardRef| {
+            normalise(&format!("{:?}", board.architecture)) == family
+                || (!family.is_empty() && board.id.starts_with(&model))
+        };
+        let boards: Vec<&BoardRef> = self.boards.iter().filter(of_family).collect();
+        if boards.is_empty() { Err(error) } else { Ok(boards) }
+    }
+
     fn not_found(&self, name: &str, wanted: &str) -> BoardNotFound {
         if boards_without_mig().iter().any(|n| is_model(wanted, &normalise(n))) {
             return BoardNotFound::WithoutMig { name: name.to_string() };
@@ -577,6 +602,27 @@ mod tests {
             catalogue.find("NVIDIA GB200", None),
             Err(BoardNotFound::Ambiguous { .. })
         ));
+    }
+
+    #[test]
+    fn families_are_all_their_boards() {
+        let catalogue = Catalogue::built_in();
+        let ids = |name: &str| -> Vec<&str> {
+            catalogue.find_all(name).unwrap().iter().map(|b| b.id.as_str()).collect()
+        };
+        assert_eq!(ids("a100-80gb"), ["a100-sxm4-80gb"]);
+        assert_eq!(ids("GB200"), ["gb200-186gb", "gb200-189gb"]);
+        assert_eq!(ids("nvidia gb200"), ["gb200-186gb", "gb200-189gb"]);
+        assert_eq!(ids("A100").len(), 6);
+        assert!(ids("h100").iter().all(|id| id.starts_with("h100-")) && ids("h100").len() > 3);
+        assert_eq!(ids("Ampere").len(), 7);
+        assert!(ids("hopper").contains(&"gh200-96gb") && !ids("hopper").contains(&"b200-180gb"));
+        assert_eq!(ids("rtx-pro").len(), 5);
+        // The name of one board stays that board.
+        assert_eq!(ids("h200"), ["h200-sxm-141gb"]);
+        for name in ["", "-", "a", "t4", "volta"] {
+            assert!(catalogue.find_all(name).is_err(), "{name}");
+        }
     }
 
     #[test]
