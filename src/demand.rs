@@ -17,6 +17,8 @@ pub mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hardware::Board;
 use crate::units::{Headroom, Mebibytes, Weight};
 
@@ -43,6 +45,63 @@ pub struct Workload {
     pub boards: Arc<[String]>,
     /// Whole GPUs of one node; 0 is one instance.
     pub whole_gpus: u32,
+    /// What samples show of it, where it comes from samples.
+    pub observed: Option<Arc<Observed>>,
+}
+
+/// What samples show of a workload, beside the memory and count that it is planned with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// Samples, each counted once.
+    pub samples: u64,
+    /// The highest sample, in MiB.
+    #[serde(rename = "peak_mib")]
+    pub peak: Mebibytes,
+    /// The quantile of the samples that sizing took, in MiB.
+    #[serde(rename = "sized_mib")]
+    pub sized: Mebibytes,
+    /// The values above that, ascending and in MiB, with the number of samples that show each.
+    /// Empty where the highest sample was taken.
+    #[serde(rename = "above_mib", default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<(Mebibytes, u64)>,
+    /// Why the need may be higher than the highest sample, if it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
+}
+
+impl Observed {
+    /// How many samples are higher than `memory`; `None` where that is less than sizing took, so
+    /// that not all of them are known.
+    pub fn samples_above(&self, memory: Mebibytes) -> Option<u64> {
+        let above = self.above.iter().filter(|(value, _)| *value > memory);
+        (memory >= self.sized).then(|| above.map(|(_, samples)| samples).sum())
+    }
+}
+
+/// Why the samples of a workload may be lower than its need (they are censored, as statistics call
+/// it).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limited {
+    /// Whether the highest sample is at the ceiling of the instance.
+    pub at_ceiling: bool,
+    /// Pods that were ended for lack of memory (`OOMKilled`).
+    pub killed_pods: u64,
+    /// The instance, or whole GPU, of the pod with the highest sample, where labels tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<SizeOf>,
+    /// The next larger instance of that board.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SizeOf>,
+}
+
+/// An instance or GPU with its usable memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeOf {
+    /// A profile's name, or a board's id.
+    pub name: String,
+    /// Usable memory in MiB, the lowest that any driver reports.
+    #[serde(rename = "memory_mib")]
+    pub memory: Mebibytes,
 }
 
 /// The most replicas that one workload may ask for, far above what any fleet holds.
@@ -63,6 +122,7 @@ impl Workload {
             media: false,
             boards: Arc::new([]),
             whole_gpus: 0,
+            observed: None,
         }
     }
 
@@ -117,12 +177,17 @@ impl Demand {
         self
     }
 
-    /// Joins two demands; where both have a row for the same team and name, `other`'s wins.
+    /// Joins two demands; where both have a row for the same team and name, `other`'s wins, with
+    /// what samples show of it kept.
     #[must_use]
     pub fn overridden_by(self, other: Demand) -> Demand {
         let mut rows: BTreeMap<(Arc<str>, Arc<str>), Workload> = BTreeMap::new();
-        for workload in self.workloads.into_iter().chain(other.workloads) {
-            rows.insert((workload.team.clone(), workload.name.clone()), workload);
+        for mut workload in self.workloads.into_iter().chain(other.workloads) {
+            let key = (workload.team.clone(), workload.name.clone());
+            if let Some(before) = rows.get(&key) {
+                workload.observed = workload.observed.or_else(|| before.observed.clone());
+            }
+            rows.insert(key, workload);
         }
         Demand { workloads: rows.into_values().collect() }
     }

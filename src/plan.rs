@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod check;
+pub mod exceeded;
 pub mod file;
 pub mod goal;
 pub mod teams;

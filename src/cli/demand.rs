@@ -114,15 +114,28 @@ fn note(workload: &Workload, seen: Option<&Seen>) -> Option<String> {
     let mut note = format!(
         "{}: {} of {}, at most {}",
         workload.label(),
-        plural(origin.samples, "sample"),
+        plural(origin.observed.samples, "sample"),
         plural(origin.pods, "pod"),
-        origin.peak
+        origin.observed.peak
     );
+    if origin.requested {
+        note = format!("{}: asked for by {}", workload.label(), plural(origin.pods, "pod"));
+    }
     if let Some((first, last)) = origin.seen_ms {
         note.push_str(&format!(", {}", period(first, last)));
     }
     if origin.shares_device {
         note.push_str("; shares a GPU, so this is the memory of all pods on it");
+    }
+    if let Some(limited) = &origin.observed.limited {
+        note.push_str("; may need more: ");
+        note.push_str(&match &limited.instance {
+            Some(of) if limited.at_ceiling => format!("at the ceiling of {}", of.name),
+            _ => format!("{} ended for lack of memory", plural(limited.killed_pods, "pod")),
+        });
+        if let Some(next) = &limited.next {
+            note.push_str(&format!("; the next size is {} with {}", next.name, next.memory));
+        }
     }
     if workload.whole_gpus == 0 && origin.instances_per_pod > 1 {
         note.push_str(&format!("; up to {} per pod", plural(origin.instances_per_pod, "instance")));
@@ -149,11 +162,13 @@ fn as_json(demand: &Demand, seen: Option<&Seen>, quiet: Option<&Quiet>) -> Value
             });
             if let Some(origin) = origin(workload, seen) {
                 row["origin"] = json!({
-                    "samples": origin.samples,
+                    "samples": origin.observed.samples,
                     "pods": origin.pods,
                     "first_ms": origin.seen_ms.map(|(first, _)| first),
                     "last_ms": origin.seen_ms.map(|(_, last)| last),
-                    "peak_mib": origin.peak,
+                    "peak_mib": origin.observed.peak,
+                    "requested": origin.requested,
+                    "limited": origin.observed.limited,
                     "shares_device": origin.shares_device,
                     "instances_per_pod": origin.instances_per_pod,
                 });

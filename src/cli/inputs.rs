@@ -299,13 +299,13 @@ impl DemandArgs {
         let mut hint = None;
         let (mut demand, mut seen) = (Demand::default(), None);
         let others = !self.workloads.is_empty() || self.pods.is_some();
-        match self.prometheus.read(others, console) {
+        match self.prometheus.read(catalogue, others, console) {
             Ok(Some(read)) => {
                 demand = read.sizing.demand.clone();
                 seen = Some(read);
             }
             Ok(None) => {}
-            // Whoever mends a file wants to know what else there is to mend; not so with a server.
+            // With files, what else is wrong is worth knowing; not so with a server.
             Err(e) if e.code == ExitCode::BadInput => (problems, hint) = (e.problems, e.hint),
             Err(e) => return Err(e),
         }

@@ -14,6 +14,7 @@ use crate::demand::usage::{
 };
 use crate::demand::{Demand, prometheus};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::hardware::Catalogue;
 use crate::text::plural;
 
 const HEADING: &str = "Demand from Prometheus";
@@ -28,7 +29,8 @@ pub struct PrometheusArgs {
     /// Ask this Prometheus, Thanos or Mimir, such as http://localhost:9090
     #[arg(long, help_heading = HEADING, value_name = "URL")]
     pub prometheus_url: Option<String>,
-    /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED, in whatever spelling]
+    /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED in whatever spelling,
+    /// HAMi's and slurm-job-exporter's; where no sample shows a pod's memory, what it asks for]
     #[arg(long, help_heading = HEADING, value_name = "NAME", hide_short_help = true)]
     pub metric: Option<String>,
     /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
@@ -111,7 +113,12 @@ impl PrometheusArgs {
     ///
     /// # Errors
     /// Bad files, a server that does not answer, nothing that could be a workload (exit 3).
-    pub fn read(&self, may_be_empty: bool, console: &Console) -> Result<Option<Seen>> {
+    pub fn read(
+        &self,
+        catalogue: &Catalogue,
+        may_be_empty: bool,
+        console: &Console,
+    ) -> Result<Option<Seen>> {
         if !self.is_given() {
             return Ok(None);
         }
@@ -136,7 +143,7 @@ impl PrometheusArgs {
             count: self.count_quantile.unwrap_or(defaults.count),
             min_samples: self.min_samples,
         };
-        let mut sizing = sizing::size(&mut usage, rules);
+        let mut sizing = sizing::size(&mut usage, rules, catalogue);
         if !sizing.demand.workloads().is_empty() {
             warnings.append(&mut sizing.warnings);
         }
@@ -234,7 +241,7 @@ fn secret(file: &Path) -> Result<String> {
 
 /// What became of the samples, for people.
 fn summarise(sizing: &Sizing, console: &Console) {
-    let samples = sizing.origins.values().map(|origin| origin.samples).sum();
+    let samples = sizing.origins.values().map(|origin| origin.observed.samples).sum();
     let pods = sizing.origins.values().map(|origin| origin.pods).sum();
     let times = sizing.origins.values().filter_map(|origin| origin.seen_ms);
     let seen = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));

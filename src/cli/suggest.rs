@@ -12,8 +12,8 @@ use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Result};
 use crate::optimise::PlanOptions;
-use crate::plan::RecordedPolicy;
 use crate::plan::file::PlanDocument;
+use crate::plan::{RecordedPolicy, exceeded};
 use crate::text::plural;
 use crate::view::json;
 use crate::view::text::summary;
@@ -142,6 +142,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     if args.format != Format::Text || output.is_some() {
         console.say(&summary::summary(&suggestion, &demand, console.stderr_layout()));
     }
+    console.warn(exceeded::warning(&exceeded::exceeded(plan, &demand)).as_slice());
     let unplaced = plan.totals.replicas - plan.totals.placed;
     if args.strict && unplaced > 0 {
         let message = format!("{} unplaced", plural(unplaced, "replica"));

@@ -170,6 +170,7 @@ fn read_row(
         media,
         boards,
         whole_gpus: u32::try_from(whole_gpus).ok()?,
+        observed: None,
     })
 }
 
@@ -291,8 +292,8 @@ fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Diagnostic>
     let mut ids = Vec::new();
     let before = problems.len();
     for name in text.split('|') {
-        match shared.catalogue.find(name, None) {
-            Ok(board) => ids.push(board.id.clone()),
+        match shared.catalogue.find_all(name) {
+            Ok(boards) => ids.extend(boards.iter().map(|board| board.id.clone())),
             Err(e) => {
                 problems.push(Diagnostic::new(format!("column 'boards': {e}")).at_line(row.line))
             }

@@ -57,6 +57,20 @@ fn strip(pod: &str) -> &str {
     pod
 }
 
+/// The owner behind a controller of pods, by what Kubernetes adds to names: a ReplicaSet's hash, the
+/// minute for which a CronJob's Job runs.
+pub fn of_controller<'n>(kind: &str, name: &'n str) -> &'n str {
+    let Some((owner, last)) = name.rsplit_once('-') else {
+        return name;
+    };
+    let generated = match kind {
+        "ReplicaSet" => (5..=10).contains(&last.len()) && made_of(last, ALPHABET),
+        "Job" => last.len() >= 8 && last.bytes().all(|b| b.is_ascii_digit()),
+        _ => false,
+    };
+    if generated && !owner.is_empty() { owner } else { name }
+}
+
 /// The suffix of `generateName`.
 fn is_random(part: &str) -> bool {
     part.len() == 5 && made_of(part, ALPHABET)
@@ -90,7 +104,20 @@ fn strip_uuid(pod: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_pod;
+    use super::{of_controller, of_pod};
+
+    #[test]
+    fn owners_behind_controllers() {
+        for (kind, name, owner) in [
+            ("ReplicaSet", "serve-7c9d8b6f5", "serve"),
+            ("ReplicaSet", "serve-main", "serve-main"),
+            ("Job", "nightly-28901234", "nightly"),
+            ("Job", "nightly-2", "nightly-2"),
+            ("StatefulSet", "db-28901234", "db-28901234"),
+        ] {
+            assert_eq!(of_controller(kind, name), owner);
+        }
+    }
 
     #[test]
     fn generated_suffixes_are_taken_off() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Demand, MAX_COUNT, Workload};
+use super::{Demand, MAX_COUNT, Workload, owner};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::kubernetes::{self, Item};
@@ -106,7 +106,7 @@ pub struct Pods {
 
 /// What one pod asks for of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Ask {
+pub(super) enum Ask {
     /// An instance of this profile.
     Instance(ProfileName),
     /// So many whole GPUs.
@@ -182,7 +182,7 @@ impl Gathering {
                 }
             }
             let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
-            let of_owner = self.requests.entry((team, owner(&pod.metadata))).or_default();
+            let of_owner = self.requests.entry((team, owner_of(&pod.metadata))).or_default();
             of_owner.entry(ask).or_default().add(replicas, pod.spec.priority, &boards);
         }
     }
@@ -204,7 +204,10 @@ impl Gathering {
                     self.problems.push(Diagnostic::new(message));
                     continue;
                 }
-                workloads.push(workload(&team, &name, &ask, gathered, catalogue));
+                let mut workload = workload(&team, &name, &ask, gathered.replicas, catalogue);
+                workload.priority = gathered.priority.unwrap_or(0);
+                workload.boards = Arc::from(gathered.boards);
+                workloads.push(workload);
             }
         }
         workloads
@@ -319,7 +322,7 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
 ///
 /// # Errors
 /// Why it is not a demand for an instance of its own.
-fn ask(
+pub(super) fn ask(
     resource: &str,
     count: u64,
     single: Option<&ProfileName>,
@@ -345,7 +348,8 @@ fn ask(
     Ok(Ask::Instance(profile))
 }
 
-fn kind(ask: &Ask) -> String {
+/// What is asked for, in a few words.
+pub(super) fn kind(ask: &Ask) -> String {
     match ask {
         Ask::Instance(profile) => profile.to_string(),
         Ask::Gpus(count) => plural(*count, "GPU"),
@@ -358,14 +362,15 @@ fn memory(profile: &ProfileName, catalogue: &Catalogue) -> Option<Mebibytes> {
     catalogue.boards().iter().filter_map(of_board).min()
 }
 
-fn workload(
+/// The workload of so many replicas that ask for this.
+pub(super) fn workload(
     team: &str,
     name: &str,
     ask: &Ask,
-    gathered: Gathered,
+    replicas: u64,
     catalogue: &Catalogue,
 ) -> Workload {
-    let mut workload = Workload::new(team, name, Mebibytes::ZERO, gathered.replicas);
+    let mut workload = Workload::new(team, name, Mebibytes::ZERO, replicas);
     match ask {
         Ask::Gpus(count) => {
             workload.memory = None;
@@ -377,13 +382,23 @@ fn workload(
             workload.media = profile.plus.iter().any(|a| a.starts_with("me"));
         }
     }
-    workload.priority = gathered.priority.unwrap_or(0);
-    workload.boards = Arc::from(gathered.boards);
     workload
 }
 
+/// The resource behind a label of kube-state-metrics, which has `_` for all but letters and digits:
+/// `nvidia_com_mig_1g_10gb` is `nvidia.com/mig-1g.10gb`.
+pub(super) fn resource_of_label(label: &str) -> String {
+    match label.strip_prefix("nvidia_com_") {
+        Some(rest) => match rest.strip_prefix("mig_") {
+            Some(profile) => format!("nvidia.com/mig-{}", profile.replace('_', ".")),
+            None => format!("nvidia.com/{}", rest.replace('_', ".")),
+        },
+        None => label.to_string(),
+    }
+}
+
 /// The owner of a pod: its controller's name without the suffix that Kubernetes adds.
-fn owner(pod: &Metadata) -> String {
+fn owner_of(pod: &Metadata) -> String {
     let label = |key: &str| pod.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
     // Airflow's pods have no controller and a random name.
     if let (Some(dag), Some(task)) = (label("dag_id"), label("task_id")) {
@@ -399,33 +414,11 @@ fn owner(pod: &Metadata) -> String {
         Some(("ReplicaSet", name)) => {
             let hash = label("pod-template-hash").and_then(|hash| name.strip_suffix(hash));
             let stem = hash.and_then(|n| n.strip_suffix('-'));
-            stem.unwrap_or_else(|| without_generated(name)).to_string()
+            stem.unwrap_or_else(|| owner::of_controller("ReplicaSet", name)).to_string()
         }
-        // A CronJob's jobs carry the minute for which they ran.
-        Some(("Job", name)) => match name.rsplit_once('-') {
-            Some((stem, minute))
-                if minute.len() >= 8 && minute.bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                stem.to_string()
-            }
-            _ => name.to_string(),
-        },
-        Some((_, name)) => name.to_string(),
+        Some((kind, name)) => owner::of_controller(kind, name).to_string(),
         None if pod.name.starts_with("jupyter-") => "jupyter".to_string(),
         None => pod.name.clone(),
-    }
-}
-
-/// A name without a hash of Kubernetes' alphabet behind it.
-fn without_generated(name: &str) -> &str {
-    match name.rsplit_once('-') {
-        Some((stem, hash))
-            if (5..=10).contains(&hash.len())
-                && hash.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b)) =>
-        {
-            stem
-        }
-        _ => name,
     }
 }
 
@@ -562,7 +555,7 @@ mod tests {
     #[test]
     fn names_that_kubernetes_made_are_taken_off() {
         let of = |kind: &str, name: &str| {
-            owner(&Metadata {
+            owner_of(&Metadata {
                 name: "pod".to_string(),
                 namespace: None,
                 labels: None,

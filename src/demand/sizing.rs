@@ -6,10 +6,12 @@
 //! counted by cause, never dropped in silence.
 
 mod allocation;
+mod limits;
 mod quantile;
 mod report;
+mod requests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use quantile::Quantile;
@@ -18,8 +20,9 @@ use self::allocation::{Allocation, Allocations, workload_name};
 use self::quantile::Values;
 use super::time::MINUTE_MS;
 use super::usage::{PodSeries, Samples, Usage, together};
-use super::{Demand, Workload};
+use super::{Demand, Limited, Observed, Workload};
 use crate::error::Diagnostic;
+use crate::hardware::Catalogue;
 use crate::units::Mebibytes;
 
 /// How samples become workloads.
@@ -43,18 +46,18 @@ impl Default for Rules {
 /// Where a workload comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
-    /// Samples, each counted once.
-    pub samples: u64,
+    /// Its samples; those of requests are no memory, and none.
+    pub observed: Arc<Observed>,
     /// Distinct pods.
     pub pods: u64,
     /// The times of the first and last sample, in milliseconds since 1970.
     pub seen_ms: Option<(i64, i64)>,
-    /// The most that any sample showed.
-    pub peak: Mebibytes,
     /// Whether its pods shared a device, so that each reports the memory of all.
     pub shares_device: bool,
     /// The most instances that one of its pods had at once.
     pub instances_per_pod: u64,
+    /// Whether it is what the pods ask for, since no sample shows their memory.
+    pub requested: bool,
 }
 
 /// One replica of a workload on the time line: a pod that had a GPU or an instance, without a gap
@@ -109,12 +112,14 @@ pub struct Unused {
     pub text: String,
 }
 
-/// Turns what was collected into workloads.
-pub fn size(usage: &mut Usage, rules: Rules) -> Sizing {
+/// Turns what was collected into workloads. `catalogue` tells how much memory instances have.
+pub fn size(usage: &mut Usage, rules: Rules, catalogue: &Catalogue) -> Sizing {
     usage.settle();
-    let allocations = Allocations::new(usage);
+    let allocations = Allocations::new(usage, usage.pod_series());
     let mut sizer = Sizer {
+        usage,
         rules,
+        catalogue,
         allocations: &allocations,
         sizing: Sizing::default(),
         workloads: Vec::new(),
@@ -133,17 +138,24 @@ pub fn size(usage: &mut Usage, rules: Rules) -> Sizing {
             sizer.workload(team, &name, gpus, &pods);
         }
     }
-    let Sizer { mut sizing, workloads, too_few, without_memory, .. } = sizer;
+    let Sizer { mut sizing, mut workloads, too_few, without_memory, .. } = sizer;
+    let asked = requests::workloads(usage, rules, catalogue, &allocations);
+    workloads.extend(asked.workloads);
+    sizing.origins.extend(asked.origins);
+    sizing.spans.extend(asked.spans);
     sizing.spans.sort_by(|a, b| (&a.team, &a.workload).cmp(&(&b.team, &b.workload)));
     sizing.demand = Demand::new(workloads);
     sizing.unused = report::unused(usage, rules, &too_few, &without_memory);
+    sizing.unused.extend(asked.unused);
     sizing.warnings = report::warnings(usage, &sizing);
     sizing
 }
 
 /// What is found on the way from allocations to workloads.
 struct Sizer<'a, 'u> {
+    usage: &'u Usage,
     rules: Rules,
+    catalogue: &'a Catalogue,
     allocations: &'a Allocations<'u>,
     sizing: Sizing,
     workloads: Vec<Workload>,
@@ -181,13 +193,12 @@ impl Sizer<'_, '_> {
             allocation.untimed(&counting.instants).values().for_each(|mib| values.add(*mib));
             origin.shares_device |= counting.shared.contains(&allocation.device);
         }
-        origin.samples = values.count;
-        origin.peak = Mebibytes(u64::from(values.highest));
+        let peak = Mebibytes(u64::from(values.highest));
         if values.count < self.rules.min_samples {
             self.too_few.push(format!("{team}/{name} ({})", values.count));
             return;
         }
-        if origin.peak == Mebibytes::ZERO {
+        if peak == Mebibytes::ZERO {
             self.without_memory.push(format!("{team}/{name}"));
             return;
         }
@@ -196,19 +207,49 @@ impl Sizer<'_, '_> {
         let count = counting.quantile(replicas.iter().copied(), self.rules.count);
         // Less than one MiB at the quantile is still a pod that holds an instance.
         let memory = Mebibytes(u64::from(values.quantile(self.rules.memory)).max(1));
+        let above = values.above(u32::try_from(memory.0).unwrap_or(u32::MAX));
+        let observed = Arc::new(Observed {
+            samples: values.count,
+            peak,
+            sized: memory,
+            above: above.into_iter().map(|(mib, n)| (Mebibytes(u64::from(mib)), n)).collect(),
+            limited: self.limited(peak, &all, origin.shares_device),
+        });
+        origin.observed = observed.clone();
         let mut workload = Workload::new(team, name, memory, count);
+        workload.observed = Some(observed);
         if gpus > 0 {
             workload.memory = None;
             workload.whole_gpus = u32::try_from(gpus).unwrap_or(u32::MAX);
         }
-        self.sizing.spans.extend(spans(team, name, &replicas));
+        self.sizing.spans.extend(spans(team, name, &replicas, None));
         self.sizing.origins.insert((workload.team.clone(), workload.name.clone()), origin);
         self.workloads.push(workload);
     }
+
+    /// Whether a workload with these allocations may need more than its highest sample.
+    fn limited(
+        &self,
+        peak: Mebibytes,
+        all: &[&Allocation<'_>],
+        shares_device: bool,
+    ) -> Option<Limited> {
+        let highest = all.iter().max_by_key(|a| a.peak()).filter(|_| !shares_device);
+        let device = highest.map(|a| &self.usage.devices()[a.device as usize]);
+        let killed: BTreeSet<&str> =
+            all.iter().filter(|a| a.was_killed(self.usage)).map(|a| &**a.pod()).collect();
+        limits::limited(peak, device, killed.len() as u64, self.catalogue)
+    }
 }
 
-/// The spans of a workload's replicas, in order of pod and time.
-fn spans(team: &Arc<str>, workload: &Arc<str>, replicas: &[&Allocation<'_>]) -> Vec<PodSpan> {
+/// The spans of a workload's replicas, in order of pod and time; with the memory of their samples,
+/// unless another is given.
+fn spans(
+    team: &Arc<str>,
+    workload: &Arc<str>,
+    replicas: &[&Allocation<'_>],
+    memory: Option<Mebibytes>,
+) -> Vec<PodSpan> {
     // A pod with a single sample was there for as long as the others' samples hold.
     let usual_ms = replicas.iter().filter_map(|a| a.step_ms).min();
     let mut spans: Vec<PodSpan> = Vec::new();
@@ -221,7 +262,7 @@ fn spans(team: &Arc<str>, workload: &Arc<str>, replicas: &[&Allocation<'_>]) -> 
             start_ms: interval.first_ms,
             last_ms: interval.last_ms,
             end_ms: interval.last_ms.saturating_add(step_ms),
-            memory: Mebibytes(u64::from(interval.peak)),
+            memory: memory.unwrap_or(Mebibytes(u64::from(interval.peak))),
         }));
     }
     spans.sort_by(|a, b| (&a.pod, a.start_ms).cmp(&(&b.pod, b.start_ms)));

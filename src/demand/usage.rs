@@ -3,15 +3,20 @@
 //! This is where labels get their meaning: which of them name the pod, which the device, and which
 //! only name the exporter. It keeps every sample packed, draws no conclusion and knows no sizes.
 
+mod metrics;
+mod pods;
 mod reading;
 mod track;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, UsageUnit, label_name, objection};
 pub(super) use track::{Samples, together};
 
+use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};
+use self::pods::{Fact, PodFacts};
 use super::prometheus::{About, Labels, Sink};
 
 /// More than any GPU has: what is above is in another unit, or a counter.
@@ -29,6 +34,8 @@ enum Spelling {
     Plain,
     /// None: chosen by another label.
     Unnamed,
+    /// Labels of a known metric that only it has.
+    Own,
 }
 
 /// The samples of a pod on one device, as one job's series give them.
@@ -37,10 +44,17 @@ pub(super) struct PodSeries {
     job: u32,
     spelling: Spelling,
     pub(super) team: Arc<str>,
+    namespace: Arc<str>,
     pub(super) pod: Arc<str>,
-    /// The workload's name, where it is not the pod's owner.
+    /// The workload's name, where it is not to be read from the pod's name.
     pub(super) group: Option<Arc<str>>,
     pub(super) device: u32,
+    /// Whether the samples are the pod's alone on a device that it may share.
+    per_pod: bool,
+    /// The resource that the pod asks for, if the samples are counts of it and not of memory.
+    pub(super) resource: Option<Arc<str>>,
+    /// Whether a metric that is the pod's alone shows it as well.
+    superseded: bool,
     pub(super) samples: Samples,
     /// Samples without a time: the block they stand in, and MiB.
     pub(super) untimed: Vec<(u32, u32)>,
@@ -52,6 +66,8 @@ pub(super) struct PodSeries {
 pub(super) struct Device {
     /// `1g.10gb`; `None` for a whole GPU.
     pub(super) profile: Option<Box<str>>,
+    /// The GPU's product name, where a label gives it.
+    pub(super) product: Option<Arc<str>>,
     /// Its samples while no pod had it, for the times at which it was looked at.
     idle: Samples,
     /// Whether its labels name a GPU at all; those of an aggregate do not.
@@ -82,6 +98,8 @@ pub(super) struct Source {
     pub(super) not_gpu: u64,
     /// Series without a name: the answer of a function at one instant.
     pub(super) nameless: u64,
+    /// Series that name owners or ends of pods.
+    pub(super) facts: u64,
     /// Whether any series had more than one sample.
     pub(super) has_history: bool,
 }
@@ -100,6 +118,8 @@ pub struct Usage {
     job_index: HashMap<Box<str>, u32>,
     names: HashMap<Box<str>, Arc<str>>,
     sources: Vec<Source>,
+    /// What kube-state-metrics says of the pods.
+    facts: PodFacts,
     /// Units that a file's `# HELP` lines give.
     units: BTreeMap<String, UsageUnit>,
     /// For each scrape without times, the devices in it.
@@ -115,16 +135,38 @@ pub struct Usage {
 }
 
 /// The series that samples now belong to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Now {
     series: Option<u32>,
     device: u32,
-    bytes: bool,
+    unit: Unit,
+    /// The pod that samples above 0 say was ended for lack of memory.
+    killed: Option<(Box<str>, Box<str>)>,
     samples: u64,
 }
 
-const DEVICE_LABELS: [&str; 8] =
-    ["UUID", "uuid", "gpu_uuid", "gpu", "GPU_I_ID", "modelName", "minor_number", "gpu_id"];
+/// What the values of a series are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Unit {
+    #[default]
+    Mebibytes,
+    Bytes,
+    /// Not memory: how many of a resource.
+    Count,
+}
+
+const DEVICE_LABELS: [&str; 10] = [
+    "UUID",
+    "uuid",
+    "gpu_uuid",
+    "gpu",
+    "GPU_I_ID",
+    "modelName",
+    "minor_number",
+    "gpu_id",
+    "device_uuid",
+    "deviceuuid",
+];
 /// Labels that no series of a GPU has: cAdvisor's, node_exporter's, a histogram's.
 const OTHER_LABELS: [&str; 8] =
     ["cpu", "mode", "le", "image", "id", "interface", "fstype", "mountpoint"];
@@ -159,12 +201,55 @@ impl Usage {
         for device in &mut self.devices {
             device.idle.sort_late();
         }
+        self.apply_facts();
+    }
+
+    /// Gives pods the owners that are known, and each pod the metric that is its own.
+    fn apply_facts(&mut self) {
+        let own: HashSet<(Arc<str>, Arc<str>)> = self
+            .pod_series
+            .iter()
+            .filter(|series| series.per_pod && series.resource.is_none())
+            .map(|series| (series.namespace.clone(), series.pod.clone()))
+            .collect();
+        for at in 0..self.pod_series.len() {
+            let series = &self.pod_series[at];
+            let superseded = !series.per_pod
+                && !own.is_empty()
+                && own.contains(&(series.namespace.clone(), series.pod.clone()));
+            let owner = match (&series.group, self.facts.owner(&series.namespace, &series.pod)) {
+                (None, Some(owner)) => Some(owner.to_string()),
+                _ => None,
+            };
+            let owner = owner.map(|owner| self.intern(&owner));
+            let series = &mut self.pod_series[at];
+            series.superseded = superseded;
+            series.group = owner.or_else(|| series.group.take());
+        }
     }
 
     /// The series of workloads: without those that only name the exporter, which a server that
     /// does not honour labels gives to idle devices.
     pub(super) fn pod_series(&self) -> impl Iterator<Item = &PodSeries> {
-        self.pod_series.iter().filter(|series| !self.names_exporter(series))
+        self.pod_series.iter().filter(|series| {
+            series.resource.is_none() && !series.superseded && !self.names_exporter(series)
+        })
+    }
+
+    /// The devices that a pod held, by whatever metric.
+    pub(super) fn held_devices(&self) -> impl Iterator<Item = u32> {
+        let held = self.pod_series.iter().filter(|series| !self.names_exporter(series));
+        held.map(|series| series.device)
+    }
+
+    /// The counts of resources that pods ask for.
+    pub(super) fn request_series(&self) -> impl Iterator<Item = &PodSeries> {
+        self.pod_series.iter().filter(|series| series.resource.is_some())
+    }
+
+    /// Whether the pod of a series was ended for lack of memory.
+    pub(super) fn was_killed(&self, series: &PodSeries) -> bool {
+        self.facts.was_killed(&series.namespace, &series.pod)
     }
 
     fn names_exporter(&self, series: &PodSeries) -> bool {
@@ -217,10 +302,19 @@ impl Usage {
         name
     }
 
-    fn device_of(&mut self, labels: &Labels) -> u32 {
-        let uuid = labels.first_of(&["UUID", "uuid", "gpu_uuid"]);
+    /// The device of a series; `of_pod` is the pod alone whose share of a device the samples are.
+    fn device_of(&mut self, labels: &Labels, of_pod: Option<&Identity>) -> u32 {
+        const UUIDS: [&str; 5] = ["UUID", "uuid", "gpu_uuid", "device_uuid", "deviceuuid"];
+        let uuid = labels.first_of(&UUIDS);
         let instance = labels.first_of(&["GPU_I_ID", "gpu_i_id"]);
         self.key.clear();
+        if let Some(pod) = of_pod {
+            let index = labels.first_of(&["vdevice_index", "vdeviceid"]).unwrap_or("");
+            for part in [&*pod.team, &pod.pod, &pod.container, index] {
+                self.key.push_str(part);
+                self.key.push('\0');
+            }
+        }
         match uuid {
             Some(uuid) => self.key.push_str(uuid),
             None => {
@@ -235,9 +329,23 @@ impl Usage {
         if let Some(known) = self.device_index.get(self.key.as_str()) {
             return *known;
         }
-        let profile = labels.first_of(&["GPU_I_PROFILE", "gpu_i_profile"]);
-        let profile = instance.map(|_| profile.unwrap_or("unknown profile").into());
-        self.devices.push(Device { profile, idle: Samples::default(), is_gpu: true, idle_peak: 0 });
+        let product = labels.first_of(&["modelName", "gpu_type", "device_name"]);
+        let profile = match of_pod {
+            // A share of a GPU that HAMi gives, which an instance can take over.
+            Some(_) if uuid.is_some() => Some("vGPU"),
+            Some(_) => product.and_then(profile_in),
+            None => instance.map(|_| {
+                labels.first_of(&["GPU_I_PROFILE", "gpu_i_profile"]).unwrap_or("unknown profile")
+            }),
+        };
+        let device = Device {
+            profile: profile.map(Into::into),
+            product: product.map(|product| self.intern(product)),
+            idle: Samples::default(),
+            is_gpu: true,
+            idle_peak: 0,
+        };
+        self.devices.push(device);
         let index = index(self.devices.len() - 1);
         self.device_index.insert(self.key.as_str().into(), index);
         index
@@ -254,8 +362,8 @@ impl Usage {
         index
     }
 
-    /// Whether a series is of the metric, and where its values are in bytes.
-    fn is_wanted(&mut self, labels: &Labels) -> Option<bool> {
+    /// Whether a series is of the metric, and what its values are.
+    fn is_wanted(&mut self, labels: &Labels) -> Option<Unit> {
         let source = self.sources.last_mut()?;
         let name = labels.name();
         let wanted = match name {
@@ -281,38 +389,42 @@ impl Usage {
             return None;
         }
         source.matched += 1;
-        let unit = self.reading.unit.or_else(|| self.units.get(name).copied()).unwrap_or(
-            if name.to_ascii_lowercase().ends_with("_bytes") {
-                UsageUnit::Bytes
-            } else {
-                UsageUnit::Mebibytes
-            },
-        );
-        Some(unit == UsageUnit::Bytes)
+        let says_bytes = || name.to_ascii_lowercase().ends_with("_bytes");
+        let by_name = || match known(name) {
+            Some(metric) => metric.unit,
+            None if says_bytes() => UsageUnit::Bytes,
+            None => UsageUnit::Mebibytes,
+        };
+        let unit = self.reading.unit.or_else(|| self.units.get(name).copied());
+        Some(match unit.unwrap_or_else(by_name) {
+            UsageUnit::Bytes => Unit::Bytes,
+            UsageUnit::Mebibytes => Unit::Mebibytes,
+        })
     }
 
-    /// The pod and device that a series is of, `None` where no pod is named.
-    fn pod_series_of(&mut self, labels: &Labels, device: u32) -> Option<u32> {
-        let job = self.job_of(labels);
-        let (spelling, namespace, pod, container) = if let Some(pod) = labels.get("exported_pod") {
-            (Spelling::Exported, "exported_namespace", pod, "exported_container")
-        } else if let Some(pod) = labels.get("pod_name") {
-            (Spelling::Old, "pod_namespace", pod, "container_name")
-        } else if let Some(pod) = labels.get("pod") {
-            (Spelling::Plain, "namespace", pod, "container")
-        } else {
-            (Spelling::Unnamed, "namespace", "", "container")
+    /// Whose memory a series is, `None` where no pod is named.
+    fn identity(&mut self, labels: &Labels) -> Option<Identity> {
+        let names = labels.name().and_then(known).map(|metric| metric.labels);
+        let (spelling, [namespace, pod, container], workload) = match names {
+            Some(LabelNames::Named { team, pod, container, workload }) => {
+                (Spelling::Own, [team, pod, container], workload)
+            }
+            _ => {
+                let (spelling, names) = kubernetes_labels(labels);
+                (spelling, names, None)
+            }
         };
-        let container = labels.get(container).unwrap_or("");
+        let value = |label: &str| labels.get(label).unwrap_or("");
+        let (namespace, pod, container) = (value(namespace), value(pod), value(container));
         if container.contains("dcgm-exporter") || pod.contains("dcgm-exporter") {
             return None;
         }
         let own = |label: &str| {
-            // With labels not honoured, the workload's own stands under its exported name.
+            // With labels not honoured, the workload's own is under its exported name.
             labels.get(&format!("exported_{label}")).or_else(|| labels.get(label))
         };
         let group = match &self.reading.group_by {
-            GroupBy::Owner => None,
+            GroupBy::Owner => workload.map(value),
             GroupBy::Pod => Some(pod),
             GroupBy::Container => Some(container),
             GroupBy::Label(label) => Some(own(label).unwrap_or("")),
@@ -320,30 +432,55 @@ impl Usage {
         if group == Some("") || (group.is_none() && pod.is_empty()) {
             return None;
         }
+        let team = match &self.reading.team_label {
+            Some(label) => own(label).unwrap_or(""),
+            None => namespace,
+        };
+        let group = group.map(str::to_string);
+        Some(Identity {
+            job: self.job_of(labels),
+            spelling,
+            team: if team.trim().is_empty() { NO_TEAM } else { team }.to_string(),
+            namespace: namespace.to_string(),
+            pod: pod.to_string(),
+            container: container.to_string(),
+            group,
+        })
+    }
+
+    /// The samples of a pod on a device, or of its requests for a resource.
+    fn pod_series_of(
+        &mut self,
+        identity: Identity,
+        device: u32,
+        per_pod: bool,
+        resource: Option<&str>,
+    ) -> u32 {
+        let Identity { job, spelling, team, namespace, pod, container, group } = identity;
         if matches!(spelling, Spelling::Exported | Spelling::Old) {
             self.jobs[job as usize] = true;
         }
-        let team = match &self.reading.team_label {
-            Some(label) => own(label),
-            None => labels.get(namespace),
-        };
-        let (team, group) = (team.unwrap_or("").to_string(), group.map(str::to_string));
         self.key.clear();
-        for part in [&team, pod, container, group.as_deref().unwrap_or("")] {
+        let group_key = group.as_deref().unwrap_or("");
+        for part in [&*team, &namespace, &pod, &container, group_key, resource.unwrap_or("")] {
             self.key.push_str(part);
             self.key.push('\0');
         }
         self.key.push_str(&format!("{job} {spelling:?} {device}"));
         if let Some(known) = self.series_index.get(self.key.as_str()) {
-            return Some(*known);
+            return *known;
         }
         let series = PodSeries {
             job,
             spelling,
-            team: self.intern(if team.trim().is_empty() { NO_TEAM } else { &team }),
-            pod: self.intern(pod),
+            team: self.intern(&team),
+            namespace: self.intern(&namespace),
+            pod: self.intern(&pod),
             group: group.map(|group| self.intern(&group)),
             device,
+            per_pod,
+            resource: resource.map(|resource| self.intern(resource)),
+            superseded: false,
             samples: Samples::default(),
             untimed: Vec::new(),
             rejected: [0; REJECTIONS],
@@ -351,7 +488,27 @@ impl Usage {
         self.pod_series.push(series);
         let index = index(self.pod_series.len() - 1);
         self.series_index.insert(self.key.as_str().into(), index);
-        Some(index)
+        index
+    }
+
+    /// Starts a series of [`REQUESTS`]; whether its samples are wanted.
+    fn request(&mut self, labels: &Labels) -> bool {
+        let resource = labels.get("resource").filter(|r| r.starts_with(NVIDIA_RESOURCE));
+        let Some(resource) = resource.map(str::to_string) else {
+            return false;
+        };
+        let Some(identity) = self.identity(labels) else {
+            return false;
+        };
+        if let Some(source) = self.sources.last_mut() {
+            source.matched += 1;
+        }
+        // Each container's request is counted for itself, as if it were a device.
+        let device = self.device_of(labels, Some(&identity));
+        self.devices[device as usize].is_gpu = false;
+        let series = self.pod_series_of(identity, device, true, Some(&resource));
+        self.now = Now { series: Some(series), device, unit: Unit::Count, ..Now::default() };
+        true
     }
 
     fn open_block(&mut self) {
@@ -364,28 +521,84 @@ impl Usage {
 /// The team of pods that name no namespace.
 pub const NO_TEAM: &str = "default";
 
+/// Whose memory a series is, by its labels.
+struct Identity {
+    job: u32,
+    spelling: Spelling,
+    team: String,
+    namespace: String,
+    pod: String,
+    container: String,
+    group: Option<String>,
+}
+
+/// Which labels name namespace, pod and container.
+fn kubernetes_labels(labels: &Labels) -> (Spelling, [&'static str; 3]) {
+    const PLAIN: [&str; 3] = ["namespace", "pod", "container"];
+    if labels.get("exported_pod").is_some() {
+        (Spelling::Exported, ["exported_namespace", "exported_pod", "exported_container"])
+    } else if labels.get("pod_name").is_some() {
+        (Spelling::Old, ["pod_namespace", "pod_name", "container_name"])
+    } else if labels.get("pod").is_some() {
+        (Spelling::Plain, PLAIN)
+    } else {
+        (Spelling::Unnamed, PLAIN)
+    }
+}
+
+/// The profile that a product name has, as `NVIDIA A100-SXM4-40GB MIG 3g.20gb`.
+fn profile_in(product: &str) -> Option<&str> {
+    product.split([' ', '/']).find(|word| word.contains("g.") && word.contains("gb"))
+}
+
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl Sink for Usage {
     fn series(&mut self, labels: &Labels) -> bool {
-        let Some(bytes) = self.is_wanted(labels) else {
+        let fact = self.facts.add(labels);
+        if !matches!(fact, Fact::Other)
+            && let Some(source) = self.sources.last_mut()
+        {
+            source.facts += 1;
+        }
+        match fact {
+            Fact::Other => {}
+            Fact::Owner | Fact::Ended => return false,
+            Fact::Killed(namespace, pod) => {
+                self.now = Now { killed: Some((namespace, pod)), ..Now::default() };
+                return true;
+            }
+        }
+        let by_default = self.reading.metric.as_deref().is_none_or(|metric| metric == REQUESTS);
+        if by_default && labels.name() == Some(REQUESTS) {
+            return self.request(labels);
+        }
+        let Some(unit) = self.is_wanted(labels) else {
             return false;
         };
-        let device = self.device_of(labels);
-        let series = self.pod_series_of(labels, device);
-        if series.is_none() && !labels.has_any(&DEVICE_LABELS) {
+        let per_pod = labels.name().and_then(known).is_some_and(|metric| metric.per_pod);
+        let identity = self.identity(labels);
+        let device = self.device_of(labels, identity.as_ref().filter(|_| per_pod));
+        if identity.is_none() && !labels.has_any(&DEVICE_LABELS) {
             self.aggregated += 1;
             self.devices[device as usize].is_gpu = false;
             return false;
         }
-        self.now = Now { series, device, bytes, samples: 0 };
+        let series = identity.map(|identity| self.pod_series_of(identity, device, per_pod, None));
+        self.now = Now { series, device, unit, ..Now::default() };
         true
     }
 
     fn sample(&mut self, at_ms: Option<i64>, value: f64) {
-        let Now { series, device, bytes, .. } = self.now;
+        if let Some((namespace, pod)) = &self.now.killed {
+            if value > 0.0 {
+                self.facts.killed(namespace, pod);
+            }
+            return;
+        }
+        let Now { series, device, unit, .. } = self.now;
         self.now.samples += 1;
         if self.now.samples == 2
             && let Some(source) = self.sources.last_mut()
@@ -393,7 +606,7 @@ impl Sink for Usage {
             source.has_history = true;
         }
         self.scrape_times |= at_ms.is_some() && !self.evaluated;
-        let mib = to_mib(value, bytes);
+        let mib = to_mib(value, unit == Unit::Bytes);
         let Some(series) = series else {
             let device = &mut self.devices[device as usize];
             let mib = mib.unwrap_or(0);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::demand::{Demand, MAX_COUNT, Workload};
+use crate::demand::{Demand, MAX_COUNT, Observed, Workload};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, Catalogue};
@@ -35,6 +35,8 @@ pub(super) struct DemandRow {
     boards: Arc<[String]>,
     #[serde(skip_serializing_if = "is_default", default)]
     gpus: u32,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    observed: Option<Arc<Observed>>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -74,6 +76,7 @@ impl From<&Workload> for DemandRow {
             media: workload.media,
             boards: workload.boards.clone(),
             gpus: workload.whole_gpus,
+            observed: workload.observed.clone(),
         }
     }
 }
@@ -110,6 +113,7 @@ impl DemandRow {
             media: self.media,
             boards: self.boards.clone(),
             whole_gpus: self.gpus,
+            observed: self.observed.clone(),
         })
     }
 }

@@ -44,6 +44,23 @@ impl<'u> Allocation<'u> {
         &self.series[0].pod
     }
 
+    /// The most MiB of any sample; of requests the most asked for.
+    pub(super) fn peak(&self) -> u32 {
+        let timed = self.intervals.iter().map(|interval| interval.peak);
+        let untimed = self.series.iter().flat_map(|series| &series.untimed).map(|(_, mib)| *mib);
+        timed.chain(untimed).max().unwrap_or(0)
+    }
+
+    /// The resource that is asked for, if the samples are requests.
+    pub(super) fn resource(&self) -> Option<&str> {
+        self.series[0].resource.as_deref()
+    }
+
+    /// Whether the pod was ended for lack of memory.
+    pub(super) fn was_killed(&self, usage: &Usage) -> bool {
+        self.series.iter().any(|series| usage.was_killed(series))
+    }
+
     /// Its samples with a time, each time once.
     pub(super) fn samples(&self) -> impl Iterator<Item = (i64, u32)> {
         together(self.series.iter().map(|series| &series.samples))
@@ -94,10 +111,13 @@ pub(super) struct Allocations<'u> {
 }
 
 impl<'u> Allocations<'u> {
-    /// Of all samples; [`Usage::settle`] comes first.
-    pub(super) fn new(usage: &'u Usage) -> Allocations<'u> {
+    /// Of these series of `usage`; [`Usage::settle`] comes first.
+    pub(super) fn new(
+        usage: &'u Usage,
+        series: impl Iterator<Item = &'u PodSeries>,
+    ) -> Allocations<'u> {
         let mut workloads: BTreeMap<(Arc<str>, Arc<str>), Pods<'u>> = BTreeMap::new();
-        for series in usage.pod_series() {
+        for series in series {
             if series.samples.is_empty() && series.untimed.is_empty() {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! Quantiles of what was seen: always a value that occurred, never an interpolation.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use crate::units::Decimal;
@@ -95,5 +96,21 @@ impl Values {
             below >= rank
         });
         at.and_then(|at| u32::try_from(at).ok()).unwrap_or(self.highest)
+    }
+
+    /// The distinct values above `mib` and how often each occurs, ascending.
+    pub(super) fn above(&self, mib: u32) -> Vec<(u32, u64)> {
+        if self.many.is_empty() {
+            let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+            for value in self.few.iter().filter(|value| **value > mib) {
+                *counts.entry(*value).or_default() += 1;
+            }
+            return counts.into_iter().collect();
+        }
+        (0u32..)
+            .zip(&self.many)
+            .filter(|(value, count)| *value > mib && **count > 0)
+            .map(|(value, count)| (value, *count))
+            .collect()
     }
 }

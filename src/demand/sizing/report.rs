@@ -66,7 +66,7 @@ pub(super) fn unused(
 
 /// GPUs and instances that no pod holds, by kind: idle ones, and those in use.
 fn devices_without_pod(usage: &Usage) -> Vec<Unused> {
-    let held: BTreeSet<u32> = usage.pod_series().map(|series| series.device).collect();
+    let held: BTreeSet<u32> = usage.held_devices().collect();
     let mut without_pod: BTreeMap<(bool, Option<&str>), (u64, u32)> = BTreeMap::new();
     for (device, at) in usage.devices().iter().zip(0u32..) {
         if device.is_gpu && !held.contains(&at) {
@@ -125,6 +125,15 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
             some(&several)
         )));
     }
+    warnings.extend(limited(sizing));
+    let asked = labels(&|origin| origin.requested);
+    if !asked.is_empty() {
+        warnings.push(Diagnostic::new(format!(
+            "{} sized by what the pods ask for, since no sample shows their memory: {}",
+            plural(asked.len() as u64, "workload"),
+            some(&asked)
+        )));
+    }
     for source in usage.sources() {
         if source.nameless > 0 && !source.has_history && source.matched == source.nameless {
             warnings.push(
@@ -132,8 +141,47 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
                     .in_file(source.name.clone()),
             );
         }
-        if source.matched == 0 && usage.sources().iter().any(|other| other.matched > 0) {
+        if source.matched == 0
+            && source.facts == 0
+            && usage.sources().iter().any(|other| other.matched > 0)
+        {
             warnings.push(Diagnostic::new(lacks(usage, source)).in_file(source.name.clone()));
+        }
+    }
+    warnings
+}
+
+/// Workloads that may need more than any sample shows, each with the next size.
+fn limited(sizing: &Sizing) -> Vec<Diagnostic> {
+    let (mut at_ceiling, mut killed) = (Vec::new(), Vec::new());
+    for ((team, name), origin) in &sizing.origins {
+        let Some(limited) = &origin.observed.limited else { continue };
+        let next = match &limited.next {
+            Some(next) => format!("; next is {} with {}", next.name, next.memory),
+            None => String::new(),
+        };
+        let peak = origin.observed.peak;
+        match &limited.instance {
+            Some(instance) if limited.at_ceiling => {
+                let of = format!("{peak} of {} of its {}", instance.memory, instance.name);
+                at_ceiling.push(format!("{team}/{name} ({of}{next})"));
+            }
+            _ => {
+                let pods = plural(limited.killed_pods, "pod");
+                killed.push(format!("{team}/{name} ({pods}, {peak} seen{next})"));
+            }
+        }
+    }
+    let mut warnings = Vec::new();
+    for (why, labels) in [
+        ("reached the memory of their instance", at_ceiling),
+        ("had pods ended for lack of memory (OOMKilled)", killed),
+    ] {
+        if !labels.is_empty() {
+            warnings.push(Diagnostic::new(format!(
+                "workloads that {why} may need more than was seen; raise their memory, or measure again on the next size: {}",
+                some(&labels)
+            )));
         }
     }
     warnings

@@ -1,7 +1,8 @@
 use super::*;
+use crate::demand::SizeOf;
 use crate::demand::prometheus;
-use crate::demand::usage::GroupBy;
-use crate::demand::usage::Reading;
+use crate::demand::usage::{GroupBy, REQUESTS, Reading};
+use crate::hardware::Catalogue;
 
 /// Reads texts as files, one after the other, and sizes them.
 fn sized(files: &[&str], reading: Reading, rules: Rules) -> Sizing {
@@ -11,7 +12,7 @@ fn sized(files: &[&str], reading: Reading, rules: Rules) -> Sizing {
         usage.begin(&name);
         prometheus::read(file.as_bytes(), &name, &mut usage).unwrap();
     }
-    size(&mut usage, rules)
+    size(&mut usage, rules, &Catalogue::built_in())
 }
 
 /// `team/name memory×count` of each workload; `gpus` instead of memory for whole GPUs.
@@ -106,7 +107,7 @@ fn pairs_of_servers_count_once() {
     let sizing = sized(&[&all], Reading::default(), half);
     // 6, 9, 5, 1
     assert_eq!(rows(&sizing), ["n/a 5x1"]);
-    assert_eq!(sizing.origins.values().next().unwrap().samples, 4);
+    assert_eq!(sizing.origins.values().next().unwrap().observed.samples, 4);
 }
 
 #[test]
@@ -211,7 +212,7 @@ fn units_come_from_the_name_the_help_or_the_flag() {
         let mut usage = Usage::new(Reading::default());
         usage.begin("f");
         prometheus::read(bare.as_bytes(), "f", &mut usage).unwrap();
-        size(&mut usage, Rules::default()).or_explain(&usage).unwrap_err()
+        size(&mut usage, Rules::default(), &Catalogue::built_in()).or_explain(&usage).unwrap_err()
     };
     assert_eq!(error.hint.as_deref(), Some("values in bytes need --unit bytes"));
 }
@@ -271,6 +272,179 @@ fn spans(sizing: &Sizing) -> Vec<String> {
         format!("{}/{} {} {start}-{last}<{end} {}", s.team, s.workload, s.pod, s.memory.0)
     };
     sizing.spans.iter().map(row).collect()
+}
+
+#[test]
+fn with_a_lower_quantile_what_is_above_it_is_kept() {
+    let points: Vec<(i64, u32)> =
+        (1..=100).map(|i: i64| (i, (i as u32).div_ceil(10) * 100)).collect();
+    let all = answer(&[pod("a-0", "g", &points)]);
+    let of = |share: &str| {
+        let rules = Rules { memory: share.parse().unwrap(), ..Rules::default() };
+        let sizing = sized(&[&all], Reading::default(), rules);
+        sizing.demand.workloads()[0].observed.clone().unwrap()
+    };
+    let observed = of("80%");
+    assert_eq!((observed.samples, observed.peak), (100, Mebibytes(1000)));
+    assert_eq!(observed.above, [(Mebibytes(900), 10), (Mebibytes(1000), 10)]);
+    assert_eq!(observed.samples_above(Mebibytes(799)), None);
+    assert_eq!(observed.samples_above(Mebibytes(800)), Some(20));
+    assert_eq!(observed.samples_above(Mebibytes(900)), Some(10));
+    assert_eq!(observed.samples_above(Mebibytes(1000)), Some(0));
+    assert!(of("1").above.is_empty());
+}
+
+/// One sample of a pod on an instance of an A100.
+fn on_instance(pod: &str, profile: &str, mib: u32) -> String {
+    let device = "\"UUID\":\"g\",\"GPU_I_ID\":\"7\",\"modelName\":\"NVIDIA A100-SXM4-80GB\"";
+    series(&format!("\"pod\":\"{pod}\",{device},\"GPU_I_PROFILE\":\"{profile}\""), &[(0, mib)])
+}
+
+#[test]
+fn readings_at_the_ceiling_and_ends_for_lack_of_memory_are_no_peak() {
+    let limited = |all: &[String]| {
+        let sizing = sized(&[&answer(all)], Reading::default(), Rules::default());
+        let of = sizing.demand.workloads()[0].observed.clone().unwrap().limited.clone();
+        (of, sizing.warnings)
+    };
+    let size = |name: &str, mib| Some(SizeOf { name: name.into(), memory: Mebibytes(mib) });
+    let (found, warnings) = limited(&[on_instance("a-0", "1g.10gb", 9_700)]);
+    let expected = Limited {
+        at_ceiling: true,
+        killed_pods: 0,
+        instance: size("1g.10gb", 9_728),
+        next: size("1g.20gb", 19_968),
+    };
+    assert_eq!(found, Some(expected.clone()));
+    assert_eq!(
+        warnings[0].message,
+        "workloads that reached the memory of their instance may need more than was seen; raise their memory, or measure again on the next size: n/a (9700 MiB of 9728 MiB of its 1g.10gb; next is 1g.20gb with 19968 MiB)"
+    );
+    assert_eq!(limited(&[on_instance("a-0", "1g.10gb", 9_000)]).0, None);
+    // Another pod of the workload shows that it needs no more than that.
+    let (found, _) =
+        limited(&[on_instance("a-0", "1g.10gb", 9_700), on_instance("a-1", "3g.40gb", 12_000)]);
+    assert_eq!(found, None);
+    let killed = |reason: &str, value: u32| {
+        series(&format!("\"pod\":\"a-0\",\"reason\":\"{reason}\""), &[(0, value)])
+            .replace("DCGM_FI_DEV_FB_USED", "kube_pod_container_status_last_terminated_reason")
+    };
+    let (found, warnings) =
+        limited(&[on_instance("a-0", "1g.10gb", 5_000), killed("OOMKilled", 1)]);
+    assert_eq!(found, Some(Limited { at_ceiling: false, killed_pods: 1, ..expected }));
+    assert!(
+        warnings[0].message.contains("n/a (1 pod, 5000 MiB seen; next is 1g.20gb"),
+        "{warnings:?}"
+    );
+    for other in [killed("OOMKilled", 0), killed("Error", 1)] {
+        assert_eq!(limited(&[other, on_instance("a-0", "1g.10gb", 5_000)]).0, None);
+    }
+}
+
+#[test]
+fn owners_that_are_known_are_not_guessed() {
+    let owner = |metric: &str, labels: &str| {
+        series(labels, &[(0, 1)]).replace("DCGM_FI_DEV_FB_USED", metric)
+    };
+    let pod_owner = |pod: &str, kind: &str, name: &str| {
+        owner(
+            "kube_pod_owner",
+            &format!(
+                "\"pod\":\"{pod}\",\"owner_kind\":\"{kind}\",\"owner_name\":\"{name}\",\"owner_is_controller\":\"true\""
+            ),
+        )
+    };
+    let all = answer(&[
+        pod("train-llama-70", "g1", &[(0, 5)]),
+        pod("web-42567", "g2", &[(0, 6)]),
+        pod("odd-name", "g3", &[(0, 7)]),
+        pod("by-hand-0", "g4", &[(0, 8)]),
+        pod_owner("train-llama-70", "Pod", "train-llama-70"),
+        pod_owner("web-42567", "ReplicaSet", "web-7c9d8b6f5"),
+        pod_owner("odd-name", "ReplicaSet", "blue-7c9d8b6f5"),
+        pod_owner("by-hand-0", "<none>", "<none>"),
+        owner(
+            "kube_replicaset_owner",
+            "\"replicaset\":\"blue-7c9d8b6f5\",\"owner_kind\":\"Rollout\",\"owner_name\":\"green\"",
+        ),
+    ]);
+    assert_eq!(
+        plain(&[&all]),
+        ["n/by-hand 8x1", "n/green 7x1", "n/train-llama-70 5x1", "n/web 6x1"]
+    );
+}
+
+#[test]
+fn known_metrics_bring_their_labels_and_unit() {
+    // HAMi before and since 2.9: two pods on one GPU, each with its own memory.
+    let hami = "vGPU_device_memory_usage_in_bytes{ctrname=\"c\",deviceuuid=\"GPU-1\",podname=\"a-x2x7k\",podnamespace=\"n\",vdeviceid=\"0\",zone=\"vGPU\",pod=\"hami-monitor-1\",namespace=\"kube-system\"} 1.048576e+09
+vGPU_device_memory_usage_in_bytes{ctrname=\"c\",deviceuuid=\"GPU-1\",podname=\"b-0\",podnamespace=\"n\",vdeviceid=\"0\",zone=\"vGPU\",pod=\"hami-monitor-1\",namespace=\"kube-system\"} 2.097152e+09
+hami_vgpu_memory_used_bytes{namespace=\"n\",pod=\"c-0\",container=\"c\",vdevice_index=\"0\",device_uuid=\"GPU-1\"} 3145728
+DCGM_FI_DEV_FB_USED{UUID=\"GPU-1\",namespace=\"n\",pod=\"c-0\"} 40000
+";
+    let sizing = sized(&[hami], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 1000x1", "n/b 2000x1", "n/c 3x1"]);
+    assert!(sizing.warnings.is_empty() && sizing.unused.is_empty(), "{:?}", sizing.unused);
+    // Slurm: the team is the account, the workload the user, a replica a job.
+    let job = |job: &str, user: &str, gpu: u32, node: &str| {
+        format!(
+            "slurm_job_memory_usage_gpu{{account=\"bio\",gpu=\"{gpu}\",gpu_type=\"NVIDIA A100-SXM4-80GB\",instance=\"{node}\",job=\"slurm\",slurmjobid=\"{job}\",user=\"{user}\"}} 5.36870912e+08\n"
+        )
+    };
+    let slurm = [
+        job("1", "eve", 0, "n1"),
+        job("2", "eve", 0, "n1"),
+        job("3", "bob", 0, "n2"),
+        job("3", "bob", 1, "n2"),
+    ]
+    .concat();
+    assert_eq!(plain(&[&slurm]), ["bio/bob 2gpus x1", "bio/eve 512x2"]);
+}
+
+#[test]
+fn requests_are_demand_where_no_sample_shows_the_memory() {
+    let request = |pod: &str, resource: &str, points: &[(i64, u32)]| {
+        let labels = format!(
+            "\"pod\":\"{pod}\",\"container\":\"c\",\"resource\":\"{resource}\",\"unit\":\"integer\""
+        );
+        series(&labels, points).replace("DCGM_FI_DEV_FB_USED", REQUESTS)
+    };
+    let mig = "nvidia_com_mig_1g_10gb";
+    let all = answer(&[
+        request("serve-7d9c5b6f4-x2x7k", mig, &[(0, 1), (1, 1)]),
+        request("serve-7d9c5b6f4-b4c5d", mig, &[(1, 2), (2, 2)]),
+        request("ddp-0", "nvidia_com_gpu", &[(0, 4)]),
+        request("media-0", "nvidia_com_mig_1g_10gb_me", &[(0, 1)]),
+        request("web-0", "cpu", &[(0, 4)]),
+        request("sliced-0", "nvidia_com_gpu_shared", &[(0, 1)]),
+        request("seen-0", mig, &[(0, 1)]),
+        pod("seen-0", "g", &[(0, 5)]),
+    ]);
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/ddp 4gpus x1", "n/media 9728x1", "n/seen 5x1", "n/serve 9728x3"]);
+    assert!(sizing.demand.workloads()[1].media);
+    assert_eq!(sizing.unused.len(), 1, "{:?}", sizing.unused);
+    assert!(sizing.unused[0].text.contains("nvidia.com/gpu.shared"), "{:?}", sizing.unused);
+    assert!(sizing.warnings[0].message.starts_with("3 workloads sized by what the pods ask for"));
+    let serve: Vec<String> = spans(&sizing).into_iter().filter(|s| s.contains("serve")).collect();
+    assert_eq!(serve.len(), 3);
+    assert!(serve[0].ends_with("1-2<3 9728"), "{serve:?}");
+}
+
+#[test]
+fn lines_of_an_export_are_scrapes() {
+    let line = |pod: &str, start: i64, values: &str| {
+        let times: Vec<String> =
+            (0..2).map(|i| (1_795_000_000_000 + start + i * 15_000i64).to_string()).collect();
+        format!(
+            "{{\"metric\":{{\"__name__\":\"DCGM_FI_DEV_FB_USED\",\"namespace\":\"n\",\"pod\":\"{pod}\",\"UUID\":\"{pod}\"}},\"values\":[{values}],\"timestamps\":[{}]}}\n",
+            times.join(",")
+        )
+    };
+    let text = [line("a-x2x7k", 0, "5,7"), line("a-b4c5d", 700, "6.5,null")].concat();
+    let sizing = sized(&[&text], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 7x2"]);
+    assert_eq!(sizing.unused[0].text, "1 sample: not a number (NaN or infinite)");
 }
 
 #[test]
@@ -380,7 +554,7 @@ mod against_a_naive_count {
                 let most = of.iter().map(|span| at(span.start_ms)).max().unwrap_or(0);
                 prop_assert_eq!(most as u64, workload.count);
                 let highest = of.iter().map(|span| span.memory).max();
-                prop_assert_eq!(highest, Some(sizing.origins[&(workload.team.clone(), workload.name.clone())].peak));
+                prop_assert_eq!(highest, Some(sizing.origins[&(workload.team.clone(), workload.name.clone())].observed.peak));
             }
         }
     }

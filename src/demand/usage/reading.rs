@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
+use super::metrics::{KNOWN_METRICS, REQUESTS, known};
+
 /// The metric that is read unless another is named.
 pub const DEFAULT_METRIC: &str = "DCGM_FI_DEV_FB_USED";
-/// Its other names: dcgm-exporter 4.9 counts bytes; exporters before 2.0 wrote it small.
-const DEFAULT_ALIASES: [&str; 3] =
-    ["DCGM_FI_DEV_FB_USED_BYTES", "dcgm_fi_dev_fb_used", "dcgm_fb_used"];
 
 /// The unit of a metric's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +74,7 @@ pub fn label_name(text: &str) -> Result<String, String> {
 /// How samples are understood.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
-    /// The metric's name; `None` is [`DEFAULT_METRIC`] under any of its names.
+    /// The metric's name; `None` is any of [`KNOWN_METRICS`].
     pub metric: Option<String>,
     /// Whether series of any name count, because a query of the user's own chose them.
     pub any_name: bool,
@@ -92,7 +91,7 @@ impl Reading {
     pub fn is_metric(&self, name: &str) -> bool {
         match &self.metric {
             Some(metric) => name == metric,
-            None => name == DEFAULT_METRIC || DEFAULT_ALIASES.contains(&name),
+            None => known(name).is_some(),
         }
     }
 
@@ -100,13 +99,16 @@ impl Reading {
     pub fn names(&self) -> Vec<&str> {
         match &self.metric {
             Some(name) => vec![name],
-            None => std::iter::once(DEFAULT_METRIC).chain(DEFAULT_ALIASES).collect(),
+            None => KNOWN_METRICS.iter().map(|metric| metric.name).collect(),
         }
     }
 }
 
 /// Why `metric` cannot be GPU memory in use, where its name tells.
 pub fn objection(metric: &str) -> Option<&'static str> {
+    if metric == REQUESTS {
+        return None;
+    }
     let name = metric.to_ascii_lowercase();
     const OTHERS: [&str; 9] = [
         "container_",

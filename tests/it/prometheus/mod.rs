@@ -1,6 +1,7 @@
 //! Demand from Prometheus, from outside: real samples, a real server, promtool, wrong input.
 
 mod live;
+mod peaks;
 mod promtool;
 mod samples;
 mod server;

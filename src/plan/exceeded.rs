@@ -1,0 +1,162 @@
+//! Workloads that were seen to use more than the instance that a plan gives them. Knows the plan
+//! and its demand, not how either came about.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{InstanceProfile, Plan};
+use crate::demand::{Demand, Observed};
+use crate::error::Diagnostic;
+use crate::text::{plural, thousands};
+use crate::units::Mebibytes;
+
+/// A workload whose highest sample is above the usable memory of an instance that it gets: a
+/// process that needs as much there ends with an out-of-memory error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The team.
+    pub team: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// The smallest instance that one of its replicas gets.
+    pub profile: InstanceProfile,
+    /// That instance's usable memory.
+    pub memory: Mebibytes,
+    /// The highest sample.
+    pub peak: Mebibytes,
+    /// How many samples are above the instance; `None` where only the highest is known.
+    pub samples_above: Option<u64>,
+    /// Samples in all.
+    pub samples: u64,
+}
+
+/// The workloads of `demand` that exceed what `plan` gives them, the largest share of samples first.
+/// Only workloads that come from samples can be known to.
+pub fn exceeded(plan: &Plan, demand: &Demand) -> Vec<Exceeded> {
+    let observed: BTreeMap<(&str, &str), &Observed> = demand
+        .workloads()
+        .iter()
+        .filter(|w| w.whole_gpus == 0)
+        .filter_map(|w| Some(((&*w.team, &*w.name), &**w.observed.as_ref()?)))
+        .collect();
+    let mut found: BTreeMap<(&str, &str), Exceeded> = BTreeMap::new();
+    for instance in plan.gpus.iter().flat_map(|gpu| &gpu.instances) {
+        let Some(assignment) = &instance.assignment else { continue };
+        let key = (&*assignment.team, &*assignment.workload);
+        let memory = Mebibytes(instance.memory_mib);
+        let Some(of) = observed.get(&key).filter(|of| of.peak > memory) else { continue };
+        if found.get(&key).is_some_and(|known| known.memory <= memory) {
+            continue;
+        }
+        let exceeded = Exceeded {
+            team: assignment.team.clone(),
+            workload: assignment.workload.clone(),
+            profile: instance.profile.clone(),
+            memory,
+            peak: of.peak,
+            samples_above: of.samples_above(memory),
+            samples: of.samples,
+        };
+        found.insert(key, exceeded);
+    }
+    let mut found: Vec<Exceeded> = found.into_values().collect();
+    // Shares as fractions: a/b before c/d where a·d is more than c·b.
+    let share = |e: &Exceeded| (u128::from(e.samples_above.unwrap_or(0)), u128::from(e.samples));
+    found.sort_by(|a, b| {
+        let ((a_above, a_all), (b_above, b_all)) = (share(a), share(b));
+        (b_above * a_all).cmp(&(a_above * b_all))
+    });
+    found
+}
+
+impl Exceeded {
+    /// `nlp/train: 12 of 2,304 samples (0.52 %), up to 44.5 GiB in 3g.40gb with 39.3 GiB`.
+    pub fn text(&self) -> String {
+        let often = match self.samples_above {
+            Some(above) => {
+                let share = above as f64 * 100.0 / self.samples.max(1) as f64;
+                let samples = plural(self.samples, "sample");
+                format!("{} of {samples} ({share:.2} %), ", thousands(above))
+            }
+            None => String::new(),
+        };
+        format!(
+            "{}/{}: {often}up to {} in {} with {}",
+            self.team,
+            self.workload,
+            self.peak.human(),
+            self.profile,
+            self.memory.human()
+        )
+    }
+}
+
+/// The warning that names every such workload; none where there is none.
+pub fn warning(exceeded: &[Exceeded]) -> Option<Diagnostic> {
+    if exceeded.is_empty() {
+        return None;
+    }
+    let workloads = plural(exceeded.len() as u64, "workload");
+    let texts: Vec<String> = exceeded.iter().map(Exceeded::text).collect();
+    Some(Diagnostic::new(format!(
+        "{workloads} used more memory than the instance planned for has, and would run out of memory there (--quantile 1 plans for the highest sample):\n  {}",
+        texts.join("\n  ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::Workload;
+
+    /// A plan in which `a/x` has a 2g.20gb and a 3g.40gb, and `b/y` a 3g.40gb.
+    fn plan() -> Plan {
+        let text = r#"{"schema": "migplan.plan/v1",
+         "gpus": [{"node": "n", "gpu": 0, "board": "a100-sxm4-80gb", "mig": true, "instances": [
+            {"profile": "3g.40gb", "start": 4, "size": 4, "memory_mib": 40192,
+             "team": "a", "workload": "x", "replica": 1, "demand_mib": 15000},
+            {"profile": "2g.20gb", "start": 0, "size": 2, "memory_mib": 19968,
+             "team": "a", "workload": "x", "replica": 2, "demand_mib": 15000}]},
+           {"node": "n", "gpu": 1, "board": "a100-sxm4-80gb", "mig": true, "instances": [
+            {"profile": "3g.40gb", "start": 4, "size": 4, "memory_mib": 40192,
+             "team": "b", "workload": "y", "replica": 1, "demand_mib": 30000}]}],
+         "unplaced": [],
+         "totals": {"replicas": 3, "placed": 3, "demand_mib": 60000, "placed_mib": 60000,
+           "fleet_mib": 163840, "idle_mib": 103840, "rounding_mib": 40352, "spare_mib": 0,
+           "unusable_mib": 63488, "gpus": 2, "gpus_used": 2},
+         "proof": {"status": "optimal", "stages": [], "solve_seconds": 0.0}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn demand(x: &[(u64, u64)], y: &[(u64, u64)]) -> Demand {
+        let workload = |team: &str, name: &str, sized: u64, above: &[(u64, u64)]| {
+            let mut workload = Workload::new(team, name, Mebibytes(sized), 2);
+            workload.observed = Some(Arc::new(Observed {
+                samples: 100,
+                peak: Mebibytes(above.last().map_or(sized, |(mib, _)| *mib)),
+                sized: Mebibytes(sized),
+                above: above.iter().map(|(mib, n)| (Mebibytes(*mib), *n)).collect(),
+                limited: None,
+            }));
+            workload
+        };
+        Demand::new(vec![workload("a", "x", 15_000, x), workload("b", "y", 30_000, y)])
+    }
+
+    #[test]
+    fn the_smallest_instance_counts_and_the_most_frequent_comes_first() {
+        let plan = plan();
+        assert_eq!(exceeded(&plan, &demand(&[(19_968, 9)], &[(40_192, 9)])), []);
+        assert_eq!(warning(&[]), None);
+        let found = exceeded(&plan, &demand(&[(16_000, 5), (20_000, 2)], &[(40_193, 3)]));
+        let texts: Vec<String> = found.iter().map(Exceeded::text).collect();
+        assert_eq!(
+            texts,
+            [
+                "b/y: 3 of 100 samples (3.00 %), up to 39.3 GiB in 3g.40gb with 39.3 GiB",
+                "a/x: 2 of 100 samples (2.00 %), up to 19.5 GiB in 2g.20gb with 19.5 GiB",
+            ]
+        );
+        assert!(warning(&found).unwrap().message.starts_with("2 workloads used more memory"));
+    }
+}
