@@ -161,7 +161,7 @@ impl Executor<'_> {
         let mut create = change.change.create.iter();
         for (i, step) in change.steps().into_iter().enumerate() {
             let failed = |why: String, hint| Failed { step: step.clone(), why, hint };
-            // A reset that cannot work costs nobody an instance.
+            // A reset that cannot work must not cost an instance.
             if i == 0 && change.resets() {
                 self.driver.ready_to_reset(change.gpu).map_err(|why| failed(why, None))?;
             }

@@ -337,7 +337,7 @@ impl History {
         self.runs.iter().filter(|run| run.is_open())
     }
 
-    /// Units that a run stopped and nobody has started since.
+    /// Units that a run stopped and that have not been started since.
     pub fn units(&self) -> BTreeSet<&str> {
         self.runs.iter().flat_map(|run| &run.units).map(String::as_str).collect()
     }
@@ -423,7 +423,7 @@ impl StateDir {
         StateDir::new(path, Box::new(folder), Some(lock))
     }
 
-    /// A folder that nobody else can reach, as a test has it.
+    /// A folder of this process alone, as a test has it.
     ///
     /// # Errors
     /// It cannot be read (exit 3).

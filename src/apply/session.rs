@@ -33,7 +33,7 @@ pub enum Phase {
     Rollback,
 }
 
-/// What happens while a node changes.
+/// What happens while a node is changed.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// Something that people should know.

@@ -164,7 +164,7 @@ impl Operator for Terminal {
         }
         let refused = |message: &str| Error::new(ExitCode::Refused, message);
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() || self.json {
-            return Err(refused("nobody can be asked here, and --yes was not given").hint(
+            return Err(refused("there is no terminal to ask on, and --yes was not given").hint(
                 "look at the changes with --dry-run, then run it with --yes; nothing was changed",
             ));
         }

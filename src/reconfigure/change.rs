@@ -1,7 +1,7 @@
 //! The cheapest change from the instances that a GPU has to those that it shall have.
 //!
 //! Exact, by search: a GPU has a handful of instances, so every choice of what to keep can be
-//! tried. What runs is worth more than what is idle, and what exists more than what must be made:
+//! tried. What runs is worth more than what is idle, and what exists more than what must be created:
 //! first the fewest busy instances are destroyed (none at all, unless disruption is allowed), then
 //! the fewest instances, then the fewest are created. Pure functions of plain values: the
 //! optimiser prices plans with them, and `apply` carries their result out.
@@ -128,9 +128,9 @@ impl Change {
 pub enum Blocked {
     /// No layout of the board holds it, whatever the present state.
     Impossible,
-    /// Busy instances stand in the way.
+    /// Busy instances are in the way.
     Busy {
-        /// The fewest busy instances whose end would make room, as indices into the present ones.
+        /// The fewest busy instances whose end would free what is needed, as indices into the present ones.
         in_the_way: Vec<usize>,
         /// The nearest that is possible while everything busy stays: as many memory slices of what
         /// is wanted as can be had. Sorted by start, busy instances included.
@@ -152,8 +152,8 @@ pub fn plan(
     allow_disruption: bool,
 ) -> Result<Change, Blocked> {
     let mut counts = vec![0; board.profiles.len()];
-    for shape in wanted {
-        counts[shape.profile] += 1;
+    for spec in wanted {
+        counts[spec.profile] += 1;
     }
     if let Some(change) = search(board, present, wanted, &counts, allow_disruption) {
         return Ok(change);
@@ -262,14 +262,14 @@ fn search(
     allow_disruption: bool,
 ) -> Option<Change> {
     let mut search = Search { board, present, wanted, counts, allow_disruption, best: None };
-    let mut room = counts.to_vec();
-    search.choose(0, &mut room, &mut Vec::new(), Cost::default());
+    let mut left = counts.to_vec();
+    search.choose(0, &mut left, &mut Vec::new(), Cost::default());
     search.best.map(|(_, change)| change)
 }
 
 impl Search<'_> {
     /// Decides for the present instance `next` and all after it whether they stay.
-    fn choose(&mut self, next: usize, room: &mut Counts, kept: &mut Vec<usize>, cost: Cost) {
+    fn choose(&mut self, next: usize, left: &mut Counts, kept: &mut Vec<usize>, cost: Cost) {
         if self.best.as_ref().is_some_and(|(best, _)| cost.cmp(best) == Ordering::Greater) {
             return;
         }
@@ -278,22 +278,22 @@ impl Search<'_> {
             return;
         };
         let profile = instance.placement.profile;
-        if room.get(profile).is_some_and(|r| *r > 0) {
-            room[profile] -= 1;
+        if left.get(profile).is_some_and(|n| *n > 0) {
+            left[profile] -= 1;
             kept.push(next);
-            self.choose(next + 1, room, kept, cost);
+            self.choose(next + 1, left, kept, cost);
             kept.pop();
-            room[profile] += 1;
+            left[profile] += 1;
         }
         let busy = instance.is_busy();
         if !busy || self.allow_disruption {
             let cost =
                 Cost { busy: cost.busy + usize::from(busy), destroyed: cost.destroyed + 1, ..cost };
-            self.choose(next + 1, room, kept, cost);
+            self.choose(next + 1, left, kept, cost);
         }
     }
 
-    /// Completes the choice: places the rest around what is kept, and hands out the shapes.
+    /// Completes the choice: places the rest around what is kept, and assigns the specs.
     fn judge(&mut self, kept: &[usize], mut cost: Cost) {
         let fixed: Vec<Placement> = kept.iter().map(|&i| self.present[i].placement).collect();
         let mut rest = self.counts.to_vec();
@@ -314,9 +314,9 @@ impl Search<'_> {
                 .copied()
                 .filter(|&i| self.present[i].placement.profile == profile)
                 .collect();
-            let shapes: Vec<&InstanceSpec> =
+            let specs: Vec<&InstanceSpec> =
                 self.wanted.iter().filter(|s| s.profile == profile).collect();
-            let Some((extra, refits, left)) = self.hand_out(&of_profile, &shapes) else {
+            let Some((extra, refits, left)) = self.assign_specs(&of_profile, &specs) else {
                 return;
             };
             cost.busy += extra.busy;
@@ -328,14 +328,14 @@ impl Search<'_> {
                     None => change.keep.push(i),
                 }
             }
-            for shape in left {
+            for spec in left {
                 let Some(at) = new.iter().position(|p| p.profile == profile) else {
                     return;
                 };
                 cost.created += 1;
                 change
                     .create
-                    .push(Create { placement: new.remove(at), compute: shape.compute.clone() });
+                    .push(Create { placement: new.remove(at), compute: spec.compute.clone() });
             }
         }
         change.keep.sort_unstable();
@@ -346,24 +346,24 @@ impl Search<'_> {
         }
     }
 
-    /// Gives each kept instance of a profile one of the wanted shapes, at the least cost: the cost,
-    /// what must be refitted for it, and the shapes that are left to create.
-    fn hand_out<'s>(
+    /// Gives each kept instance of a profile one of the wanted specs, at the least cost: the cost,
+    /// what must be refitted for it, and the specs that are left to create.
+    fn assign_specs<'s>(
         &self,
         kept: &[usize],
-        shapes: &[&'s InstanceSpec],
+        specs: &[&'s InstanceSpec],
     ) -> Option<(Cost, Vec<Refit>, Vec<&'s InstanceSpec>)> {
         let Some((&first, rest)) = kept.split_first() else {
-            return Some((Cost::default(), Vec::new(), shapes.to_vec()));
+            return Some((Cost::default(), Vec::new(), specs.to_vec()));
         };
         let mut best: Option<(Cost, Vec<Refit>, Vec<&InstanceSpec>)> = None;
-        for (at, shape) in shapes.iter().enumerate() {
-            // Equal shapes are interchangeable: try the first of each.
-            if shapes[..at].iter().any(|s| s == shape) {
+        for (at, spec) in specs.iter().enumerate() {
+            // Equal specs are interchangeable: try the first of each.
+            if specs[..at].iter().any(|s| s == spec) {
                 continue;
             }
             let mut cost = Cost::default();
-            let change = refit(&self.present[first].compute, &shape.compute);
+            let change = refit(&self.present[first].compute, &spec.compute);
             if let Some((destroy, create)) = &change {
                 let busy = destroy.iter().any(|&c| self.present[first].compute[c].busy);
                 if busy && !self.allow_disruption {
@@ -373,9 +373,9 @@ impl Search<'_> {
                 cost.destroyed = usize::from(!destroy.is_empty());
                 cost.created = usize::from(!create.is_empty());
             }
-            let mut remaining = shapes.to_vec();
+            let mut remaining = specs.to_vec();
             remaining.remove(at);
-            let Some((more, mut refits, left)) = self.hand_out(rest, &remaining) else {
+            let Some((more, mut refits, left)) = self.assign_specs(rest, &remaining) else {
                 continue;
             };
             cost.busy += more.busy;

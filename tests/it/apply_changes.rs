@@ -45,7 +45,7 @@ fn every_pair_of_maximal_layouts_is_reached_by_the_fewest_calls() {
         for to in maximal.iter().filter(|to| *to != from) {
             pairs += 1;
             let mut node = empty.clone();
-            cut(&mut node, 0, &board, &layout::place(&board, from, &[]).unwrap());
+            lay_out(&mut node, 0, &board, &layout::place(&board, from, &[]).unwrap());
             node.log = Some(log.clone());
             rehearsal.save(&node);
             let _ = std::fs::remove_file(&log);
@@ -91,7 +91,7 @@ fn busy_instances_survive_or_nothing_is_touched() {
         let from = &maximal[roll(28)];
         let to = &maximal[roll(28)];
         let mut node = Node::new("1xa100-80gb").unwrap();
-        cut(&mut node, 0, &board, &layout::place(&board, from, &[]).unwrap());
+        lay_out(&mut node, 0, &board, &layout::place(&board, from, &[]).unwrap());
         let starts: Vec<u32> = node.gpus[0].instances.iter().map(|i| i.start).collect();
         for start in starts {
             if roll(4) == 0 {
@@ -142,7 +142,7 @@ impl Operator for Meddler<'_> {
 #[test]
 fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
     let mut start = Node::new("1xh100-80gb").unwrap();
-    cut(&mut start, 0, &Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone(), &[]);
+    lay_out(&mut start, 0, &Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone(), &[]);
     put(&mut start, 0, "3g.40gb", 4);
     for (expected, busy) in
         [("GPU 0: something has started on it", true), ("GPU 0 is not as it was", false)]
@@ -172,12 +172,12 @@ fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
 fn faulty_case() -> (Node, String) {
     let board = Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone();
     let mut node = Node::new("3xh100-80gb").unwrap();
-    cut(&mut node, 0, &board, &[]);
+    lay_out(&mut node, 0, &board, &[]);
     put(&mut node, 0, "3g.40gb", 4);
     put(&mut node, 0, "1g.10gb", 0);
     put(&mut node, 0, "1g.10gb", 1);
     occupy(&mut node, 0, 0, 4711);
-    cut(&mut node, 2, &board, &[]);
+    lay_out(&mut node, 2, &board, &[]);
     put(&mut node, 2, "7g.80gb", 0);
     let config = yaml(&[
         ("[0]", "{1g.10gb: 1, 1g.20gb: 1, 2g.20gb: 2}"),

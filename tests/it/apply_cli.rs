@@ -12,7 +12,7 @@ fn pretended_nvidia_smi() {
 
 #[test]
 fn apply_shows_changes_asks_and_is_idempotent() {
-    let node = cut_node("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0), ("3g.40gb", 4)]);
+    let node = laid_out("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0), ("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.log_calls();
     rehearsal.config(&[("[0]", "{4g.40gb: 1, 2g.20gb: 1, 1g.10gb: 1}"), ("[1]", "off")]);
@@ -64,7 +64,7 @@ fn apply_shows_changes_asks_and_is_idempotent() {
 fn a_kill_at_any_change_is_undone_by_rollback_and_overcome_by_apply() {
     let node = {
         let mut node =
-            cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0), ("1g.10gb", 1)]);
+            laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0), ("1g.10gb", 1)]);
         occupy(&mut node, 0, 0, 4711);
         node
     };
@@ -105,7 +105,7 @@ fn a_kill_at_any_change_is_undone_by_rollback_and_overcome_by_apply() {
 
 #[test]
 fn two_kills_in_a_row_still_lead_back_to_the_first_state() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
     let rehearsal = Rehearsal::new(&node);
     let first = yaml(&[("all", "{2g.20gb: 2, 1g.20gb: 1}")]);
     let second = yaml(&[("all", "{1g.10gb: 3, 4g.40gb: 1}")]);
@@ -132,13 +132,13 @@ fn two_kills_in_a_row_still_lead_back_to_the_first_state() {
 
 #[test]
 fn an_interrupted_run_that_others_have_overtaken_is_history() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{2g.20gb: 2}")]);
     rehearsal.edit(|node| node.faults = vec![fault("change", 3, None, false, false)]);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
-    // Somebody cuts the GPU by hand, and applies something else.
-    let by_hand = cut_node("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    // Somebody partitions the GPU by hand, and applies something else.
+    let by_hand = laid_out("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
     rehearsal.save(&by_hand);
     rehearsal.config(&[("all", "{4g.40gb: 1}")]);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
@@ -148,7 +148,7 @@ fn an_interrupted_run_that_others_have_overtaken_is_history() {
 
 #[test]
 fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
-    let node = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.log_calls();
     for (entries, expected) in [
@@ -176,7 +176,7 @@ fn what_mig_parted_would_start_is_refused_before_anything_is_touched() {
 
 #[test]
 fn one_busy_instance_in_the_way_stops_everything() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("1g.10gb", 5), ("1g.10gb", 0)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("1g.10gb", 5), ("1g.10gb", 0)]);
     occupy(&mut node, 0, 5, 4711);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.log_calls();
@@ -217,7 +217,7 @@ fn one_busy_instance_in_the_way_stops_everything() {
 #[test]
 fn an_ampere_gpu_is_reset_only_when_told_and_only_where_needed() {
     let mut node = Node::new("3xa100-80gb").unwrap();
-    cut(&mut node, 1, &board("a100-80gb"), &[]);
+    lay_out(&mut node, 1, &board("a100-80gb"), &[]);
     put(&mut node, 1, "7g.80gb", 0);
     occupy(&mut node, 1, 0, 4711);
     let rehearsal = Rehearsal::new(&node);
@@ -279,7 +279,7 @@ fn a_pending_mode_is_finished_or_taken_back() {
 
 #[test]
 fn without_root_is_seen_what_may_be_seen() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
     node.root = false;
     let rehearsal = Rehearsal::new(&node);
     let status = rehearsal.migplan(&["status"]);
@@ -354,7 +354,7 @@ fn without_nvml_it_says_how_to_go_on() {
 
 #[test]
 fn an_instance_that_monitoring_watches_is_waited_for() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     at(&mut node, 0, 4).watched = 2;
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
@@ -371,7 +371,7 @@ fn an_instance_that_monitoring_watches_is_waited_for() {
 
 #[test]
 fn two_applies_cannot_run_at_once() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
     std::fs::create_dir(rehearsal.state_dir()).unwrap();
@@ -387,7 +387,7 @@ fn two_applies_cannot_run_at_once() {
 
 #[test]
 fn a_state_that_cannot_be_saved_is_no_state_to_leave() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
     rehearsal.write("file", "");
@@ -402,7 +402,7 @@ fn a_state_that_cannot_be_saved_is_no_state_to_leave() {
 
 #[test]
 fn what_somebody_else_made_is_not_rolled_away() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{2g.20gb: 1}")]);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
@@ -438,7 +438,7 @@ fn at_boot_everything_is_made_again() {
 
 #[test]
 fn a_gpu_instance_without_compute_instance_gets_one() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
     computes(&mut node, 0, 4).clear();
     let rehearsal = Rehearsal::new(&node);
     rehearsal.log_calls();
@@ -454,7 +454,7 @@ fn a_gpu_instance_without_compute_instance_gets_one() {
 #[test]
 fn status_tells_what_blocks_what() {
     let node =
-        cut_node("1xh100-80gb", "h100-80gb", &[("1g.10gb", 0), ("1g.10gb", 1), ("1g.10gb", 5)]);
+        laid_out("1xh100-80gb", "h100-80gb", &[("1g.10gb", 0), ("1g.10gb", 1), ("1g.10gb", 5)]);
     let rehearsal = Rehearsal::new(&node);
     let json = rehearsal.migplan(&["status", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
@@ -485,7 +485,7 @@ fn status_tells_what_blocks_what() {
 
 #[test]
 fn events_for_machines() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{3g.40gb: 1, 2g.20gb: 1}")]);
     let ran = rehearsal.migplan(&["apply", "--yes", "--json"]);
@@ -520,7 +520,7 @@ fn old_drivers_work() {
 }
 
 #[test]
-fn every_board_can_be_cut_and_uncut() {
+fn every_board_can_be_partitioned_and_emptied() {
     for board in Catalogue::built_in().boards() {
         let mut node = Node::new(&board.id).unwrap();
         node.gpus[0].needs_reset = false;
@@ -595,7 +595,7 @@ fn a_configuration_from_stdin() {
 
 #[test]
 fn from_demand_to_a_checked_node_and_back_to_a_better_plan() {
-    let rehearsal = Rehearsal::new(&cut_node("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0)]));
+    let rehearsal = Rehearsal::new(&laid_out("2xh100-80gb", "h100-80gb", &[("4g.40gb", 0)]));
     rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,30GiB,2\nt,b,9GiB,5\n");
     let plan = |more: &[&str]| {
         let args = ["suggest", "-w", "teams.csv", "-o", "config.yaml", "--plan", "plan.json"];

@@ -271,7 +271,7 @@ fn no_power_failure_loses_a_state_whose_run_had_begun() {
 
 #[test]
 fn a_disk_that_is_full_at_any_moment_leaves_the_node_as_before_or_as_wanted() {
-    let first = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let first = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
     let rehearsal = Rehearsal::new(&first);
     let config = Config::parse(&yaml(&[("all", "{2g.20gb: 2}")]), "config.yaml").unwrap();
     let mut ends = BTreeMap::<u8, u32>::new();

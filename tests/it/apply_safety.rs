@@ -13,8 +13,8 @@ const SIGTERM: i32 = 15;
 
 /// Two GPUs with MIG on: 3g.40gb on each, and 1g.10gb on GPU 1.
 fn two_gpus() -> Node {
-    let mut node = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
-    cut(&mut node, 1, &board("h100-80gb"), &[]);
+    let mut node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    lay_out(&mut node, 1, &board("h100-80gb"), &[]);
     put(&mut node, 1, "3g.40gb", 4);
     put(&mut node, 1, "1g.10gb", 0);
     node
@@ -270,7 +270,7 @@ fn a_signal_leads_back_and_a_second_one_leaves_at_once() {
 
 #[test]
 fn the_state_folder_is_nobody_elses() {
-    let node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
     rehearsal.write("victim", "precious");
@@ -307,7 +307,7 @@ fn the_state_folder_is_nobody_elses() {
 fn two_state_folders_are_still_one_node() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixListener};
-    let node = cut_node("2xh100-80gb", "h100-80gb", &[]);
+    let node = laid_out("2xh100-80gb", "h100-80gb", &[]);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("[0]", "{7g.80gb: 1}")]);
     // What a migplan that saves its states elsewhere holds while it changes GPU 0.
@@ -388,7 +388,7 @@ fn a_node_that_is_as_wanted_needs_no_rights() {
 #[test]
 fn who_is_in_the_way_is_told_by_what_is_seen() {
     // The driver lists a process on this GPU, so DCGM is not to blame.
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
     occupy(&mut node, 0, 0, 4711);
     node.faults = vec![fault("nvmlComputeInstanceDestroy", 1, Some(19), true, false)];
     let rehearsal = Rehearsal::new(&node);
@@ -402,7 +402,7 @@ fn who_is_in_the_way_is_told_by_what_is_seen() {
 #[test]
 fn a_reset_that_cannot_work_costs_no_instance() {
     let mut node = Node::new("1xa100-80gb").unwrap();
-    cut(&mut node, 0, &board("a100-80gb"), &[]);
+    lay_out(&mut node, 0, &board("a100-80gb"), &[]);
     put(&mut node, 0, "7g.80gb", 0);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.log_calls();
@@ -432,7 +432,7 @@ fn a_reset_that_cannot_work_costs_no_instance() {
 
 #[test]
 fn check_live_names_the_instance_that_lacks_its_compute_instance() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("3g.40gb", 0)]);
     computes(&mut node, 0, 4).clear();
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{3g.40gb: 2}")]);
@@ -462,7 +462,7 @@ fn events_have_a_time_and_a_phase() {
 
 #[test]
 fn a_driver_that_differs_is_told_where_one_looks_and_not_on_every_command() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[]);
     node.gpus[0].profiles.retain(|p| p.name != "1g.20gb");
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
@@ -543,7 +543,7 @@ fn units_are_stopped_around_a_change_and_started_again_whatever_happens() {
 
 #[test]
 fn a_busy_instance_is_waited_for() {
-    let mut node = cut_node("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     occupy(&mut node, 0, 4, 4711);
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);

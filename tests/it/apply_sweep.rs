@@ -30,9 +30,9 @@ fn every_code() -> impl Iterator<Item = u32> {
 /// mode must go off.
 fn case() -> (Node, String) {
     let mut node =
-        cut_node("3xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0), ("1g.10gb", 1)]);
+        laid_out("3xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0), ("1g.10gb", 1)]);
     occupy(&mut node, 0, 0, 4711);
-    cut(&mut node, 2, &board("h100-80gb"), &[]);
+    lay_out(&mut node, 2, &board("h100-80gb"), &[]);
     put(&mut node, 2, "7g.80gb", 0);
     let config = yaml(&[
         ("[0]", "{1g.10gb: 1, 1g.20gb: 1, 2g.20gb: 2}"),
@@ -217,7 +217,7 @@ fn a_lost_gpu_at_every_call() {
 
 #[test]
 fn runs_at_once_do_not_mix() {
-    let first = cut_node("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let first = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&first);
     let wanted = ["{7g.80gb: 1}", "{2g.20gb: 3}", "{1g.10gb: 7}"];
     let mut states = vec![first.essence()];
@@ -301,8 +301,8 @@ const LAYOUTS: [&str; 8] = [
 
 impl Soak {
     fn new(seed: u64) -> Soak {
-        let mut node = cut_node("3xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
-        cut(&mut node, 1, &board("h100-80gb"), &[]);
+        let mut node = laid_out("3xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+        lay_out(&mut node, 1, &board("h100-80gb"), &[]);
         put(&mut node, 1, "7g.80gb", 0);
         let rehearsal = Rehearsal::new(&node);
         Soak { rehearsal, dice: Dice(seed), saved: BTreeMap::new(), counts: BTreeMap::new() }

@@ -41,7 +41,7 @@ struct InterruptedJson {
     started: u64,
     /// The GPUs that are neither at their state before nor at the wanted one.
     half_way: Vec<u32>,
-    /// Systemd units that it stopped and that nothing has started since.
+    /// Systemd units that it stopped and that have not been started since.
     units: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The pretended hardware: a node with GPUs that can be cut, and the rules by which it refuses.
+//! The pretended hardware: a node with GPUs that can be partitioned, and the rules by which it refuses.
 //!
 //! Plain data and plain functions; every refusal is an NVML error code. Geometry is read from
 //! migplan's board files, but checked by code of its own, so that migplan and its rehearsal do not
@@ -266,7 +266,7 @@ impl Node {
     }
 
     /// The GPU, if MIG calls are allowed on it and its mode is on.
-    fn cut(&mut self, gpu: usize) -> Answer<&mut Gpu> {
+    fn with_mig(&mut self, gpu: usize) -> Answer<&mut Gpu> {
         self.permit()?;
         self.reach(gpu)?;
         let gpu = self.gpus.get_mut(gpu).ok_or(code::INVALID_ARGUMENT)?;
@@ -276,7 +276,7 @@ impl Node {
     /// Creates a GPU instance; its serial.
     pub fn create_instance(&mut self, gpu: usize, profile_id: u32, start: u32) -> Answer<u64> {
         let serial = self.serial + 1;
-        let gpu = self.cut(gpu)?;
+        let gpu = self.with_mig(gpu)?;
         let profile =
             gpu.profiles.iter().find(|p| p.id == profile_id).ok_or(code::INVALID_ARGUMENT)?;
         if !profile.starts.contains(&start) {
@@ -296,7 +296,7 @@ impl Node {
         if of_kind >= profile.max {
             return Err(code::INSUFFICIENT_RESOURCES);
         }
-        // The driver hands out the lowest free id, whatever the placement.
+        // The driver takes the lowest free id, whatever the placement.
         let id = (1..).find(|id| gpu.instances.iter().all(|i| i.id != *id)).unwrap_or(0);
         gpu.instances.push(Instance {
             id,
@@ -312,7 +312,7 @@ impl Node {
 
     /// Destroys a GPU instance.
     pub fn destroy_instance(&mut self, gpu: usize, serial: u64) -> Answer<()> {
-        let gpu = self.cut(gpu)?;
+        let gpu = self.with_mig(gpu)?;
         let at = gpu.at(serial)?;
         if !gpu.instances[at].compute.is_empty() || gpu.instances[at].is_watched() {
             return Err(code::IN_USE);
@@ -325,7 +325,7 @@ impl Node {
     pub fn create_compute(&mut self, gpu: usize, instance: u64, profile: u32) -> Answer<u64> {
         let serial = self.serial + 1;
         let index = gpu;
-        let gpu = self.cut(gpu)?;
+        let gpu = self.with_mig(gpu)?;
         let at = gpu.at(instance)?;
         let room = gpu.profile(&gpu.instances[at].profile)?.compute;
         let (_, _, slices, most) = compute_profiles(room)
@@ -356,7 +356,7 @@ impl Node {
 
     /// Destroys a compute instance.
     pub fn destroy_compute(&mut self, gpu: usize, serial: u64) -> Answer<()> {
-        let gpu = self.cut(gpu)?;
+        let gpu = self.with_mig(gpu)?;
         for instance in &mut gpu.instances {
             if let Some(at) = instance.compute.iter().position(|c| c.serial == serial) {
                 if !instance.compute[at].processes.is_empty() || instance.is_watched() {

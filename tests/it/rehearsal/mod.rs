@@ -193,7 +193,7 @@ impl Rehearsal {
 }
 
 /// Puts a layout on a GPU of the fake node, MIG on.
-pub fn cut(node: &mut Node, gpu: usize, board: &Board, layout: &[Placement]) {
+pub fn lay_out(node: &mut Node, gpu: usize, board: &Board, layout: &[Placement]) {
     node.gpus[gpu].mode = true;
     node.gpus[gpu].pending = true;
     for placement in layout {
@@ -235,9 +235,9 @@ pub fn fault(on: &str, nth: u64, code: Option<u32>, sticky: bool, late: bool) ->
 }
 
 /// A node with MIG on and these instances on GPU 0.
-pub fn cut_node(spec: &str, name: &str, instances: &[(&str, u32)]) -> Node {
+pub fn laid_out(spec: &str, name: &str, instances: &[(&str, u32)]) -> Node {
     let mut node = Node::new(spec).unwrap();
-    cut(&mut node, 0, &board(name), &[]);
+    lay_out(&mut node, 0, &board(name), &[]);
     for (profile, start) in instances {
         put(&mut node, 0, profile, *start);
     }
