@@ -13,9 +13,9 @@ use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::file::{self, PlanFile};
-use crate::plan::{Plan, asked};
-use crate::view::charts::{Chart, Picture};
-use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
+use crate::plan::{Plan, Policy, RecordedPolicy, asked};
+use crate::view::charts::{Chart, Picture, Theme};
+use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, Usage};
 
 /// Draw a plan: fit versus idle memory, the slices of every GPU, demand or use against instances
 ///
@@ -24,7 +24,8 @@ use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   migplan chart --workloads teams.csv --gpus 4xa100-80gb -o fit.svg
-  migplan chart --kind slices --plan plan.json -o slices.png
+  migplan chart --plan plan.json --size 16:9 --theme dark -o slide.png
+  migplan chart --kind slices --plan plan.json --highlight research -o slices.png
   migplan chart --kind usage --prometheus range.json --gpus 4xa100-80gb -o usage.svg")]
 pub struct Args {
     /// What to draw
@@ -37,6 +38,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "prometheus", "prometheus_url", "gpus", "fleet", "nodes"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
+    look: LookArgs,
+    #[command(flatten)]
     demand: DemandArgs,
     #[command(flatten)]
     fleet: FleetArgs,
@@ -46,15 +49,122 @@ pub struct Args {
     options: OptionArgs,
 }
 
+/// How the picture looks.
+#[derive(Debug, clap::Args)]
+struct LookArgs {
+    /// The shape of a fit-idle picture: a page with every way, or a slide with the plan and the few
+    /// ways that it is worth comparing with
+    #[arg(long, value_enum, default_value_t, value_name = "page|16:9")]
+    size: Size,
+    /// A light or a dark page
+    #[arg(long, value_enum, default_value_t)]
+    theme: ThemeChoice,
+    /// The title of a slide, instead of what was found
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// What the colours of the slices tell apart; left out: teams, or with many of them how much of
+    /// its instance each replica needs
+    #[arg(long, value_enum, value_name = "team|priority|need")]
+    color_by: Option<ColorChoice>,
+    /// Show where this team's instances are among the slices
+    #[arg(long, value_name = "TEAM", conflicts_with = "color_by")]
+    highlight: Option<String>,
+}
+
+/// `--size`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Size {
+    /// As wide as a page, as high as it must be.
+    #[default]
+    Page,
+    /// A slide.
+    #[value(name = "16:9")]
+    Slide,
+}
+
+/// `--theme`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ThemeChoice {
+    /// Dark ink on white.
+    #[default]
+    Light,
+    /// Light ink on a dark page.
+    Dark,
+}
+
+/// `--color-by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// Teams.
+    Team,
+    /// Priorities.
+    Priority,
+    /// How much of its instance each replica needs.
+    Need,
+}
+
+impl LookArgs {
+    /// Refuses flags that the kind of picture has no use for.
+    fn check(&self, kind: Kind) -> Result<()> {
+        let of_slide = self.size == Size::Slide || self.title.is_some();
+        if of_slide && kind != Kind::FitIdle {
+            return Err(Error::usage("--size 16:9 and --title are for --kind fit-idle")
+                .hint("leave them out, or draw fit-idle"));
+        }
+        if self.title.is_some() && self.size != Size::Slide {
+            return Err(Error::usage("--title is for a slide").hint("add --size 16:9"));
+        }
+        if (self.color_by.is_some() || self.highlight.is_some()) && kind != Kind::Slices {
+            return Err(Error::usage("--color-by and --highlight are for --kind slices")
+                .hint("leave them out, or add --kind slices"));
+        }
+        Ok(())
+    }
+
+    fn theme(&self) -> Theme {
+        match self.theme {
+            ThemeChoice::Light => Theme::Light,
+            ThemeChoice::Dark => Theme::Dark,
+        }
+    }
+
+    /// What is asked of the slice map.
+    ///
+    /// # Errors
+    /// A team that the demand does not have (exit 2).
+    fn question(&self, demand: &Demand) -> Result<Question<'_>> {
+        if let Some(team) = &self.highlight {
+            if demand.workloads().iter().any(|w| *w.team == **team) {
+                return Ok(Question::Team(team));
+            }
+            let names = demand.workloads().iter().map(|w| &*w.team);
+            let near = names.max_by(|a, b| {
+                strsim::jaro_winkler(a, team).total_cmp(&strsim::jaro_winkler(b, team))
+            });
+            let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
+            return Err(match near {
+                Some(near) => error.hint(format!("did you mean '{near}'?")),
+                None => error,
+            });
+        }
+        Ok(match self.color_by {
+            None => Question::Any,
+            Some(ColorChoice::Team) => Question::By(ColorBy::Team),
+            Some(ColorChoice::Priority) => Question::By(ColorBy::Priority),
+            Some(ColorChoice::Need) => Question::By(ColorBy::Need),
+        })
+    }
+}
+
 /// What is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Kind {
     /// The plan, presets and heuristics under the most that fits on so many GPUs
     #[default]
     FitIdle,
-    /// Every GPU's memory slices: who sits where, how full, what is unusable
+    /// The memory slices of every GPU: what each instance is assigned to, how full it is, what is unusable
     Slices,
-    /// Each workload's memory against the instance that it got
+    /// Each workload's memory against the instances that it is assigned
     Demand,
     /// What --prometheus saw over time, with the quantile that is planned for and the instance
     Usage,
@@ -78,30 +188,31 @@ fn is_png(file: &Path) -> bool {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    args.look.check(args.kind)?;
     check_writable(Some(&args.output))?;
     let catalogue = args.catalogue.read()?;
     let options = args.options.read(false)?;
     let picture = match &args.plan {
         _ if args.kind == Kind::Usage => usage(args, &catalogue, &options, console)?,
-        Some(file) => of_file(args.kind, file, &catalogue, &options)?,
+        Some(file) => of_file(args, file, &catalogue, &options)?,
         None => {
             args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
             let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
             if args.kind == Kind::FitIdle {
                 let comparison = compare::compare(&demand, &fleet, &options)?;
-                fit_idle(&comparison, &demand, &fleet, &options)?
+                fit_idle(args, &comparison, &demand, &fleet, &options)?
             } else {
                 let plan = optimise::suggest(&demand, &fleet, &options)?;
-                of_plan(args.kind, &plan, &demand, &catalogue)
+                of_plan(args, &plan, &demand, &catalogue)?
             }
         }
     };
     if is_png(&args.output) {
-        let png = picture.png()?;
+        let png = picture.png(args.look.theme())?;
         write_result(Some(&args.output), |out| out.write_all(&png))
     } else {
-        let svg = picture.svg()?;
+        let svg = picture.svg(args.look.theme());
         write_result(Some(&args.output), |out| out.write_all(svg.as_bytes()))
     }
 }
@@ -132,14 +243,16 @@ fn usage(
 }
 
 fn of_file(
-    kind: Kind,
+    args: &Args,
     file: &Path,
     catalogue: &Catalogue,
     options: &PlanOptions,
 ) -> Result<Picture> {
     let name = name_of(file);
-    let PlanFile { plan, demand, catalogue, .. } = file::read(open(file)?, &name, catalogue)?;
-    match (kind, demand) {
+    let PlanFile { plan, demand, catalogue, policy, .. } =
+        file::read(open(file)?, &name, catalogue)?;
+    let options = &with_recorded(options, policy)?;
+    match (args.kind, demand) {
         (Kind::FitIdle, None) => Err(Error::input(
             Diagnostic::new("the plan does not say what was asked for, so nothing can be compared")
                 .in_file(name),
@@ -148,27 +261,46 @@ fn of_file(
         (Kind::FitIdle, Some(demand)) => {
             let fleet = asked::fleet(&plan, &catalogue)?;
             let comparison = compare::compare_plan(plan, &demand, &fleet, options)?;
-            fit_idle(&comparison, &demand, &fleet, options)
+            fit_idle(args, &comparison, &demand, &fleet, options)
         }
-        (kind, demand) => Ok(of_plan(kind, &plan, &demand.unwrap_or_default(), &catalogue)),
+        (_, demand) => of_plan(args, &plan, &demand.unwrap_or_default(), &catalogue),
     }
 }
 
+/// The options of a plan's own making, so that it is compared under the rules that it keeps.
+///
+/// # Errors
+/// Flags that name other rules (exit 2).
+fn with_recorded(options: &PlanOptions, recorded: Option<RecordedPolicy>) -> Result<PlanOptions> {
+    let Some(recorded) = recorded else { return Ok(options.clone()) };
+    if options.policy != Policy::default() && options.policy != recorded.rules {
+        return Err(Error::usage("the flags name other rules than the plan was made with")
+            .hint("leave them out: the plan's own rules are used"));
+    }
+    Ok(PlanOptions { policy: recorded.rules, spare: recorded.spare, ..options.clone() })
+}
+
 /// The picture of a comparison, with the frontier.
-pub(super) fn fit_idle(
+fn fit_idle(
+    args: &Args,
     comparison: &Comparison,
     demand: &Demand,
     fleet: &Fleet,
     options: &PlanOptions,
 ) -> Result<Picture> {
     let frontier = compare::frontier(&comparison.plan, demand, fleet, options)?;
-    Ok(FitIdle::new(comparison, &frontier, demand).picture())
+    let figure = FitIdle::new(comparison, &frontier, demand);
+    Ok(match args.look.size {
+        Size::Page => figure.picture(),
+        Size::Slide => figure.slide(args.look.title.as_deref()),
+    })
 }
 
 /// The pictures that need nothing but the plan and its demand.
-pub(super) fn of_plan(kind: Kind, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> Picture {
-    match kind {
-        Kind::Demand => DemandFigure::new(plan, demand).picture(),
-        Kind::FitIdle | Kind::Slices | Kind::Usage => SliceMap::new(plan, catalogue).picture(),
+fn of_plan(args: &Args, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> Result<Picture> {
+    if args.kind == Kind::Demand {
+        return Ok(DemandFigure::new(plan, demand).picture());
     }
+    let question = args.look.question(demand)?;
+    Ok(SliceMap::new(plan, demand, catalogue, question).picture())
 }

@@ -5,6 +5,7 @@ pub(super) mod greedy;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -66,6 +67,8 @@ pub struct Baseline {
     pub left_out: Vec<LeftOut>,
     /// Workloads of which some replica has no place, those that are not listed too.
     pub workloads_left_out: usize,
+    /// Replicas placed of each team.
+    pub placed_by_team: BTreeMap<Arc<str>, u64>,
 }
 
 /// Replicas of a workload that are unplaced under given layouts.
@@ -213,7 +216,20 @@ pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Pro
         used_mib: plan.gpus.iter().filter(in_use).map(|g| memory_of(&g.board)).sum(),
         left_out,
         workloads_left_out,
+        placed_by_team: placed_by_team(&missing_of, problem, demand),
     }
+}
+
+/// Replicas placed of each team, where `missing` are unplaced by workload.
+fn placed_by_team(missing: &[u64], problem: &Problem, demand: &Demand) -> BTreeMap<Arc<str>, u64> {
+    let mut placed: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+    for (index, workload) in demand.workloads().iter().enumerate() {
+        let of_team = placed.entry(workload.team.clone()).or_default();
+        if !problem.unservable.contains_key(&index) {
+            *of_team += workload.count.saturating_sub(missing[index]);
+        }
+    }
+    placed
 }
 
 /// The first workloads with unplaced replicas in the order of the goal, and how many there are in
@@ -417,6 +433,7 @@ impl Sums {
             used_mib: self.used_mib,
             left_out,
             workloads_left_out,
+            placed_by_team: placed_by_team(&missing, problem, demand),
         }
     }
 }

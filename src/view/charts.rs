@@ -1,44 +1,69 @@
 //! Pictures: draws prepared [figures](crate::view::figures) and computes none of their numbers.
 //!
 //! A figure becomes a [`Picture`], a list of shapes with measured texts, and the picture becomes
-//! SVG or PNG through plotters' backends. Both look alike, since one embedded font measures every
-//! text. Knows neither the optimiser nor files.
+//! SVG or PNG. Both look alike, since one embedded font measures every text. Knows neither the
+//! optimiser nor files.
 
 mod demand;
 mod fit_idle;
 mod font;
+mod marker;
+mod page;
+mod palette;
 mod picture;
-mod render;
+mod png;
 mod slices;
-mod theme;
+mod svg;
 mod usage;
 
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+pub use palette::Theme;
 pub use picture::Picture;
 
 use crate::error::Result;
 use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
+use palette::{BLUE, Color, EDGE, GRID, INK, PAGE, QUIET, SOFT, hex};
 
 /// A figure that can be drawn.
 pub trait Chart {
-    /// Lays the figure out.
+    /// Lays the figure out for a page or a screen.
     fn picture(&self) -> Picture;
+
+    /// Lays the figure out for a telephone.
+    fn narrow(&self) -> Picture {
+        self.picture()
+    }
 }
 
 impl Chart for FitIdle {
     fn picture(&self) -> Picture {
-        fit_idle::draw(self)
+        fit_idle::draw(self, page::WIDTH)
+    }
+
+    fn narrow(&self) -> Picture {
+        fit_idle::draw(self, page::NARROW)
     }
 }
 
 impl Chart for SliceMap {
     fn picture(&self) -> Picture {
-        slices::draw(self)
+        slices::draw(self, page::WIDTH)
+    }
+
+    fn narrow(&self) -> Picture {
+        slices::draw(self, page::NARROW)
     }
 }
 
 impl Chart for DemandFigure {
     fn picture(&self) -> Picture {
-        demand::draw(self)
+        demand::draw(self, page::WIDTH)
+    }
+
+    fn narrow(&self) -> Picture {
+        demand::draw(self, page::NARROW)
     }
 }
 
@@ -48,22 +73,52 @@ impl Chart for Usage {
     }
 }
 
+impl FitIdle {
+    /// The figure for a slide, 16 by 9: the finding (or `title`) above the plan and the few ways
+    /// that it is worth comparing with.
+    pub fn slide(&self, title: Option<&str>) -> Picture {
+        fit_idle::slide::draw(self, title)
+    }
+}
+
 impl Picture {
-    /// The picture as SVG: text stays text, in the fonts that the reader's machine has.
-    ///
-    /// # Errors
-    /// An internal error where the backend fails.
-    pub fn svg(&self) -> Result<String> {
-        render::svg(self)
+    /// The picture as an SVG file: text stays text, in the fonts that the reader's machine has.
+    pub fn svg(&self, theme: Theme) -> String {
+        svg::file(self, theme)
+    }
+
+    /// The picture as SVG elements for a page of HTML, from top to bottom; a printed page may end
+    /// between two of them. Their colours are the variables that [`style`] sets.
+    pub fn svg_parts(&self) -> Vec<String> {
+        svg::parts(self)
     }
 
     /// The picture as PNG at two pixels to a unit, in the embedded font.
     ///
     /// # Errors
-    /// As [`Picture::svg`].
-    pub fn png(&self) -> Result<Vec<u8>> {
-        render::png(self)
+    /// An internal error where the backend fails.
+    pub fn png(&self, theme: Theme) -> Result<Vec<u8>> {
+        png::file(self, theme)
     }
+}
+
+/// The CSS variables that pictures on a page of HTML use, and the page itself: dark where the
+/// reader asks for it on a screen, light else and on paper.
+pub fn style<'p>(pictures: impl IntoIterator<Item = &'p Picture>) -> String {
+    let mut colors: BTreeSet<Color> = BTreeSet::from([PAGE, INK, QUIET, GRID, EDGE, SOFT, BLUE]);
+    colors.extend(pictures.into_iter().flat_map(Picture::colors));
+    let mut css = String::new();
+    for (theme, open, close) in [
+        (Theme::Light, ":root{color-scheme:light dark;", "}\n"),
+        (Theme::Dark, "@media screen and (prefers-color-scheme:dark){:root{", "}}\n"),
+    ] {
+        css.push_str(open);
+        for color in &colors {
+            let _ = write!(css, "{}:{};", color.variable(), hex(theme.rgb(*color)));
+        }
+        css.push_str(close);
+    }
+    css
 }
 
 #[cfg(test)]
@@ -75,7 +130,7 @@ mod tests {
     use crate::hardware::Catalogue;
     use crate::optimise::{self, PlanOptions};
     use crate::units::Mebibytes;
-    use crate::view::figures::UsagePanel;
+    use crate::view::figures::{Question, UsagePanel};
 
     const ODD_NAMES: [&str; 6] = [
         "a-very-long-team-name-for-recommendation-and-search-platform",
@@ -119,7 +174,10 @@ mod tests {
         let catalogue = Catalogue::built_in();
         for (kind, picture) in [
             ("fit-idle", FitIdle::new(&comparison, &frontier, demand).picture()),
-            ("slices", SliceMap::new(&comparison.plan, &catalogue).picture()),
+            (
+                "slices",
+                SliceMap::new(&comparison.plan, demand, &catalogue, Question::Any).picture(),
+            ),
             ("demand", DemandFigure::new(&comparison.plan, demand).picture()),
         ] {
             look(&format!("{name}-{kind}"), &picture);
@@ -128,11 +186,11 @@ mod tests {
 
     fn look(name: &str, picture: &Picture) {
         picture::checks::is_tidy(picture);
-        let svg = picture.svg().unwrap();
+        let svg = picture.svg(Theme::Light);
         assert!(svg.len() < 2_000_000, "{name}: {} bytes", svg.len());
-        let png = picture.png().unwrap();
+        let png = picture.png(Theme::Dark).unwrap();
         assert!(png.len() < 2_000_000, "{name}: {} bytes", png.len());
-        let reader = png::Decoder::new(png.as_slice()).read_info().unwrap();
+        let reader = ::png::Decoder::new(png.as_slice()).read_info().unwrap();
         let (width, height) = (reader.info().width, reader.info().height);
         assert_eq!(width, (picture.width * 2.0).ceil() as u32);
         assert_eq!(height, (picture.height * 2.0).ceil() as u32);
@@ -165,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_everybody() {
+    fn nothing_and_everything_placed() {
         let too_large = Workload::new("a", "huge", Mebibytes(400_000), 3);
-        draw("nobody", &Demand::new(vec![too_large]), "4xa100-80gb");
+        draw("nothing-placed", &Demand::new(vec![too_large]), "4xa100-80gb");
         draw("nothing-asked", &Demand::new(Vec::new()), "4xa100-80gb");
         let mut whole = Workload::new("b", "whole", Mebibytes(100_000), 1);
         whole.whole_gpus = 2;
         let small = Workload::new("a", "small", Mebibytes(9_728), 14);
-        draw("everybody", &Demand::new(vec![small, whole]), "4xa100-80gb");
+        draw("everything-placed", &Demand::new(vec![small, whole]), "4xa100-80gb");
         let mut weighed = Workload::new("a", "weighed", Mebibytes(30_000), 9);
         weighed.weight = crate::units::Weight(1_500_000);
         draw("weighed", &Demand::new(vec![weighed]), "2xa100-80gb");
@@ -217,7 +275,7 @@ mod tests {
         let demand = demand(12, 2, 45_000, &ODD_NAMES);
         let plan =
             optimise::suggest(&demand, &fleet("4xa100-80gb"), &PlanOptions::default()).unwrap();
-        let svg = || DemandFigure::new(&plan, &demand).picture().svg().unwrap();
+        let svg = || DemandFigure::new(&plan, &demand).picture().svg(Theme::Light);
         assert!(svg().contains("&lt;b&gt;&amp;&quot;quote&quot;&apos;&lt;/b&gt;"));
         assert!(!svg().contains("<b>"));
         assert_eq!(svg(), svg());

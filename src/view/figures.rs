@@ -10,12 +10,38 @@ mod usage;
 
 pub use demand::{DemandFigure, DemandRow, Given};
 pub use fit_idle::{FitIdle, FitUnit, FrontierDot, Way, WayKind};
-pub use slices::{Cell, CellUse, Share, SliceMap, SliceRow, TeamKey};
+pub use slices::{Allocated, Cell, CellUse, ColorBy, Key, Question, Share, SliceMap, SliceRow};
 pub use usage::{Usage, UsagePanel};
 
+use crate::demand::Demand;
 use crate::units::Mebibytes;
 
 /// MiB as GiB.
 fn gib(mib: u64) -> f64 {
     Mebibytes(mib).as_gib()
+}
+
+/// The teams of a demand, numbered by name: how the pictures and tables of one page refer to the
+/// same team.
+#[derive(Debug, Clone)]
+pub struct TeamNumbers<'d>(Vec<&'d str>);
+
+impl<'d> TeamNumbers<'d> {
+    /// Numbers the teams.
+    pub fn new(demand: &'d Demand) -> TeamNumbers<'d> {
+        let mut names: Vec<&str> = demand.workloads().iter().map(|w| &*w.team).collect();
+        names.sort_unstable();
+        names.dedup();
+        TeamNumbers(names)
+    }
+
+    /// The number of a team.
+    pub fn of(&self, team: &str) -> Option<u32> {
+        self.0.binary_search(&team).ok().and_then(|at| u32::try_from(at).ok())
+    }
+
+    /// The names in the order of their numbers.
+    pub fn names(&self) -> &[&'d str] {
+        &self.0
+    }
 }

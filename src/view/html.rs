@@ -1,9 +1,17 @@
-//! One HTML page that needs no network: text, pictures, tables that sort, text to copy.
+//! One HTML page that needs no network: text, pictures, tables that sort, text to copy, and a
+//! search over teams through all of it.
 //!
-//! The page is given as plain parts; every text in it is escaped here. Pictures come as SVG that
-//! is trusted, since this program drew it.
+//! The page is given as plain parts; every text in it is escaped here. [`report`] is the page about
+//! a plan. Knows neither files nor how a number was found.
+
+pub mod report;
 
 use std::fmt::Write;
+
+use super::charts::{self, Picture};
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
 
 /// A page.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +20,9 @@ pub struct Page {
     pub title: String,
     /// What was asked, in a sentence.
     pub subtitle: String,
+    /// The teams that a reader may search for, each with what is said of it, in the order of their
+    /// numbers.
+    pub teams: Vec<(String, String)>,
     /// Its parts, from top to bottom.
     pub sections: Vec<Section>,
 }
@@ -32,12 +43,42 @@ pub struct Section {
 pub enum Content {
     /// Numbers in large type, each with what it counts.
     Figures(Vec<(String, String)>),
-    /// A picture, as SVG.
-    Picture(String),
-    /// A table: names of the columns, rows.
-    Table(Vec<String>, Vec<Vec<Value>>),
+    /// The same thing drawn in several ways, of which the reader sees one.
+    Pictures(Vec<Drawing>),
+    /// A table.
+    Table(Table),
     /// Text to copy.
     Code(String),
+}
+
+/// A way to draw a thing.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// What its colours tell apart.
+    pub name: String,
+    /// The picture for a page or a screen.
+    pub wide: Picture,
+    /// The picture for a telephone.
+    pub narrow: Picture,
+}
+
+/// A table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// A row of a table.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Numbers of the teams that it concerns; a search for others hides it. `None`: the table is
+    /// not about teams.
+    pub teams: Option<Vec<u32>>,
+    /// Its cells.
+    pub cells: Vec<Value>,
 }
 
 /// A cell of a table.
@@ -45,6 +86,8 @@ pub enum Content {
 pub enum Value {
     /// A text.
     Text(String),
+    /// The name of a team, which picks it in the search.
+    Team(String),
     /// A number as it is shown, and by which it sorts.
     Number(String, f64),
 }
@@ -58,34 +101,19 @@ impl From<&str> for Value {
 /// Writes the page.
 pub fn html(page: &Page) -> String {
     let mut out = String::new();
-    let title = escape(&page.title);
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n<p class=\"lead\">{}</p>\n",
-        escape(&page.subtitle)
-    );
-    for section in &page.sections {
+    head(&mut out, page);
+    if !page.teams.is_empty() {
+        find(&mut out, &page.teams);
+    }
+    for (number, section) in page.sections.iter().enumerate() {
         let _ = writeln!(out, "<section>\n<h2>{}</h2>", escape(&section.heading));
         if !section.note.is_empty() {
             let _ = writeln!(out, "<p>{}</p>", escape(&section.note));
         }
         match &section.content {
-            Content::Figures(figures) => {
-                out.push_str("<dl class=\"figures\">\n");
-                for (number, what) in figures {
-                    let (number, what) = (escape(number), escape(what));
-                    let _ = writeln!(out, "<div><dt>{what}</dt><dd>{number}</dd></div>");
-                }
-                out.push_str("</dl>\n");
-            }
-            Content::Picture(svg) => {
-                let _ = writeln!(out, "<figure>\n{svg}</figure>");
-            }
-            Content::Table(columns, rows) => table(&mut out, columns, rows),
+            Content::Figures(figures) => large_numbers(&mut out, figures),
+            Content::Pictures(drawings) => pictures(&mut out, number, drawings),
+            Content::Table(shown) => table(&mut out, number, shown),
             Content::Code(text) => {
                 let _ = writeln!(
                     out,
@@ -96,29 +124,133 @@ pub fn html(page: &Page) -> String {
         }
         out.push_str("</section>\n");
     }
-    let _ = write!(out, "</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n");
+    let _ = write!(out, "</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     out
 }
 
-fn table(out: &mut String, columns: &[String], rows: &[Vec<Value>]) {
+fn head(out: &mut String, page: &Page) {
+    let drawings = page.sections.iter().flat_map(|section| match &section.content {
+        Content::Pictures(drawings) => drawings.as_slice(),
+        _ => &[],
+    });
+    let colors = charts::style(drawings.flat_map(|d| [&d.wide, &d.narrow]));
+    let title = escape(&page.title);
+    let _ = write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+         <title>{title}</title>\n<style>\n{colors}{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{title}</h1>\n<p class=\"lead\">{}</p>\n",
+        column_names(page),
+        escape(&page.subtitle)
+    );
+}
+
+/// On a telephone a row of a table is a block, and each cell has the name of its column before it.
+fn column_names(page: &Page) -> String {
+    let mut css = "@media screen and (max-width:640px){\n".to_string();
+    for (number, section) in page.sections.iter().enumerate() {
+        let Content::Table(table) = &section.content else { continue };
+        for (column, name) in table.columns.iter().enumerate() {
+            let name: String = name.chars().map(css_char).collect();
+            let column = column + 1;
+            let _ = writeln!(
+                css,
+                "#table-{number} td:nth-child({column})::before{{content:\"{name}\"}}"
+            );
+        }
+    }
+    css + "}\n"
+}
+
+/// A character inside a CSS string.
+fn css_char(c: char) -> String {
+    match c {
+        c if c.is_ascii_alphanumeric() || c == ' ' => c.to_string(),
+        c => format!("\\{:06x}", u32::from(c)),
+    }
+}
+
+fn find(out: &mut String, teams: &[(String, String)]) {
+    out.push_str(
+        "<div class=\"find\"><label for=\"team\">Team</label>\
+         <input id=\"team\" type=\"search\" list=\"teams\" placeholder=\"all\" autocomplete=\"off\">\
+         <datalist id=\"teams\">\n",
+    );
+    for (name, detail) in teams {
+        let (name, detail) = (escape(name), escape(detail));
+        let _ = writeln!(out, "<option value=\"{name}\" data-detail=\"{detail}\"></option>");
+    }
+    out.push_str("</datalist><output id=\"found\" for=\"team\"></output></div>\n");
+}
+
+fn large_numbers(out: &mut String, figures: &[(String, String)]) {
+    out.push_str("<dl class=\"figures\">\n");
+    for (number, what) in figures {
+        let (number, what) = (escape(number), escape(what));
+        let _ = writeln!(out, "<div><dt>{what}</dt><dd>{number}</dd></div>");
+    }
+    out.push_str("</dl>\n");
+}
+
+fn pictures(out: &mut String, section: usize, drawings: &[Drawing]) {
+    out.push_str("<figure>\n");
+    if drawings.len() > 1 {
+        out.push_str("<fieldset class=\"views\"><legend>Colours tell apart</legend>\n");
+        for (i, drawing) in drawings.iter().enumerate() {
+            let checked = if i == 0 { " checked" } else { "" };
+            let _ = writeln!(
+                out,
+                "<label><input type=\"radio\" name=\"views-{section}\" value=\"{i}\"{checked}> {}</label>",
+                escape(&drawing.name)
+            );
+        }
+        out.push_str("</fieldset>\n");
+    }
+    for (i, drawing) in drawings.iter().enumerate() {
+        let shown = if i == 0 { " shown" } else { "" };
+        let _ = writeln!(out, "<div class=\"view{shown}\">");
+        for (class, picture) in [("wide", &drawing.wide), ("narrow", &drawing.narrow)] {
+            let parts = picture.svg_parts().concat();
+            let _ = writeln!(out, "<div class=\"{class}\">\n{parts}</div>");
+        }
+        out.push_str("</div>\n");
+    }
+    out.push_str("</figure>\n");
+}
+
+fn table(out: &mut String, section: usize, table: &Table) {
     let numeric = |column: usize| {
-        rows.first().and_then(|r| r.get(column)).is_some_and(|v| matches!(v, Value::Number(..)))
+        let first = table.rows.first().and_then(|r| r.cells.get(column));
+        first.is_some_and(|v| matches!(v, Value::Number(..)))
     };
-    out.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
-    for (i, name) in columns.iter().enumerate() {
+    let _ = writeln!(out, "<div class=\"scroll\"><table id=\"table-{section}\">\n<thead><tr>");
+    for (i, name) in table.columns.iter().enumerate() {
         let class = if numeric(i) { " class=\"number\"" } else { "" };
         let _ = write!(
             out,
-            "<th scope=\"col\"{class}><button type=\"button\">{}</button></th>",
-            escape(name)
+            "<th scope=\"col\"{class} data-name=\"{name}\"><button type=\"button\">{name}</button></th>",
+            name = escape(name)
         );
     }
     out.push_str("</tr></thead>\n<tbody>\n");
-    for row in rows {
-        out.push_str("<tr>");
-        for value in row {
+    for row in &table.rows {
+        match &row.teams {
+            None => out.push_str("<tr>"),
+            Some(teams) => {
+                let teams: Vec<String> = teams.iter().map(u32::to_string).collect();
+                let _ = write!(out, "<tr data-teams=\"{}\">", teams.join(" "));
+            }
+        }
+        for value in &row.cells {
             let _ = match value {
                 Value::Text(text) => write!(out, "<td>{}</td>", escape(text)),
+                Value::Team(name) => write!(
+                    out,
+                    "<td><button type=\"button\" class=\"team\">{}</button></td>",
+                    escape(name)
+                ),
                 Value::Number(shown, value) => {
                     write!(out, "<td class=\"number\" data-v=\"{value}\">{}</td>", escape(shown))
                 }
@@ -148,66 +280,6 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-const STYLE: &str = "
-:root{color-scheme:light dark;--ink:#1a1a1a;--quiet:#555;--page:#fff;--line:#d0d0d0;--soft:#f4f4f4;--link:#005a8e}
-@media (prefers-color-scheme:dark){:root{--ink:#eaeaea;--quiet:#b0b0b0;--page:#16181b;--line:#44484d;--soft:#22252a;--link:#7cc4ee}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}
-main{max-width:1010px;margin:0 auto;padding:24px 20px 60px}
-h1{font-size:26px;margin:8px 0 4px}h2{font-size:19px;margin:36px 0 8px}
-p{margin:4px 0 12px;color:var(--quiet)}.lead{font-size:16px}
-.figures{display:flex;flex-wrap:wrap;gap:12px;margin:0}
-.figures div{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:10px 16px;display:flex;flex-direction:column-reverse}
-.figures dd{margin:0;font-size:24px;font-weight:600}.figures dt{color:var(--quiet);font-size:13px}
-figure{margin:0;background:#fff;border:1px solid var(--line);border-radius:6px;overflow:auto}
-figure svg{display:block;width:100%;height:auto;min-width:700px}
-.scroll{overflow:auto;border:1px solid var(--line);border-radius:6px;max-height:560px}
-table{border-collapse:collapse;width:100%;font-size:14px}
-th{position:sticky;top:0;background:var(--soft);text-align:left;padding:0;border-bottom:1px solid var(--line)}
-th button{all:unset;cursor:pointer;padding:6px 10px;width:100%;box-sizing:border-box}
-th button:focus-visible{outline:2px solid var(--link);outline-offset:-2px}
-th[aria-sort=ascending] button::after{content:' \\25B2'}th[aria-sort=descending] button::after{content:' \\25BC'}
-td{padding:5px 10px;border-top:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
-td:first-child{min-width:11em}
-th.number,td.number{text-align:right}td.number{white-space:nowrap;font-variant-numeric:tabular-nums}
-.code{position:relative}
-pre{background:var(--soft);border:1px solid var(--line);border-radius:6px;padding:12px;overflow:auto;max-height:480px;font:13px/1.45 ui-monospace,'DejaVu Sans Mono',monospace;margin:0}
-.copy{position:absolute;top:8px;right:8px;font:inherit;font-size:13px;padding:3px 10px;border:1px solid var(--line);border-radius:5px;background:var(--page);color:var(--ink);cursor:pointer}
-@media print{.copy{display:none}.scroll,pre{max-height:none;overflow:visible}section{break-inside:avoid-page}}
-";
-
-const SCRIPT: &str = "
-'use strict';
-document.querySelectorAll('table').forEach(function(table){
-  var heads=table.querySelectorAll('th');
-  heads.forEach(function(head,column){
-    head.querySelector('button').addEventListener('click',function(){
-      var up=head.getAttribute('aria-sort')!=='ascending';
-      heads.forEach(function(h){h.removeAttribute('aria-sort');});
-      head.setAttribute('aria-sort',up?'ascending':'descending');
-      var body=table.tBodies[0],rows=Array.prototype.slice.call(body.rows);
-      rows.sort(function(a,b){
-        var x=a.cells[column],y=b.cells[column],d;
-        if(x.dataset.v!==undefined&&y.dataset.v!==undefined){d=Number(x.dataset.v)-Number(y.dataset.v);}
-        else{d=x.textContent.localeCompare(y.textContent,undefined,{numeric:true});}
-        return up?d:-d;
-      });
-      rows.forEach(function(row){body.appendChild(row);});
-    });
-  });
-});
-document.querySelectorAll('.copy').forEach(function(button){
-  button.addEventListener('click',function(){
-    var pre=button.parentNode.querySelector('pre'),range=document.createRange();
-    range.selectNodeContents(pre);
-    var selection=window.getSelection();selection.removeAllRanges();selection.addRange(range);
-    var done=function(){button.textContent='Copied';setTimeout(function(){button.textContent='Copy';},1500);};
-    if(navigator.clipboard){navigator.clipboard.writeText(pre.textContent).then(done,function(){document.execCommand('copy');done();});}
-    else{document.execCommand('copy');done();}
-  });
-});
-";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,34 +287,29 @@ mod tests {
     #[test]
     fn every_text_is_escaped() {
         let evil = "<script>alert(\"1\")</script>&'\u{7}";
+        let section =
+            |content| Section { heading: evil.to_string(), note: evil.to_string(), content };
+        let cells = vec![evil.into(), Value::Team(evil.to_string())];
         let page = Page {
             title: evil.to_string(),
             subtitle: evil.to_string(),
+            teams: vec![(evil.to_string(), evil.to_string())],
             sections: vec![
-                Section {
-                    heading: evil.to_string(),
-                    note: evil.to_string(),
-                    content: Content::Table(vec![evil.to_string()], vec![vec![evil.into()]]),
-                },
-                Section {
-                    heading: String::new(),
-                    note: String::new(),
-                    content: Content::Figures(vec![(evil.to_string(), evil.to_string())]),
-                },
-                Section {
-                    heading: String::new(),
-                    note: String::new(),
-                    content: Content::Code(evil.to_string()),
-                },
+                section(Content::Table(Table {
+                    columns: vec![evil.to_string()],
+                    rows: vec![Row { teams: Some(vec![0]), cells }],
+                })),
+                section(Content::Figures(vec![(evil.to_string(), evil.to_string())])),
+                section(Content::Code(evil.to_string())),
             ],
         };
         let text = html(&page);
-        assert!(!text.contains("<script>alert"));
+        assert!(!text.contains("<script>alert") && !text.contains("content:\"<"));
         assert!(!text.contains('\u{7}'));
-        assert_eq!(
-            text.matches("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;").count(),
-            10
-        );
+        let escaped = "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;&#39;";
+        // Title twice, subtitle, team twice, three headings with notes, head twice, two cells, a
+        // number with its name, code.
+        assert_eq!(text.matches(escaped).count(), 2 + 1 + 2 + 6 + 2 + 2 + 2 + 1);
         // Nothing is fetched from anywhere.
         assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("src="));
     }

@@ -25,6 +25,7 @@ mod known_plans;
 mod layering;
 mod library;
 mod optimal;
+mod pictures;
 mod prometheus;
 mod quickstart;
 mod real_gpu;

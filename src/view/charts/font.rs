@@ -1,4 +1,4 @@
-//! The embedded font: how wide a text is, and texts cut to a width.
+//! The embedded font: how wide a text is, and texts shortened to a width.
 //!
 //! DejaVu Sans 2.37 (see `data/fonts/`) has Latin, Greek, Cyrillic, Arabic, Hebrew and more. What
 //! it lacks is counted as wide as the widest letters of the scripts that it lacks, so that a layout
@@ -43,14 +43,14 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if forbidden(c) { ' ' } else { c }).collect()
 }
 
-/// The text, or as much of its beginning as fits `room` with an ellipsis; empty where not even
+/// The text, or as much of its beginning as fits `space` with an ellipsis; empty where not even
 /// two letters would.
-pub(super) fn fit(text: &str, size: f64, room: f64) -> String {
+pub(super) fn fit(text: &str, size: f64, space: f64) -> String {
     let text = clean(text);
-    if width(&text, size) <= room {
+    if width(&text, size) <= space {
         return text;
     }
-    let mut left = room - width("…", size);
+    let mut left = space - width("…", size);
     let mut kept = String::new();
     for c in text.chars() {
         left -= advance(c) * size;
@@ -63,8 +63,8 @@ pub(super) fn fit(text: &str, size: f64, room: f64) -> String {
     if kept.chars().count() < 2 { String::new() } else { format!("{kept}…") }
 }
 
-/// Breaks a text into at most `most` lines of `room`; what does not fit ends in an ellipsis.
-pub(super) fn wrap(text: &str, size: f64, room: f64, most: usize) -> Vec<String> {
+/// Breaks a text into at most `most` lines of `space`; what does not fit ends in an ellipsis.
+pub(super) fn wrap(text: &str, size: f64, space: f64, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let text = clean(text);
     let mut words = text.split(' ').filter(|w| !w.is_empty()).peekable();
@@ -74,13 +74,13 @@ pub(super) fn wrap(text: &str, size: f64, room: f64, most: usize) -> Vec<String>
         while let Some(word) = words.peek() {
             let longer =
                 if line.is_empty() { (*word).to_string() } else { format!("{line} {word}") };
-            if !last && !line.is_empty() && width(&longer, size) > room {
+            if !last && !line.is_empty() && width(&longer, size) > space {
                 break;
             }
             line = longer;
             words.next();
         }
-        lines.push(fit(&line, size, room));
+        lines.push(fit(&line, size, space));
     }
     lines
 }
@@ -101,10 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_to_their_room() {
+    fn texts_are_shortened_to_their_space() {
         assert_eq!(fit("short", 10.0, 100.0), "short");
-        let cut = fit("a-very-long-workload-name-indeed", 10.0, 80.0);
-        assert!(cut.ends_with('…') && width(&cut, 10.0) <= 80.0, "{cut}");
+        let short = fit("a-very-long-workload-name-indeed", 10.0, 80.0);
+        assert!(short.ends_with('…') && width(&short, 10.0) <= 80.0, "{short}");
         assert_eq!(fit("anything", 10.0, 5.0), "");
         assert_eq!(fit("a\u{7}b", 10.0, 99.0), "a b");
     }

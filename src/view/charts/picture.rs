@@ -1,10 +1,12 @@
 //! A picture as a list of shapes: everything is measured before anything is drawn, so that a test
 //! can ask whether texts overlap or leave the page.
+//!
+//! Knows colours by name only and no output format; [`super::svg`] and [`super::png`] write it.
+
+use std::ops::Range;
 
 use super::font;
-
-/// Red, green, blue.
-pub(super) type Color = (u8, u8, u8);
+use super::palette::Color;
 
 /// A box: left, top, width, height.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,10 +95,23 @@ pub(super) enum Shape {
     Frame(Box, Color, f64),
     /// Points, colour, line width.
     Line(Vec<(f64, f64)>, Color, f64),
+    /// Separate straight lines, colour, line width.
+    Strokes(Vec<[(f64, f64); 2]>, Color, f64),
     Polygon(Vec<(f64, f64)>, Color),
     /// Centre, radius, colour.
     Disc((f64, f64), f64, Color),
     Text(Text),
+}
+
+/// Shapes that together stand for one thing, which a reader may ask about.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mark {
+    /// The thing in a sentence: the tooltip, and what a screen reader says.
+    pub tip: String,
+    /// Numbers of the teams that it concerns.
+    pub teams: Vec<u32>,
+    /// Its shapes.
+    pub shapes: Range<usize>,
 }
 
 /// A picture: its size in units, what it shows in words, and its shapes in drawing order.
@@ -107,6 +122,10 @@ pub struct Picture {
     pub(super) title: String,
     pub(super) description: String,
     pub(super) shapes: Vec<Shape>,
+    /// In drawing order, without overlap.
+    pub(super) marks: Vec<Mark>,
+    /// Where a printed page may end: the number of shapes above, and the height.
+    pub(super) breaks: Vec<(usize, f64)>,
 }
 
 impl Picture {
@@ -118,12 +137,46 @@ impl Picture {
             title: font::clean(title),
             description: font::clean(description),
             shapes: Vec::new(),
+            marks: Vec::new(),
+            breaks: Vec::new(),
         }
+    }
+
+    /// What stays free at the edges.
+    pub(super) fn margin(&self) -> f64 {
+        if self.is_narrow() { 10.0 } else { 24.0 }
+    }
+
+    /// Whether it is laid out for a telephone.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.width < 500.0
     }
 
     /// What the picture shows, in a few words.
     pub fn title(&self) -> &str {
         &self.title
+    }
+
+    /// Draws one thing that a reader may ask about: `tip` says what it is, `teams` whom it concerns.
+    /// Marks do not nest.
+    pub(super) fn mark<R>(
+        &mut self,
+        tip: impl Into<String>,
+        teams: Vec<u32>,
+        draw: impl FnOnce(&mut Picture) -> R,
+    ) -> R {
+        let from = self.shapes.len();
+        let result = draw(self);
+        if self.shapes.len() > from {
+            let tip = font::clean(&tip.into());
+            self.marks.push(Mark { tip, teams, shapes: from..self.shapes.len() });
+        }
+        result
+    }
+
+    /// Lets a printed page end at `y`: whatever was drawn lies above, whatever follows below.
+    pub(super) fn allow_break(&mut self, y: f64) {
+        self.breaks.push((self.shapes.len(), y));
     }
 
     pub(super) fn fill(&mut self, at: Box, color: Color) {
@@ -150,6 +203,12 @@ impl Picture {
         self.shapes.push(Shape::Disc(center, radius, color));
     }
 
+    fn strokes(&mut self, strokes: Vec<[(f64, f64); 2]>, color: Color, width: f64) {
+        if !strokes.is_empty() {
+            self.shapes.push(Shape::Strokes(strokes, color, width));
+        }
+    }
+
     /// A line from one point to another in dashes of `dash`.
     pub(super) fn dashed(
         &mut self,
@@ -159,36 +218,30 @@ impl Picture {
         color: Color,
         width: f64,
     ) {
-        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-        let length = dx.hypot(dy);
-        let mut at = 0.0;
-        while at < length {
-            let end = (at + dash).min(length);
-            let point = |d: f64| (from.0 + dx * d / length, from.1 + dy * d / length);
-            self.line(vec![point(at), point(end)], color, width);
-            at = end + dash * 0.8;
-        }
+        self.strokes(dashes(from, to, dash), color, width);
     }
 
     /// A box with a dashed edge.
     pub(super) fn dashed_frame(&mut self, at: Box, color: Color, width: f64) {
         let corners =
             [(at.x, at.y), (at.right(), at.y), (at.right(), at.bottom()), (at.x, at.bottom())];
-        for (i, from) in corners.iter().enumerate() {
-            self.dashed(*from, corners[(i + 1) % corners.len()], 4.0, color, width);
-        }
+        let edge = |i: usize| dashes(corners[i], corners[(i + 1) % 4], 4.0);
+        self.strokes((0..4).flat_map(edge).collect(), color, width);
     }
 
-    /// Fills a box with slanted lines, so that it also stands out without colour.
+    /// Fills a box with slanted lines, so that it also stands out without colour. The lines of
+    /// neighbouring boxes meet.
     pub(super) fn hatch(&mut self, at: Box, color: Color, step: f64) {
-        let mut offset = step / 2.0;
+        let mut strokes = Vec::new();
+        let mut offset = step - (at.x + at.y).rem_euclid(step);
         while offset < at.w + at.h {
-            // The line x + y = offset, cut to the box.
+            // The part of the line x + y = offset that lies in the box.
             let (x0, y0) = (offset.min(at.w), (offset - at.w).max(0.0));
             let (x1, y1) = ((offset - at.h).max(0.0), offset.min(at.h));
-            self.line(vec![(at.x + x0, at.y + y0), (at.x + x1, at.y + y1)], color, 1.0);
+            strokes.push([(at.x + x0, at.y + y0), (at.x + x1, at.y + y1)]);
             offset += step;
         }
+        self.strokes(strokes, color, 1.0);
     }
 
     /// A text with its baseline at `y`.
@@ -222,6 +275,20 @@ impl Picture {
         self.shapes.push(Shape::Text(text));
     }
 
+    /// The colours in use, each once.
+    pub(super) fn colors(&self) -> std::collections::BTreeSet<Color> {
+        let color = |shape: &Shape| match shape {
+            Shape::Fill(_, color)
+            | Shape::Frame(_, color, _)
+            | Shape::Line(_, color, _)
+            | Shape::Strokes(_, color, _)
+            | Shape::Polygon(_, color)
+            | Shape::Disc(_, _, color) => *color,
+            Shape::Text(text) => text.color,
+        };
+        self.shapes.iter().map(color).collect()
+    }
+
     /// All texts.
     #[cfg(test)]
     pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
@@ -230,6 +297,16 @@ impl Picture {
             _ => None,
         })
     }
+}
+
+/// The dashes of a line, `dash` long, with gaps a little shorter.
+fn dashes(from: (f64, f64), to: (f64, f64), dash: f64) -> Vec<[(f64, f64); 2]> {
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let length = dx.hypot(dy);
+    let point = |d: f64| (from.0 + dx * d / length, from.1 + dy * d / length);
+    let count = (length / (1.8 * dash)).ceil() as usize;
+    let start = |i: usize| 1.8 * dash * i as f64;
+    (0..count).map(|i| [point(start(i)), point((start(i) + dash).min(length))]).collect()
 }
 
 #[cfg(test)]

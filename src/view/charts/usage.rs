@@ -2,11 +2,9 @@
 //! a dashed one, the instance as a thick one.
 
 use super::font;
+use super::page::{BODY, MARGIN, SMALL, Swatch, WIDTH, heading, legend, number, ticks};
+use super::palette::{BLUE, EDGE, GRID, INK, QUIET, VERMILION};
 use super::picture::{Anchor, Box, Picture};
-use super::theme::{
-    BLUE, BODY, EDGE, GRID, INK, MARGIN, QUIET, SMALL, Swatch, VERMILION, WIDTH, heading, legend,
-    number, ticks,
-};
 use crate::view::figures::{Usage, UsagePanel};
 
 const PANEL: f64 = 150.0;

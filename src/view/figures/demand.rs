@@ -1,8 +1,8 @@
-//! Demand against instances: what each workload needs, and what it got.
+//! Demand against instances: what each workload needs, and what its replicas are assigned.
 
 use std::collections::BTreeMap;
 
-use super::gib;
+use super::{TeamNumbers, gib};
 use crate::demand::Demand;
 use crate::plan::{Plan, Reason};
 use crate::text::{plural, thousands};
@@ -23,17 +23,19 @@ pub struct DemandFigure {
 pub struct DemandRow {
     /// `team/workload`.
     pub label: String,
+    /// The number of its team.
+    pub team: Option<u32>,
     /// Memory that a replica needs, in GiB; on several GPUs that of one of them.
     pub memory_gib: f64,
-    /// What its replicas got, the most replicas first.
+    /// What its replicas are assigned, the most replicas first.
     pub given: Vec<Given>,
-    /// Replicas without a place.
+    /// Replicas that are unplaced.
     pub unplaced: u64,
     /// Why, in a few words.
     pub reason: String,
 }
 
-/// Replicas that got one kind of instance.
+/// Replicas that are assigned one kind of instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Given {
     /// Its profile, or that it is a whole GPU.
@@ -42,6 +44,23 @@ pub struct Given {
     pub memory_gib: f64,
     /// Replicas; of one that takes several GPUs, each GPU counts.
     pub replicas: u64,
+}
+
+impl DemandRow {
+    /// The row in a sentence.
+    pub fn sentence(&self) -> String {
+        let mut parts: Vec<String> = self
+            .given
+            .iter()
+            .map(|g| {
+                format!("{} in {} ({:.1} GiB)", thousands(g.replicas), g.profile, g.memory_gib)
+            })
+            .collect();
+        if self.unplaced > 0 {
+            parts.push(format!("{} unplaced: {}", thousands(self.unplaced), self.reason));
+        }
+        format!("{}: a replica needs {:.1} GiB; {}", self.label, self.memory_gib, parts.join(", "))
+    }
 }
 
 #[derive(Default)]
@@ -55,47 +74,55 @@ struct Found<'p> {
 impl DemandFigure {
     /// The figure of a plan, with the demand that it was made for.
     pub fn new(plan: &Plan, demand: &Demand) -> DemandFigure {
-        let mut found: BTreeMap<(&str, &str), Found<'_>> = BTreeMap::new();
-        for workload in demand.workloads() {
-            let memory_mib = workload.memory.map_or(0, |m| m.0);
-            let each = memory_mib.div_ceil(u64::from(workload.whole_gpus.max(1)));
-            let key = (&*workload.team, &*workload.name);
-            found.insert(key, Found { memory_mib: each, ..Found::default() });
-        }
-        for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-            let Some(assignment) = &instance.assignment else { continue };
-            let of = found.entry((&assignment.team, &assignment.workload)).or_default();
-            of.memory_mib = of.memory_mib.max(assignment.demand_mib);
-            let profile = match instance.profile.to_string().as_str() {
-                crate::hardware::FULL_GPU => "whole GPU".to_string(),
-                name => name.to_string(),
-            };
-            *of.given.entry((profile, instance.memory_mib)).or_default() += 1;
-        }
-        for row in &plan.unplaced {
-            let of = found.entry((&row.team, &row.workload)).or_default();
-            of.unplaced += row.replicas;
-            of.reason = Some(&row.reason);
-        }
+        let numbers = TeamNumbers::new(demand);
         let wanted = |f: &Found<'_>| f.unplaced > 0 || !f.given.is_empty();
-        let mut rows: Vec<DemandRow> =
-            found.into_iter().filter(|(_, f)| wanted(f)).map(row).collect();
+        let mut rows: Vec<DemandRow> = found(plan, demand)
+            .into_iter()
+            .filter(|(_, f)| wanted(f))
+            .map(|(who, f)| row(who, f, &numbers))
+            .collect();
         rows.sort_by(|a, b| b.memory_gib.total_cmp(&a.memory_gib));
         let totals = &plan.totals;
         let subtitle = format!(
-            "{} of {} placed. The bar is what a replica needs, the mark the usable memory of the instance that it got; between them lies rounding.",
+            "{} of {} placed. The bar is what a replica needs, the mark the usable memory of its instance; between them lies internal fragmentation: memory that is allocated beyond the demand.",
             thousands(totals.placed),
             plural(totals.replicas, "replica")
         );
         DemandFigure {
-            title: "What each workload needs, and what it got".to_string(),
+            title: "What each workload needs, and the instances it is assigned".to_string(),
             subtitle,
             rows,
         }
     }
 }
 
-fn row(((team, name), found): ((&str, &str), Found<'_>)) -> DemandRow {
+fn found<'p>(plan: &'p Plan, demand: &'p Demand) -> BTreeMap<(&'p str, &'p str), Found<'p>> {
+    let mut found: BTreeMap<(&str, &str), Found<'_>> = BTreeMap::new();
+    for workload in demand.workloads() {
+        let memory_mib = workload.memory.map_or(0, |m| m.0);
+        let each = memory_mib.div_ceil(u64::from(workload.whole_gpus.max(1)));
+        let key = (&*workload.team, &*workload.name);
+        found.insert(key, Found { memory_mib: each, ..Found::default() });
+    }
+    for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
+        let Some(assignment) = &instance.assignment else { continue };
+        let of = found.entry((&assignment.team, &assignment.workload)).or_default();
+        of.memory_mib = of.memory_mib.max(assignment.demand_mib);
+        let profile = match instance.profile.to_string().as_str() {
+            crate::hardware::FULL_GPU => "whole GPU".to_string(),
+            name => name.to_string(),
+        };
+        *of.given.entry((profile, instance.memory_mib)).or_default() += 1;
+    }
+    for row in &plan.unplaced {
+        let of = found.entry((&row.team, &row.workload)).or_default();
+        of.unplaced += row.replicas;
+        of.reason = Some(&row.reason);
+    }
+    found
+}
+
+fn row((team, name): (&str, &str), found: Found<'_>, numbers: &TeamNumbers<'_>) -> DemandRow {
     let mut given: Vec<Given> = found
         .given
         .into_iter()
@@ -106,11 +133,12 @@ fn row(((team, name), found): ((&str, &str), Found<'_>)) -> DemandRow {
         None => "",
         Some(Reason::TooLarge) => "larger than any instance",
         Some(Reason::NoBoard) => "none of its boards here",
-        Some(Reason::FleetFull) => "no room left",
+        Some(Reason::FleetFull) => "the GPUs are full",
         Some(Reason::NeedsWholeGpus) => "no node has so many whole GPUs",
     };
     DemandRow {
         label: format!("{team}/{name}"),
+        team: numbers.of(team),
         memory_gib: gib(found.memory_mib),
         given,
         unplaced: found.unplaced,

@@ -1,7 +1,9 @@
 //! Fit versus idle memory: the plan, what people do today, and the frontier that none can pass.
 
 use super::gib;
-use crate::compare::{Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PLAN_ROW};
+use crate::compare::{
+    Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PLAN_ROW, best_preset,
+};
 use crate::demand::{Demand, Workload};
 use crate::plan::Status;
 use crate::text::{plural, thousands};
@@ -15,10 +17,12 @@ const MOST_NAMED: usize = 3;
 /// The figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FitIdle {
-    /// What is shown, in one line.
+    /// What was found, in a sentence.
     pub title: String,
     /// How it is to be read.
     pub subtitle: String,
+    /// What was asked for and on which GPUs, in a line.
+    pub setting: String,
     /// What `fit` counts.
     pub unit: FitUnit,
     /// The most that `fit` could be.
@@ -32,6 +36,8 @@ pub struct FitIdle {
     pub fleet_gib: f64,
     /// The ways, the plan first.
     pub ways: Vec<Way>,
+    /// The plan and the few ways that it is worth comparing with, as positions in `ways`.
+    pub headline: Vec<usize>,
     /// The most that fits on so many GPUs, by rising number.
     pub frontier: Vec<FrontierDot>,
     /// Whether the frontier has a dot for every number of GPUs.
@@ -41,7 +47,7 @@ pub struct FitIdle {
 /// What fit is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FitUnit {
-    /// Replicas that have a place.
+    /// Replicas that are placed.
     Replicas,
     /// The sum of their weights, where weights differ.
     Weight,
@@ -52,7 +58,7 @@ pub enum FitUnit {
 pub enum WayKind {
     /// The plan.
     Plan,
-    /// All GPUs cut alike.
+    /// The same layout on all GPUs.
     Preset,
     /// No MIG.
     WholeGpus,
@@ -65,28 +71,54 @@ pub enum WayKind {
 pub struct Way {
     /// Its name.
     pub name: String,
+    /// What it is, in a few words.
+    pub role: String,
     /// Its kind.
     pub kind: WayKind,
     /// What fits, in the figure's unit.
     pub fit: f64,
-    /// Memory that idles on the GPUs in use, in GiB.
+    /// Memory of all GPUs that serves no workload, in GiB.
     pub idle_gib: f64,
     /// GPUs in use.
     pub gpus_used: u64,
-    /// Memory that serves somebody, in GiB.
+    /// Memory that serves a workload, in GiB.
     pub placed_gib: f64,
-    /// Memory handed out, but not asked for, in GiB.
+    /// Internal fragmentation: memory that is allocated beyond the demand, in GiB.
     pub rounding_gib: f64,
-    /// Memory in instances and whole GPUs that nobody has, in GiB.
+    /// Memory in free instances and free whole GPUs, in GiB.
     pub spare_gib: f64,
-    /// Memory that no instance offers, in GiB.
+    /// Memory in no instance, in GiB.
     pub unusable_gib: f64,
     /// `9 of 17`, and by priority where there are several.
     pub fit_text: String,
-    /// The same with fewer words, where there is little room.
+    /// The same with fewer words, where there is little space.
     pub fit_short: String,
-    /// Whom it leaves out and why; empty where it serves all.
+    /// `9 of 17` replicas.
+    pub placed: String,
+    /// The part of the replicas that is placed, 0 to 1.
+    pub placed_part: f64,
+    /// What fits by priority, where there are two or three; else empty.
+    pub by_priority: String,
+    /// What it leaves unplaced and why; empty where it serves all.
     pub note: String,
+}
+
+impl Way {
+    /// The way in a sentence.
+    pub fn sentence(&self) -> String {
+        let note = if self.note.is_empty() { String::new() } else { format!("; {}", self.note) };
+        format!(
+            "{}: {} placed on {}; {:.0} GiB serve a workload, {:.0} GiB are idle: {:.0} internal fragmentation, {:.0} free, {:.0} unusable{note}",
+            self.name,
+            self.fit_text,
+            plural(self.gpus_used, "GPU"),
+            self.placed_gib,
+            self.idle_gib,
+            self.rounding_gib,
+            self.spare_gib,
+            self.unusable_gib,
+        )
+    }
 }
 
 /// The most that fits on a number of GPUs.
@@ -96,13 +128,32 @@ pub struct FrontierDot {
     pub gpus: u64,
     /// What fits, in the figure's unit.
     pub fit: f64,
-    /// Memory that idles on the GPUs in use, in GiB.
+    /// Memory of all GPUs that serves no workload, in GiB.
     pub idle_gib: f64,
 }
 
-impl FitIdle {
-    /// The figure of a comparison and its frontier.
-    pub fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> FitIdle {
+impl FrontierDot {
+    /// The dot in a sentence.
+    pub fn sentence(&self, unit: FitUnit) -> String {
+        let what = match unit {
+            FitUnit::Replicas => "replicas",
+            FitUnit::Weight => "weight",
+        };
+        let gpus = plural(self.gpus, "GPU");
+        format!("on {gpus} at most: {} {what}, {:.0} GiB idle", amount(self.fit), self.idle_gib)
+    }
+}
+
+/// How the weights of a row become one number.
+struct Scale {
+    unit: FitUnit,
+    /// What is asked for of each priority, highest first.
+    all: Vec<f64>,
+    in_bands: bool,
+}
+
+impl Scale {
+    fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> Scale {
         let reachable = || {
             demand.workloads().iter().enumerate().filter(|(index, _)| {
                 comparison.out_of_reach.binary_search_by_key(index, |(i, _)| *i).is_err()
@@ -117,70 +168,164 @@ impl FitIdle {
             FitUnit::Replicas => w.count as f64,
             FitUnit::Weight => w.count as f64 * w.weight.0 as f64 / Weight::SCALE as f64,
         };
-        let all: Vec<f64> = comparison
-            .priorities
-            .iter()
-            .map(|p| reachable().filter(|(_, w)| w.priority == *p).map(|(_, w)| weight_of(w)).sum())
-            .collect();
+        let of = |priority: &i64| {
+            reachable().filter(|(_, w)| w.priority == *priority).map(|(_, w)| weight_of(w)).sum()
+        };
+        let all = comparison.priorities.iter().map(of).collect();
+        Scale { unit, all, in_bands: !adds_up(comparison, frontier) }
+    }
+
+    fn fit(&self, weights: &[i64]) -> f64 {
+        if self.in_bands { in_order(weights, &self.all) } else { sum(weights) }
+    }
+}
+
+impl FitIdle {
+    /// The figure of a comparison and its frontier.
+    pub fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> FitIdle {
+        let scale = Scale::new(comparison, frontier, demand);
+        let (rows, of_presets) = shown(&comparison.rows);
+        let ways: Vec<Way> = rows.iter().map(|row| way(row, comparison, &scale, demand)).collect();
         let totals = &comparison.plan.totals;
-        let left = comparison.out_of_reach.len();
-        let in_bands = !adds_up(comparison, frontier);
-        let fit = |weights: &[i64]| if in_bands { in_order(weights, &all) } else { sum(weights) };
-        let mut subtitle = format!(
-            "{} on {}{}. Further up, more is served; further left, less memory of the GPUs in use lies idle.",
-            plural(totals.replicas, "replica"),
-            plural(totals.gpus, "GPU"),
-            best_preset(comparison, fit),
-        );
-        if in_bands {
-            subtitle += " A higher priority comes strictly first: a point ends in the first priority that it does not serve in full.";
-        } else if comparison.priorities.len() > 1 {
-            subtitle += " A higher priority comes strictly first.";
-        }
-        if left > 0 {
-            subtitle += &format!(
-                " {} that no instance can hold {} not shown.",
-                plural(left as u64, "workload"),
-                if left == 1 { "is" } else { "are" }
-            );
-        }
-        if comparison.plan.proof.status != Status::Optimal {
-            subtitle += " The plan is not proved: the time limit ended the search.";
-        }
-        let is_preset = |row: &&Baseline| row.name.starts_with("all-");
-        let mut presets: Vec<&Baseline> = comparison.rows.iter().filter(is_preset).collect();
-        if presets.len() > MOST_PRESETS {
-            let count = presets.len();
-            presets.sort_by(|a, b| {
-                (&b.placed_weight, b.placed_mib).cmp(&(&a.placed_weight, a.placed_mib))
-            });
-            presets.truncate(MOST_PRESETS);
-            subtitle += &format!(" Of {count} presets the best {MOST_PRESETS} are shown.");
-        }
-        let shown = |row: &&Baseline| !is_preset(row) || presets.iter().any(|p| p.name == row.name);
         FitIdle {
-            title: "What fits, and what lies idle".to_string(),
-            subtitle,
-            unit,
-            most_fit: all.iter().sum(),
-            bands: if in_bands { bands(&comparison.priorities, &all) } else { Vec::new() },
+            title: finding(comparison),
+            subtitle: subtitle(comparison, &scale, of_presets),
+            setting: setting(comparison, demand),
+            unit: scale.unit,
+            most_fit: scale.all.iter().sum(),
+            bands: if scale.in_bands {
+                bands(&comparison.priorities, &scale.all)
+            } else {
+                Vec::new()
+            },
             fleet_gib: gib(totals.fleet_mib),
-            ways: comparison
-                .rows
-                .iter()
-                .filter(shown)
-                .map(|row| Way {
-                    fit: fit(&row.placed_weight),
-                    ..way(row, &comparison.priorities, &all, demand)
-                })
-                .collect(),
-            frontier: frontier
-                .points
-                .iter()
-                .map(|p| FrontierDot { fit: fit(&p.placed_weight), ..dot(p) })
-                .collect(),
+            headline: headline(&rows, &comparison.rows),
+            ways,
+            frontier: frontier.points.iter().map(|p| dot(p, &scale, totals.fleet_mib)).collect(),
             frontier_complete: frontier.complete,
         }
+    }
+}
+
+/// The rows that are drawn, and the number of presets where not all of them are.
+fn shown(rows: &[Baseline]) -> (Vec<&Baseline>, Option<usize>) {
+    let mut presets: Vec<&Baseline> = rows.iter().filter(|r| r.is_preset()).collect();
+    let count = presets.len();
+    presets.sort_by(|a, b| (b.placed, b.placed_mib).cmp(&(a.placed, a.placed_mib)));
+    presets.truncate(MOST_PRESETS);
+    let kept = |row: &&Baseline| !row.is_preset() || presets.iter().any(|p| p.name == row.name);
+    (rows.iter().filter(kept).collect(), (count > MOST_PRESETS).then_some(count))
+}
+
+/// `17 replicas of 3 teams on 4 × a100-sxm4-80gb`.
+fn setting(comparison: &Comparison, demand: &Demand) -> String {
+    let totals = &comparison.plan.totals;
+    let mut teams: Vec<&str> = demand.workloads().iter().map(|w| &*w.team).collect();
+    teams.sort_unstable();
+    teams.dedup();
+    let mut boards: Vec<(&str, u64)> = Vec::new();
+    for gpu in &comparison.plan.gpus {
+        match boards.iter_mut().find(|(board, _)| *board == &*gpu.board) {
+            Some((_, count)) => *count += 1,
+            None => boards.push((&gpu.board, 1)),
+        }
+    }
+    let boards: Vec<String> =
+        boards.iter().map(|(board, count)| format!("{} × {board}", thousands(*count))).collect();
+    format!(
+        "{} of {} on {}, {} of memory",
+        plural(totals.replicas, "replica"),
+        plural(teams.len() as u64, "team"),
+        boards.join(", "),
+        Mebibytes(totals.fleet_mib).human()
+    )
+}
+
+fn subtitle(comparison: &Comparison, scale: &Scale, of_presets: Option<usize>) -> String {
+    let mut text =
+        "Further up, more is served; further left, less of the memory of all GPUs is idle."
+            .to_string();
+    if scale.in_bands {
+        text += " A higher priority comes strictly first: a point ends in the first priority that it does not serve in full.";
+    } else if comparison.priorities.len() > 1 {
+        text += " A higher priority comes strictly first.";
+    }
+    match comparison.out_of_reach.len() as u64 {
+        0 => {}
+        n => {
+            let are = if n == 1 { "is" } else { "are" };
+            let workloads = plural(n, "workload");
+            text += &format!(" {workloads} that no instance can hold {are} not shown.");
+        }
+    }
+    text += match comparison.plan.proof.status {
+        Status::Optimal => "",
+        Status::TimeLimit => " The plan is not proved: the time limit ended the search.",
+        Status::Interrupted => " The plan is not proved: the search was interrupted.",
+        Status::SolverGap => " The plan is not proved: the solver left a gap.",
+    };
+    if let Some(count) = of_presets {
+        text += &format!(" Of {count} presets the best {MOST_PRESETS} are shown.");
+    }
+    text
+}
+
+/// What the comparison says, in a sentence: `17 of 17 replicas fit; the best preset fits 16 and
+/// leaves 72 GiB idle`.
+fn finding(comparison: &Comparison) -> String {
+    let totals = &comparison.plan.totals;
+    let mut text =
+        format!("{} of {} fit", thousands(totals.placed), plural(totals.replicas, "replica"));
+    let (Some(plan), Some(best)) = (comparison.rows.first(), best_preset(&comparison.rows)) else {
+        return text;
+    };
+    let first = |row: &Baseline| row.placed_by_priority.first().copied().unwrap_or(0);
+    let idle = Mebibytes(best.idle_mib).human();
+    if best.placed == plan.placed && best.idle_mib == plan.idle_mib {
+        let (ours, theirs) = (plan.gpus_used, best.gpus_used);
+        text += &format!(" on {}", plural(ours, "GPU"));
+        text += &match theirs == ours {
+            true => ", as they do under the best preset".to_string(),
+            false => format!("; the best preset takes {}", thousands(theirs)),
+        };
+    } else if best.placed >= plan.placed && first(best) < first(plan) {
+        let priority = comparison.priorities.first().copied().unwrap_or(0);
+        text += &format!(
+            ", {} of priority {priority}; the best preset fits {}, but {} of priority {priority}",
+            thousands(first(plan)),
+            thousands(best.placed),
+            thousands(first(best)),
+        );
+    } else {
+        text +=
+            &format!("; the best preset fits {} and leaves {idle} idle", thousands(best.placed));
+    }
+    text
+}
+
+/// The ways to compare the plan with at a glance: the best preset and the next, the better of the
+/// two heuristics, and no MIG at all.
+fn headline(rows: &[&Baseline], all: &[Baseline]) -> Vec<usize> {
+    let best = |of: &dyn Fn(&Baseline) -> bool, but: Option<usize>| {
+        let found = rows.iter().enumerate().filter(|(i, r)| of(r) && Some(*i) != but);
+        found
+            .max_by(|(i, a), (j, b)| (a.placed, a.placed_mib, j).cmp(&(b.placed, b.placed_mib, i)))
+            .map(|(i, _)| i)
+    };
+    let preset = best_preset(all).and_then(|b| rows.iter().position(|row| row.name == b.name));
+    let next = best(&Baseline::is_preset, preset);
+    let heuristic = best(&|r| kind(r) == WayKind::Heuristic, None);
+    let whole = best(&|r| kind(r) == WayKind::WholeGpus, None);
+    let plan = best(&|r| kind(r) == WayKind::Plan, None);
+    [plan, preset, next, heuristic, whole].into_iter().flatten().collect()
+}
+
+fn kind(row: &Baseline) -> WayKind {
+    match row.name.as_str() {
+        PLAN_ROW => WayKind::Plan,
+        "whole-gpus" => WayKind::WholeGpus,
+        _ if row.is_preset() => WayKind::Preset,
+        _ => WayKind::Heuristic,
     }
 }
 
@@ -188,25 +333,7 @@ fn sum(weights: &[i64]) -> f64 {
     weights.iter().map(|w| *w as f64 / Weight::SCALE as f64).sum()
 }
 
-/// `: the plan serves 17, the best preset (all-balanced) 16`.
-fn best_preset(comparison: &Comparison, fit: impl Fn(&[i64]) -> f64) -> String {
-    let presets = comparison.rows.iter().filter(|r| r.name.starts_with("all-"));
-    let best = presets.max_by(|a, b| {
-        let by_goal = (&a.placed_weight, a.placed_mib).cmp(&(&b.placed_weight, b.placed_mib));
-        by_goal.then(b.name.cmp(&a.name))
-    });
-    match (comparison.rows.first(), best) {
-        (Some(plan), Some(best)) => format!(
-            ": the plan serves {}, the best preset ({}) {}",
-            amount(fit(&plan.placed_weight)),
-            best.name,
-            amount(fit(&best.placed_weight))
-        ),
-        _ => String::new(),
-    }
-}
-
-/// Whether sums over all priorities rank the ways as the goal does: nobody is above the frontier,
+/// Whether sums over all priorities rank the ways as the goal does: none is above the frontier,
 /// and more GPUs never serve less.
 fn adds_up(comparison: &Comparison, frontier: &Frontier) -> bool {
     let rises =
@@ -245,43 +372,30 @@ fn bands(priorities: &[i64], all: &[f64]) -> Vec<(i64, f64)> {
     priorities.iter().zip(all).map(band).collect()
 }
 
-fn dot(point: &FrontierPoint) -> FrontierDot {
+fn dot(point: &FrontierPoint, scale: &Scale, fleet_mib: u64) -> FrontierDot {
     FrontierDot {
         gpus: point.gpus,
-        fit: sum(&point.placed_weight),
-        idle_gib: gib(point.used_mib.saturating_sub(point.placed_mib)),
+        fit: scale.fit(&point.placed_weight),
+        idle_gib: gib(fleet_mib.saturating_sub(point.placed_mib)),
     }
 }
 
-fn way(row: &Baseline, priorities: &[i64], all: &[f64], demand: &Demand) -> Way {
-    let kind = match row.name.as_str() {
-        PLAN_ROW => WayKind::Plan,
-        "whole-gpus" => WayKind::WholeGpus,
-        name if name.starts_with("all-") => WayKind::Preset,
-        _ => WayKind::Heuristic,
+fn way(row: &Baseline, comparison: &Comparison, scale: &Scale, demand: &Demand) -> Way {
+    let [fit_text, fit_short, by_priority] = fit_texts(row, &comparison.priorities, &scale.all);
+    let of_all = comparison.plan.totals.replicas;
+    let kind = kind(row);
+    let role = match kind {
+        WayKind::Plan => "one layout for each GPU",
+        WayKind::Preset => "preset: one layout for all",
+        WayKind::WholeGpus => "no MIG",
+        WayKind::Heuristic => "one replica after the other",
     };
-    let of = |fit: f64, all: f64| format!("{} of {}", amount(fit), amount(all));
-    let mut fit_short = of(sum(&row.placed_weight), all.iter().sum());
-    let mut fit_text = of(sum(&row.placed_weight), all.iter().sum());
-    if (2..=3).contains(&priorities.len()) {
-        let parts: Vec<String> = priorities
-            .iter()
-            .zip(row.placed_weight.iter().zip(all))
-            .map(|(p, (w, all))| format!("p{p}: {}", of(*w as f64 / Weight::SCALE as f64, *all)))
-            .collect();
-        fit_text += &format!(" ({})", parts.join(", "));
-        let parts: Vec<String> = priorities
-            .iter()
-            .zip(&row.placed_weight)
-            .map(|(p, w)| format!("p{p}: {}", amount(*w as f64 / Weight::SCALE as f64)))
-            .collect();
-        fit_short += &format!(" ({})", parts.join(", "));
-    }
     Way {
         name: row.name.clone(),
+        role: role.to_string(),
         kind,
-        fit: sum(&row.placed_weight),
-        idle_gib: gib(row.used_mib.saturating_sub(row.placed_mib)),
+        fit: scale.fit(&row.placed_weight),
+        idle_gib: gib(row.idle_mib),
         gpus_used: row.gpus_used,
         placed_gib: gib(row.placed_mib),
         rounding_gib: gib(row.rounding_mib),
@@ -289,8 +403,28 @@ fn way(row: &Baseline, priorities: &[i64], all: &[f64], demand: &Demand) -> Way 
         unusable_gib: gib(row.unusable_mib),
         fit_text,
         fit_short,
+        placed: format!("{} of {}", thousands(row.placed), thousands(of_all)),
+        placed_part: row.placed as f64 / of_all.max(1) as f64,
+        by_priority,
         note: note(row, demand),
     }
+}
+
+/// What fits of what is asked for: with all numbers, in short, and by priority alone. Priorities
+/// are told apart where there are two or three.
+fn fit_texts(row: &Baseline, priorities: &[i64], all: &[f64]) -> [String; 3] {
+    let of = |fit: f64, all: f64| format!("{} of {}", amount(fit), amount(all));
+    let total = of(sum(&row.placed_weight), all.iter().sum());
+    if !(2..=3).contains(&priorities.len()) {
+        return [total.clone(), total, String::new()];
+    }
+    let weights = row.placed_weight.iter().map(|w| *w as f64 / Weight::SCALE as f64);
+    let parts = priorities.iter().zip(weights.zip(all));
+    let long: Vec<String> =
+        parts.clone().map(|(p, (w, all))| format!("p{p}: {}", of(w, *all))).collect();
+    let short: Vec<String> = parts.map(|(p, (w, _))| format!("p{p}: {}", amount(w))).collect();
+    let by_priority = long.join(", ");
+    [format!("{total} ({by_priority})"), format!("{total} ({})", short.join(", ")), by_priority]
 }
 
 /// A weight for people: at most one decimal.
@@ -311,7 +445,7 @@ fn short(name: &str) -> String {
     name.chars().take(MOST - 1).chain(['…']).collect()
 }
 
-/// Whom a way leaves out, those first whom none of its instances could hold.
+/// What a way leaves unplaced, first what none of its instances could hold.
 fn note(row: &Baseline, demand: &Demand) -> String {
     let mut left: Vec<&LeftOut> = row.left_out.iter().collect();
     left.sort_by_key(|l| !l.too_large);
@@ -331,9 +465,34 @@ fn note(row: &Baseline, demand: &Demand) -> String {
     let further = row.workloads_left_out.saturating_sub(named.len());
     match (named.is_empty(), further) {
         (true, _) => String::new(),
-        (false, 0) => format!("leaves out {}", named.join(", ")),
+        (false, 0) => format!("unplaced: {}", named.join(", ")),
         (false, n) => {
-            format!("leaves out {} and {}", named.join(", "), plural(n as u64, "further workload"))
+            format!("unplaced: {} and {}", named.join(", "), plural(n as u64, "further workload"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: i64 = Weight::SCALE as i64;
+
+    #[test]
+    fn a_fit_in_bands_ends_in_the_first_priority_that_is_not_full() {
+        let all = [10.0, 20.0, 30.0];
+        assert_eq!(in_order(&[10 * ONE, 5 * ONE, 30 * ONE], &all), 15.0);
+        assert_eq!(in_order(&[9 * ONE, 20 * ONE, 30 * ONE], &all), 9.0);
+        assert_eq!(in_order(&[10 * ONE, 20 * ONE, 30 * ONE], &all), 60.0);
+        assert_eq!(bands(&[9, 5, 0], &all), [(9, 10.0), (5, 30.0), (0, 60.0)]);
+    }
+
+    #[test]
+    fn weights_and_names_are_short() {
+        assert_eq!(amount(1_234.0), "1,234");
+        assert_eq!(amount(2.55), "2.5");
+        assert_eq!(amount(2.999), "3");
+        assert_eq!(short("research"), "research");
+        assert_eq!(short(&"a".repeat(30)), format!("{}…", "a".repeat(23)));
     }
 }

@@ -76,7 +76,7 @@ fn team_table(text: &mut String, plan: &Plan, demand: &Demand, layout: Layout) {
 }
 
 /// A layout in words: `2 × 3g.40gb`, `whole GPU, MIG off`.
-fn layout_of(gpu: &GpuPlan) -> String {
+pub(in crate::view) fn layout_of(gpu: &GpuPlan) -> String {
     if !gpu.mig {
         let used = gpu.instances.iter().any(|i| i.assignment.is_some());
         return format!("whole GPU, MIG off{}", if used { "" } else { ", free" });

@@ -1,0 +1,222 @@
+//! Every way as a point: what fits over what lies idle, under the frontier that none can pass.
+
+use super::super::font;
+use super::super::marker::Marker;
+use super::super::page::{BODY, SMALL, number, ticks_between};
+use super::super::palette::{Color, EDGE, GRID, INK, QUIET};
+use super::super::picture::{Anchor, Box, Picture};
+use crate::text::plural;
+use crate::view::figures::{FitIdle, FitUnit, Way};
+
+/// Dots of the frontier that are labelled.
+const MOST_FRONTIER_LABELS: usize = 6;
+
+/// The plane: which idle memory and fit stand where.
+struct Plane {
+    plot: Box,
+    idle: (f64, f64),
+    most_fit: f64,
+}
+
+impl Plane {
+    fn of(figure: &FitIdle, plot: Box) -> Plane {
+        let idle = || {
+            figure.ways.iter().map(|w| w.idle_gib).chain(figure.frontier.iter().map(|d| d.idle_gib))
+        };
+        let most = idle().fold(1.0, f64::max);
+        let least = idle().fold(most, f64::min);
+        // Where the ways differ by a small part of what idles, an axis from 0 would hide it.
+        let from = if least < 0.6 * most { 0.0 } else { (least - 0.3 * (most - least)).max(0.0) };
+        let span = (most - from).max(1.0);
+        Plane {
+            plot,
+            idle: (from, from + 1.12 * span),
+            most_fit: (figure.most_fit * 1.12).max(1.0),
+        }
+    }
+
+    fn at(&self, idle: f64, fit: f64) -> (f64, f64) {
+        let (from, to) = self.idle;
+        let plot = &self.plot;
+        let along = ((idle - from) / (to - from)).clamp(0.0, 1.0);
+        (plot.x + plot.w * along, plot.bottom() - plot.h * fit / self.most_fit)
+    }
+}
+
+/// What labels must not cover: signs and texts never, lines if it can be had.
+#[derive(Default)]
+struct Taken {
+    signs: Vec<Box>,
+    lines: Vec<Box>,
+}
+
+/// Draws the plane below `top`; returns where the rest may begin.
+pub(super) fn draw(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
+    let (left, height) = if picture.is_narrow() { (54.0, 260.0) } else { (78.0, 330.0) };
+    let plot = Box::new(left, top, picture.width - picture.margin() - left, height);
+    let plane = Plane::of(figure, plot);
+    axes(picture, figure, &plane);
+    let mut taken = Taken::default();
+    limits(picture, figure, &plane, &mut taken);
+    picture.line(
+        vec![(plot.x, plot.y), (plot.x, plot.bottom()), (plot.right(), plot.bottom())],
+        EDGE,
+        1.2,
+    );
+    frontier(picture, figure, &plane, &mut taken);
+    let mut labels: Vec<((f64, f64), String, Color)> = Vec::new();
+    for (point, names) in clusters(figure, &plane) {
+        taken.signs.push(around(point, 8.0));
+        labels.push((point, names, INK));
+    }
+    for way in figure.ways.iter().rev() {
+        let at = plane.at(way.idle_gib, way.fit);
+        picture.mark(way.sentence(), Vec::new(), |p| Marker::Way(way.kind).draw(p, at));
+    }
+    let every = figure.frontier.len().div_ceil(MOST_FRONTIER_LABELS).max(1);
+    for (i, dot) in figure.frontier.iter().enumerate() {
+        if (i + 1) % every == 0 && i + 1 < figure.frontier.len() {
+            labels.push((plane.at(dot.idle_gib, dot.fit), plural(dot.gpus, "GPU"), QUIET));
+        }
+    }
+    for (point, label, color) in labels {
+        place_label(picture, plot, &mut taken, point, &label, color);
+    }
+    plot.bottom() + 62.0
+}
+
+fn axes(picture: &mut Picture, figure: &FitIdle, plane: &Plane) {
+    let plot = &plane.plot;
+    for tick in ticks_between(plane.idle, if picture.is_narrow() { 5 } else { 9 }) {
+        let (x, _) = plane.at(tick, 0.0);
+        picture.line(vec![(x, plot.y), (x, plot.bottom())], GRID, 1.0);
+        let text = number(tick);
+        let most = picture.width - 4.0 - font::width(&text, SMALL) / 2.0;
+        picture.text(x.min(most), plot.bottom() + 17.0, Anchor::Middle, SMALL, QUIET, text);
+    }
+    let whole = |tick: &f64| plane.most_fit > 12.0 || tick.fract() == 0.0;
+    for tick in ticks_between((0.0, plane.most_fit), 7).into_iter().filter(whole) {
+        let (_, y) = plane.at(plane.idle.0, tick);
+        picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
+        picture.text(plot.x - 12.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+    }
+    let fit = match (figure.unit, figure.bands.is_empty()) {
+        (FitUnit::Replicas, true) => "replicas placed",
+        (FitUnit::Weight, true) => "weight placed",
+        (FitUnit::Replicas, false) => "replicas placed, highest priority first",
+        (FitUnit::Weight, false) => "weight placed, highest priority first",
+    };
+    let middle = plot.y + plot.h / 2.0;
+    picture.upright(plot.x - if picture.is_narrow() { 42.0 } else { 52.0 }, middle, BODY, INK, fit);
+    let middle = plot.x + plot.w / 2.0;
+    let axis = "idle memory of all GPUs (GiB)";
+    picture.text(middle, plot.bottom() + 37.0, Anchor::Middle, BODY, INK, axis);
+}
+
+/// The dashed lines of what is asked for, in all and by priority.
+fn limits(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Taken) {
+    let plot = &plane.plot;
+    let mut limits: Vec<(f64, String)> = figure
+        .bands
+        .iter()
+        .filter(|(_, end)| *end < figure.most_fit)
+        .map(|(priority, end)| (*end, format!("all of priority {priority}: {}", number(*end))))
+        .collect();
+    if figure.most_fit > 0.0 {
+        let all = format!("the whole demand: {}", number(figure.most_fit));
+        limits.push((figure.most_fit, all));
+    }
+    for (fit, label) in limits.into_iter().rev() {
+        let (_, y) = plane.at(plane.idle.0, fit);
+        picture.dashed((plot.x, y), (plot.right(), y), 6.0, QUIET, 1.2);
+        taken.lines.push(Box::new(plot.x, y - 1.5, plot.w, 3.0));
+        let width = font::width(&label, SMALL);
+        let label_box = Box::new(plot.right() - width - 6.0, y - 15.0, width, 12.0);
+        if !taken.signs.iter().any(|t| t.overlaps(&label_box)) {
+            picture.text(plot.right() - 6.0, y - 5.0, Anchor::Right, SMALL, QUIET, label);
+            taken.signs.push(label_box);
+        }
+    }
+}
+
+fn frontier(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Taken) {
+    let dots: Vec<(f64, f64)> =
+        figure.frontier.iter().map(|d| plane.at(d.idle_gib, d.fit)).collect();
+    for (from, to) in dots.iter().zip(dots.iter().skip(1)) {
+        let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 6.0).ceil().max(1.0);
+        for i in 0..=steps as u32 {
+            let part = f64::from(i) / steps;
+            let point = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
+            taken.lines.push(around(point, 1.5));
+        }
+    }
+    picture.line(dots.clone(), EDGE, 1.6);
+    for (dot, at) in figure.frontier.iter().zip(dots) {
+        picture.mark(dot.sentence(figure.unit), Vec::new(), |p| Marker::Frontier.draw(p, at));
+        taken.signs.push(around(at, 2.5));
+    }
+}
+
+fn around(point: (f64, f64), r: f64) -> Box {
+    Box::new(point.0 - r, point.1 - r, 2.0 * r, 2.0 * r)
+}
+
+/// Ways at one point share a label: the plan's comes first.
+fn clusters(figure: &FitIdle, plane: &Plane) -> Vec<((f64, f64), String)> {
+    let mut found: Vec<((f64, f64), Vec<&Way>)> = Vec::new();
+    for way in &figure.ways {
+        let point = plane.at(way.idle_gib, way.fit);
+        let near = |p: &(f64, f64)| (p.0 - point.0).hypot(p.1 - point.1) < 5.0;
+        match found.iter_mut().find(|(p, _)| near(p)) {
+            Some((_, ways)) => ways.push(way),
+            None => found.push((point, vec![way])),
+        }
+    }
+    let label = |ways: Vec<&Way>| match ways.as_slice() {
+        [one] => one.name.clone(),
+        [a, b] => format!("{}, {}", a.name, b.name),
+        [a, b, c] => format!("{}, {}, {}", a.name, b.name, c.name),
+        [a, b, rest @ ..] => format!("{}, {} and {} more", a.name, b.name, rest.len()),
+        [] => String::new(),
+    };
+    found.into_iter().map(|(point, ways)| (point, label(ways))).collect()
+}
+
+/// Writes a label near its point where it covers no sign and no other label, and if possible no
+/// line; further away with a line to it. Where no place is free it is left out: the bars below
+/// name every way.
+fn place_label(
+    picture: &mut Picture,
+    plot: Box,
+    taken: &mut Taken,
+    point: (f64, f64),
+    label: &str,
+    color: Color,
+) {
+    let label = font::fit(label, SMALL, plot.w / 2.0);
+    let (w, h) = (font::width(&label, SMALL) + 2.0, SMALL + 2.0);
+    let places = [true, false].into_iter().flat_map(|off_lines| {
+        [11.0, 20.0, 32.0, 48.0, 68.0, 92.0].into_iter().flat_map(move |distance| {
+            let angles = [0, 180, -30, 30, 210, 150, -60, 60, 240, 120, -90, 90];
+            angles
+                .into_iter()
+                .map(move |angle| (off_lines, distance, f64::from(angle).to_radians()))
+        })
+    });
+    for (off_lines, distance, angle) in places {
+        let (dx, dy) = (angle.cos(), angle.sin());
+        let near = (point.0 + dx * distance, point.1 + dy * distance);
+        let at = Box::new(near.0 + (dx - 1.0) * w / 2.0, near.1 + (dy - 1.0) * h / 2.0, w, h);
+        let lies_over = |boxes: &[Box]| boxes.iter().any(|t| t.overlaps(&at));
+        if !at.inside(&plot) || lies_over(&taken.signs) || (off_lines && lies_over(&taken.lines)) {
+            continue;
+        }
+        if distance > 12.0 {
+            let start = (point.0 + dx * 8.0, point.1 + dy * 8.0);
+            picture.line(vec![start, near], EDGE, 0.8);
+        }
+        picture.text(at.x + 1.0, at.y + SMALL * 0.78 + 1.0, Anchor::Left, SMALL, color, label);
+        taken.signs.push(at);
+        return;
+    }
+}

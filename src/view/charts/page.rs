@@ -1,0 +1,125 @@
+//! What all pictures share: sizes, the heading, the legend, the numbers of an axis.
+
+use super::font;
+use super::marker::Marker;
+use super::palette::{Color, EDGE, HATCH, INK, QUIET, SOFT};
+use super::picture::{Anchor, Box, Picture};
+use crate::text::thousands;
+
+pub(super) const TITLE: f64 = 17.0;
+pub(super) const BODY: f64 = 11.5;
+pub(super) const SMALL: f64 = 10.0;
+
+/// Width of a picture in units.
+pub(super) const WIDTH: f64 = 960.0;
+/// The same for a telephone.
+pub(super) const NARROW: f64 = 360.0;
+/// What stays free at the edges of a picture of [`WIDTH`].
+pub(super) const MARGIN: f64 = 24.0;
+
+/// Writes title and subtitle; returns where the rest may begin.
+pub(super) fn heading(picture: &mut Picture, title: &str, subtitle: &str) -> f64 {
+    let margin = picture.margin();
+    let width = picture.width - 2.0 * margin;
+    let (title_lines, lines) = if picture.is_narrow() { (4, 9) } else { (2, 3) };
+    let mut y = margin - TITLE * 0.5;
+    for line in font::wrap(title, TITLE, width, title_lines) {
+        y += TITLE * font::LINE;
+        picture.text(margin, y, Anchor::Left, TITLE, INK, line);
+    }
+    for line in font::wrap(subtitle, BODY, width, lines) {
+        y += BODY * font::LINE + 4.0;
+        picture.text(margin, y, Anchor::Left, BODY, QUIET, line);
+    }
+    y + 16.0
+}
+
+/// What stands beside an entry of a legend.
+pub(super) enum Swatch {
+    /// A filled box.
+    Fill(Color),
+    /// A light box with an edge.
+    Tint(Color),
+    /// A box with a dashed edge.
+    Spare,
+    /// A hatched box.
+    Hatch,
+    /// A short line of this width.
+    Line(Color, f64),
+    /// A short dashed line.
+    Dashed(Color),
+    /// A marker.
+    Marker(Marker),
+}
+
+impl Swatch {
+    /// Draws it in a box.
+    pub(super) fn draw(&self, picture: &mut Picture, at: Box) {
+        let middle = at.y + at.h / 2.0;
+        match self {
+            Swatch::Fill(color) | Swatch::Tint(color) => {
+                picture.fill(at, *color);
+                picture.frame(at, EDGE, 1.0);
+            }
+            Swatch::Spare => picture.dashed_frame(at, EDGE, 1.0),
+            Swatch::Hatch => hatched(picture, at),
+            Swatch::Line(color, width) => {
+                picture.line(vec![(at.x, middle), (at.right(), middle)], *color, *width);
+            }
+            Swatch::Dashed(color) => {
+                picture.dashed((at.x, middle), (at.right(), middle), 4.0, *color, 2.0);
+            }
+            Swatch::Marker(marker) => marker.draw(picture, (at.x + 8.0, middle)),
+        }
+    }
+}
+
+/// Writes a legend in rows of entries; returns where the rest may begin.
+pub(super) fn legend(picture: &mut Picture, top: f64, entries: &[(Swatch, String)]) -> f64 {
+    let margin = picture.margin();
+    let right = picture.width - margin;
+    let (mut x, mut y) = (margin, top);
+    for (swatch, text) in entries {
+        let text = font::fit(text, SMALL, right - margin - 24.0);
+        let width = 22.0 + font::width(&text, SMALL);
+        if x > margin && x + width > right {
+            x = margin;
+            y += 18.0;
+        }
+        swatch.draw(picture, Box::new(x, y - 9.0, 15.0, 11.0));
+        picture.text(x + 21.0, y, Anchor::Left, SMALL, INK, text);
+        x += width + 22.0;
+    }
+    y + 16.0
+}
+
+/// Memory that no instance offers.
+pub(super) fn hatched(picture: &mut Picture, at: Box) {
+    picture.fill(at, SOFT);
+    picture.hatch(at, HATCH, 6.0);
+    picture.frame(at, EDGE, 1.0);
+}
+
+/// Round numbers from 0 to `most` for an axis, about `count` of them.
+pub(super) fn ticks(most: f64, count: usize) -> Vec<f64> {
+    ticks_between((0.0, most), count)
+}
+
+/// Round numbers between two for an axis, about `count` of them.
+pub(super) fn ticks_between((from, to): (f64, f64), count: usize) -> Vec<f64> {
+    use plotters::coord::ranged1d::Ranged;
+    if !(from < to && from.is_finite() && to.is_finite()) {
+        return vec![from.max(0.0)];
+    }
+    plotters::coord::types::RangedCoordf64::from(from..to).key_points(count)
+}
+
+/// A number for people: no decimals where it has none or is large, else one.
+pub(super) fn number(value: f64) -> String {
+    let tenths = (value * 10.0).round() / 10.0;
+    if tenths.fract() == 0.0 || value >= 1000.0 {
+        thousands(value.round().max(0.0) as u64)
+    } else {
+        format!("{tenths:.1}")
+    }
+}

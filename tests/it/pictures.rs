@@ -1,0 +1,447 @@
+//! `migplan chart` and `--report`: golden pictures, odd names, a page in a real browser.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test it pictures::` writes the golden pictures anew; look at them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::{migplan, migplan_with, root, tools};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+fn example() -> String {
+    root("examples/teams.csv").display().to_string()
+}
+
+/// Runs `chart` into a folder of the test's own and returns the file.
+fn chart(folder: &Path, name: &str, args: &[&str]) -> Vec<u8> {
+    let file = folder.join(name);
+    let run = migplan(&[&["chart", "-o", file.to_str().unwrap()], args].concat());
+    assert_eq!(run.code, 0, "{args:?}: {}", run.stderr);
+    assert!(run.stdout.is_empty());
+    fs::read(file).unwrap()
+}
+
+/// Compares a picture with the one that was looked at.
+fn is_golden(svg: &str, name: &str) {
+    roxmltree::Document::parse(svg).unwrap();
+    let golden = root("tests/golden/chart").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(golden.parent().unwrap()).unwrap();
+        fs::write(&golden, svg).unwrap();
+    }
+    let same = svg == fs::read_to_string(&golden).unwrap_or_default();
+    assert!(same, "{} differs", golden.display());
+}
+
+#[test]
+fn first_fit_loses_where_the_example_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let workloads = root("examples/first-fit-loses.csv").display().to_string();
+    let args = ["-w", &workloads, "--gpus", "4xa100-80gb", "--size", "16:9"];
+    let svg = String::from_utf8(chart(folder.path(), "a.svg", &args)).unwrap();
+    is_golden(&svg, "first-fit-loses-slide.svg");
+    let said = texts(&svg);
+    assert_eq!(said[0], "18 of 18 replicas fit; the best preset fits 16 and leaves 58 GiB idle");
+    let first_fit = said.iter().position(|t| t == "first-fit-decreasing").unwrap();
+    assert!(said[first_fit..].iter().any(|t| t == "17 of 18"), "{said:?}");
+}
+
+#[test]
+fn pictures_are_golden_from_flags_and_from_a_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.json");
+    let plan = plan.to_str().unwrap();
+    let inputs = ["-w", &example(), "--gpus", "4xa100-80gb"];
+    let run = migplan(&[&["-q", "suggest", "--plan", plan][..], &inputs].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let pictures: [(&str, &[&str]); 4] = [
+        ("fit-idle", &[]),
+        ("slide", &["--size", "16:9"]),
+        ("slices", &["--kind", "slices"]),
+        ("demand", &["--kind", "demand"]),
+    ];
+    for (kind, kind_args) in pictures {
+        let svg = chart(folder.path(), "a.svg", &[kind_args, &inputs].concat());
+        let text = String::from_utf8(svg).unwrap();
+        is_golden(&text, &format!("example-{kind}.svg"));
+        let from_plan = chart(folder.path(), "b.svg", &[kind_args, &["--plan", plan]].concat());
+        assert!(text.as_bytes() == from_plan, "{kind}: flags and plan give different pictures");
+    }
+}
+
+/// The texts of an SVG file, in drawing order.
+fn texts(svg: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let texts = document.descendants().filter(|n| n.has_tag_name("text"));
+    texts.filter_map(|n| n.text()).map(str::to_string).collect()
+}
+
+#[test]
+fn a_slide_says_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = ["-w", &example(), "--gpus", "4xa100-80gb", "--size", "16:9"];
+    let slide = |more: &[&str]| {
+        let svg = chart(folder.path(), "a.svg", &[&inputs[..], more].concat());
+        String::from_utf8(svg).unwrap()
+    };
+    let light = slide(&[]);
+    assert!(light.contains("width=\"1280\" height=\"720\""));
+    let said = texts(&light);
+    let finding = "17 of 17 replicas fit; the best preset fits 16 and leaves 72 GiB idle";
+    assert!(said.join(" ").starts_with(finding), "{said:?}");
+    for way in ["plan", "all-balanced", "all-1g.20gb", "first-fit-decreasing", "whole-gpus"] {
+        assert!(said.iter().any(|t| t == way), "{way}: {said:?}");
+    }
+    for idle in ["64 GiB idle", "72 GiB idle"] {
+        assert!(said.iter().any(|t| t == idle), "{idle}: {said:?}");
+    }
+    let dark = slide(&["--theme", "dark"]);
+    assert!(dark.contains("fill=\"#16181b\"") && !light.contains("#16181b"));
+    assert_eq!(texts(&dark), said, "a theme changes colours only");
+    assert_eq!(texts(&slide(&["--title", "Ours & <theirs>"]))[0], "Ours & <theirs>");
+}
+
+#[test]
+fn the_best_preset_of_a_finding_is_what_the_comparison_says() {
+    // The preset that places most serves none of the high priority, which the plan puts first.
+    let csv = "team,workload,memory_gib,count,priority\na,big,70,2,10\nb,small,9,14,0\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.csv");
+    fs::write(&file, csv).unwrap();
+    let inputs = ["-w", file.to_str().unwrap(), "--gpus", "2xa100-80gb"];
+    let rows = json(&migplan(&[&["compare", "--format", "json"], &inputs[..]].concat()).stdout);
+    let presets = || {
+        let rows = rows["rows"].as_array().unwrap().iter();
+        rows.filter(|r| r["name"].as_str().unwrap().starts_with("all-"))
+    };
+    let most = presets().map(|r| r["placed"].as_u64().unwrap()).max().unwrap();
+    assert_eq!(most, 14);
+    let svg = chart(folder.path(), "a.svg", &inputs);
+    let said = texts(&String::from_utf8(svg).unwrap()).join(" ");
+    let finding =
+        "2 of 16 replicas fit, 2 of priority 10; the best preset fits 14, but 0 of priority 10";
+    assert!(said.starts_with(finding), "{said}");
+}
+
+#[test]
+fn colours_of_the_slices_answer_what_is_asked() {
+    // Twenty teams alike: by team most would be grey, so the colours say how full instances are.
+    let rows: Vec<String> = (0..20).map(|i| format!("team-{i:02},w,{},2\n", 5 + i % 5)).collect();
+    let csv = format!("team,workload,memory_gib,count\n{}", rows.concat());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.csv");
+    fs::write(&file, csv).unwrap();
+    let inputs = ["--kind", "slices", "-w", file.to_str().unwrap(), "--gpus", "6xa100-80gb"];
+    let slices = |more: &[&str]| {
+        let svg = chart(folder.path(), "a.svg", &[&inputs[..], more].concat());
+        texts(&String::from_utf8(svg).unwrap())
+    };
+    let says = |texts: &[String], start: &str| texts.iter().any(|t| t.starts_with(start));
+    assert!(says(&slices(&[]), "90 to 100% of the instance needed"));
+    assert!(says(&slices(&["--color-by", "team"]), "13 further teams"));
+    assert!(says(&slices(&["--color-by", "priority"]), "priority 0 (280 GiB)"));
+    let one = slices(&["--highlight", "team-07"]);
+    assert!(says(&one, "team-07 (14 GiB)") && says(&one, "other teams"), "{one:?}");
+    let few = chart(
+        folder.path(),
+        "a.svg",
+        &["-w", &example(), "--gpus", "4xa100-80gb", "--kind", "slices"],
+    );
+    assert!(says(&texts(&String::from_utf8(few).unwrap()), "research ("));
+    let run = migplan(&[&["chart", "-o", "-", "--highlight", "tem-07"], &inputs[..]].concat());
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("hint: did you mean 'team-07'?"), "{}", run.stderr);
+}
+
+#[test]
+fn names_survive_in_every_picture() {
+    let csv = "team,workload,memory_gib,count\n<b>&\"x\"'</b>,研究,30,2\nкоманда,ομάδα,50,9\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), csv).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["fit-idle", "slices", "demand"] {
+        let inputs = ["--kind", kind, "-w", file.path().to_str().unwrap(), "--gpus", "2xa100-80gb"];
+        let text = String::from_utf8(chart(folder.path(), "a.svg", &inputs)).unwrap();
+        let document = roxmltree::Document::parse(&text).unwrap();
+        let said: String = document.descendants().filter_map(|n| n.text()).collect();
+        assert!(said.contains("команда") && said.contains("<b>&\"x\"'</b>"), "{kind}");
+        assert!(!document.descendants().any(|n| n.has_tag_name("b")));
+        let png = chart(folder.path(), "a.png", &inputs);
+        let mut reader = png::Decoder::new(png.as_slice()).read_info().unwrap();
+        assert_eq!(reader.info().width, 1920);
+        let mut pixels = vec![0; reader.output_buffer_size()];
+        reader.next_frame(&mut pixels).unwrap();
+        assert!(pixels.iter().any(|p| *p < 100), "{kind}: an empty page");
+    }
+}
+
+#[test]
+fn wrong_usage_of_chart() {
+    let inputs = ["-w", &example(), "--gpus", "4xa100-80gb"];
+    let with = |args: &[&str]| migplan(&[&["chart"], args].concat());
+    assert_eq!(with(&[&["-o", "x.gif"][..], &inputs].concat()).code, 2);
+    assert_eq!(with(&["-o", "x.svg"]).code, 2);
+    assert_eq!(with(&[&["-o", "x.svg", "--plan", "p.json"][..], &inputs].concat()).code, 2);
+    let run = with(&["-o", "/no/such/folder/x.svg", "--plan", "p.json"]);
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("there is no folder"), "{}", run.stderr);
+    for wrong in [
+        &["--kind", "slices", "--size", "16:9"][..],
+        &["--title", "x"],
+        &["--color-by", "need"],
+        &["--kind", "slices", "--color-by", "need", "--highlight", "research"],
+    ] {
+        let run = with(&[&["-o", "-"][..], &inputs, wrong].concat());
+        assert_eq!(run.code, 2, "{wrong:?}: {}", run.stderr);
+    }
+    let run = with(&["-o", "-", "--plan", "/no/such/plan.json"]);
+    assert_eq!(run.code, 3);
+    let run = migplan_with(&["chart", "-o", "-", "--plan", "-"], b"");
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    // A plan without its demand can be drawn, but not compared.
+    let plan = migplan(&[&["-q", "suggest", "--format", "json"][..], &inputs].concat()).stdout;
+    let mut bare = json(&plan);
+    bare.as_object_mut().unwrap().remove("demand");
+    let bare = bare.to_string();
+    let run = migplan_with(&["chart", "-o", "-", "--plan", "-"], bare.as_bytes());
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("hint: make the plan anew"), "{}", run.stderr);
+    for kind in ["slices", "demand"] {
+        let args = ["chart", "-o", "-", "--plan", "-", "--kind", kind];
+        let run = migplan_with(&args, bare.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.starts_with("<svg "));
+    }
+}
+
+#[test]
+fn use_over_time_comes_from_prometheus() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = root("data/prometheus/api_query_range_matrix.json").display().to_string();
+    let inputs = ["--kind", "usage", "--prometheus", &samples];
+    let with_gpus = [&inputs[..], &["--gpus", "4xa100-80gb"]].concat();
+    let text = |args: &[&str]| String::from_utf8(chart(folder.path(), "a.svg", args)).unwrap();
+    let (alone, planned) = (text(&inputs), text(&with_gpus));
+    for svg in [&alone, &planned] {
+        let document = roxmltree::Document::parse(svg).unwrap();
+        let said: Vec<&str> =
+            document.descendants().filter_map(|n| n.text()).map(str::trim).collect();
+        assert!(said.iter().any(|t| t.starts_with("planned: ")), "{said:?}");
+        assert!(said.iter().any(|t| t.ends_with("UTC")), "{said:?}");
+    }
+    assert!(planned.contains("1g.10gb: 9.5 GiB") && !alone.contains("1g.10gb: "), "{planned}");
+    let run = migplan(&["chart", "--kind", "usage", "-o", "-", "-w", &example()]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("hint: name a file with --prometheus"), "{}", run.stderr);
+}
+
+/// Debian's chromium, or a word that it is not there.
+fn chromium() -> Option<&'static str> {
+    let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success())
+    });
+    if found.is_none() {
+        tools::skip("no chromium here (Debian: apt-get install chromium)");
+    }
+    found
+}
+
+/// Runs the browser on a page, in a profile of its own.
+fn browse(browser: &str, page: &Path, args: &[&str]) -> Vec<u8> {
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-quic",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
+        .args(args)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The page after its own scripts and then `script` ran, as a browser of that width writes it.
+fn dom(browser: &str, page: &Path, script: &str, width: u32) -> String {
+    let text = fs::read_to_string(page).unwrap();
+    let with = page.with_extension("driven.html");
+    fs::write(&with, text.replace("</body>", &format!("<script>{script}</script></body>")))
+        .unwrap();
+    let size = format!("--window-size={width},900");
+    String::from_utf8(browse(browser, &with, &["--dump-dom", &size])).unwrap()
+}
+
+/// The report on some teams, one of them with an evil name and one unplaced.
+fn report(folder: &Path, command: &str) -> PathBuf {
+    let workloads = folder.join("teams.csv");
+    let evil = "<img src=x onerror=document.title='broken'>";
+    let csv = format!(
+        "team,workload,memory_gib,count\nmiddle,m,20,5\nzebra,z,9,2\nalpha,{evil},5,11\nbig,none,90,1\n"
+    );
+    fs::write(&workloads, csv).unwrap();
+    let page = folder.join("report.html");
+    let run = migplan(&[
+        "-q",
+        command,
+        "-w",
+        workloads.to_str().unwrap(),
+        "--gpus",
+        "4xa100-80gb",
+        "--report",
+        page.to_str().unwrap(),
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    page
+}
+
+#[test]
+fn the_report_holds_everything_and_fetches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in ["suggest", "compare"] {
+        let text = fs::read_to_string(report(folder.path(), command)).unwrap();
+        for address in
+            text.match_indices("http").map(|(at, _)| &text[at..(at + 40).min(text.len())])
+        {
+            assert!(address.starts_with("http-equiv"), "the page fetches {address}");
+        }
+        assert!(!text.contains("<img"), "a name became an element");
+        for part in ["<svg ", "version: v1", "nvidia-mig-parted apply", "migplan apply -f"] {
+            assert!(text.contains(part), "{part} is missing");
+        }
+        assert!(text.contains("needs 92160 MiB; the largest instance here"), "no reason");
+        assert!(text.contains("<h1>17 of 19 replicas fit"), "no finding");
+    }
+}
+
+#[test]
+fn tables_of_the_report_sort_and_its_file_can_be_copied() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = report(folder.path(), "suggest");
+    // A click on a column's head sorts by it, a second one the other way round.
+    let clicks = "
+        const table = [...document.querySelectorAll('h2')].find(h => h.textContent === 'Teams').parentNode.querySelector('table');
+        const order = column => [...table.tBodies[0].rows].map(r => r.cells[column].textContent).join('|');
+        const head = n => table.querySelectorAll('th button')[n];
+        head(1).click(); document.body.dataset.up = order(1);
+        head(1).click(); document.body.dataset.down = order(1);
+        head(0).click(); document.body.dataset.names = order(0);
+        document.querySelector('.copy').click(); document.body.dataset.copied = String(getSelection()).slice(0, 40);";
+    let shown = dom(browser, &page, clicks, 1200);
+    assert!(shown.contains("<title>17 of 19 replicas fit"), "the title was changed by a name");
+    for expected in [
+        "data-up=\"1|2|5|11\"",
+        "data-down=\"11|5|2|1\"",
+        "data-names=\"alpha|big|middle|zebra\"",
+        "data-copied=\"# Made by migplan",
+    ] {
+        assert!(shown.contains(expected), "{expected} is missing");
+    }
+}
+
+#[test]
+fn a_team_is_found_through_all_pictures_and_tables() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = report(folder.path(), "suggest");
+    let search = "
+        const data = document.body.dataset, team = document.getElementById('team');
+        const type = text => { team.value = text; team.dispatchEvent(new Event('input')); };
+        const rows = () => [...document.querySelectorAll('tr[data-teams]')].filter(r => !r.hidden);
+        const hits = () => [...document.querySelectorAll('.shown .wide g.hit title')].map(t => t.textContent);
+        type('ZEB');
+        data.found = document.getElementById('found').textContent;
+        data.rows = rows().every(r => r.textContent.includes('zebra')) + ' ' + (rows().length >= 2);
+        data.marks = hits().every(t => t.includes('zebra')) + ' ' + (hits().length >= 2);
+        data.dimmed = getComputedStyle(document.querySelector('g[data-teams]:not(.hit)')).opacity;
+        type('nobody'); data.none = document.getElementById('found').textContent;
+        type(''); data.all = rows().length > 5 && !document.body.classList.contains('picked');
+        [...document.querySelectorAll('button.team')].find(b => b.textContent === 'middle').click();
+        data.clicked = team.value;
+        const marks = [...document.querySelectorAll('.shown .wide [role=graphics-symbol]')];
+        const key = name => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true, cancelable: true}));
+        marks[0].focus(); key('ArrowRight');
+        data.second = document.activeElement === marks[1];
+        data.tip = document.getElementById('tip').textContent === marks[1].querySelector('title').textContent;
+        data.stops = marks.filter(m => m.getAttribute('tabindex') === '0').length;
+        data.pictures = document.querySelectorAll('.shown .wide').length;";
+    let shown = dom(browser, &page, search, 1200);
+    for expected in [
+        "data-found=\"zebra: 2 of 2 replicas placed, 18 GiB of memory; placed by all-balanced 2, ",
+        "data-rows=\"true true\"",
+        "data-marks=\"true true\"",
+        "data-dimmed=\"0.13\"",
+        "data-none=\"no such team\"",
+        "data-all=\"true\"",
+        "data-clicked=\"middle\"",
+        "data-second=\"true\"",
+        "data-tip=\"true\"",
+        "data-stops=\"3\"",
+        "data-pictures=\"3\"",
+    ] {
+        let body = shown.split("<body").nth(1).unwrap_or_default();
+        let body = body.split('>').next().unwrap_or_default();
+        assert!(shown.contains(expected), "{expected} is missing: {body}");
+    }
+}
+
+#[test]
+fn the_report_fits_a_telephone() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let page = report(folder.path(), "suggest");
+    // A page in a frame of 390 pixels, since a window may have a least width of its own.
+    let framed = folder.path().join("framed.html");
+    let frame = format!("<iframe id=f style='width:390px;height:800px;border:0' src='{}'></iframe>
+        <script>document.getElementById('f').onload = e => {{
+          const d = e.target.contentDocument, wide = [...d.querySelectorAll('main *')].filter(x => x.getBoundingClientRect().right > 390.5 && !x.closest('pre'));
+          document.body.dataset.fits = d.documentElement.scrollWidth <= d.documentElement.clientWidth;
+          document.body.dataset.wide = wide.length + ' ' + (wide[0] ? wide[0].outerHTML.slice(0, 99) : '');
+          document.body.dataset.narrow = d.querySelectorAll('.narrow svg').length > 0 && getComputedStyle(d.querySelector('.narrow')).display;
+        }}</script>", page.file_name().unwrap().to_str().unwrap());
+    fs::write(&framed, frame).unwrap();
+    let args = ["--dump-dom", "--allow-file-access-from-files", "--virtual-time-budget=3000"];
+    let shown = String::from_utf8(browse(browser, &framed, &args)).unwrap();
+    for expected in ["data-fits=\"true\"", "data-wide=\"0 \"", "data-narrow=\"block\""] {
+        assert!(
+            shown.contains(expected),
+            "{expected} is missing: {}",
+            &shown[..shown.len().min(600)]
+        );
+    }
+}
+
+#[test]
+fn the_printed_report_has_no_empty_page() {
+    let Some(browser) = chromium() else { return };
+    if !tools::have(&["pdftotext"], "poppler-utils") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = report(folder.path(), "suggest");
+    let pdf = folder.path().join("report.pdf");
+    let target = format!("--print-to-pdf={}", pdf.display());
+    browse(browser, &page, &["--no-pdf-header-footer", &target]);
+    let output = Command::new("pdftotext").arg("-layout").arg(&pdf).arg("-").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pages: Vec<&str> = text.trim_end_matches('\u{c}').split('\u{c}').collect();
+    assert!(pages.len() >= 3, "{} pages", pages.len());
+    for (number, page) in pages.iter().enumerate() {
+        let lines = page.lines().filter(|l| !l.trim().is_empty()).count();
+        let least = if number + 1 == pages.len() { 1 } else { 8 };
+        assert!(lines >= least, "page {} of {} has {lines} lines", number + 1, pages.len());
+    }
+}
