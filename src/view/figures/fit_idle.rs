@@ -211,7 +211,7 @@ impl FitIdle {
 fn shown(rows: &[Baseline]) -> (Vec<&Baseline>, Option<usize>) {
     let mut presets: Vec<&Baseline> = rows.iter().filter(|r| r.is_preset()).collect();
     let count = presets.len();
-    presets.sort_by(|a, b| (b.placed, b.placed_mib).cmp(&(a.placed, a.placed_mib)));
+    presets.sort_by_key(|row| std::cmp::Reverse((row.placed, row.placed_mib)));
     presets.truncate(MOST_PRESETS);
     let kept = |row: &&Baseline| !row.is_preset() || presets.iter().any(|p| p.name == row.name);
     (rows.iter().filter(kept).collect(), (count > MOST_PRESETS).then_some(count))
