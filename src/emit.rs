@@ -1,5 +1,5 @@
 //! What the surroundings need from a plan, each kind in a file of its own: pure functions from a
-//! [`Plan`] to text.
+//! [`Plan`](crate::plan::Plan) to text.
 //!
 //! This file holds what the kinds share: the plan by node and by workload, the resource names that
 //! the device plugin gives to instances, names that Kubernetes takes. Nothing here prints, asks a

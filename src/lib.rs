@@ -73,8 +73,7 @@
 //! - **An emitter**: a file in `emit/`, a pure function from [`emit::View`] to text, and its
 //!   subcommand in `cli/emit.rs`; its golden file in `tests/golden/emit/`, read back by its real
 //!   reader in `tests/it/emit/`.
-//! - **A JSON document**: a struct in `view/json/`, listed in `view/json.rs`, from which its
-//!   schema in `data/schemas/` is generated.
+//! - **A JSON document**: a struct in `view/json/`, whose fields are the keys.
 //!
 //! # What always holds
 //!

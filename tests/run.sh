@@ -21,6 +21,10 @@ for package in prometheus chromium systemd slurmctld slurmd python3-yaml procps;
 done
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
+# The library without the command, and with each of its features alone.
+for features in "" http charts nvml; do
+    cargo check --quiet --lib --no-default-features --features "$features"
+done
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 if cargo deny --version >/dev/null 2>&1; then
     # Not the advisories: they need a download.
