@@ -5,7 +5,7 @@ mod curve;
 
 use super::font;
 use super::page::{BODY, MARGIN, SMALL, Swatch, WIDTH, hatched, heading, legend, number, ticks};
-use super::palette::{BLUE, FILLED, GRID, INK, ORANGE, QUIET, tint};
+use super::palette::{BLUE, FILLED, GRID, INK, ORANGE, QUIET, VERMILION, tint};
 use super::picture::{Anchor, Box, Picture};
 use crate::text::thousands;
 use crate::view::figures::{DemandFigure, DemandRow};
@@ -38,12 +38,17 @@ fn entries(figure: &DemandFigure) -> Vec<(Swatch, String)> {
     if figure.rows.iter().any(|r| r.unplaced > 0) {
         entries.push((Swatch::Hatch, "unplaced".to_string()));
     }
+    if figure.rows.iter().any(|r| r.above.is_some()) {
+        let text = "highest sample, above the instance";
+        entries.push((Swatch::Line(VERMILION, 3.0), text.to_string()));
+    }
     entries
 }
 
 fn most_gib(figure: &DemandFigure) -> f64 {
     let given = figure.rows.iter().flat_map(|r| &r.given).map(|g| g.memory_gib);
-    given.chain(figure.rows.iter().map(|r| r.memory_gib)).fold(0.0, f64::max).max(1.0)
+    let seen = figure.rows.iter().filter_map(|r| r.above.as_ref()).map(|(peak, _)| *peak);
+    given.chain(figure.rows.iter().map(|r| r.memory_gib)).chain(seen).fold(0.0, f64::max).max(1.0)
 }
 
 /// Where the bars begin and end, and how high a row is.
@@ -118,6 +123,11 @@ fn bar(picture: &mut Picture, row: &DemandRow, y: f64, scale: f64, columns: &Col
     } else {
         picture.fill(reach, tint(ORANGE, FILLED));
         picture.fill(need, BLUE);
+    }
+    if let Some((peak, _)) = &row.above {
+        let x = columns.left + peak * scale;
+        picture.dashed((reach.right(), y + 9.5), (x, y + 9.5), 4.0, VERMILION, 1.5);
+        picture.line(vec![(x, y - 1.0), (x, y + 20.0)], VERMILION, 3.0);
     }
     for given in &row.given {
         let x = columns.left + given.memory_gib * scale;

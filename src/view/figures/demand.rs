@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{TeamNumbers, gib};
 use crate::demand::Demand;
+use crate::plan::exceeded::exceeded;
 use crate::plan::{Plan, Reason};
 use crate::text::{plural, thousands};
 
@@ -14,7 +15,8 @@ pub struct DemandFigure {
     pub title: String,
     /// How it is to be read.
     pub subtitle: String,
-    /// One for each workload, the largest memory first.
+    /// One for each workload: those that were seen above their instance first, then the largest
+    /// memory.
     pub rows: Vec<DemandRow>,
 }
 
@@ -33,6 +35,9 @@ pub struct DemandRow {
     pub unplaced: u64,
     /// Why, in a few words.
     pub reason: String,
+    /// Where samples were seen above the instance that a replica gets: the highest, in GiB, and the
+    /// finding in words.
+    pub above: Option<(f64, String)>,
 }
 
 /// Replicas that are assigned one kind of instance.
@@ -59,7 +64,12 @@ impl DemandRow {
         if self.unplaced > 0 {
             parts.push(format!("{} unplaced: {}", thousands(self.unplaced), self.reason));
         }
-        format!("{}: a replica needs {:.1} GiB; {}", self.label, self.memory_gib, parts.join(", "))
+        let above = match &self.above {
+            Some((_, text)) => format!("; seen above its instance: {text}"),
+            None => String::new(),
+        };
+        let (label, need) = (&self.label, self.memory_gib);
+        format!("{label}: a replica needs {need:.1} GiB; {}{above}", parts.join(", "))
     }
 }
 
@@ -81,7 +91,15 @@ impl DemandFigure {
             .filter(|(_, f)| wanted(f))
             .map(|(who, f)| row(who, f, &numbers))
             .collect();
-        rows.sort_by(|a, b| b.memory_gib.total_cmp(&a.memory_gib));
+        let exceeded = exceeded(plan, demand);
+        for row in &mut rows {
+            let of = exceeded.iter().find(|e| format!("{}/{}", e.team, e.workload) == row.label);
+            row.above = of.map(|e| (gib(e.peak.0), e.text()));
+        }
+        rows.sort_by(|a, b| {
+            let first = b.above.is_some().cmp(&a.above.is_some());
+            first.then(b.memory_gib.total_cmp(&a.memory_gib))
+        });
         let totals = &plan.totals;
         let subtitle = format!(
             "{} of {} placed. The bar is what a replica needs, the mark the usable memory of its instance; between them lies internal fragmentation: memory that is allocated beyond the demand.",
@@ -143,5 +161,6 @@ fn row((team, name): (&str, &str), found: Found<'_>, numbers: &TeamNumbers<'_>) 
         given,
         unplaced: found.unplaced,
         reason: reason.to_string(),
+        above: None,
     }
 }

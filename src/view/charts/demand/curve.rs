@@ -2,7 +2,9 @@
 
 use super::super::font;
 use super::super::page::{BODY, SMALL, legend, number, ticks};
-use super::super::palette::{BLUE, EDGE, FILLED, GRID, HATCH, INK, ORANGE, QUIET, SOFT, tint};
+use super::super::palette::{
+    BLUE, EDGE, FILLED, GRID, HATCH, INK, ORANGE, QUIET, SOFT, VERMILION, tint,
+};
 use super::super::picture::{Anchor, Box, Picture};
 use super::{entries, most_gib};
 use crate::text::{plural, thousands};
@@ -17,6 +19,7 @@ struct Run {
     replicas: f64,
     need_gib: f64,
     instance_gib: Option<f64>,
+    above_gib: Option<f64>,
     tip: String,
     team: Option<u32>,
 }
@@ -105,6 +108,7 @@ fn runs(figure: &DemandFigure) -> Vec<Run> {
             replicas: replicas as f64,
             need_gib: row.memory_gib,
             instance_gib,
+            above_gib: row.above.as_ref().map(|(peak, _)| *peak),
             tip: row.sentence(),
             team: row.team,
         };
@@ -143,6 +147,11 @@ fn draw_run(picture: &mut Picture, scale: &Scale, stretch: &Stretch, run: &Run) 
             let y = scale.y(instance);
             let line = vec![(scale.x(stretch.from), y), (scale.x(stretch.to), y)];
             picture.line(line, INK, 2.5);
+            if let Some(above) = run.above_gib.filter(|above| *above > instance) {
+                let y = scale.y(above);
+                let line = vec![(scale.x(stretch.from), y), (scale.x(stretch.to), y)];
+                picture.line(line, VERMILION, 2.5);
+            }
         }
         None => {
             let at = scale.column(stretch, 0.0, run.need_gib);
