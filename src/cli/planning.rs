@@ -16,7 +16,7 @@ use crate::plan::{MigModePolicy, Policy, Spare, Strategy};
 #[command(next_help_heading = "Rules of the site")]
 pub struct PolicyArgs {
     /// The device plugin's MIG strategy: any profiles side by side, or one profile per node
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     strategy: Strategy,
     /// Whether the GPUs of one node may differ in MIG mode
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
@@ -25,7 +25,7 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
     keep_whole: u32,
     /// Give all replicas of a workload instances of one profile, as one pod template needs
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     one_profile_per_workload: bool,
 }
 

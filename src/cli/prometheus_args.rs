@@ -37,7 +37,7 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "UNIT", hide_short_help = true)]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples; 1 is the highest sample
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1")]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", hide_short_help = true)]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
     #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", hide_short_help = true)]
@@ -52,7 +52,7 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name, hide_short_help = true)]
     pub team_label: Option<String>,
     /// How far back to ask the server
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url", hide_short_help = true)]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
     #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "5m", requires = "prometheus_url", hide_short_help = true)]

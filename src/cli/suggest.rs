@@ -36,32 +36,32 @@ pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
     /// What to print: the mig-parted file, the plan as JSON, or the plan for people
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the plan as JSON to this file too
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     plan: Option<PathBuf>,
     /// Write a page with pictures, tables and the mig-parted file for a browser
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write which node takes which MIG configuration to this file (CSV: node,config)
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    #[arg(help_heading = "Output", long, value_name = "FILE", hide_short_help = true)]
     assignments: Option<PathBuf>,
     /// Label of the MIG configuration; several distinct nodes get NAME-1, NAME-2, …
-    #[arg(long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
+    #[arg(help_heading = "Output", long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
     name: String,
     /// Add all-disabled and the uniform all-PROFILE configurations to the file
-    #[arg(long, hide_short_help = true)]
+    #[arg(help_heading = "Output", long, hide_short_help = true)]
     with_presets: bool,
     #[command(flatten)]
     options: OptionArgs,
     #[command(flatten)]
     current: CurrentArgs,
     /// Exit with 4 if some demand is unplaced (the plan is written all the same)
-    #[arg(long)]
+    #[arg(help_heading = "Output", long)]
     strict: bool,
 }
 

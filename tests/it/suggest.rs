@@ -500,7 +500,7 @@ fn tables_fit_a_terminal_of_80_columns() {
 fn short_help_is_one_screen_and_long_help_has_all() {
     let short = migplan(&["suggest", "-h"]).stdout;
     let long = migplan(&["suggest", "--help"]).stdout;
-    assert!(short.lines().count() <= 45, "{} lines:\n{short}", short.lines().count());
+    assert!(short.lines().count() <= 50, "{} lines:\n{short}", short.lines().count());
     for flag in ["--workloads", "--gpus", "--output", "--time-limit"] {
         assert!(short.contains(flag), "{flag}:\n{short}");
     }

@@ -3,12 +3,15 @@
 use std::io::{self, Write};
 
 use super::table::table;
-use super::{Layout, best_preset_text};
+use super::{Layout, best_preset_text, wrapped};
 use crate::compare::{Baseline, Comparison, best_preset};
 use crate::demand::Demand;
 use crate::error::Diagnostic;
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
+
+/// What the parts of idle memory are.
+const LEGEND: &str = "Idle memory is of the whole fleet: rounding (internal fragmentation, allocated beyond the demand), free (GPUs and instances without a replica) and unusable (offered by no instance).";
 
 /// One column: its heading, and its cell for each row.
 struct Column {
@@ -67,9 +70,10 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
         }
         _ => String::new(),
     };
+    let legend = wrapped(LEGEND, "", layout);
     let totals = &comparison.plan.totals;
     format!(
-        "{} on {}, {} of memory.\n\n{tables}\n{best}Idle memory is of the whole fleet: rounding (internal fragmentation, allocated beyond the\ndemand), free (GPUs and instances without a replica) and unusable (offered by no instance).\n",
+        "{} on {}, {} of memory.\n\n{tables}\n{best}{legend}",
         plural(totals.replicas, "replica"),
         plural(totals.gpus, "GPU"),
         Mebibytes(totals.fleet_mib).human(),
