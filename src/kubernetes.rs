@@ -1,166 +1,46 @@
-//! The JSON that kubectl prints, item by item: a list may have hundreds of thousands of objects, so
-//! none is kept longer than its reader needs it.
+//! What Kubernetes and NVIDIA's components on it call things: labels, resources, and how both spell
+//! profiles.
 //!
-//! It also reads how labels and resource names spell profiles. It serves fleet and demand alike, and
-//! knows nothing of either.
+//! `list` reads what kubectl prints, `naming` makes names that the API server accepts. All of it
+//! serves fleet, demand and emit alike, and knows nothing of any of them.
 
-use std::fmt;
-use std::io::{BufReader, Read};
-use std::marker::PhantomData;
+pub mod list;
+pub mod naming;
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::Value;
-
-use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::ProfileName;
-use crate::text::plural;
 
-/// An object of a list that says of what kind it is.
-pub trait Item: DeserializeOwned {
-    /// The kind that is wanted: `Node`.
-    const KIND: &'static str;
-    /// The command that prints such a list, for hints.
-    const COMMAND: &'static str;
-    /// The object's own kind; lists of the API leave it out.
-    fn kind(&self) -> Option<&str>;
-}
+/// The resource of a GPU without MIG, and under MIG strategy `single` of every instance
+/// (NVIDIA/k8s-device-plugin, `internal/rm/rm.go`).
+pub const GPU_RESOURCE: &str = "nvidia.com/gpu";
 
-/// Calls `visit` with every object of the kind, in the order of the file. Takes a `List`, a typed
-/// list (`NodeList`) or one object; a list of several kinds is fine.
-///
-/// # Errors
-/// What is no such JSON (exit 3), and a list without any object of the kind.
-pub fn for_each_item<T: Item>(input: impl Read, file: &str, visit: impl FnMut(T)) -> Result<()> {
-    let mut list = List { visit, found: 0, others: 0, kind: PhantomData::<T> };
-    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
-    let read = json.deserialize_map(&mut list).and_then(|()| json.end());
-    let fail = |problem: Diagnostic| {
-        Err(Error::input(problem.in_file(file)).hint(format!("make the file with: {}", T::COMMAND)))
-    };
-    if let Err(e) = read {
-        if e.is_io() {
-            return Err(Error::input(
-                Diagnostic::new(format!("cannot be read: {e}")).in_file(file),
-            ));
-        }
-        if e.is_eof() && e.line() <= 1 && e.column() == 0 {
-            return fail(Diagnostic::new("is empty"));
-        }
-        let message = e.to_string();
-        let message = message.split(" at line ").next().unwrap_or(&message);
-        let line = u64::try_from(e.line()).unwrap_or(0);
-        return fail(
-            Diagnostic::new(format!("is not the JSON that kubectl prints: {message}"))
-                .at_line(line),
-        );
-    }
-    match (list.found, list.others) {
-        (0, 0) => fail(Diagnostic::new(format!("has no {} in it", T::KIND))),
-        (0, others) => fail(Diagnostic::new(format!(
-            "has no {} in it, but {} of other kinds",
-            T::KIND,
-            plural(others, "object")
-        ))),
-        _ => Ok(()),
-    }
-}
+/// The first part of an instance's resource under MIG strategy `mixed`: `nvidia.com/mig-1g.10gb`.
+pub const MIG_RESOURCE_PREFIX: &str = "nvidia.com/mig-";
 
-struct List<T, F> {
-    visit: F,
-    found: u64,
-    others: u64,
-    kind: PhantomData<T>,
-}
+/// The taint that GPU nodes carry where only GPU pods may run there; the GPU Operator's own pods
+/// tolerate it, and so must those that ask for an instance.
+pub const GPU_TAINT: &str = "nvidia.com/gpu";
 
-impl<T: Item, F: FnMut(T)> List<T, F> {
-    fn take(&mut self, item: T) {
-        if item.kind().is_none_or(|kind| kind == T::KIND) {
-            self.found += 1;
-            (self.visit)(item);
-        } else {
-            self.others += 1;
-        }
-    }
-}
+/// The label of GPU feature discovery with the product name of a node's GPUs.
+pub const PRODUCT_LABEL: &str = "nvidia.com/gpu.product";
 
-impl<'de, T: Item, F: FnMut(T)> Visitor<'de> for &mut List<T, F> {
-    type Value = ();
+/// The label with the number of a node's GPUs, under MIG strategy `single` of its instances.
+pub const COUNT_LABEL: &str = "nvidia.com/gpu.count";
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
+/// The label with the memory of one GPU in MiB, under MIG strategy `single` of one instance.
+pub const MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-        let mut object = serde_json::Map::new();
-        let mut is_list = false;
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "items" => {
-                    is_list = true;
-                    map.next_value_seed(Items(&mut *self))?;
-                }
-                "kind" | "metadata" | "spec" | "status" => {
-                    object.insert(key, map.next_value::<Value>()?);
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        if !is_list && object.contains_key("metadata") {
-            let item = serde_json::from_value(Value::Object(object));
-            self.take(item.map_err(serde::de::Error::custom)?);
-        }
-        Ok(())
-    }
-}
+/// The label that says whether a node's GPUs support MIG.
+pub const MIG_CAPABLE_LABEL: &str = "nvidia.com/mig.capable";
 
-struct Items<'l, T, F>(&'l mut List<T, F>);
+/// The label with the device plugin's MIG strategy.
+pub const MIG_STRATEGY_LABEL: &str = "nvidia.com/mig.strategy";
 
-impl<'de, T: Item, F: FnMut(T)> DeserializeSeed<'de> for Items<'_, T, F> {
-    type Value = ();
+/// The label that mig-manager of the GPU Operator acts upon: the node's MIG configuration.
+pub const MIG_CONFIG_LABEL: &str = "nvidia.com/mig.config";
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<(), D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de, T: Item, F: FnMut(T)> Visitor<'de> for Items<'_, T, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> std::result::Result<(), A::Error> {
-        while let Some(item) = items.next_element::<T>()? {
-            self.0.take(item);
-        }
-        Ok(())
-    }
-}
-
-/// A number of an extended resource, which Kubernetes writes as a text or a number; `None` where it
-/// is no whole number.
-pub fn count(quantity: &Value) -> Option<u64> {
-    match quantity {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Up to twenty names with the number of the rest, for a message.
-pub fn names(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
-    }
-    text
-}
+/// The label in which mig-manager reports how far it is: `pending`, `success`, `failed`,
+/// `rebooting`.
+pub const MIG_CONFIG_STATE_LABEL: &str = "nvidia.com/mig.config.state";
 
 /// The profile of a product label under MIG strategy `single`: `NVIDIA-A100-SXM4-80GB-MIG-1g.10gb`.
 pub fn single_profile(product: &str) -> Option<ProfileName> {
@@ -180,61 +60,6 @@ pub fn profile_of_label(label: &str) -> Option<ProfileName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Thing {
-        kind: Option<String>,
-        metadata: Meta,
-    }
-    #[derive(serde::Deserialize)]
-    struct Meta {
-        name: String,
-    }
-    impl Item for Thing {
-        const KIND: &'static str = "Thing";
-        const COMMAND: &'static str = "kubectl get things -o json";
-        fn kind(&self) -> Option<&str> {
-            self.kind.as_deref()
-        }
-    }
-
-    fn read(text: &str) -> std::result::Result<String, String> {
-        let mut all = Vec::new();
-        for_each_item(text.as_bytes(), "things.json", |thing: Thing| all.push(thing.metadata.name))
-            .map(|()| all.join(" "))
-            .map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn lists_and_single_objects() {
-        let a = r#"{"kind": "Thing", "metadata": {"name": "a"}, "x": [1, {"y": 2}]}"#;
-        let b = r#"{"metadata": {"name": "b"}}"#;
-        let other = r#"{"kind": "Other", "metadata": {"name": "c"}}"#;
-        assert_eq!(
-            read(&format!(r#"{{"items": [{a}, {other}, {b}], "kind": "List"}}"#)).unwrap(),
-            "a b"
-        );
-        assert_eq!(read(a).unwrap(), "a");
-        assert!(read(other).unwrap_err().contains("1 object of other kinds"));
-        assert!(read(r#"{"items": []}"#).unwrap_err().contains("no Thing"));
-    }
-
-    #[test]
-    fn what_is_no_list_is_told_with_its_line() {
-        assert_eq!(read("").unwrap_err(), "things.json: is empty");
-        assert!(read("NAME   STATUS\n").unwrap_err().starts_with("things.json:1: is not the JSON"));
-        assert!(read("[]").unwrap_err().contains("is not the JSON"));
-        assert!(read("{\"items\":\n [{\"metadata\": 3}]}").unwrap_err().contains(":2:"));
-        assert!(read("{\"items\": [{\"metadata\"").is_err());
-        assert!(read("{\"items\": [{\"metadata\": {\"name\": \"a\"}}]} {}").is_err());
-    }
-
-    #[test]
-    fn numbers_of_resources() {
-        assert_eq!(count(&serde_json::json!("8")), Some(8));
-        assert_eq!(count(&serde_json::json!(8)), Some(8));
-        assert_eq!(count(&serde_json::json!("500m")), None);
-    }
 
     #[test]
     fn labels_spell_profiles_with_dots() {

@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::{Demand, MAX_COUNT, Workload, owner};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
-use crate::kubernetes::{self, Item};
+use crate::kubernetes::list::{self, Item};
+use crate::kubernetes::{profile_of_label, single_profile as profile_of_product};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
@@ -156,7 +157,7 @@ impl Gathering {
             .node_name
             .as_deref()
             .and_then(single_profile)
-            .or_else(|| selected.and_then(|product| kubernetes::single_profile(product)));
+            .or_else(|| selected.and_then(|product| profile_of_product(product)));
         let boards = selected.map_or_else(Vec::new, |product| {
             catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
         });
@@ -239,7 +240,7 @@ pub fn read(
     single_profile: impl Fn(&str) -> Option<ProfileName>,
 ) -> Result<(Pods, Vec<Diagnostic>)> {
     let mut gathering = Gathering::default();
-    kubernetes::for_each_item(input, file, |pod: PodItem| {
+    list::for_each_item(input, file, |pod: PodItem| {
         gathering.add(&pod, catalogue, &single_profile);
     })?;
     let workloads = gathering.workloads(catalogue);
@@ -310,7 +311,7 @@ fn of_container(container: &Container) -> std::result::Result<Vec<(String, u64)>
             resource.starts_with("nvidia.com/gpu") || resource.starts_with("nvidia.com/mig-")
         })
         .map(|(resource, quantity)| {
-            let count = kubernetes::count(quantity)
+            let count = list::count(quantity)
                 .filter(|count| *count <= MAX_COUNT)
                 .ok_or_else(|| format!("{resource}: {quantity} is not a whole number"))?;
             Ok((resource.clone(), count))
@@ -336,12 +337,10 @@ pub(super) fn ask(
     if resource == GPU {
         return Ok(single.map_or(Ask::Gpus(count), |profile| Ask::Instance(profile.clone())));
     }
-    let profile = resource
-        .strip_prefix("nvidia.com/mig-")
-        .and_then(kubernetes::profile_of_label)
-        .ok_or_else(|| {
-        format!("asks for {resource}, which is not an instance that migplan knows")
-    })?;
+    let profile =
+        resource.strip_prefix("nvidia.com/mig-").and_then(profile_of_label).ok_or_else(|| {
+            format!("asks for {resource}, which is not an instance that migplan knows")
+        })?;
     if memory(&profile, catalogue).is_none() {
         return Err(format!("asks for {profile}, which no board has"));
     }

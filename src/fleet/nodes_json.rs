@@ -1,8 +1,8 @@
 //! A fleet from `kubectl get nodes -o json`: the labels of GPU feature discovery say which GPUs a
-//! node has, and how it is cut now.
+//! node has, and which MIG configuration it has now.
 //!
-//! A cluster has nodes that a plan cannot use: cordoned, without labels, without MIG. They are left
-//! out and named, since a plan that silently lacks half of the cluster helps nobody.
+//! A cluster has nodes that a plan cannot use: cordoned, without labels, without MIG. They are
+//! skipped and named, since a plan that silently lacks half of the cluster misleads.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,17 +14,13 @@ use super::{Fleet, KubernetesNode, MAX_GPUS, Node};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::catalogue::BoardNotFound;
 use crate::hardware::{BoardRef, Catalogue};
-use crate::kubernetes::{self, Item};
+use crate::kubernetes::list::{self, Item};
+use crate::kubernetes::{
+    COUNT_LABEL, MEMORY_LABEL, MIG_CAPABLE_LABEL, MIG_CONFIG_LABEL, MIG_CONFIG_STATE_LABEL,
+    MIG_STRATEGY_LABEL, PRODUCT_LABEL, single_profile,
+};
 use crate::text::plural;
 use crate::units::Mebibytes;
-
-const PRODUCT: &str = "nvidia.com/gpu.product";
-const COUNT: &str = "nvidia.com/gpu.count";
-const MEMORY: &str = "nvidia.com/gpu.memory";
-const CAPABLE: &str = "nvidia.com/mig.capable";
-const STRATEGY: &str = "nvidia.com/mig.strategy";
-const CONFIG: &str = "nvidia.com/mig.config";
-const CONFIG_STATE: &str = "nvidia.com/mig.config.state";
 
 #[derive(Deserialize)]
 struct NodeItem {
@@ -68,11 +64,11 @@ impl Item for NodeItem {
 }
 
 /// Reads the nodes with GPUs. Returns the fleet, which knows of each node what the cluster said of
-/// it, and warnings that name what was left out or looks wrong. `include_cordoned` keeps nodes that
+/// it, and warnings that name what was skipped or looks wrong. `include_cordoned` keeps nodes that
 /// take no pods now.
 ///
 /// # Errors
-/// No such JSON, a node that is there twice, or no node that a plan could use (exit 3).
+/// No such JSON, a duplicate node, or no node that a plan could use (exit 3).
 pub fn read(
     input: impl Read,
     file: &str,
@@ -83,7 +79,7 @@ pub fn read(
     let mut remarks: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut problems = Vec::new();
     let (mut total, mut without_gpus) = (0u64, 0u64);
-    kubernetes::for_each_item(input, file, |item: NodeItem| {
+    list::for_each_item(input, file, |item: NodeItem| {
         let name = item.metadata.name.clone();
         if name.chars().any(char::is_control) || name.is_empty() {
             problems.push(Diagnostic::new("a node's name is empty or has a control character"));
@@ -93,7 +89,7 @@ pub fn read(
         let seen = node_of(item);
         match gpus(&seen, catalogue, include_cordoned, &mut remark) {
             Gpus::None => without_gpus += 1,
-            Gpus::LeftOut => {}
+            Gpus::Skipped => {}
             Gpus::Some(board, count) => {
                 total = total.saturating_add(count);
                 if total > MAX_GPUS {
@@ -102,7 +98,7 @@ pub fn read(
                 let gpus = vec![board; usize::try_from(count).unwrap_or(0)];
                 let node = Node { name: name.clone(), gpus };
                 if nodes.insert(name.clone(), (node, seen)).is_some() {
-                    problems.push(Diagnostic::new(format!("node '{name}' is there twice")));
+                    problems.push(Diagnostic::new(format!("duplicate node '{name}'")));
                 }
             }
         }
@@ -118,7 +114,7 @@ pub fn read(
         .map(|(text, names)| {
             at(Diagnostic::new(match &names[..] {
                 [only] => format!("node {only} {text}"),
-                _ => format!("nodes {}: each {text}", kubernetes::names(names)),
+                _ => format!("nodes {}: each {text}", list::names(names)),
             }))
         })
         .collect();
@@ -133,7 +129,7 @@ pub fn read(
     }
     if without_gpus > 0 {
         warnings.push(at(Diagnostic::new(format!(
-            "{} without GPUs left out",
+            "{} without GPUs skipped",
             plural(without_gpus, "node")
         ))));
     }
@@ -148,7 +144,7 @@ pub fn read(
 /// No such JSON (exit 3).
 pub fn observe(input: impl Read, file: &str) -> Result<BTreeMap<String, KubernetesNode>> {
     let mut nodes = BTreeMap::new();
-    kubernetes::for_each_item(input, file, |item: NodeItem| {
+    list::for_each_item(input, file, |item: NodeItem| {
         nodes.insert(item.metadata.name.clone(), node_of(item));
     })?;
     Ok(nodes)
@@ -163,7 +159,7 @@ fn node_of(item: NodeItem) -> KubernetesNode {
         .unwrap_or_default()
         .iter()
         .filter(|(resource, _)| resource.starts_with("nvidia.com/"))
-        .filter_map(|(resource, quantity)| Some((resource.clone(), kubernetes::count(quantity)?)))
+        .filter_map(|(resource, quantity)| Some((resource.clone(), list::count(quantity)?)))
         .collect();
     let ready = item
         .status
@@ -172,10 +168,10 @@ fn node_of(item: NodeItem) -> KubernetesNode {
         .iter()
         .all(|c| c.r#type != "Ready" || c.status == "True");
     KubernetesNode {
-        strategy: labels.get(STRATEGY).cloned(),
-        mig_config: labels.get(CONFIG).cloned(),
-        mig_config_state: labels.get(CONFIG_STATE).cloned(),
-        single_profile: labels.get(PRODUCT).and_then(|p| kubernetes::single_profile(p)),
+        strategy: labels.get(MIG_STRATEGY_LABEL).cloned(),
+        mig_config: labels.get(MIG_CONFIG_LABEL).cloned(),
+        mig_config_state: labels.get(MIG_CONFIG_STATE_LABEL).cloned(),
+        single_profile: labels.get(PRODUCT_LABEL).and_then(|p| single_profile(p)),
         cordoned: item.spec.unschedulable == Some(true),
         ready,
         allocatable,
@@ -188,7 +184,7 @@ enum Gpus {
     /// It has none.
     None,
     /// It has some, but they cannot be planned; the reason is a remark.
-    LeftOut,
+    Skipped,
     /// So many of this board.
     Some(BoardRef, u64),
 }
@@ -201,7 +197,7 @@ fn gpus(
 ) -> Gpus {
     let label = |key: &str| node.labels.get(key).map(String::as_str);
     let number = |key: &str| label(key).and_then(|v| v.parse::<u64>().ok());
-    let Some(product) = label(PRODUCT) else {
+    let Some(product) = label(PRODUCT_LABEL) else {
         let has_gpus = node.allocatable.values().any(|count| *count > 0)
             || label("nvidia.com/gpu.present") == Some("true")
             || label("feature.node.kubernetes.io/pci-10de.present") == Some("true");
@@ -209,84 +205,108 @@ fn gpus(
             return Gpus::None;
         }
         remark(format!(
-            "has GPUs but no label {PRODUCT}, and is left out: does GPU feature discovery run there?"
+            "has GPUs but no label {PRODUCT_LABEL}, and is skipped: does GPU feature discovery run there?"
         ));
-        return Gpus::LeftOut;
+        return Gpus::Skipped;
     };
     if node.cordoned && !include_cordoned {
-        remark("is cordoned and left out (--include-cordoned keeps it)".to_string());
-        return Gpus::LeftOut;
+        remark("is cordoned and skipped (--include-cordoned keeps it)".to_string());
+        return Gpus::Skipped;
     }
     if product.ends_with("-MIG-INVALID") {
-        remark("has GPUs that MIG strategy 'single' cannot advertise, so their number is not known, and is left out: set nvidia.com/mig.config to all-disabled first".to_string());
-        return Gpus::LeftOut;
+        remark("has GPUs that MIG strategy 'single' cannot advertise, so their number is not known, and is skipped: set nvidia.com/mig.config to all-disabled first".to_string());
+        return Gpus::Skipped;
     }
-    // The memory under 'single' is an instance's, so it tells nothing of the board.
-    let memory = if node.single_profile.is_some() { None } else { number(MEMORY) };
-    let board = match catalogue.find(product, memory.map(Mebibytes)) {
-        Ok(board) => board.clone(),
-        Err(BoardNotFound::WithoutMig { .. }) => {
-            remark(format!("has {product}, which cannot do MIG, and is left out"));
-            return Gpus::LeftOut;
-        }
-        Err(BoardNotFound::Ambiguous { boards, .. }) => {
-            remark(format!(
-                "has {product}, which may be {}, and is left out: the label {MEMORY} would tell",
-                boards.join(" or ")
-            ));
-            return Gpus::LeftOut;
-        }
-        Err(BoardNotFound::Unknown { .. }) => {
-            let why = if label(CAPABLE) == Some("false") {
-                "cannot do MIG"
-            } else {
-                "is not known (--catalogue FILE adds a board)"
-            };
-            remark(format!("has {product}, which {why}, and is left out"));
-            return Gpus::LeftOut;
+    let board = match board(node, product, catalogue) {
+        Ok(board) => board,
+        Err(why) => {
+            remark(format!("has {product}, which {why}"));
+            return Gpus::Skipped;
         }
     };
-    if label(CAPABLE) == Some("false") {
-        remark(format!("has {product}, but {CAPABLE}=false, and is left out"));
-        return Gpus::LeftOut;
+    if label(MIG_CAPABLE_LABEL) == Some("false") {
+        remark(format!("has {product}, but {MIG_CAPABLE_LABEL}=false, and is skipped"));
+        return Gpus::Skipped;
     }
-    let Some(count) = number(COUNT).filter(|count| *count > 0) else {
-        remark(format!("has no number in the label {COUNT} and is left out"));
-        return Gpus::LeftOut;
+    let Some(count) = number(COUNT_LABEL).filter(|count| *count > 0) else {
+        remark(format!("has no number in the label {COUNT_LABEL} and is skipped"));
+        return Gpus::Skipped;
+    };
+    let Some(count) = gpu_count(node, &board, product, count, remark) else {
+        return Gpus::Skipped;
     };
     if !node.ready {
         remark("is not ready, but planned for".to_string());
     }
     if let Some(state @ ("failed" | "pending" | "rebooting")) = node.mig_config_state.as_deref() {
-        remark(format!("has {CONFIG_STATE}={state}"));
+        remark(format!("has {MIG_CONFIG_STATE_LABEL}={state}"));
     }
     if number("nvidia.com/gpu.replicas").is_some_and(|n| n > 1) {
         remark(
             "shares its GPUs by time slicing: switch that off for instances of its own".to_string(),
         );
     }
-    // Under 'single' the label counts instances.
-    let count = match &node.single_profile {
-        None => count,
-        Some(name) => {
-            let Some((_, profile)) = board.profile(name) else {
-                remark(format!(
-                    "has {product}, a profile that {} lacks, and is left out",
-                    board.id
-                ));
-                return Gpus::LeftOut;
-            };
-            let per_gpu = u64::from(profile.max_instances);
-            if !count.is_multiple_of(per_gpu) {
-                remark(format!(
-                    "shows {count} instances of {name}, {per_gpu} to a GPU: taken for {}",
-                    plural(count.div_ceil(per_gpu), "GPU")
-                ));
-            }
-            count.div_ceil(per_gpu)
-        }
-    };
     Gpus::Some(board, count)
+}
+
+/// The board of a node's GPUs as its labels tell; `None` where they do not.
+pub fn board_of(node: &KubernetesNode, catalogue: &Catalogue) -> Option<BoardRef> {
+    board(node, node.labels.get(PRODUCT_LABEL)?, catalogue).ok()
+}
+
+/// The board that a product label means, or why the node is skipped.
+fn board(
+    node: &KubernetesNode,
+    product: &str,
+    catalogue: &Catalogue,
+) -> std::result::Result<BoardRef, String> {
+    let label = |key: &str| node.labels.get(key).map(String::as_str);
+    // The memory under 'single' is an instance's, so it tells nothing of the board.
+    let memory = match node.single_profile {
+        Some(_) => None,
+        None => label(MEMORY_LABEL).and_then(|v| v.parse().ok()),
+    };
+    match catalogue.find(product, memory.map(Mebibytes)) {
+        Ok(board) => Ok(board.clone()),
+        Err(BoardNotFound::WithoutMig { .. }) => {
+            Err("does not support MIG, and is skipped".to_string())
+        }
+        Err(BoardNotFound::Ambiguous { boards, .. }) => Err(format!(
+            "may be {}, and is skipped: the label {MEMORY_LABEL} would tell",
+            boards.join(" or ")
+        )),
+        Err(BoardNotFound::Unknown { .. }) if label(MIG_CAPABLE_LABEL) == Some("false") => {
+            Err("does not support MIG and is skipped".to_string())
+        }
+        Err(BoardNotFound::Unknown { .. }) => {
+            Err("is not known (--catalogue FILE adds a board) and is skipped".to_string())
+        }
+    }
+}
+
+/// The GPUs of a node whose count label says `count`: under MIG strategy `single` it counts
+/// instances. `None` where the node is skipped.
+fn gpu_count(
+    node: &KubernetesNode,
+    board: &BoardRef,
+    product: &str,
+    count: u64,
+    remark: &mut impl FnMut(String),
+) -> Option<u64> {
+    let Some(name) = &node.single_profile else { return Some(count) };
+    let Some((_, profile)) = board.profile(name) else {
+        remark(format!("has {product}, a profile that {} lacks, and is skipped", board.id));
+        return None;
+    };
+    let per_gpu = u64::from(profile.max_instances);
+    let gpus = count.div_ceil(per_gpu);
+    if !count.is_multiple_of(per_gpu) {
+        remark(format!(
+            "shows {count} instances of {name}, {per_gpu} to a GPU: taken for {}",
+            plural(gpus, "GPU")
+        ));
+    }
+    Some(gpus)
 }
 
 #[cfg(test)]
@@ -314,7 +334,7 @@ mod tests {
         read(list(nodes).as_bytes(), "nodes.json", &Catalogue::built_in(), false)
     }
 
-    const A100: (&str, &str) = (PRODUCT, "NVIDIA-A100-SXM4-80GB");
+    const A100: (&str, &str) = (PRODUCT_LABEL, "NVIDIA-A100-SXM4-80GB");
 
     #[test]
     fn real_labels_make_a_fleet() {
@@ -342,8 +362,9 @@ mod tests {
 
     #[test]
     fn instances_are_counted_back_into_gpus() {
-        let single =
-            |product, count| node("n", &[(PRODUCT, product), (COUNT, count), (MEMORY, "9728")], "");
+        let single = |product, count| {
+            node("n", &[(PRODUCT_LABEL, product), (COUNT_LABEL, count), (MEMORY_LABEL, "9728")], "")
+        };
         let (fleet_, warnings) =
             fleet(&[single("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb", "56")]).unwrap();
         assert_eq!((fleet_.gpu_count(), warnings.len()), (8, 0));
@@ -358,16 +379,21 @@ mod tests {
 
     #[test]
     fn memory_tells_boards_of_one_name_apart() {
-        let gb200 =
-            |memory| node("n", &[(PRODUCT, "NVIDIA-GB200"), (COUNT, "4"), (MEMORY, memory)], "");
+        let gb200 = |memory| {
+            node(
+                "n",
+                &[(PRODUCT_LABEL, "NVIDIA-GB200"), (COUNT_LABEL, "4"), (MEMORY_LABEL, memory)],
+                "",
+            )
+        };
         for (memory, id) in [("189471", "gb200-186gb"), ("192513", "gb200-189gb")] {
             assert_eq!(fleet(&[gb200(memory)]).unwrap().0.boards()[0].id, id);
         }
     }
 
     #[test]
-    fn what_cannot_be_planned_is_left_out_and_named() {
-        let four = (COUNT, "4");
+    fn what_cannot_be_planned_is_skipped_and_named() {
+        let four = (COUNT_LABEL, "4");
         let nodes = [
             node(
                 "good",
@@ -384,12 +410,16 @@ mod tests {
             node("bare", &[("nvidia.com/gpu.present", "true")], ""),
             node("capacity", &[], r#", "status": {"allocatable": {"nvidia.com/gpu": "8"}}"#),
             node("cpu", &[], ""),
-            node("old", &[(PRODUCT, "Tesla-T4"), four], ""),
-            node("new", &[(PRODUCT, "NVIDIA-X1000"), four], ""),
-            node("invalid", &[(PRODUCT, "NVIDIA-A100-SXM4-80GB-MIG-INVALID"), (COUNT, "0")], ""),
-            node("vgpu", &[A100, four, (CAPABLE, "false")], ""),
+            node("old", &[(PRODUCT_LABEL, "Tesla-T4"), four], ""),
+            node("new", &[(PRODUCT_LABEL, "NVIDIA-X1000"), four], ""),
+            node(
+                "invalid",
+                &[(PRODUCT_LABEL, "NVIDIA-A100-SXM4-80GB-MIG-INVALID"), (COUNT_LABEL, "0")],
+                "",
+            ),
+            node("vgpu", &[A100, four, (MIG_CAPABLE_LABEL, "false")], ""),
             node("uncounted", &[A100], ""),
-            node("unsure", &[(PRODUCT, "NVIDIA-GB200"), four], ""),
+            node("unsure", &[(PRODUCT_LABEL, "NVIDIA-GB200"), four], ""),
         ];
         let (found, warnings) = fleet(&nodes).unwrap();
         let names: Vec<&str> = found.nodes().iter().map(|n| n.name.as_str()).collect();
@@ -398,16 +428,16 @@ mod tests {
         let text: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         let text = text.join("\n");
         for part in [
-            "nodes cordoned-1, cordoned-2: each is cordoned and left out",
+            "nodes cordoned-1, cordoned-2: each is cordoned and skipped",
             "node down is not ready",
             "nodes bare, capacity: each has GPUs but no label",
-            "node old has Tesla-T4, which cannot do MIG",
+            "node old has Tesla-T4, which does not support MIG",
             "node new has NVIDIA-X1000, which is not known",
             "node invalid has GPUs that MIG strategy 'single' cannot advertise",
             "node vgpu has NVIDIA-A100-SXM4-80GB, but",
             "node uncounted has no number in the label nvidia.com/gpu.count",
             "node unsure has NVIDIA-GB200, which may be gb200-186gb or gb200-189gb",
-            "1 node without GPUs left out",
+            "1 node without GPUs skipped",
         ] {
             assert!(text.contains(part), "missing {part} in\n{text}");
         }
@@ -418,7 +448,7 @@ mod tests {
     #[test]
     fn every_node_can_be_observed() {
         let nodes = [
-            node("invalid", &[(PRODUCT, "NVIDIA-A30-MIG-INVALID")], ""),
+            node("invalid", &[(PRODUCT_LABEL, "NVIDIA-A30-MIG-INVALID")], ""),
             node("cpu", &[], r#", "spec": {"unschedulable": true}"#),
         ];
         let seen = observe(list(&nodes).as_bytes(), "nodes.json").unwrap();
@@ -428,10 +458,11 @@ mod tests {
 
     #[test]
     fn a_cluster_without_usable_nodes_is_refused_with_the_reasons() {
-        let error = fleet(&[node("old", &[(PRODUCT, "Tesla-T4"), (COUNT, "4")], "")]).unwrap_err();
+        let error = fleet(&[node("old", &[(PRODUCT_LABEL, "Tesla-T4"), (COUNT_LABEL, "4")], "")])
+            .unwrap_err();
         assert!(error.to_string().contains("no node with GPUs"), "{error}");
         assert!(error.to_string().contains("Tesla-T4"), "{error}");
-        let twice = node("n", &[A100, (COUNT, "1")], "");
-        assert!(fleet(&[twice.clone(), twice]).unwrap_err().to_string().contains("twice"));
+        let twice = node("n", &[A100, (COUNT_LABEL, "1")], "");
+        assert!(fleet(&[twice.clone(), twice]).unwrap_err().to_string().contains("duplicate node"));
     }
 }
