@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::demand::{Demand, Workload};
 use crate::error::{ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
-use crate::hardware::{BoardRef, ProfileName, layout};
+use crate::hardware::{ProfileName, layout};
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
@@ -156,7 +156,11 @@ pub(crate) fn presets_by_size(
     names
         .into_par_iter()
         .filter_map(|name| {
-            let patterns = problem.pools.iter().map(|pool| uniform(&pool.board, &name)).collect();
+            let patterns = problem
+                .pools
+                .iter()
+                .map(|pool| layout::uniform_counts(&pool.board, &name))
+                .collect();
             in_time(evaluate(problem, demand, format!("all-{}", name.label()), patterns, options))
                 .transpose()
         })
@@ -259,46 +263,13 @@ fn left_out(
     (order.into_iter().map(row).collect(), all)
 }
 
-/// As many instances of one profile as a board takes; none where the board lacks it.
-fn uniform(board: &BoardRef, name: &ProfileName) -> layout::Counts {
-    let mut counts = vec![0; board.profiles.len()];
-    if let Some((index, profile)) = board.profile(name) {
-        counts[index] = profile.max_instances;
-    }
-    counts
-}
-
-/// `all-balanced` as mig-parted ships it: 2 × 1g + 1 × 2g + 1 × 3g, and where the board has no 3g
-/// (A30, RTX PRO 6000) 2 × 1g + 1 × 2g. None where no layout of the board holds that.
-fn balanced(board: &BoardRef) -> layout::Counts {
-    // Of two profiles of the same compute slices the plain one is the smaller.
-    let of_slices = |slices: u32| {
-        let plain = board.profiles.iter().enumerate().filter(|(_, p)| p.name.is_plain());
-        plain.filter(|(_, p)| p.compute_slices == slices).min_by_key(|(_, p)| p.memory).map(|p| p.0)
-    };
-    for wanted in [&[(1, 2), (2, 1), (3, 1)][..], &[(1, 2), (2, 1)]] {
-        let mut counts = vec![0; board.profiles.len()];
-        let mut complete = true;
-        for (slices, count) in wanted {
-            match of_slices(*slices) {
-                Some(profile) => counts[profile] = *count,
-                None => complete = false,
-            }
-        }
-        if complete && layout::place(board, &counts, &[]).is_some() {
-            return counts;
-        }
-    }
-    vec![0; board.profiles.len()]
-}
-
 /// mig-parted's `all-balanced`, at its best.
 pub(crate) fn all_balanced(
     problem: &Problem,
     demand: &Demand,
     options: &PlanOptions,
 ) -> Result<Baseline> {
-    let patterns = problem.pools.iter().map(|pool| balanced(&pool.board)).collect();
+    let patterns = problem.pools.iter().map(|pool| layout::balanced_counts(&pool.board)).collect();
     evaluate(problem, demand, "all-balanced".to_string(), patterns, options)
 }
 

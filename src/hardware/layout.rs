@@ -5,7 +5,7 @@
 //! attributes say (at most one `+me`; beside `+me.all` only `-me`). Everything about counts of
 //! compute slices follows from the placements.
 
-use super::{Board, MediaEngines};
+use super::{Board, MediaEngines, ProfileName};
 
 /// One instance of a layout: a profile of the board and the memory slice at which it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,6 +235,39 @@ fn search(
         layout.pop();
     }
     false
+}
+
+/// As many instances of one profile as a board takes; none where the board lacks it.
+pub fn uniform_counts(board: &Board, name: &ProfileName) -> Counts {
+    let mut counts = vec![0; board.profiles.len()];
+    if let Some((index, profile)) = board.profile(name) {
+        counts[index] = profile.max_instances;
+    }
+    counts
+}
+
+/// `all-balanced` as mig-parted ships it: 2 × 1g + 1 × 2g + 1 × 3g, and where the board has no 3g
+/// (A30, RTX PRO 6000) 2 × 1g + 1 × 2g. None where the board has no such layout.
+pub fn balanced_counts(board: &Board) -> Counts {
+    // Of two profiles of the same compute slices the plain one is the smaller.
+    let of_slices = |slices: u32| {
+        let plain = board.profiles.iter().enumerate().filter(|(_, p)| p.name.is_plain());
+        plain.filter(|(_, p)| p.compute_slices == slices).min_by_key(|(_, p)| p.memory).map(|p| p.0)
+    };
+    for wanted in [&[(1, 2), (2, 1), (3, 1)][..], &[(1, 2), (2, 1)]] {
+        let mut counts = vec![0; board.profiles.len()];
+        let mut complete = true;
+        for (slices, count) in wanted {
+            match of_slices(*slices) {
+                Some(profile) => counts[profile] = *count,
+                None => complete = false,
+            }
+        }
+        if complete && place(board, &counts, &[]).is_some() {
+            return counts;
+        }
+    }
+    vec![0; board.profiles.len()]
 }
 
 #[cfg(test)]
