@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     for row in &plan.unplaced {
         eprintln!("unplaced: {} × {}/{}: {}", row.replicas, row.team, row.workload, row.detail);
     }
-    let config = mig_parted::write(&plan, &catalogue, &mig_parted::Options::default())?;
+    let config = mig_parted::write(&plan, &catalogue, &mig_parted::MigPartedOptions::default())?;
     print!("{}", config.text);
     Ok(())
 }

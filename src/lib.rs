@@ -18,7 +18,7 @@
 //! assert_eq!(plan.totals.placed, 5);
 //! assert!(plan.proof.stages.iter().all(|stage| stage.proved()));
 //!
-//! let file = mig_parted::write(&plan, &catalogue, &mig_parted::Options::default())?;
+//! let file = mig_parted::write(&plan, &catalogue, &mig_parted::MigPartedOptions::default())?;
 //! assert!(file.text.contains(r#""3g.40gb": 1"#), "{}", file.text);
 //! # Ok::<(), migplan::error::Error>(())
 //! ```
@@ -70,7 +70,7 @@
 //!   (`plan/check.rs`) and its terms in the optimiser (`optimise/stages.rs`).
 //! - **A rule of a site**: a field of [`plan::Policy`], a file in `optimise/constraints/` that adds
 //!   its columns and rows, and its check in `plan/check.rs`.
-//! - **An emitter**: a file in `emit/`, a pure function from [`emit::View`] to text, and its
+//! - **An emitter**: a file in `emit/`, a pure function from [`emit::plan_view::PlanView`] to text, and its
 //!   subcommand in `cli/emit.rs`; its golden file in `tests/golden/emit/`, read back by its real
 //!   reader in `tests/it/emit/`.
 //! - **A JSON document**: a struct in `view/json/`, whose fields are the keys.

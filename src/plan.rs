@@ -73,6 +73,16 @@ pub enum Strategy {
     Single,
 }
 
+impl Strategy {
+    /// The strategy as the device plugin spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::Mixed => "mixed",
+            Strategy::Single => "single",
+        }
+    }
+}
+
 /// Which MIG modes may be side by side on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]

@@ -67,7 +67,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         let config = mig_parted::write(
             &comparison.plan,
             &catalogue,
-            &mig_parted::Options { notes: summary::notes(&comparison.plan), ..Default::default() },
+            &mig_parted::MigPartedOptions {
+                notes: summary::notes(&comparison.plan),
+                ..Default::default()
+            },
         )?;
         let subject = Subject {
             comparison: &comparison,

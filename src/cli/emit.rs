@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, read_pods};
 use super::output::{Console, write_result};
-use crate::demand::pods::Pods;
+use crate::emit::output::Emitted;
+use crate::emit::source::PlanSource;
 use crate::emit::{
-    self, Emitted, Strategy, View, airflow, capacity, checkpoint, configmap, device_plugin,
-    jupyterhub, kueue, labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
+    airflow, capacity, checkpoint, configmap, device_plugin, jupyterhub, kueue,
+    labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
 };
 use crate::error::{Error, Result};
-use crate::fleet::nodes_json;
-use crate::hardware::Catalogue;
-use crate::plan::{self, file::PlanFile};
+use crate::fleet::{KubernetesNode, nodes_json};
+use crate::plan::{self, Strategy};
 
 /// Write what Kubernetes, Slurm, JupyterHub, Airflow, Prometheus or systemd need from a plan
 #[derive(Debug, clap::Args)]
@@ -59,17 +59,18 @@ enum Kind {
 /// How instances become resources.
 #[derive(Debug, clap::Args)]
 struct StrategyArgs {
-    /// The device plugin's MIG strategy: a resource name for each profile, or nvidia.com/gpu for all
-    #[arg(long, value_enum, value_name = "STRATEGY", default_value_t)]
-    strategy: Strategy,
+    /// The device plugin's MIG strategy, where the plan's file does not say it
+    #[arg(long, value_enum, value_name = "STRATEGY")]
+    strategy: Option<Strategy>,
 }
 
-/// The label of the plan's config.
+/// The label of the plan's configuration.
 #[derive(Debug, clap::Args)]
 struct NameArgs {
-    /// The config's label; with several distinct nodes NAME-1, NAME-2 …
-    #[arg(long, default_value = mig_parted::DEFAULT_NAME)]
-    name: String,
+    /// The configuration's label, where the plan's file does not say it; with several distinct nodes
+    /// NAME-1, NAME-2 … [default: migplan]
+    #[arg(long)]
+    name: Option<String>,
 }
 
 /// Workloads as templates.
@@ -87,12 +88,12 @@ struct TemplateArgs {
 }
 
 impl TemplateArgs {
-    fn options(&self) -> pod::Options {
-        pod::Options { image: self.image.clone(), namespace: self.namespace.clone() }
+    fn options(&self) -> pod::PodOptions {
+        pod::PodOptions { image: self.image.clone(), namespace: self.namespace.clone() }
     }
 }
 
-/// The GPU Operator's custom MIG config as a ConfigMap, with all-disabled
+/// The GPU Operator's custom MIG configurations as a ConfigMap, with all-disabled
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   migplan emit configmap --plan plan.json | kubectl apply -f -")]
@@ -107,15 +108,19 @@ struct ConfigmapArgs {
     /// The GPU Operator's namespace
     #[arg(long, default_value = configmap::DEFAULT_NAMESPACE)]
     namespace: String,
-    /// Add a uniform all-<profile> config for each profile of the boards
+    /// Add a uniform all-<profile> configuration for each profile of the boards
     #[arg(long)]
     with_presets: bool,
-    /// Write here which node takes which config, as CSV
+    /// The cluster's nodes now (kubectl get nodes -o json): carries along the presets that they are
+    /// labelled with, since this ConfigMap replaces the one that has them
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
+    /// Write here which node takes which configuration, as CSV
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
 }
 
-/// A script of kubectl commands that labels the nodes, a few at a time, the idle ones first
+/// A script of kubectl commands that labels the nodes, a few at a time, with the least disruption
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   kubectl get nodes -o json > nodes.json && kubectl get pods -A -o json > pods.json
@@ -124,18 +129,23 @@ struct ConfigmapArgs {
 struct LabelsArgs {
     #[command(flatten)]
     name: NameArgs,
+    #[command(flatten)]
+    strategy: StrategyArgs,
     /// How many nodes may be out of service at once: a number or a share
     #[arg(long, value_name = "N|N%", default_value = "1")]
     max_unavailable: labels::MaxUnavailable,
-    /// How long one batch may take to drain and to be cut
+    /// How long one batch may take to drain, and to get its layouts
     #[arg(long, value_name = "DURATION", default_value = "20m")]
     timeout: String,
-    /// The cluster's nodes now (kubectl get nodes -o json): skips those that are as planned
+    /// The cluster's nodes now (kubectl get nodes -o json): those that are as planned are left alone
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
     /// The cluster's pods now (kubectl get pods -A -o json): idle nodes first, and not drained
     #[arg(long, value_name = "FILE", requires = "nodes")]
     pods: Option<PathBuf>,
+    /// The GPU Operator's namespace
+    #[arg(long, default_value = configmap::DEFAULT_NAMESPACE)]
+    namespace: String,
 }
 
 /// Helm values that make the device plugin advertise the instances
@@ -180,7 +190,7 @@ enum FormatValue {
     Json,
 }
 
-/// A pod for each workload that asks for the instance that it has
+/// A pod for each workload that asks for the instance that it is assigned to
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   migplan emit pod --plan plan.json --team research")]
@@ -198,7 +208,7 @@ struct PodArgs {
 struct KueueArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
-    /// The cohort in which teams borrow what nobody has; also the name of the local queues
+    /// The cohort in which teams borrow what is free; also the name of the local queues
     #[arg(long, value_name = "NAME", default_value = kueue::DEFAULT_COHORT)]
     cohort: String,
 }
@@ -244,7 +254,7 @@ enum PartValue {
     Nodes,
 }
 
-/// A systemd unit that cuts a node's GPUs again at boot
+/// A systemd unit that creates a node's instances again at boot
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   migplan emit systemd --plan plan.json --node gpu-1 -o /etc/systemd/system/migplan.service")]
@@ -317,10 +327,10 @@ struct CheckpointArgs {
 struct MigPartedArgs {
     #[command(flatten)]
     name: NameArgs,
-    /// Add all-disabled and a uniform all-<profile> config for each profile of the boards
+    /// Add all-disabled and a uniform all-<profile> configuration for each profile of the boards
     #[arg(long)]
     with_presets: bool,
-    /// Write here which node takes which config, as CSV
+    /// Write here which node takes which configuration, as CSV
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
 }
@@ -332,123 +342,165 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         ));
     };
     let catalogue = CatalogueArgs { catalogue: args.catalogue.clone() }.read()?;
-    let PlanFile { plan, catalogue, .. } =
-        plan::file::read(open(file)?, &name_of(file), &catalogue)?;
-    let view = |strategy: Strategy| View::new(&plan, &catalogue, strategy);
-    let mixed = || view(Strategy::Mixed);
-    let of_teams = |strategy: &StrategyArgs, teams: &[String]| {
-        let mut view = view(strategy.strategy);
-        view.keep_teams(teams).map(|()| view)
-    };
-    let emitted: Emitted = match &args.kind {
-        Kind::Configmap(kind) => {
-            let options = configmap::Options {
-                configmap: kind.configmap_name.clone(),
-                namespace: kind.namespace.clone(),
-                name: kind.name.name.clone(),
-                with_presets: kind.with_presets,
-            };
-            let view = view(kind.strategy.strategy);
-            view.require_advertised()?;
-            let file = configmap::write(&view, &options)?;
-            write_assignments(kind.assignments.as_ref(), &file.assignments)?;
-            file.text.into()
-        }
-        Kind::Labels(kind) => {
-            let options = labels::Options {
-                name: kind.name.name.clone(),
-                max_unavailable: kind.max_unavailable,
-                timeout: kind.timeout.clone(),
-                present: present(kind, &catalogue, console)?,
-            };
-            labels::write(&mixed(), &options)?
-        }
-        Kind::DevicePlugin(kind) => {
-            let chart = match kind.chart {
-                ChartValue::DevicePlugin => device_plugin::Chart::DevicePlugin,
-                ChartValue::GpuOperator => device_plugin::Chart::GpuOperator,
-            };
-            device_plugin::write(&view(kind.strategy.strategy), chart, &kind.configmap_name)?.into()
-        }
-        Kind::Capacity(kind) => {
-            let present = match &kind.nodes {
-                None => None,
-                Some(file) => {
-                    let nodes = nodes_json::observe(open(file)?, &name_of(file))?;
-                    let advertised = nodes.into_iter().map(|(name, seen)| (name, seen.allocatable));
-                    Some(advertised.collect::<BTreeMap<_, _>>())
-                }
-            };
-            let capacity = capacity::capacity(&view(kind.strategy.strategy), present.as_ref());
-            match kind.format {
-                FormatValue::Text => capacity::text(&capacity),
-                FormatValue::Json => capacity::json(&capacity)?,
-            }
-        }
-        Kind::Pod(kind) => {
-            pod::write(&of_teams(&kind.strategy, &kind.template.team)?, &kind.template.options())?
-        }
-        Kind::Kueue(kind) => {
-            let options = kueue::Options { cohort: kind.cohort.clone() };
-            kueue::write(&view(kind.strategy.strategy), &options)?
-        }
-        Kind::Jupyterhub(kind) => {
-            jupyterhub::write(&of_teams(&kind.strategy, &kind.team)?, !kind.team.is_empty())?
-        }
-        Kind::Airflow(kind) => {
-            let view = of_teams(&kind.strategy, &kind.template.team)?;
-            airflow::write(&view, &kind.template.options())?
-        }
-        Kind::Slurm(kind) => {
-            let part = kind.part.map(|part| match part {
-                PartValue::Gres => slurm::Part::Gres,
-                PartValue::Nodes => slurm::Part::Nodes,
-            });
-            slurm::write(&mixed(), part)?
-        }
-        Kind::Systemd(kind) => {
-            let options = systemd::Options {
-                with: match kind.with {
-                    WithValue::Migplan => systemd::With::Migplan,
-                    WithValue::NvidiaMigParted => systemd::With::MigParted,
-                },
-                binary: kind.binary.clone(),
-                config: kind.config.clone(),
-                name: kind.name.name.clone(),
-                node: kind.node.clone(),
-            };
-            systemd::write(&mixed(), &options)?
-        }
-        Kind::PrometheusRules(kind) => {
-            let options = prometheus_rules::Options {
-                object: kind.object,
-                namespace: kind.namespace.clone(),
-            };
-            prometheus_rules::write(&mixed(), &options)?
-        }
-        Kind::NvidiaSmi(kind) => nvidia_smi::write(&mixed(), kind.node.as_deref())?,
-        Kind::Checkpoint(kind) => {
-            let uuids = if kind.uuids.starts_with("GPU-") {
-                checkpoint::parse_uuids(&kind.uuids, "--uuids")?
-            } else {
-                let file = PathBuf::from(&kind.uuids);
-                checkpoint::parse_uuids(&read_text(&file)?, &name_of(&file))?
-            };
-            checkpoint::write(&mixed(), kind.node.as_deref(), &uuids)?
-        }
-        Kind::MigParted(kind) => {
-            let options = mig_parted::Options {
-                name: kind.name.name.clone(),
-                with_presets: kind.with_presets,
-                notes: Vec::new(),
-            };
-            let file = mig_parted::write(&plan, &catalogue, &options)?;
-            write_assignments(kind.assignments.as_ref(), &file.assignments)?;
-            file.text.into()
-        }
-    };
+    let plan = plan::file::read(open(file)?, &name_of(file), &catalogue)?;
+    let emitted = args.kind.emit(&PlanSource::from(&plan), console)?;
+    for note in &emitted.notes {
+        console.say(note);
+    }
     console.warn(&emitted.warnings);
     write_result(args.output.as_deref(), |out| out.write_all(emitted.text.as_bytes()))
+}
+
+impl Kind {
+    fn emit(&self, source: &PlanSource<'_>, console: &Console) -> Result<Emitted> {
+        match self {
+            Kind::Configmap(args) => args.emit(source),
+            Kind::Labels(args) => args.emit(source, console),
+            Kind::DevicePlugin(args) => {
+                let view = source.view(args.strategy.strategy)?;
+                device_plugin::write(&view, args.chart.into(), &args.configmap_name)
+            }
+            Kind::Capacity(args) => args.emit(source),
+            Kind::Pod(PodArgs { strategy, template }) => {
+                let view = source.view_of(&template.team, strategy.strategy)?;
+                pod::write(&view, &template.options())
+            }
+            Kind::Kueue(args) => {
+                let options = kueue::KueueOptions { cohort: args.cohort.clone() };
+                kueue::write(&source.view(args.strategy.strategy)?, &options)
+            }
+            Kind::Jupyterhub(args) => {
+                let view = source.view_of(&args.team, args.strategy.strategy)?;
+                jupyterhub::write(&view, !args.team.is_empty())
+            }
+            Kind::Airflow(AirflowArgs { strategy, template }) => {
+                let view = source.view_of(&template.team, strategy.strategy)?;
+                airflow::write(&view, &template.options())
+            }
+            Kind::Slurm(args) => slurm::write(&source.view(None)?, args.part.map(Into::into)),
+            Kind::Systemd(args) => args.emit(source),
+            Kind::PrometheusRules(args) => {
+                let options = prometheus_rules::PrometheusRulesOptions {
+                    object: args.object,
+                    namespace: args.namespace.clone(),
+                };
+                prometheus_rules::write(&source.view(None)?, &options)
+            }
+            Kind::NvidiaSmi(args) => nvidia_smi::write(&source.view(None)?, args.node.as_deref()),
+            Kind::Checkpoint(args) => args.emit(source),
+            Kind::MigParted(args) => args.emit(source),
+        }
+    }
+}
+
+impl ConfigmapArgs {
+    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+        let options = configmap::ConfigMapOptions {
+            configmap: self.configmap_name.clone(),
+            namespace: self.namespace.clone(),
+            name: source.name(self.name.name.as_deref())?,
+            with_presets: self.with_presets,
+            nodes: observe(self.nodes.as_ref())?,
+        };
+        let made = configmap::write(&source.view(self.strategy.strategy)?, &options)?;
+        write_assignments(self.assignments.as_ref(), &made.file.assignments)?;
+        Ok(Emitted { text: made.file.text, notes: made.notes, warnings: made.warnings })
+    }
+}
+
+impl LabelsArgs {
+    fn emit(&self, source: &PlanSource<'_>, console: &Console) -> Result<Emitted> {
+        let present = match observe(self.nodes.as_ref())? {
+            None => None,
+            Some(nodes) => {
+                let single = |node: &str| nodes.get(node)?.single_profile.clone();
+                let pods = match &self.pods {
+                    Some(file) => Some(read_pods(file, source.catalogue, single, console)?),
+                    None => None,
+                };
+                Some(labels::present(&nodes, pods.as_ref()))
+            }
+        };
+        let options = labels::RolloutOptions {
+            name: source.name(self.name.name.as_deref())?,
+            max_unavailable: self.max_unavailable,
+            timeout: self.timeout.clone(),
+            namespace: self.namespace.clone(),
+            present,
+        };
+        labels::write(&source.view(self.strategy.strategy)?, &options)
+    }
+}
+
+impl CapacityArgs {
+    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+        let present = observe(self.nodes.as_ref())?;
+        let view = source.view(self.strategy.strategy)?;
+        let capacity = capacity::capacity(&view, present.as_ref());
+        match self.format {
+            FormatValue::Text => Ok(capacity::text(&capacity)),
+            FormatValue::Json => capacity::json(&capacity),
+        }
+    }
+}
+
+impl SystemdArgs {
+    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+        let options = systemd::SystemdOptions {
+            with: match self.with {
+                WithValue::Migplan => systemd::With::Migplan,
+                WithValue::NvidiaMigParted => systemd::With::MigParted,
+            },
+            binary: self.binary.clone(),
+            config: self.config.clone(),
+            name: source.name(self.name.name.as_deref())?,
+            node: self.node.clone(),
+        };
+        systemd::write(&source.view(None)?, &options)
+    }
+}
+
+impl CheckpointArgs {
+    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+        let uuids = if self.uuids.starts_with("GPU-") {
+            checkpoint::parse_uuids(&self.uuids, "--uuids")?
+        } else {
+            let file = PathBuf::from(&self.uuids);
+            checkpoint::parse_uuids(&read_text(&file)?, &name_of(&file))?
+        };
+        checkpoint::write(&source.view(None)?, self.node.as_deref(), &uuids)
+    }
+}
+
+impl MigPartedArgs {
+    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+        let options = mig_parted::MigPartedOptions {
+            name: source.name(self.name.name.as_deref())?,
+            with_presets: self.with_presets,
+            notes: Vec::new(),
+        };
+        let file = mig_parted::write(source.plan, source.catalogue, &options)?;
+        write_assignments(self.assignments.as_ref(), &file.assignments)?;
+        Ok(file.text.into())
+    }
+}
+
+impl From<ChartValue> for device_plugin::Chart {
+    fn from(value: ChartValue) -> Self {
+        match value {
+            ChartValue::DevicePlugin => device_plugin::Chart::DevicePlugin,
+            ChartValue::GpuOperator => device_plugin::Chart::GpuOperator,
+        }
+    }
+}
+
+impl From<PartValue> for slurm::Part {
+    fn from(value: PartValue) -> Self {
+        match value {
+            PartValue::Gres => slurm::Part::Gres,
+            PartValue::Nodes => slurm::Part::Nodes,
+        }
+    }
 }
 
 fn write_assignments(
@@ -458,35 +510,12 @@ fn write_assignments(
     match file {
         None => Ok(()),
         Some(file) => {
-            write_result(Some(file), |out| emit::mig_parted::write_assignments(assignments, out))
+            write_result(Some(file), |out| mig_parted::write_assignments(assignments, out))
         }
     }
 }
 
-/// What the cluster says of its nodes, for the order of the change.
-fn present(
-    kind: &LabelsArgs,
-    catalogue: &Catalogue,
-    console: &Console,
-) -> Result<Option<BTreeMap<String, labels::Present>>> {
-    let Some(file) = &kind.nodes else {
-        return Ok(None);
-    };
-    let nodes = nodes_json::observe(open(file)?, &name_of(file))?;
-    let single = |node: &str| nodes.get(node)?.single_profile.clone();
-    let pods = match &kind.pods {
-        Some(file) => Some(read_pods(file, catalogue, single, console)?),
-        None => None,
-    };
-    let present = nodes.iter().map(|(name, seen)| {
-        let of_node = |pods: &Pods| pods.busy.get(name).map_or(0, |b| b.pods.len() as u64);
-        let present = labels::Present {
-            config: seen.mig_config.clone(),
-            applied: seen.mig_config_state.as_deref() == Some("success"),
-            cordoned: seen.cordoned,
-            busy_pods: pods.as_ref().map(of_node),
-        };
-        (name.clone(), present)
-    });
-    Ok(Some(present.collect()))
+/// What the cluster says of its nodes, where a file is named.
+fn observe(file: Option<&PathBuf>) -> Result<Option<BTreeMap<String, KubernetesNode>>> {
+    file.map(|file| nodes_json::observe(open(file)?, &name_of(file))).transpose()
 }

@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let file = mig_parted::write(
         plan,
         &catalogue,
-        &mig_parted::Options {
+        &mig_parted::MigPartedOptions {
             name: args.name.clone(),
             with_presets: args.with_presets,
             notes: summary::notes(plan),

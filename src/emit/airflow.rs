@@ -4,27 +4,24 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::pod::{self, Options, Template};
-use super::{Emitted, View, yaml};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::pod::{self, PodOptions, Template};
+use super::yaml;
 use crate::error::Result;
+use crate::kubernetes::{GPU_TAINT, PRODUCT_LABEL};
 
 /// Writes the module.
 ///
 /// # Errors
 /// A plan that the strategy does not advertise (exit 3); a bad namespace (exit 2).
-pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
+pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
     view.require_advertised()?;
     let templates = pod::templates(view, options.namespace.as_deref())?;
-    let mut text = String::from(
-        "\"\"\"GPU tasks for Airflow, each with the MIG instance that the plan has for it.\n\n\
-         Needs apache-airflow-providers-cncf-kubernetes. Call a function inside a DAG and give it\n\
-         what it lacks: image, cmds, arguments.\n\"\"\"\n\n\
-         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator\n\
-         from kubernetes.client import models as k8s\n",
-    );
+    let mut text = String::from(include_str!("snippets/airflow.py"));
     let functions = function_names(&templates);
     for (template, function) in templates.iter().zip(functions) {
-        let Template { seats, request, name, namespace } = template;
+        let Template { workload, request, name, namespace } = template;
         let mut arguments = vec![
             ("task_id", python(&function)),
             ("name", python(name)),
@@ -41,13 +38,20 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
                 ),
             ),
         ];
+        arguments.push((
+            "tolerations",
+            format!(
+                "[k8s.V1Toleration(key={}, operator=\"Exists\", effect=\"NoSchedule\")]",
+                python(GPU_TAINT)
+            ),
+        ));
         if let Some(products) = view.products(request) {
             arguments.push(("affinity", affinity(&products)));
         }
         let _ = write!(
             text,
             "\n\ndef {function}(**overrides):\n    # {}\n    return KubernetesPodOperator(**{{\n",
-            yaml::comment(&pod::headline(view, seats, request))
+            yaml::comment(&pod::headline(workload, request))
         );
         for (key, value) in arguments {
             let _ = writeln!(text, "        \"{key}\": {value},");
@@ -58,7 +62,7 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
     if options.namespace.is_none() {
         warnings.extend(view.renamed_teams());
     }
-    Ok(Emitted { text, warnings })
+    Ok(Emitted { text, warnings, ..Emitted::default() })
 }
 
 /// A Python name for each template, distinct: `nlp_train`.
@@ -103,7 +107,7 @@ fn affinity(products: &[String]) -> String {
     }
     format!(
         "k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(\n            required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[\n                k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(\n                    key=\"{}\", operator=\"In\", values=[{}])])])))",
-        pod::PRODUCT_LABEL,
+        PRODUCT_LABEL,
         values.join(", ")
     )
 }

@@ -6,14 +6,15 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{Emitted, GPU_RESOURCE, View};
-use crate::error::{Diagnostic, Result};
+use super::nodes::{self, Resources};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::KubernetesNode;
+use crate::kubernetes::GPU_RESOURCE;
 
 /// Schema key of the JSON form.
 pub const CAPACITY_SCHEMA: &str = "migplan.capacity/v1";
-
-/// What a node advertises: resource name → count.
-pub type Resources = BTreeMap<String, u64>;
 
 /// What every node advertises before and after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,19 +54,24 @@ pub struct Totals {
     pub after: Resources,
 }
 
-/// Works out the capacity. `present` is what the cluster advertises now; without it all GPUs are
-/// taken to be whole.
-pub fn capacity(view: &View<'_>, present: Option<&BTreeMap<String, Resources>>) -> Capacity {
+/// Works out the capacity. `present` is what the cluster says of its nodes now; without it all GPUs
+/// are taken to be whole.
+pub fn capacity(
+    view: &PlanView<'_>,
+    present: Option<&BTreeMap<String, KubernetesNode>>,
+) -> Capacity {
     let mut totals = Totals::default();
     let nodes = view
         .nodes
         .iter()
         .map(|node| {
             let before = match present {
-                Some(present) => present.get(&**node.name).cloned().unwrap_or_default(),
+                Some(nodes) => {
+                    nodes.get(&**node.name).map(|n| n.allocatable.clone()).unwrap_or_default()
+                }
                 None => Resources::from([(GPU_RESOURCE.to_string(), node.gpus.len() as u64)]),
             };
-            let (after, refused) = match view.strategy.allocatable(node) {
+            let (after, refused) = match nodes::allocatable(view.strategy, node) {
                 Ok(resources) => (resources, None),
                 Err(reason) => (Resources::new(), Some(reason)),
             };
@@ -104,12 +110,12 @@ fn warnings(capacity: &Capacity) -> Vec<Diagnostic> {
 /// The capacity as JSON.
 ///
 /// # Errors
-/// None that a capacity can cause.
+/// An internal error (exit 1) that no capacity can cause.
 pub fn json(capacity: &Capacity) -> Result<Emitted> {
     let mut text = serde_json::to_string_pretty(capacity)
-        .map_err(|e| crate::error::Error::internal(format!("capacity to JSON: {e}")))?;
+        .map_err(|e| Error::internal(format!("capacity to JSON: {e}")))?;
     text.push('\n');
-    Ok(Emitted { text, warnings: warnings(capacity) })
+    Ok(Emitted { text, warnings: warnings(capacity), ..Emitted::default() })
 }
 
 /// The capacity as a table: a line for each node and resource, then the sums.
@@ -148,5 +154,5 @@ pub fn text(capacity: &Capacity) -> Emitted {
             w3 = widths[3]
         );
     }
-    Emitted { text, warnings: warnings(capacity) }
+    Emitted { text, warnings: warnings(capacity), ..Emitted::default() }
 }

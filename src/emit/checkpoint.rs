@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Emitted, View, board_of, pick_node};
+use super::nodes::{board_of, pick_node};
+use super::output::Emitted;
+use super::plan_view::PlanView;
 use crate::error::{Diagnostic, Error, Result};
 use crate::plan::InstanceProfile;
 
@@ -68,7 +70,7 @@ const HINT: &str = "run on the node: nvidia-smi --query-gpu=index,uuid --format=
 /// `nvidia-smi -L`, or bare UUIDs in the order of indices, separated by commas or lines.
 ///
 /// # Errors
-/// A line that is none of these, an index or a UUID twice (exit 3).
+/// A line that is none of these, a duplicate index or UUID (exit 3).
 pub fn parse_uuids(text: &str, file: &str) -> Result<BTreeMap<u32, String>> {
     let mut uuids: BTreeMap<u32, String> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -92,11 +94,11 @@ pub fn parse_uuids(text: &str, file: &str) -> Result<BTreeMap<u32, String>> {
         for (index, uuid) in pairs {
             let digits = uuid.strip_prefix("GPU-").unwrap_or("");
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-                problem(format!("'{uuid}' is no GPU UUID"));
+                problem(format!("'{uuid}' is not a GPU UUID"));
             } else if uuids.values().any(|known| known == uuid) {
-                problem(format!("{uuid} is there twice"));
+                problem(format!("duplicate UUID {uuid}"));
             } else if uuids.insert(index, uuid.to_string()).is_some() {
-                problem(format!("GPU {index} is there twice"));
+                problem(format!("duplicate GPU {index}"));
             }
         }
     }
@@ -122,7 +124,7 @@ fn of_csv(line: &str) -> Option<(u32, &str)> {
 /// A node that the plan lacks (exit 2); a GPU without UUID or a profile whose compute instance has
 /// no number (exit 3).
 pub fn write(
-    view: &View<'_>,
+    view: &PlanView<'_>,
     node: Option<&str>,
     uuids: &BTreeMap<u32, String>,
 ) -> Result<Emitted> {

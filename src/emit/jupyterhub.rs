@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{Emitted, Request, View, pod, yaml};
+use super::output::Emitted;
+use super::plan_view::{PlanView, Request};
+use super::{pod, yaml};
 use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
 use crate::text::plural;
@@ -23,91 +25,117 @@ struct Choice<'p> {
 ///
 /// # Errors
 /// A plan that the strategy does not advertise (exit 3).
-pub fn write(view: &View<'_>, named_teams: bool) -> Result<Emitted> {
+pub fn write(view: &PlanView<'_>, named_teams: bool) -> Result<Emitted> {
     view.require_advertised()?;
+    let choices = choices(view, named_teams);
+    let mut text = String::from(
+        "# helm upgrade jupyterhub jupyterhub/jupyterhub --reuse-values -f THIS-FILE\n\
+         # An entry's tolerations replace the chart's own, so these are listed as well.\n\
+         singleuser:\n  profileList:",
+    );
+    text.push_str(if choices.is_empty() { " []\n" } else { "\n" });
+    let mut warnings = Vec::new();
+    for (i, choice) in choices.iter().enumerate() {
+        write_choice(&mut text, view, choice, i == 0, &mut warnings);
+    }
+    Ok(Emitted { text, warnings, ..Emitted::default() })
+}
+
+/// The kinds of instance to choose from, the smallest first.
+fn choices<'p>(view: &PlanView<'p>, named_teams: bool) -> Vec<Choice<'p>> {
     let mut choices: Vec<Choice<'_>> = Vec::new();
-    let kept: BTreeSet<&str> = view.seats.iter().map(|s| s.team).collect();
+    let kept: BTreeSet<&str> = view.workloads.iter().map(|w| w.team).collect();
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
         for instance in &gpu.instances {
-            let team = instance.assignment.as_ref().map(|o| o.team.as_ref());
+            let team = instance.assignment.as_ref().map(|a| a.team.as_ref());
             if named_teams && !team.is_some_and(|t| kept.contains(t)) {
                 continue;
             }
-            let at = choices.iter().position(|c| *c.request.profile == instance.profile);
-            let choice = match at {
-                Some(at) => &mut choices[at],
-                None => {
-                    choices.push(Choice {
-                        request: Request {
-                            profile: &instance.profile,
-                            per_replica: 1,
-                            replicas: 0,
-                            boards: BTreeSet::new(),
-                            memory: Mebibytes(instance.memory_mib),
-                        },
-                        instances: 0,
-                        teams: BTreeSet::new(),
-                    });
-                    let last = choices.len() - 1;
-                    &mut choices[last]
-                }
-            };
+            let memory = Mebibytes(instance.memory_mib);
+            let alike = |choice: &Choice<'_>| *choice.request.profile == instance.profile;
+            let at = choices.iter().position(alike).unwrap_or_else(|| {
+                choices.push(Choice {
+                    request: Request {
+                        profile: &instance.profile,
+                        per_replica: 1,
+                        replicas: 0,
+                        boards: BTreeSet::new(),
+                        memory,
+                        demand: Mebibytes(0),
+                    },
+                    instances: 0,
+                    teams: BTreeSet::new(),
+                });
+                choices.len() - 1
+            });
+            let choice = &mut choices[at];
             choice.instances += 1;
             choice.teams.extend(team);
             choice.request.boards.insert(&gpu.board);
-            choice.request.memory = choice.request.memory.min(Mebibytes(instance.memory_mib));
+            choice.request.memory = choice.request.memory.min(memory);
         }
     }
     choices.sort_by(|a, b| {
         (a.request.memory, a.request.profile).cmp(&(b.request.memory, b.request.profile))
     });
-    let mut text = String::from(
-        "# helm upgrade jupyterhub jupyterhub/jupyterhub --reuse-values -f THIS-FILE\n\
-         singleuser:\n  profileList:",
-    );
-    text.push_str(if choices.is_empty() { " []\n" } else { "\n" });
-    let mut warnings = Vec::new();
-    for (i, Choice { request, instances, teams }) in choices.iter().enumerate() {
-        let (title, slug) = match request.profile {
-            InstanceProfile::Mig(name) => (
-                format!("GPU slice {name}, {}", request.memory.human()),
-                name.label().replace('.', "-"),
-            ),
-            InstanceProfile::Full => {
-                (format!("Whole GPU, {}", request.memory.human()), "whole-gpu".to_string())
-            }
-        };
-        let planned = match teams.len() {
-            0 => "for everybody".to_string(),
-            1..=4 => {
-                format!("planned for {}", teams.iter().copied().collect::<Vec<_>>().join(", "))
-            }
-            n => format!("planned for {n} teams"),
-        };
-        let _ = write!(
-            text,
-            "    - display_name: {}\n      slug: {}\n      description: {}\n",
-            yaml::quoted(&title),
-            yaml::quoted(&slug),
-            yaml::quoted(&format!("{} in all, {planned}", plural(*instances, "instance"))),
-        );
-        if i == 0 {
-            text.push_str("      default: true\n");
+    choices
+}
+
+fn write_choice(
+    text: &mut String,
+    view: &PlanView<'_>,
+    Choice { request, instances, teams }: &Choice<'_>,
+    default: bool,
+    warnings: &mut Vec<Diagnostic>,
+) {
+    let (title, slug) = match request.profile {
+        InstanceProfile::Mig(name) => (
+            format!("GPU slice {name}, {}", request.memory.human()),
+            name.label().replace('.', "-"),
+        ),
+        InstanceProfile::Full => {
+            (format!("Whole GPU, {}", request.memory.human()), "whole-gpu".to_string())
         }
-        let _ = write!(
-            text,
-            "      kubespawner_override:\n        extra_resource_limits:\n          {}: \"1\"\n",
-            view.resource(request)
-        );
-        if let Some(products) = view.products(request) {
-            text.push_str("        node_affinity_required:\n");
-            pod::write_term(&mut text, "          ", &products);
-            if products.is_empty() {
-                warnings.push(Diagnostic::new(format!(
-                    "'{title}': feature discovery's product name of its board is not known: fill it in"
-                )));
-            }
+    };
+    let planned = match teams.len() {
+        0 => "for everybody".to_string(),
+        1..=4 => format!("planned for {}", teams.iter().copied().collect::<Vec<_>>().join(", ")),
+        n => format!("planned for {n} teams"),
+    };
+    let _ = write!(
+        text,
+        "    - display_name: {}\n      slug: {}\n      description: {}\n",
+        yaml::quoted(&title),
+        yaml::quoted(&slug),
+        yaml::quoted(&format!("{} in all, {planned}", plural(*instances, "instance"))),
+    );
+    if default {
+        text.push_str("      default: true\n");
+    }
+    let _ = write!(
+        text,
+        "      kubespawner_override:\n        extra_resource_limits:\n          {}: \"1\"\n        tolerations:\n",
+        view.resource(request)
+    );
+    for toleration in TOLERATIONS {
+        let _ = writeln!(text, "          - {toleration}");
+    }
+    if let Some(products) = view.products(request) {
+        text.push_str("        node_affinity_required:\n");
+        pod::write_term(text, "          ", &products);
+        if products.is_empty() {
+            warnings.push(Diagnostic::new(format!(
+                "'{title}': feature discovery's product name of its board is not known: fill it in"
+            )));
         }
     }
-    Ok(Emitted { text, warnings })
 }
+
+/// What a user's pod tolerates: tainted GPU nodes, and the two spellings of the taint of nodes for
+/// users' pods that the chart tolerates itself (`scheduling.userPods.tolerations` of Zero to
+/// JupyterHub).
+const TOLERATIONS: [&str; 3] = [
+    "{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}",
+    "{key: hub.jupyter.org/dedicated, operator: Equal, value: user, effect: NoSchedule}",
+    "{key: hub.jupyter.org_dedicated, operator: Equal, value: user, effect: NoSchedule}",
+];

@@ -1,17 +1,22 @@
-//! `migplan emit labels`: a shell script that hands each node its config by label, a few nodes at a
-//! time, the ones that nobody uses first, and empties a node before its GPUs are cut anew.
+//! `migplan emit labels`: a shell script that gives each node its MIG configuration by label, a few
+//! nodes at a time, the ones with the least disruption first.
+//!
+//! A node whose label and state are as planned is left alone, both when the script is written and
+//! when it runs. What a node advertises tells whether the layouts are the plan's: mig-manager acts
+//! only when the label changes, so a label alone does not say what it stood for when it was applied.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::mig_parted::{self, Extra};
-use super::{Emitted, View, shell_word, yaml};
+use super::nodes::{self, NodeGpus, Resources};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::{mig_parted, shell, yaml};
+use crate::demand::pods::Pods;
 use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::LOCAL_NODE;
+use crate::fleet::{KubernetesNode, LOCAL_NODE};
+use crate::kubernetes::{GPU_RESOURCE, MIG_CONFIG_LABEL, MIG_RESOURCE_PREFIX, list, naming};
 use crate::text::plural;
-
-/// What mig-manager of the GPU Operator acts upon.
-pub const CONFIG_LABEL: &str = "nvidia.com/mig.config";
 
 /// How many nodes may be out of service at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,98 +49,133 @@ impl std::str::FromStr for MaxUnavailable {
     }
 }
 
-/// What is known of a node of the cluster now.
+/// What the cluster says of one of its nodes now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Present {
-    /// The value of [`CONFIG_LABEL`], if there is one.
+pub struct PresentNode {
+    /// The value of [`MIG_CONFIG_LABEL`], if there is one.
     pub config: Option<String>,
-    /// Whether mig-manager reports that config as applied.
+    /// Whether mig-manager reports that configuration as applied.
     pub applied: bool,
-    /// Whether it takes no new pods already; then it stays so.
-    pub cordoned: bool,
+    /// What the node advertises of GPUs and instances; empty where nothing is known.
+    pub advertised: Resources,
     /// Pods that hold a GPU or instance, where pods are known.
     pub busy_pods: Option<u64>,
 }
 
+/// Joins what the cluster says of its nodes with the pods that hold GPUs there.
+pub fn present(
+    nodes: &BTreeMap<String, KubernetesNode>,
+    pods: Option<&Pods>,
+) -> BTreeMap<String, PresentNode> {
+    let gpus =
+        |resource: &str| resource == GPU_RESOURCE || resource.starts_with(MIG_RESOURCE_PREFIX);
+    nodes
+        .iter()
+        .map(|(name, node)| {
+            let advertised = node.allocatable.iter().filter(|(r, n)| gpus(r) && **n > 0);
+            let busy = |pods: &Pods| pods.busy.get(name).map_or(0, |b| b.pods.len() as u64);
+            let present = PresentNode {
+                config: node.mig_config.clone(),
+                applied: node.mig_config_state.as_deref() == Some("success"),
+                advertised: advertised.map(|(r, n)| (r.clone(), *n)).collect(),
+                busy_pods: pods.map(busy),
+            };
+            (name.clone(), present)
+        })
+        .collect()
+}
+
 /// How the change is rolled out.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// The label of the plan's config, as [`mig_parted::Options::name`].
+pub struct RolloutOptions {
+    /// The label of the plan's configuration, as [`mig_parted::MigPartedOptions::name`].
     pub name: String,
     /// How many nodes at once.
     pub max_unavailable: MaxUnavailable,
     /// How long to wait for a batch, as `kubectl wait --timeout` takes it.
     pub timeout: String,
+    /// The namespace of the GPU Operator.
+    pub namespace: String,
     /// What the cluster says of its nodes, where it was asked.
-    pub present: Option<BTreeMap<String, Present>>,
+    pub present: Option<BTreeMap<String, PresentNode>>,
 }
 
-/// A node that gets a new label.
+/// What a node needs, in the order of the disruption that it causes. The words are those of
+/// `snippets/rollout.sh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    /// The layouts are as planned under another label.
+    Rename,
+    /// No pod holds a GPU.
+    Idle,
+    /// Pods hold GPUs, or nothing is known of them.
+    Drain,
+    /// The label is as planned, the layouts are not.
+    Reapply,
+}
+
+impl How {
+    fn word(self) -> &'static str {
+        match self {
+            How::Rename => "rename",
+            How::Idle => "idle",
+            How::Drain => "drain",
+            How::Reapply => "reapply",
+        }
+    }
+}
+
+/// A node that changes.
 struct Step<'v> {
     node: &'v str,
     config: &'v str,
-    /// Pods that must go first; `None` where nobody knows.
-    busy: Option<u64>,
-    /// Whether somebody cordoned it before.
-    cordoned: bool,
-    /// Places that the plan hands out on it: what a failure would cost.
-    seats: u64,
+    how: How,
+    /// Pods that are evicted; `None` where nothing is known of them.
+    evicted: Option<u64>,
+    /// Instances and whole GPUs that the node advertises now and will not any more.
+    destroyed: u64,
+    /// Replicas that the plan assigns to the node: what a failure would cost.
+    replicas: u64,
 }
 
 /// Writes the script.
 ///
 /// # Errors
-/// As [`mig_parted::write`]; a bad timeout (exit 2); a node that the cluster does not have
-/// (exit 3).
-pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
+/// As [`mig_parted::write`]; a bad timeout or namespace (exit 2); a node that the cluster does not
+/// have (exit 3).
+pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
     let duration = options.timeout.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
     if options.timeout.is_empty() || !duration {
-        return Err(Error::usage(format!("the timeout '{}' is no duration", options.timeout))
+        return Err(Error::usage(format!("'{}' is not a valid duration", options.timeout))
             .hint("write it as kubectl does: 15m, 900s"));
     }
-    let file = mig_parted::write_with(
-        &view.nodes,
-        view.catalogue,
-        &options.name,
-        Extra::AllDisabled,
-        &[],
-    )?;
+    naming::check_namespace(&options.namespace)?;
+    let labels = mig_parted::labels(view, &options.name)?;
     let mut warnings = Vec::new();
-    let mut done: Vec<&str> = Vec::new();
-    let mut missing: Vec<&str> = Vec::new();
+    let mut unchanged: Vec<&str> = Vec::new();
+    let mut missing: Vec<String> = Vec::new();
     let mut steps: Vec<Step<'_>> = Vec::new();
-    for (node, (name, config)) in view.nodes.iter().zip(&file.assignments) {
-        let name: &str = name;
+    for (node, (name, config)) in view.nodes.iter().zip(&labels) {
         let present = match &options.present {
             None => None,
-            Some(all) => match all.get(name) {
+            Some(all) => match all.get(&**name) {
                 None => {
-                    missing.push(name);
+                    missing.push(name.to_string());
                     continue;
                 }
                 found => found,
             },
         };
-        if present.is_some_and(|p| p.applied && p.config.as_deref() == Some(config)) {
-            done.push(name);
-            continue;
+        match step(view, node, config, present) {
+            Some(step) => steps.push(step),
+            None => unchanged.push(name),
         }
-        let seats = node.gpus.iter().flat_map(|g| &g.instances).filter(|i| i.assignment.is_some());
-        steps.push(Step {
-            node: name,
-            config,
-            busy: present.and_then(|p| p.busy_pods),
-            cordoned: present.is_some_and(|p| p.cordoned),
-            seats: seats.count() as u64,
-        });
     }
     if !missing.is_empty() {
-        let shown: Vec<&str> = missing.iter().take(5).copied().collect();
         return Err(Error::input(Diagnostic::new(format!(
-            "the cluster's nodes lack {} of the plan: {}{}",
+            "the cluster lacks {} of the plan: {}",
             plural(missing.len() as u64, "node"),
-            shown.join(", "),
-            if missing.len() > shown.len() { ", …" } else { "" }
+            list::names(&missing)
         )))
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
@@ -144,96 +184,139 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             "the plan calls its node '{LOCAL_NODE}', but kubectl knows it by another name: plan with --nodes or --fleet, or change the name in the script"
         )));
     }
-    // Nodes where nothing is in the way first; then where the fewest pods are; where that is not
-    // known, where the plan seats the fewest.
-    steps.sort_by_key(|s| (s.busy.is_none(), s.busy, s.seats, s.node));
+    steps.sort_by_key(|s| (s.evicted.is_none(), s.evicted, s.how, s.destroyed, s.replicas, s.node));
     let at_once = match options.max_unavailable {
         MaxUnavailable::Nodes(n) => n,
         MaxUnavailable::Percent(p) => (view.nodes.len() as u64 * p / 100).max(1),
     };
     let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
-    Ok(Emitted { text: script(&steps, &done, at_once, options), warnings })
+    let notes = notes(&steps, unchanged.len(), view.nodes.len(), options.present.is_some());
+    Ok(Emitted { text: script(&steps, &unchanged, at_once, options), notes, warnings })
 }
 
-fn script(steps: &[Step<'_>], done: &[&str], at_once: usize, options: &Options) -> String {
+/// What a node needs; `None` where it is as planned.
+fn step<'v>(
+    view: &PlanView<'_>,
+    node: &NodeGpus<'v>,
+    config: &'v str,
+    present: Option<&PresentNode>,
+) -> Option<Step<'v>> {
+    let planned = nodes::allocatable(view.strategy, node).ok();
+    let assigned = node.gpus.iter().flat_map(|g| &g.instances).filter(|i| i.assignment.is_some());
+    let mut step = Step {
+        node: node.name,
+        config,
+        how: How::Drain,
+        evicted: None,
+        destroyed: 0,
+        replicas: assigned.count() as u64,
+    };
+    let Some(present) = present else { return Some(step) };
+    let has_label = present.config.as_deref() == Some(config);
+    let known = planned.as_ref().filter(|_| !present.advertised.is_empty());
+    let has_layouts = known.map(|planned| *planned == present.advertised);
+    step.destroyed = known.map_or(0, |planned| {
+        let left = |(resource, now): (&String, &u64)| {
+            now.saturating_sub(planned.get(resource).copied().unwrap_or(0))
+        };
+        present.advertised.iter().map(left).sum()
+    });
+    step.evicted = present.busy_pods;
+    match (has_label, present.applied, has_layouts) {
+        (true, true, None | Some(true)) => return None,
+        (true, true, Some(false)) => step.how = How::Reapply,
+        (false, applied, Some(true)) if applied || present.config.is_none() => {
+            (step.how, step.evicted) = (How::Rename, Some(0));
+        }
+        _ if present.busy_pods == Some(0) => step.how = How::Idle,
+        _ => {}
+    }
+    Some(step)
+}
+
+/// How many nodes change, for the terminal.
+fn notes(steps: &[Step<'_>], unchanged: usize, all: usize, asked: bool) -> Vec<String> {
+    let count = |how: How| steps.iter().filter(|s| s.how == how).count() as u64;
+    let mut notes = Vec::new();
+    if !asked {
+        return notes;
+    }
+    notes.push(format!(
+        "{unchanged} of {} are as planned and left alone; {} to change",
+        plural(all as u64, "node"),
+        plural(steps.len() as u64, "node")
+    ));
+    if count(How::Rename) > 0 {
+        notes.push(format!(
+            "{} advertise what the plan wants under another label: relabelled without draining",
+            plural(count(How::Rename), "node")
+        ));
+    }
+    if count(How::Reapply) > 0 {
+        notes.push(format!(
+            "{} with the plan's label but other layouts: the ConfigMap's content is new, so mig-manager is restarted there",
+            plural(count(How::Reapply), "node")
+        ));
+    }
+    notes
+}
+
+fn script(
+    steps: &[Step<'_>],
+    unchanged: &[&str],
+    at_once: usize,
+    options: &RolloutOptions,
+) -> String {
     let batches: Vec<&[Step<'_>]> = steps.chunks(at_once).collect();
     let mut text = format!(
         "#!/usr/bin/env bash\n\
-         # Hands each node its MIG config by the label {CONFIG_LABEL}: {} in {}, at most {at_once} at once.\n\
+         # Gives each node its MIG configuration by the label {MIG_CONFIG_LABEL}: {} in {}, at most {at_once} at once.\n\
          # The ConfigMap must be there first: migplan emit configmap\n\
          #\n\
-         # mig-manager acts when the label changes. Where a node carries the label already but the\n\
-         # ConfigMap's content is new, give the plan's config a new --name, for both.\n\
-         # A batch that fails ends the script; run it again to go on where it stopped.\n\
-         set -euo pipefail\n\n\
-         # Whether node $1 carries config $2 already.\n\
-         has() {{\n  \
-           [ \"$(kubectl get node \"$1\" -o jsonpath='{{.metadata.labels.nvidia\\.com/mig\\.config}}')\" = \"$2\" ]\n\
-         }}\n",
+         # A batch that fails ends the script; run it again to go on where it stopped.\n",
         plural(steps.len() as u64, "node"),
         match batches.len() {
             1 => "1 batch".to_string(),
             n => format!("{n} batches"),
         },
     );
-    if !done.is_empty() {
+    if !unchanged.is_empty() {
         let _ = writeln!(
             text,
-            "\n# {} {} already: {}",
-            plural(done.len() as u64, "node"),
-            if done.len() == 1 { "carries its config" } else { "carry their config" },
-            yaml::comment(&done.join(" "))
+            "# {} as planned already: {}",
+            plural(unchanged.len() as u64, "node"),
+            yaml::comment(&unchanged.join(" "))
         );
-    }
-    for (i, batch) in batches.iter().enumerate() {
-        let pods: Option<u64> = batch.iter().map(|s| s.busy).sum();
-        let state = match pods {
-            None => "whatever runs there is evicted".to_string(),
-            Some(0) => "nothing runs on these GPUs".to_string(),
-            Some(n) => format!("{} must go", plural(n, "pod")),
-        };
-        let words = |steps: &mut dyn Iterator<Item = &Step<'_>>| -> String {
-            steps.map(|s| shell_word(s.node)).collect::<Vec<_>>().join(" ")
-        };
-        let all = words(&mut batch.iter());
-        let _ = writeln!(text, "\n# Batch {} of {}: {state}", i + 1, batches.len());
-        let _ = writeln!(text, "kubectl cordon {all}");
-        let occupied = words(&mut batch.iter().filter(|s| s.busy != Some(0)));
-        if !occupied.is_empty() {
-            let _ = writeln!(
-                text,
-                "kubectl drain {occupied} --ignore-daemonsets --delete-emptydir-data --timeout={}",
-                options.timeout
-            );
-        }
-        for step in *batch {
-            // 'pending' keeps the wait below from taking the state of the config before for that
-            // of the new one.
-            let (node, config) = (shell_word(step.node), step.config);
-            let _ = writeln!(
-                text,
-                "has {node} {config} || kubectl label node {node} {CONFIG_LABEL}={config} {CONFIG_LABEL}.state=pending --overwrite"
-            );
-        }
-        let targets: Vec<String> =
-            batch.iter().map(|s| shell_word(&format!("node/{}", s.node))).collect();
-        let _ = writeln!(
-            text,
-            "kubectl wait {} --timeout={} --for=jsonpath='{{.metadata.labels.nvidia\\.com/mig\\.config\\.state}}'=success",
-            targets.join(" "),
-            options.timeout
-        );
-        let back = words(&mut batch.iter().filter(|s| !s.cordoned));
-        if !back.is_empty() {
-            let _ = writeln!(text, "kubectl uncordon {back}");
-        }
-        let kept = words(&mut batch.iter().filter(|s| s.cordoned));
-        if !kept.is_empty() {
-            let _ = writeln!(text, "# cordoned before, and left so: {}", yaml::comment(&kept));
-        }
     }
     if steps.is_empty() {
-        text.push_str("\necho 'Every node carries its config already.'\n");
+        text.push_str("\necho 'Every node is as planned already.'\n");
+        return text;
+    }
+    let _ = write!(
+        text,
+        "readonly timeout={} namespace={}\n{}",
+        options.timeout,
+        options.namespace,
+        include_str!("snippets/rollout.sh")
+    );
+    for (i, batch) in batches.iter().enumerate() {
+        let evicted: Option<u64> = batch.iter().map(|s| s.evicted).sum();
+        let state = match evicted {
+            None => "pods that run there are evicted".to_string(),
+            Some(0) => "no pod holds a GPU there".to_string(),
+            Some(n) => format!("{} with GPUs evicted", plural(n, "pod")),
+        };
+        let _ = write!(text, "\n# Batch {} of {}: {state}\nbatch", i + 1, batches.len());
+        for step in *batch {
+            let _ = write!(
+                text,
+                " \\\n  {} {} {}",
+                shell::word(step.node),
+                step.config,
+                step.how.word()
+            );
+        }
+        text.push('\n');
     }
     text
 }

@@ -10,21 +10,23 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 
-use super::{NodeGpus, is_label_value, nodes, yaml};
+use super::mig_config::{Devices, Entry, GpuConfig, write_config};
+use super::nodes::{NodeGpus, board_of, nodes};
+use super::plan_view::PlanView;
+use super::presets::{self, Presets};
+use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
-use crate::hardware::{BoardRef, Catalogue, ProfileName};
+use crate::hardware::{Catalogue, ProfileName};
+use crate::kubernetes::naming;
 use crate::plan::{Checked, GpuPlan, InstanceProfile};
 use crate::text::plural;
 
-/// The label of a plan's config where nobody names another.
+/// The label of a plan's configuration where no other is named.
 pub const DEFAULT_NAME: &str = "migplan";
-
-/// The label of the config that switches MIG off on every GPU.
-pub const ALL_DISABLED: &str = "all-disabled";
 
 /// How a plan becomes a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct MigPartedOptions {
     /// The label, or with several distinct nodes the first part of `name-1`, `name-2` …
     pub name: String,
     /// Whether to add `all-disabled` and a uniform `all-<profile>` for each profile of the boards.
@@ -33,9 +35,9 @@ pub struct Options {
     pub notes: Vec<String>,
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { name: DEFAULT_NAME.to_string(), with_presets: false, notes: Vec::new() }
+impl Default for MigPartedOptions {
+    fn default() -> MigPartedOptions {
+        MigPartedOptions { name: DEFAULT_NAME.to_string(), with_presets: false, notes: Vec::new() }
     }
 }
 
@@ -48,25 +50,20 @@ pub struct MigPartedFile {
     pub assignments: Vec<(Arc<str>, String)>,
 }
 
-/// Which labels beside the plan's own a file gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extra {
-    /// None.
-    Nothing,
-    /// `all-disabled`.
-    AllDisabled,
-    /// `all-disabled` and the uniform ones.
-    Presets,
-}
-
 /// Writes a plan as a mig-parted file.
 ///
 /// # Errors
-/// A name that is no Kubernetes label value or that a preset has already (exit 2); a plan without
-/// GPUs, with one GPU twice, or with a board that the catalogue lacks (exit 3).
-pub fn write(plan: &Checked, catalogue: &Catalogue, options: &Options) -> Result<MigPartedFile> {
-    let extra = if options.with_presets { Extra::Presets } else { Extra::Nothing };
-    write_with(&nodes(plan), catalogue, &options.name, extra, &options.notes)
+/// A name that is not a Kubernetes label value or that a preset has already (exit 2); a plan
+/// without GPUs, with one GPU twice, or with a board that the catalogue lacks (exit 3).
+pub fn write(
+    plan: &Checked,
+    catalogue: &Catalogue,
+    options: &MigPartedOptions,
+) -> Result<MigPartedFile> {
+    let nodes = nodes(plan);
+    let which = if options.with_presets { Presets::Uniform } else { Presets::None };
+    let presets = presets::of_nodes(&nodes, catalogue, which)?;
+    write_with(&nodes, catalogue, &options.name, &presets, &options.notes)
 }
 
 /// Writes `node,config` rows: which node takes which label.
@@ -85,98 +82,103 @@ pub fn write_assignments(
     csv.flush()
 }
 
-/// One item under a label: which GPUs, and what becomes of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Entry {
-    /// PCI ids; empty is no filter.
-    filter: Vec<String>,
-    devices: Devices,
-    cut: Cut,
+/// The MIG configurations that a plan's nodes need, each once.
+struct Configs<'n> {
+    /// Each distinct configuration with its nodes, in the order of the first one.
+    distinct: Vec<(Vec<Entry>, Vec<&'n Arc<str>>)>,
+    /// For each node, which of them.
+    of_node: Vec<usize>,
+    name: &'n str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Devices {
-    All,
-    Indices(Vec<u32>),
+impl<'n> Configs<'n> {
+    fn new(nodes: &[NodeGpus<'n>], catalogue: &Catalogue, name: &'n str) -> Result<Configs<'n>> {
+        check_name(name)?;
+        if nodes.is_empty() {
+            return Err(Error::input(Diagnostic::new("the plan has no GPUs")));
+        }
+        let mut configs = Configs { distinct: Vec::new(), of_node: Vec::new(), name };
+        let mut known: HashMap<Vec<Entry>, usize> = HashMap::new();
+        for node in nodes {
+            let config = *known.entry(entries(node, catalogue)?).or_insert_with_key(|entries| {
+                configs.distinct.push((entries.clone(), Vec::new()));
+                configs.distinct.len() - 1
+            });
+            configs.distinct[config].1.push(node.name);
+            configs.of_node.push(config);
+        }
+        check_name(&configs.label(configs.distinct.len() - 1))?;
+        Ok(configs)
+    }
+
+    fn label(&self, config: usize) -> String {
+        match self.distinct.len() {
+            1 => self.name.to_string(),
+            _ => format!("{}-{}", self.name, config + 1),
+        }
+    }
 }
 
-/// What becomes of a GPU: MIG off, or so many instances of each profile.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Cut {
-    Whole,
-    Instances(Vec<(ProfileName, u32)>),
+/// Every node of a plan, ordered by name, with the label of its configuration.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn labels(view: &PlanView<'_>, name: &str) -> Result<Vec<(Arc<str>, String)>> {
+    let configs = Configs::new(&view.nodes, view.catalogue, name)?;
+    Ok(assignments(&view.nodes, &configs))
 }
 
+fn assignments(nodes: &[NodeGpus<'_>], configs: &Configs<'_>) -> Vec<(Arc<str>, String)> {
+    let labels = configs.of_node.iter().map(|config| configs.label(*config));
+    nodes.iter().map(|node| node.name.clone()).zip(labels).collect()
+}
+
+/// As [`write`], with these configurations beside the plan's own.
 pub(super) fn write_with(
     nodes: &[NodeGpus<'_>],
     catalogue: &Catalogue,
     name: &str,
-    extra: Extra,
+    presets: &BTreeMap<String, Vec<Entry>>,
     notes: &[String],
 ) -> Result<MigPartedFile> {
-    check_name(name)?;
-    if nodes.is_empty() {
-        return Err(Error::input(Diagnostic::new("the plan has no GPUs")));
+    let configs = Configs::new(nodes, catalogue, name)?;
+    let mut labels = (0..configs.distinct.len()).map(|config| configs.label(config));
+    if let Some(taken) = labels.find(|label| presets.contains_key(label)) {
+        return Err(Error::usage(format!("the configuration name '{taken}' belongs to a preset"))
+            .hint("give the plan's configuration another name with --name"));
     }
-    let mut configs: Vec<(Vec<Entry>, Vec<&Arc<str>>)> = Vec::new();
-    let mut known: HashMap<Vec<Entry>, usize> = HashMap::new();
-    let mut config_of_node = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let entries = entries(node, catalogue)?;
-        let config = *known.entry(entries).or_insert_with_key(|entries| {
-            configs.push((entries.clone(), Vec::new()));
-            configs.len() - 1
-        });
-        configs[config].1.push(node.name);
-        config_of_node.push(config);
-    }
-    let label = |config: usize| {
-        if configs.len() == 1 { name.to_string() } else { format!("{name}-{}", config + 1) }
-    };
-    check_name(&label(configs.len() - 1))?;
-    let presets = presets(nodes, catalogue, extra)?;
-    if let Some(taken) = (0..configs.len()).map(label).find(|l| presets.contains_key(l)) {
-        return Err(Error::usage(format!("the config name '{taken}' belongs to a preset"))
-            .hint("give the plan's config another name with --name"));
-    }
-
     let mut text = String::new();
     for line in notes.iter().flat_map(|note| note.lines()) {
         let _ = writeln!(text, "{}", format!("# {}", yaml::comment(line)).trim_end());
     }
     text.push_str("version: v1\nmig-configs:\n");
-    for (config, (entries, of_nodes)) in configs.iter().enumerate() {
-        if configs.len() > 1 {
+    for (config, (entries, of_nodes)) in configs.distinct.iter().enumerate() {
+        if configs.distinct.len() > 1 {
             let _ = writeln!(text, "  # {}", yaml::comment(&summary(of_nodes)));
         }
-        write_config(&mut text, &label(config), entries);
+        write_config(&mut text, &configs.label(config), entries);
     }
-    for (label, entries) in &presets {
+    for (label, entries) in presets {
         write_config(&mut text, label, entries);
     }
-    let assignments = nodes
-        .iter()
-        .zip(config_of_node)
-        .map(|(node, config)| (node.name.clone(), label(config)))
-        .collect();
-    Ok(MigPartedFile { text, assignments })
+    Ok(MigPartedFile { text, assignments: assignments(nodes, &configs) })
 }
 
-/// Checks that a config can go by this name before any work is done for it.
+/// Checks that a configuration can go by this name before any work is done for it.
 ///
 /// # Errors
-/// A name that is no Kubernetes label value (exit 2).
+/// A name that is not a Kubernetes label value (exit 2).
 pub fn check_name(name: &str) -> Result<()> {
-    if is_label_value(name) {
+    if naming::is_label_value(name) {
         return Ok(());
     }
-    Err(Error::usage(format!("the config name '{name}' cannot be the value of a Kubernetes label"))
-        .hint(
-            "use at most 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends",
-        ))
+    Err(Error::usage(format!(
+        "the configuration name '{name}' cannot be the value of a Kubernetes label"
+    ))
+    .hint("use at most 63 letters, digits, '.', '_' and '-', with a letter or digit at both ends"))
 }
 
-/// The first few of a config's nodes, for a comment.
+/// The first few of a configuration's nodes, for a comment.
 fn summary(nodes: &[&Arc<str>]) -> String {
     const SHOWN: usize = 3;
     const LENGTH: usize = 40;
@@ -206,12 +208,12 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
         ))));
     }
     // GPUs that are alike, in the order of their first index.
-    let mut groups: Vec<(&str, Cut, Vec<u32>)> = Vec::new();
-    let mut known: HashMap<(&str, Cut), usize> = HashMap::new();
+    let mut groups: Vec<(&str, GpuConfig, Vec<u32>)> = Vec::new();
+    let mut known: HashMap<(&str, GpuConfig), usize> = HashMap::new();
     for gpu in &node.gpus {
-        let key = (gpu.board.as_ref(), cut(gpu));
-        let group = *known.entry(key).or_insert_with_key(|(board, cut)| {
-            groups.push((board, cut.clone(), Vec::new()));
+        let key = (gpu.board.as_ref(), gpu_config(gpu));
+        let group = *known.entry(key).or_insert_with_key(|(board, config)| {
+            groups.push((board, config.clone(), Vec::new()));
             groups.len() - 1
         });
         groups[group].2.push(gpu.gpu);
@@ -222,7 +224,7 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
     let filters = if boards.len() > 1 { filters(&boards, catalogue)? } else { None };
     Ok(groups
         .iter()
-        .map(|(board, cut, indices)| {
+        .map(|(board, config, indices)| {
             let filter = filters.as_ref().and_then(|f| f.get(board)).cloned().unwrap_or_default();
             // Indices of a fleet that was only described may differ on the machine; a filter does
             // not, so it does without them wherever it can.
@@ -233,7 +235,7 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
             } else {
                 Devices::Indices(indices.clone())
             };
-            Entry { filter, devices, cut: cut.clone() }
+            Entry { filter, devices, gpu: config.clone() }
         })
         .collect())
 }
@@ -247,7 +249,7 @@ fn filters<'b>(
     let mut owners: BTreeMap<String, &str> = BTreeMap::new();
     let mut filters = BTreeMap::new();
     for id in boards {
-        let board = board(catalogue, id)?;
+        let board = board_of(catalogue, id)?;
         let shared =
             board.pci_ids.iter().any(|pci| owners.insert(pci.to_lowercase(), id).is_some());
         if board.pci_ids.is_empty() || shared {
@@ -258,16 +260,10 @@ fn filters<'b>(
     Ok(Some(filters))
 }
 
-fn board<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c BoardRef> {
-    catalogue.by_id(id).ok_or_else(|| {
-        Error::input(Diagnostic::new(format!("the plan has the board '{id}', which is not known")))
-            .hint("`migplan catalogue` lists the boards; --catalogue FILE adds yours")
-    })
-}
-
-fn cut(gpu: &GpuPlan) -> Cut {
+/// What becomes of a GPU of the plan.
+fn gpu_config(gpu: &GpuPlan) -> GpuConfig {
     if !gpu.mig {
-        return Cut::Whole;
+        return GpuConfig::MigOff;
     }
     let mut profiles: Vec<&ProfileName> = gpu
         .instances
@@ -285,92 +281,7 @@ fn cut(gpu: &GpuPlan) -> Cut {
             _ => counts.push((profile.clone(), 1)),
         }
     }
-    Cut::Instances(counts)
-}
-
-/// The labels beside the plan's own.
-fn presets(
-    nodes: &[NodeGpus<'_>],
-    catalogue: &Catalogue,
-    extra: Extra,
-) -> Result<BTreeMap<String, Vec<Entry>>> {
-    let mut presets: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    if extra == Extra::Nothing {
-        return Ok(presets);
-    }
-    let disabled = Entry { filter: Vec::new(), devices: Devices::All, cut: Cut::Whole };
-    presets.insert(ALL_DISABLED.to_string(), vec![disabled]);
-    if extra == Extra::AllDisabled {
-        return Ok(presets);
-    }
-    let mut ids: Vec<&str> =
-        nodes.iter().flat_map(|node| &node.gpus).map(|gpu| gpu.board.as_ref()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    for id in &ids {
-        let board = board(catalogue, id)?;
-        for profile in &board.profiles {
-            let cut = Cut::Instances(vec![(profile.name.clone(), profile.max_instances)]);
-            // One board needs no filter; of several, each gets its own number of instances.
-            let filter = if ids.len() > 1 { board.pci_ids.clone() } else { Vec::new() };
-            if ids.len() > 1 && filter.is_empty() {
-                continue; // Without a filter it would fall on the other boards too.
-            }
-            let entries = presets.entry(format!("all-{}", profile.name.label())).or_default();
-            match entries.iter_mut().find(|entry| entry.cut == cut) {
-                Some(same) => {
-                    same.filter.extend(filter);
-                    same.filter.sort();
-                    same.filter.dedup();
-                }
-                None => entries.push(Entry { filter, devices: Devices::All, cut }),
-            }
-        }
-    }
-    Ok(presets)
-}
-
-fn write_config(text: &mut String, label: &str, entries: &[Entry]) {
-    let _ = writeln!(text, "  {}:", yaml::scalar(label));
-    for entry in entries {
-        let devices = match &entry.devices {
-            Devices::All => "all".to_string(),
-            Devices::Indices(indices) => format!("[{}]", comma(indices)),
-        };
-        match &entry.filter[..] {
-            [] => {
-                let _ = writeln!(text, "    - devices: {devices}");
-            }
-            filter => {
-                let ids: Vec<String> = filter.iter().map(|id| yaml::quoted(id)).collect();
-                let _ = match &ids[..] {
-                    [id] => writeln!(text, "    - device-filter: {id}"),
-                    ids => writeln!(text, "    - device-filter: [{}]", ids.join(", ")),
-                };
-                let _ = writeln!(text, "      devices: {devices}");
-            }
-        }
-        match &entry.cut {
-            Cut::Whole => text.push_str("      mig-enabled: false\n"),
-            Cut::Instances(counts) if counts.is_empty() => {
-                text.push_str("      mig-enabled: true\n      mig-devices: {}\n");
-            }
-            Cut::Instances(counts) => {
-                text.push_str("      mig-enabled: true\n      mig-devices:\n");
-                for (profile, count) in counts {
-                    let _ = writeln!(text, "        \"{profile}\": {count}");
-                }
-            }
-        }
-    }
-}
-
-fn comma(indices: &[u32]) -> String {
-    let mut text = String::with_capacity(indices.len() * 4);
-    for (i, index) in indices.iter().enumerate() {
-        let _ = write!(text, "{}{index}", if i > 0 { ", " } else { "" });
-    }
-    text
+    GpuConfig::Instances(counts)
 }
 
 #[cfg(test)]
@@ -414,7 +325,7 @@ mod tests {
         }
     }
 
-    fn file(text: &str, options: &Options) -> Result<MigPartedFile> {
+    fn file(text: &str, options: &MigPartedOptions) -> Result<MigPartedFile> {
         write(&Checked::for_test(plan(text)), &Catalogue::built_in(), options)
     }
 
@@ -422,7 +333,7 @@ mod tests {
     fn alike_gpus_need_no_list() {
         let file = file(
             "n 0 a100-sxm4-80gb 3g.40gb 1g.10gb 1g.10gb+me\nn 1 a100-sxm4-80gb 1g.10gb+me 3g.40gb 1g.10gb",
-            &Options { notes: vec!["two\nlines: #1".to_string()], ..Options::default() },
+            &MigPartedOptions { notes: vec!["two\nlines: #1".to_string()], ..MigPartedOptions::default() },
         )
         .unwrap();
         assert_eq!(
@@ -436,7 +347,7 @@ mod tests {
     fn several_boards_are_told_apart_by_filter() {
         let file = file(
             "n 2 a30-24gb off\nn 0 h100-sxm5-80gb 7g.80gb\nn 1 h100-sxm5-80gb off",
-            &Options::default(),
+            &MigPartedOptions::default(),
         )
         .unwrap();
         let body = file.text.split_once("migplan:\n").unwrap().1;
@@ -456,7 +367,8 @@ mod tests {
     #[test]
     fn boards_under_one_pci_id_are_told_apart_by_index() {
         let file =
-            file("n 0 gb200-186gb 7g.186gb\nn 1 gb200-189gb off", &Options::default()).unwrap();
+            file("n 0 gb200-186gb 7g.186gb\nn 1 gb200-189gb off", &MigPartedOptions::default())
+                .unwrap();
         assert!(!file.text.contains("device-filter"), "{}", file.text);
         assert!(file.text.contains("devices: [0]") && file.text.contains("devices: [1]"));
     }
@@ -465,21 +377,24 @@ mod tests {
     fn distinct_nodes_get_labels_of_their_own() {
         let file = file(
             "b 0 a30-24gb off\nc 0 a30-24gb 4g.24gb\na 0 a30-24gb 4g.24gb\nc 1 a30-24gb 4g.24gb",
-            &Options { name: "cut".to_string(), ..Options::default() },
+            &MigPartedOptions { name: "layout".to_string(), ..MigPartedOptions::default() },
         )
         .unwrap();
         let labels: Vec<(&str, &str)> =
             file.assignments.iter().map(|(n, l)| (n.as_ref(), l.as_str())).collect();
-        assert_eq!(labels, [("a", "cut-1"), ("b", "cut-2"), ("c", "cut-1")]);
-        assert!(file.text.contains("  # 2 nodes: a, c\n  cut-1:\n"), "{}", file.text);
+        assert_eq!(labels, [("a", "layout-1"), ("b", "layout-2"), ("c", "layout-1")]);
+        assert!(file.text.contains("  # 2 nodes: a, c\n  layout-1:\n"), "{}", file.text);
         let mut csv = Vec::new();
         write_assignments(&file.assignments, &mut csv).unwrap();
-        assert_eq!(String::from_utf8(csv).unwrap(), "node,config\na,cut-1\nb,cut-2\nc,cut-1\n");
+        assert_eq!(
+            String::from_utf8(csv).unwrap(),
+            "node,config\na,layout-1\nb,layout-2\nc,layout-1\n"
+        );
     }
 
     #[test]
     fn presets_are_those_of_the_boards() {
-        let options = Options { with_presets: true, ..Options::default() };
+        let options = MigPartedOptions { with_presets: true, ..MigPartedOptions::default() };
         let one = file("n 0 a30-24gb off", &options).unwrap().text;
         assert!(one.contains("  all-1g.6gb.me:\n    - devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.6gb+me\": 1\n"), "{one}");
         assert!(one.contains("  all-disabled:\n    - devices: all\n      mig-enabled: false\n"));
@@ -487,7 +402,7 @@ mod tests {
         let ten = two.split_once("  all-1g.10gb:\n").unwrap().1;
         assert!(ten.starts_with("    - device-filter: [\"0x20B010DE\", \"0x20BD10DE\"]\n      devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.10gb\": 4\n    - device-filter: [\"0x20B210DE\", \"0x20F310DE\"]\n"), "{ten}");
         for taken in ["all-disabled", "all-1g.6gb"] {
-            let options = Options { name: taken.to_string(), ..options.clone() };
+            let options = MigPartedOptions { name: taken.to_string(), ..options.clone() };
             let error = file("n 0 a30-24gb off", &options).unwrap_err();
             assert_eq!(error.code, crate::error::ExitCode::Usage);
         }
@@ -497,16 +412,17 @@ mod tests {
     fn what_cannot_be_written_is_refused() {
         let long = "x".repeat(63);
         for name in ["", "-a", "a b", "a/b", "ü", "a.", &"x".repeat(64)] {
-            let options = Options { name: name.to_string(), ..Options::default() };
+            let options =
+                MigPartedOptions { name: name.to_string(), ..MigPartedOptions::default() };
             let error = file("n 0 a30-24gb off", &options).unwrap_err();
             assert_eq!(error.code, crate::error::ExitCode::Usage, "{name}");
         }
-        let options = Options { name: long, ..Options::default() };
+        let options = MigPartedOptions { name: long, ..MigPartedOptions::default() };
         assert!(file("n 0 a30-24gb off", &options).is_ok());
         assert!(file("n 0 a30-24gb off\nm 0 a30-24gb 4g.24gb", &options).is_err());
-        assert!(file("", &Options::default()).is_err());
-        assert!(file("n 0 a30-24gb off\nn 0 a30-24gb off", &Options::default()).is_err());
-        assert!(file("n 0 x off\nn 1 a30-24gb off", &Options::default()).is_err());
+        assert!(file("", &MigPartedOptions::default()).is_err());
+        assert!(file("n 0 a30-24gb off\nn 0 a30-24gb off", &MigPartedOptions::default()).is_err());
+        assert!(file("n 0 x off\nn 1 a30-24gb off", &MigPartedOptions::default()).is_err());
     }
 
     #[test]
@@ -517,7 +433,8 @@ mod tests {
             one.gpus.push(GpuPlan { gpu: index, mig: index % 2 == 0, ..gpu.clone() });
         }
         let file =
-            write(&Checked::for_test(one), &Catalogue::built_in(), &Options::default()).unwrap();
+            write(&Checked::for_test(one), &Catalogue::built_in(), &MigPartedOptions::default())
+                .unwrap();
         assert_eq!(file.text.matches("devices: [").count(), 2);
     }
 }

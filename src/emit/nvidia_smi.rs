@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{Emitted, NodeGpus, View, board_of, pick_node, shell_word, yaml};
+use super::nodes::{NodeGpus, board_of, pick_node};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::{shell, yaml};
 use crate::error::Result;
 use crate::plan::{GpuPlan, InstanceProfile};
 
@@ -12,13 +15,8 @@ use crate::plan::{GpuPlan, InstanceProfile};
 ///
 /// # Errors
 /// A node that the plan lacks (exit 2); a board that the catalogue lacks (exit 3).
-pub fn write(view: &View<'_>, only: Option<&str>) -> Result<Emitted> {
-    let mut text = String::from(
-        "#!/usr/bin/env bash\n\
-         # Cuts this node's GPUs anew: every instance goes and the plan's are made where it says.\n\
-         # It stops at the first command that fails, and undoes nothing: `migplan apply` keeps what\n\
-         # can stay and rolls back. Nothing may run on these GPUs.\n",
-    );
+pub fn write(view: &PlanView<'_>, only: Option<&str>) -> Result<Emitted> {
+    let mut text = String::from(include_str!("snippets/nvidia-smi.sh"));
     let nodes = match (only, &view.nodes[..]) {
         (None, [_, _, ..]) => &view.nodes[..],
         (name, _) => std::slice::from_ref(pick_node(&view.nodes, name)?),
@@ -49,30 +47,31 @@ pub fn write(view: &View<'_>, only: Option<&str>) -> Result<Emitted> {
 
 /// A name as a pattern of `case` that matches nothing else.
 fn pattern(name: &str) -> String {
-    let word = shell_word(name);
+    let word = shell::word(name);
     if word.starts_with('\'') { word } else { format!("'{word}'") }
 }
 
-/// The commands for one node: mode first, then the old instances away, then the new ones.
-fn commands(view: &View<'_>, node: &NodeGpus<'_>, indent: &str) -> Result<String> {
+/// The commands for one node: mode first, then the present instances are destroyed, then the plan's
+/// created.
+fn commands(view: &PlanView<'_>, node: &NodeGpus<'_>, indent: &str) -> Result<String> {
     let mut text = String::new();
-    let cut: Vec<&&GpuPlan> = node.gpus.iter().filter(|g| g.mig).collect();
-    let whole: Vec<&&GpuPlan> = node.gpus.iter().filter(|g| !g.mig).collect();
+    let mig_on: Vec<&&GpuPlan> = node.gpus.iter().filter(|g| g.mig).collect();
+    let mig_off: Vec<&&GpuPlan> = node.gpus.iter().filter(|g| !g.mig).collect();
     let list =
         |gpus: &[&&GpuPlan]| gpus.iter().map(|g| g.gpu.to_string()).collect::<Vec<_>>().join(",");
-    if !whole.is_empty() {
+    if !mig_off.is_empty() {
         let _ = writeln!(text, "{indent}# MIG off");
-        for gpu in &whole {
+        for gpu in &mig_off {
             let index = gpu.gpu;
-            // Both fail where there is nothing to destroy, which is what is wanted.
+            // Both fail where there is nothing to destroy, which does no harm.
             let _ = writeln!(text, "{indent}nvidia-smi mig -i {index} -dci || true");
             let _ = writeln!(text, "{indent}nvidia-smi mig -i {index} -dgi || true");
         }
-        let _ = writeln!(text, "{indent}nvidia-smi -i {} -mig 0", list(&whole));
+        let _ = writeln!(text, "{indent}nvidia-smi -i {} -mig 0", list(&mig_off));
     }
-    if !cut.is_empty() {
+    if !mig_on.is_empty() {
         let _ = writeln!(text, "{indent}# MIG on");
-        let _ = writeln!(text, "{indent}nvidia-smi -i {} -mig 1", list(&cut));
+        let _ = writeln!(text, "{indent}nvidia-smi -i {} -mig 1", list(&mig_on));
     }
     let mut pending = Vec::new();
     for gpu in &node.gpus {
@@ -87,14 +86,14 @@ fn commands(view: &View<'_>, node: &NodeGpus<'_>, indent: &str) -> Result<String
             pending.join(",")
         );
     }
-    for gpu in cut {
+    for gpu in mig_on {
         let board = board_of(view.catalogue, &gpu.board)?;
         let index = gpu.gpu;
         let mut tuples = Vec::new();
         let mut names = Vec::new();
         for instance in &gpu.instances {
             let InstanceProfile::Mig(name) = &instance.profile else { continue };
-            // Ids are what every version takes; boards whose ids nobody has published go by name.
+            // Every version takes ids; boards whose ids are not published go by name.
             let id = board.profile(name).and_then(|(_, p)| p.profile_id);
             let id = id.map_or_else(|| name.to_string(), |id| id.to_string());
             tuples.push(format!("{id}:{}", instance.start));

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Emitted, Request, Seats, View, configmap, dns_labels, yaml};
+use super::output::Emitted;
+use super::plan_view::{PlacedWorkload, PlanView, Request, describe};
+use super::yaml;
 use crate::error::{Diagnostic, Result};
+use crate::kubernetes::{GPU_TAINT, PRODUCT_LABEL, naming};
 use crate::text::plural;
 
 /// An image that exists and shows the instance that the pod got.
 pub const DEFAULT_IMAGE: &str = "nvcr.io/nvidia/cuda:12.8.1-base-ubuntu24.04";
 
-/// The label of feature discovery that names a node's GPUs.
-pub(super) const PRODUCT_LABEL: &str = "nvidia.com/gpu.product";
-
 /// What the pods run and where.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct PodOptions {
     /// The image.
     pub image: String,
     /// One namespace for all; without it each team's own.
@@ -24,7 +24,7 @@ pub struct Options {
 
 /// A request with the names that its objects get.
 pub(super) struct Template<'v, 'p> {
-    pub(super) seats: &'v Seats<'p>,
+    pub(super) workload: &'v PlacedWorkload<'p>,
     pub(super) request: &'v Request<'p>,
     pub(super) name: String,
     pub(super) namespace: String,
@@ -32,54 +32,50 @@ pub(super) struct Template<'v, 'p> {
 
 /// Every workload's requests with names that Kubernetes takes, all distinct.
 pub(super) fn templates<'v, 'p>(
-    view: &'v View<'p>,
+    view: &'v PlanView<'p>,
     namespace: Option<&str>,
 ) -> Result<Vec<Template<'v, 'p>>> {
     if let Some(namespace) = namespace {
-        configmap::check_names("x", namespace)?;
+        naming::check_namespace(namespace)?;
     }
-    let namespaces = view.namespaces();
-    let keys: Vec<(String, &Seats<'p>, &Request<'p>)> = view
-        .seats
+    let keys: Vec<(String, &PlacedWorkload<'p>, &Request<'p>)> = view
+        .workloads
         .iter()
-        .flat_map(|seats| seats.requests.iter().map(move |request| (seats, request)))
-        .map(|(seats, request)| {
+        .flat_map(|workload| workload.requests.iter().map(move |request| (workload, request)))
+        .map(|(workload, request)| {
             // A blank cannot be in a name that a label keeps, so it separates without clashes.
-            let mut key = format!("{} {}", seats.team, seats.workload);
-            if seats.requests.len() > 1 {
+            let mut key = format!("{} {}", workload.team, workload.workload);
+            if workload.requests.len() > 1 {
                 let _ = write!(key, " {}", request.profile);
                 if request.per_replica > 1 {
                     let _ = write!(key, " {}", request.per_replica);
                 }
             }
-            (key, seats, request)
+            (key, workload, request)
         })
         .collect();
     let names: BTreeMap<&str, String> =
-        dns_labels(keys.iter().map(|(key, ..)| key.as_str()), "workload");
+        naming::dns_labels(keys.iter().map(|(key, ..)| key.as_str()), "workload");
     Ok(keys
         .iter()
-        .map(|(key, seats, request)| Template {
-            seats,
+        .map(|(key, workload, request)| Template {
+            workload,
             request,
             name: names.get(key.as_str()).cloned().unwrap_or_default(),
-            namespace: namespace.map_or_else(
-                || namespaces.get(seats.team).cloned().unwrap_or_default(),
-                str::to_string,
-            ),
+            namespace: namespace.unwrap_or_else(|| view.namespace(workload.team)).to_string(),
         })
         .collect())
 }
 
-/// Writes one pod for each workload and kind of instance that it sits in.
+/// Writes one pod for each workload and kind of instance that it is assigned to.
 ///
 /// # Errors
 /// A plan that the strategy does not advertise (exit 3); a bad namespace (exit 2).
-pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
+pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
     view.require_advertised()?;
     let mut text = String::new();
     for template in templates(view, options.namespace.as_deref())? {
-        let Template { seats, request, name, namespace } = template;
+        let Template { workload, request, name, namespace } = template;
         if !text.is_empty() {
             text.push_str("---\n");
         }
@@ -89,13 +85,14 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
              apiVersion: v1\n\
              kind: Pod\n\
              metadata:\n  name: {}\n  namespace: {}\n  annotations:\n    migplan/team: {}\n    migplan/workload: {}\n    migplan/replicas: \"{}\"\n\
-             spec:\n  restartPolicy: Never\n",
-            yaml::comment(&headline(view, seats, request)),
+             spec:\n  restartPolicy: Never\n{}",
+            yaml::comment(&headline(workload, request)),
             yaml::scalar(&name),
             yaml::scalar(&namespace),
-            yaml::quoted(seats.team),
-            yaml::quoted(seats.workload),
+            yaml::quoted(workload.team),
+            yaml::quoted(workload.workload),
             request.replicas,
+            tolerations("  "),
         );
         if let Some(products) = view.products(request) {
             text.push_str(
@@ -112,13 +109,21 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         );
     }
     if text.is_empty() {
-        text.push_str("# No workload has a place in the plan.\n");
+        text.push_str("# The plan places no workload.\n");
     }
     let mut warnings = warnings(view);
     if options.namespace.is_none() {
         warnings.extend(view.renamed_teams());
     }
-    Ok(Emitted { text, warnings })
+    Ok(Emitted { text, warnings, ..Emitted::default() })
+}
+
+/// The toleration without which a pod finds no node where GPU nodes are tainted. The admission
+/// plugin ExtendedResourceToleration would add one for the resource's own name, if it is on.
+pub(super) fn tolerations(indent: &str) -> String {
+    format!(
+        "{indent}tolerations:\n{indent}  - key: {GPU_TAINT}\n{indent}    operator: Exists\n{indent}    effect: NoSchedule\n"
+    )
 }
 
 /// A node selector term that keeps a pod to nodes with one of these products.
@@ -135,33 +140,33 @@ pub(super) fn write_term(text: &mut String, indent: &str, products: &[String]) {
 }
 
 /// `nlp/train: 6 replicas, each in 2g.20gb with 19.5 GiB`.
-pub(super) fn headline(view: &View<'_>, seats: &Seats<'_>, request: &Request<'_>) -> String {
+pub(super) fn headline(workload: &PlacedWorkload<'_>, request: &Request<'_>) -> String {
     format!(
         "{}/{}: {}{} {} with {}{}",
-        seats.team,
-        seats.workload,
+        workload.team,
+        workload.workload,
         plural(request.replicas, "replica"),
         if request.replicas == 1 { " in" } else { ", each in" },
-        view.describe(request),
+        describe(request),
         request.memory.human(),
         if request.per_replica == 1 { "" } else { " each" }
     )
 }
 
 /// What the templates of a view cannot express.
-pub(super) fn warnings(view: &View<'_>) -> Vec<Diagnostic> {
+pub(super) fn warnings(view: &PlanView<'_>) -> Vec<Diagnostic> {
     let mut warnings = view.template_warnings();
     let mut kept_to: BTreeSet<&str> = BTreeSet::new();
-    for seats in &view.seats {
-        for request in &seats.requests {
+    for workload in &view.workloads {
+        for request in &workload.requests {
             let Some(products) = view.products(request) else { continue };
             kept_to.extend(&request.boards);
             if products.is_empty() {
                 let boards: Vec<&str> = request.boards.iter().copied().collect();
                 warnings.push(Diagnostic::new(format!(
                     "{}/{} must run on {}, but feature discovery's product name for it is not known: fill it in",
-                    seats.team,
-                    seats.workload,
+                    workload.team,
+                    workload.workload,
                     boards.join(" or ")
                 )));
             }

@@ -1,6 +1,6 @@
 //! `migplan emit prometheus-rules`: recording and alert rules over dcgm-exporter's metrics for the
 //! capacity that a plan makes: instances missing, a workload near its instance's memory, more idle
-//! instances than the plan has to spare.
+//! instances than the plan leaves free.
 //!
 //! The exporter's label for the host changed from `Hostname` to `hostname`; the rules take both.
 //! Media engines are not told apart, since exporters spell them differently.
@@ -9,9 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::configmap::MAX_BYTES;
-use super::{Emitted, View, yaml};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::LOCAL_NODE;
+use crate::kubernetes::naming;
 use crate::plan::InstanceProfile;
 use crate::text::{plural, thousands};
 
@@ -20,169 +23,194 @@ const IDLE_MIB: u64 = 100;
 
 /// How the rules are wrapped.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct PrometheusRulesOptions {
     /// Whether as a `PrometheusRule` object of the Prometheus operator.
     pub object: bool,
     /// The namespace of that object.
     pub namespace: String,
 }
 
+/// What the rules compare with: the plan's instances, by profile without attributes, since
+/// exporters spell those differently.
+struct Planned<'p> {
+    /// How many instances of a profile a node has → the nodes that have so many.
+    per_node: BTreeMap<(String, u64), Vec<&'p str>>,
+    /// Instances of a profile, and how many of them are free.
+    totals: BTreeMap<String, Total>,
+    /// Whether the plan knows no node by name.
+    anonymous: bool,
+}
+
+#[derive(Default)]
+struct Total {
+    instances: u64,
+    free: u64,
+}
+
 /// Writes the rules.
 ///
 /// # Errors
 /// A bad namespace (exit 2); an object that would be too large for the cluster (exit 3).
-pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
-    super::configmap::check_names("migplan", &options.namespace)?;
+pub fn write(view: &PlanView<'_>, options: &PrometheusRulesOptions) -> Result<Emitted> {
+    naming::check_namespace(&options.namespace)?;
+    let planned = planned(view);
     let mut warnings = Vec::new();
-    // How many instances of a profile a node has → the nodes that have so many.
-    let mut expected: BTreeMap<(String, u64), Vec<&str>> = BTreeMap::new();
-    let mut spare: BTreeMap<String, u64> = BTreeMap::new();
+    if planned.anonymous {
+        warnings.push(Diagnostic::new(format!(
+            "the plan calls its node '{LOCAL_NODE}', so the rules count on every host: with more than one host, plan with --nodes or --fleet"
+        )));
+    }
+    let mut rules = String::new();
+    write_records(&mut rules, &planned);
+    for ((profile, count), nodes) in &planned.per_node {
+        write_missing(&mut rules, profile, *count, nodes, planned.anonymous);
+    }
+    write_nearly_full(&mut rules);
+    for (profile, total) in &planned.totals {
+        write_idle(&mut rules, profile, total.free);
+    }
+    let text = wrap(&rules, options)?;
+    Ok(Emitted { text, warnings, ..Emitted::default() })
+}
+
+fn planned<'p>(view: &PlanView<'p>) -> Planned<'p> {
+    let mut planned = Planned {
+        per_node: BTreeMap::new(),
+        totals: BTreeMap::new(),
+        anonymous: view.nodes.iter().any(|n| &**n.name == LOCAL_NODE),
+    };
     for node in &view.nodes {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for instance in node.gpus.iter().flat_map(|g| &g.instances) {
             let InstanceProfile::Mig(name) = &instance.profile else { continue };
             let base = format!("{}g.{}gb", name.gpu_slices, name.gigabytes);
-            let unused = spare.entry(base.clone()).or_default();
-            *unused += u64::from(instance.assignment.is_none());
+            let total = planned.totals.entry(base.clone()).or_default();
+            total.instances += 1;
+            total.free += u64::from(instance.assignment.is_none());
             *counts.entry(base).or_default() += 1;
         }
         for (base, count) in counts {
-            expected.entry((base, count)).or_default().push(node.name);
+            planned.per_node.entry((base, count)).or_default().push(node.name);
         }
     }
-    let anonymous = view.nodes.iter().any(|n| &**n.name == LOCAL_NODE);
-    if anonymous {
-        warnings.push(Diagnostic::new(format!(
-            "the plan calls its node '{LOCAL_NODE}', so the rules count on every host: with more than one host, plan with --nodes or --fleet"
-        )));
-    }
+    planned
+}
 
-    let mut groups = String::new();
-    let mut rule = |lines: &[(&str, String)], extra: &str| {
-        for (i, (key, value)) in lines.iter().enumerate() {
-            let lead = if i == 0 { "      - " } else { "        " };
-            let _ = writeln!(groups, "{lead}{key}: {value}");
-        }
-        groups.push_str(extra);
+/// One rule: its keys and values in order, then more lines as they are.
+fn write_rule(rules: &mut String, lines: &[(&str, &str)], more: &str) {
+    for (i, (key, value)) in lines.iter().enumerate() {
+        let lead = if i == 0 { "      - " } else { "        " };
+        let _ = writeln!(rules, "{lead}{key}: {value}");
+    }
+    rules.push_str(more);
+}
+
+fn write_records(rules: &mut String, planned: &Planned<'_>) {
+    let mut record = |name: &str, expr: &str, labels: &str| {
+        write_rule(rules, &[("record", name), ("expr", &yaml::quoted(expr))], labels);
     };
-    let recorded = |name: &str, expr: &str| {
-        let expr = format!(
+    let by_node = |expr: &str| {
+        format!(
             "max by (node, gpu, GPU_I_ID, GPU_I_PROFILE) (label_replace(label_replace({expr}, \"node\", \"$1\", \"hostname\", \"(.+)\"), \"node\", \"$1\", \"Hostname\", \"(.+)\"))"
-        );
-        vec![("record", name.to_string()), ("expr", yaml::quoted(&expr))]
+        )
     };
-    let used = "DCGM_FI_DEV_FB_USED{GPU_I_PROFILE!=\"\"}";
-    let free = "DCGM_FI_DEV_FB_FREE{GPU_I_PROFILE!=\"\"}";
-    rule(&recorded("migplan:instance_memory_used_mib", used), "");
-    rule(&recorded("migplan:instance_memory_usable_mib", &format!("{used} + {free}")), "");
-    rule(
-        &[
-            ("record", "migplan:instances:count".to_string()),
-            (
-                "expr",
-                yaml::quoted("count by (node, GPU_I_PROFILE) (migplan:instance_memory_usable_mib)"),
-            ),
-        ],
+    record("migplan:instance_memory_used_mib", &by_node(USED), "");
+    record("migplan:instance_memory_usable_mib", &by_node(&format!("{USED} + {FREE}")), "");
+    record(
+        "migplan:instances:count",
+        "count by (node, GPU_I_PROFILE) (migplan:instance_memory_usable_mib)",
         "",
     );
-    for ((profile, count), nodes) in &expected {
-        let selector = selector(profile, nodes, anonymous);
-        let per_node =
-            format!("count by (node) (migplan:instance_memory_usable_mib{{{selector}}})");
-        rule(
-            &[
-                ("alert", "MigplanInstancesMissing".to_string()),
-                ("expr", yaml::quoted(&format!("{per_node} < {count}"))),
-                ("for", "15m".to_string()),
-            ],
-            &annotations(
-                "warning",
-                profile,
-                *count,
-                &format!(
-                    "{{{{ $labels.node }}}} has {{{{ $value }}}} of {count} instances of {profile}"
-                ),
-                "The node is not cut as planned: compare `migplan status` or `nvidia-smi mig -lgi` there with the plan.",
-            ),
-        );
-        rule(
-            &[
-                ("alert", "MigplanNodesWithoutInstances".to_string()),
-                (
-                    "expr",
-                    yaml::quoted(&format!("(count({per_node}) or vector(0)) < {}", nodes.len())),
-                ),
-                ("for", "15m".to_string()),
-            ],
-            &annotations(
-                "warning",
-                profile,
-                *count,
-                &format!(
-                    "{{{{ $value }}}} of {} with instances of {profile}",
-                    plural(nodes.len() as u64, "node")
-                ),
-                "The others are down, their exporter is silent, or MIG is off there.",
-            ),
-        );
+    for (profile, total) in &planned.totals {
+        let labels = format!("        labels:\n          profile: {}\n", yaml::quoted(profile));
+        record("migplan:instances_planned", &format!("vector({})", total.instances), &labels);
+        let allocated = total.instances - total.free;
+        record("migplan:instances_allocated", &format!("vector({allocated})"), &labels);
     }
-    rule(
-        &[
-            ("alert", "MigplanInstanceMemoryNearlyFull".to_string()),
-            ("expr", yaml::quoted(&format!("{used} / ({used} + {free}) > 0.95"))),
-            ("for", "10m".to_string()),
-        ],
+}
+
+/// Memory that instances use, in MiB.
+const USED: &str = "DCGM_FI_DEV_FB_USED{GPU_I_PROFILE!=\"\"}";
+/// Memory of instances that is not used, in MiB.
+const FREE: &str = "DCGM_FI_DEV_FB_FREE{GPU_I_PROFILE!=\"\"}";
+
+fn write_missing(rules: &mut String, profile: &str, count: u64, nodes: &[&str], anonymous: bool) {
+    let selector = selector(profile, nodes, anonymous);
+    let per_node = format!("count by (node) (migplan:instance_memory_usable_mib{{{selector}}})");
+    let mut alert = |name: &str, expr: &str, summary: &str, description: &str| {
+        write_rule(
+            rules,
+            &[("alert", name), ("expr", &yaml::quoted(expr)), ("for", "15m")],
+            &annotations("warning", profile, count, summary, description),
+        );
+    };
+    alert(
+        "MigplanInstancesMissing",
+        &format!("{per_node} < {count}"),
+        &format!("{{{{ $labels.node }}}} has {{{{ $value }}}} of {count} instances of {profile}"),
+        "The node's layouts are not as planned: compare `migplan status` or `nvidia-smi mig -lgi` there with the plan.",
+    );
+    alert(
+        "MigplanNodesWithoutInstances",
+        &format!("(count({per_node}) or vector(0)) < {}", nodes.len()),
+        &format!(
+            "{{{{ $value }}}} of {} with instances of {profile}",
+            plural(nodes.len() as u64, "node")
+        ),
+        "The others are down, their exporter is silent, or MIG is off there.",
+    );
+}
+
+fn write_nearly_full(rules: &mut String) {
+    let expr = yaml::quoted(&format!("{USED} / ({USED} + {FREE}) > 0.95"));
+    write_rule(
+        rules,
+        &[("alert", "MigplanInstanceMemoryNearlyFull"), ("expr", &expr), ("for", "10m")],
         "        labels:\n          severity: warning\n        annotations:\n          summary: \"{{ $labels.exported_pod }}{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its {{ $labels.GPU_I_PROFILE }}\"\n          description: \"The workload is about to run out of GPU memory: raise its demand and plan again.\"\n",
     );
-    for (profile, spare) in &spare {
-        let selector = profile_matcher(profile);
-        rule(
-            &[
-                ("alert", "MigplanInstancesIdle".to_string()),
-                (
-                    "expr",
-                    yaml::quoted(&format!(
-                        "count(max_over_time(migplan:instance_memory_used_mib{{{selector}}}[6h]) < {IDLE_MIB}) > {spare}"
-                    )),
-                ),
-                ("for", "1h".to_string()),
-            ],
-            &annotations(
-                "info",
-                profile,
-                *spare,
-                &format!(
-                    "{{{{ $value }}}} instances of {profile} were idle for 6 hours; the plan has {spare} to spare"
-                ),
-                "Teams use less than they asked for: `migplan demand --prometheus` shows what they need.",
-            ),
-        );
-    }
+}
 
-    let mut text = String::new();
+fn write_idle(rules: &mut String, profile: &str, free: u64) {
+    let selector = profile_matcher(profile);
+    let expr = format!(
+        "count(max_over_time(migplan:instance_memory_used_mib{{{selector}}}[6h]) < {IDLE_MIB}) > {free}"
+    );
+    write_rule(
+        rules,
+        &[("alert", "MigplanInstancesIdle"), ("expr", &yaml::quoted(&expr)), ("for", "1h")],
+        &annotations(
+            "info",
+            profile,
+            free,
+            &format!(
+                "{{{{ $value }}}} instances of {profile} were idle for 6 hours; the plan leaves {free} free"
+            ),
+            "Teams use less than they asked for: `migplan demand --prometheus` shows what they need.",
+        ),
+    );
+}
+
+/// The file or object around the rules.
+fn wrap(rules: &str, options: &PrometheusRulesOptions) -> Result<String> {
     let head = "groups:\n  - name: migplan\n    rules:\n";
-    if options.object {
-        let _ = write!(
-            text,
-            "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: migplan\n  namespace: {}\nspec:\n",
-            yaml::scalar(&options.namespace)
-        );
-        for line in head.lines().chain(groups.lines()) {
-            let _ = writeln!(text, "  {line}");
-        }
-        if text.len() > MAX_BYTES {
-            return Err(Error::input(Diagnostic::new(format!(
-                "the rules have {} bytes, more than one object may hold",
-                thousands(text.len() as u64)
-            )))
-            .hint("leave out --object and give Prometheus the file, or plan pools of nodes one by one"));
-        }
-    } else {
-        text.push_str("# Check with: promtool check rules THIS-FILE\n");
-        text.push_str(head);
-        text.push_str(&groups);
+    if !options.object {
+        return Ok(format!("# Check with: promtool check rules THIS-FILE\n{head}{rules}"));
     }
-    Ok(Emitted { text, warnings })
+    let mut text = format!(
+        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: migplan\n  namespace: {}\nspec:\n",
+        yaml::scalar(&options.namespace)
+    );
+    for line in head.lines().chain(rules.lines()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    if text.len() > MAX_BYTES {
+        return Err(Error::input(Diagnostic::new(format!(
+            "the rules have {} bytes, more than one object may hold",
+            thousands(text.len() as u64)
+        )))
+        .hint("drop --object and give Prometheus the file, or plan pools of nodes one by one"));
+    }
+    Ok(text)
 }
 
 fn annotations(

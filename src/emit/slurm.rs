@@ -1,14 +1,17 @@
 //! `migplan emit slurm`: the lines of `gres.conf` and `slurm.conf` for the nodes of a plan.
 //!
 //! Slurm finds instances itself (`AutoDetect=nvml`), but only counts those whose type in `slurm.conf`
-//! is part of the name that it makes up: the device's name up to the first `-`, then slices and the
+//! is part of the name that it derives: the device's name up to the first `-`, then slices and the
 //! usable memory in GiB, rounded (`src/plugins/gpu/nvml/gpu_nvml.c`). So a 3g.40gb of an A100 with
 //! 40,192 MiB is `nvidia_a100_3g.39gb`, and media engines do not show at all.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{Emitted, NodeGpus, View, board_of, yaml};
+use super::nodes::{NodeGpus, board_of};
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Board;
 use crate::plan::InstanceProfile;
@@ -25,21 +28,19 @@ pub enum Part {
 /// Writes the lines, of both files where no `part` is named.
 ///
 /// # Errors
-/// Node names that Slurm does not take (exit 3).
-pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
+/// Node names that Slurm does not accept (exit 3).
+pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
     let bad: Vec<Diagnostic> = view
         .nodes
         .iter()
         .filter(|node| !is_node_name(node.name))
-        .map(|node| Diagnostic::new(format!("'{}' cannot be a node of Slurm", node.name)))
+        .map(|node| Diagnostic::new(format!("'{}' is not a valid node name of Slurm", node.name)))
         .take(10)
         .collect();
     if !bad.is_empty() {
-        return Err(
-            Error::inputs(bad).hint("Slurm takes letters, digits, '-', '_' and '.' in node names")
-        );
+        return Err(Error::inputs(bad)
+            .hint("Slurm accepts letters, digits, '-', '_' and '.' in node names"));
     }
-    let mut warnings = Vec::new();
     // Nodes that offer the same, in the order of their first one.
     let mut groups: Vec<(BTreeMap<String, Offer>, Vec<&str>)> = Vec::new();
     for node in &view.nodes {
@@ -50,6 +51,7 @@ pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
         }
     }
     let mut text = String::new();
+    let mut warnings = Vec::new();
     if part != Some(Part::Nodes) {
         text.push_str("# ---- gres.conf\n");
         let all: Vec<&str> = view.nodes.iter().map(|n| n.name.as_ref()).collect();
@@ -61,43 +63,52 @@ pub fn write(view: &View<'_>, part: Option<Part>) -> Result<Emitted> {
     if part != Some(Part::Gres) {
         text.push_str(
             "# ---- slurm.conf\n\
-             # Gres= belongs into the NodeName lines that are there already. Cut the GPUs first, with the\n\
-             # node drained, then restart slurmctld and slurmd; `slurmd -G` on a node shows what it finds.\n\
+             # Gres= belongs into the NodeName lines that are there already. Create the instances first,\n\
+             # with the node drained, then restart slurmctld and slurmd; `slurmd -G` on a node shows what it\n\
+             # finds.\n\
              GresTypes=gpu\n",
         );
         for (offers, nodes) in &groups {
-            for (gres, offer) in offers {
-                let name = |profile: &InstanceProfile| match profile {
-                    InstanceProfile::Full => "whole GPU".to_string(),
-                    InstanceProfile::Mig(name) => name.to_string(),
-                };
-                let profiles: Vec<String> = offer.profiles.iter().map(name).collect();
-                let _ = writeln!(
-                    text,
-                    "# {gres}: {} on {}",
-                    yaml::comment(&profiles.join(" and ")),
-                    offer.board
-                );
-                if offer.profiles.len() > 1 {
-                    let message = format!(
-                        "Slurm cannot tell {} apart: both are gpu:{gres}",
-                        profiles.join(" and ")
-                    );
-                    let warning = Diagnostic::new(message);
-                    if !warnings.contains(&warning) {
-                        warnings.push(warning);
-                    }
-                }
-                if let Some(other) = &offer.other_driver {
-                    let _ = writeln!(text, "#   (with some drivers it is {other})");
-                }
-            }
+            write_offers(&mut text, offers, &mut warnings);
             let gres: Vec<String> =
                 offers.iter().map(|(gres, offer)| format!("gpu:{gres}:{}", offer.count)).collect();
             let _ = writeln!(text, "NodeName={} Gres={}", host_list(nodes), gres.join(","));
         }
     }
-    Ok(Emitted { text, warnings })
+    Ok(Emitted { text, warnings, ..Emitted::default() })
+}
+
+/// Comments that say which profiles stand behind the types.
+fn write_offers(
+    text: &mut String,
+    offers: &BTreeMap<String, Offer>,
+    warnings: &mut Vec<Diagnostic>,
+) {
+    for (gres, offer) in offers {
+        let name = |profile: &InstanceProfile| match profile {
+            InstanceProfile::Full => "whole GPU".to_string(),
+            InstanceProfile::Mig(name) => name.to_string(),
+        };
+        let profiles: Vec<String> = offer.profiles.iter().map(name).collect();
+        let _ = writeln!(
+            text,
+            "# {gres}: {} on {}",
+            yaml::comment(&profiles.join(" and ")),
+            offer.board
+        );
+        if offer.profiles.len() > 1 {
+            let warning = Diagnostic::new(format!(
+                "Slurm cannot tell {} apart: both are gpu:{gres}",
+                profiles.join(" and ")
+            ));
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        if let Some(other) = &offer.other_driver {
+            let _ = writeln!(text, "#   (with some drivers it is {other})");
+        }
+    }
 }
 
 /// What goes by one type on a node.
@@ -111,7 +122,7 @@ struct Offer {
 }
 
 /// What a node offers, by type.
-fn offers(view: &View<'_>, node: &NodeGpus<'_>) -> Result<BTreeMap<String, Offer>> {
+fn offers(view: &PlanView<'_>, node: &NodeGpus<'_>) -> Result<BTreeMap<String, Offer>> {
     let mut offers: BTreeMap<String, Offer> = BTreeMap::new();
     for gpu in &node.gpus {
         let board = board_of(view.catalogue, &gpu.board)?;

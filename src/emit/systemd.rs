@@ -1,10 +1,10 @@
-//! `migplan emit systemd`: a unit that gives a node its cut again at boot, since MIG mode is gone
-//! after a reboot on Hopper and later, and instances are gone on every board.
+//! `migplan emit systemd`: a unit that creates a node's instances again at boot, since MIG mode is
+//! lost in a reboot on Hopper and later, and instances are lost on every board.
 
-use std::fmt::Write;
-
-use super::mig_parted::{self, Extra};
-use super::{Emitted, View, pick_node, yaml};
+use super::nodes::pick_node;
+use super::output::Emitted;
+use super::plan_view::PlanView;
+use super::{mig_parted, template, yaml};
 use crate::error::{Error, Result};
 
 /// What carries the plan out at boot.
@@ -18,14 +18,14 @@ pub enum With {
 
 /// Which files the unit names.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SystemdOptions {
     /// What carries the plan out.
     pub with: With,
     /// The program; its usual place where none is named.
     pub binary: Option<String>,
     /// The mig-parted YAML on the node.
     pub config: String,
-    /// The label of the plan's config, as [`mig_parted::Options::name`].
+    /// The label of the plan's configuration, as [`mig_parted::MigPartedOptions::name`].
     pub name: String,
     /// The node that the unit is for.
     pub node: Option<String>,
@@ -36,20 +36,15 @@ pub struct Options {
 /// # Errors
 /// A node that the plan lacks, or none where nodes differ (exit 2); a path that a unit cannot
 /// carry (exit 2).
-pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
-    let file =
-        mig_parted::write_with(&view.nodes, view.catalogue, &options.name, Extra::Nothing, &[])?;
-    let mut labels: Vec<&str> = file.assignments.iter().map(|(_, l)| l.as_str()).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    let label = match (&options.node, &labels[..]) {
-        (None, [only]) => *only,
+pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
+    let labels = mig_parted::labels(view, &options.name)?;
+    let all_alike = labels.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let label = match (&options.node, labels.first()) {
+        (None, Some((_, only))) if all_alike => only.as_str(),
         (name, _) => {
             let node = pick_node(&view.nodes, name.as_deref())?;
-            file.assignments
-                .iter()
-                .find(|(name, _)| name == node.name)
-                .map_or("", |(_, label)| label.as_str())
+            let own = labels.iter().find(|(name, _)| name == node.name);
+            own.map_or("", |(_, label)| label.as_str())
         }
     };
     let (program, binary) = match options.with {
@@ -64,21 +59,6 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
             format!("{binary} apply -f {config} -k /etc/nvidia-mig-manager/hooks.yaml -c {label}")
         }
     };
-    let mut text = format!(
-        "# /etc/systemd/system/migplan.service: `systemctl enable --now migplan.service`\n\
-         # Node: {}; config '{label}' of {}\n\
-         #\n\
-         # nvidia-mig-manager.service, where installed, applies a config of its own at boot: disable it\n\
-         # (systemctl disable nvidia-mig-manager.service), or let it apply this one instead of this unit.\n\
-         # It writes /etc/nvidia-mig-manager/config.yaml anew at every boot, so the file needs another\n\
-         # name; in /etc/systemd/system/nvidia-mig-manager.service.d/override.conf:\n\
-         #   [Service]\n\
-         #   Environment=\"MIG_PARTED_CONFIG_FILE={}\"\n\
-         #   Environment=\"MIG_PARTED_SELECTED_CONFIG={label}\"\n",
-        yaml::comment(options.node.as_deref().unwrap_or("every node of the plan")),
-        yaml::comment(&options.config),
-        yaml::comment(&options.config),
-    );
     let needs_reset = view
         .nodes
         .iter()
@@ -86,35 +66,31 @@ pub fn write(view: &View<'_>, options: &Options) -> Result<Emitted> {
         .flat_map(|n| &n.gpus)
         .filter_map(|gpu| view.catalogue.by_id(&gpu.board))
         .any(|board| board.mode_change_needs_reset);
-    if options.with == With::Migplan && needs_reset {
-        text.push_str(
-            "# On these boards a change of MIG mode needs a GPU reset: add --reset where nothing else may hold\n\
-             # the GPUs at boot. The mode survives reboots, so the first time is the only one.\n",
-        );
-    }
-    let _ = write!(
-        text,
-        "\n[Unit]\n\
-         Description=Cut this node's GPUs into MIG instances ({program})\n\
-         Documentation=https://docs.nvidia.com/datacenter/tesla/mig-user-guide/\n\
-         After=nvidia-persistenced.service nvidia-fabricmanager.service\n\
-         Before=kubelet.service k3s.service k3s-agent.service slurmd.service docker.service containerd.service nvidia-dcgm.service dcgm.service nvsm.service\n\
-         \n[Service]\n\
-         Type=oneshot\n\
-         RemainAfterExit=yes\n\
-         ExecStart={command}\n\
-         TimeoutStartSec=480\n\
-         \n[Install]\n\
-         WantedBy=multi-user.target\n"
-    );
-    Ok(text.into())
+    let reset = if options.with == With::Migplan && needs_reset { RESET } else { "" };
+    let file = yaml::comment(&options.config);
+    let node = yaml::comment(options.node.as_deref().unwrap_or("every node of the plan"));
+    let values = [
+        ("NODE", node.as_str()),
+        ("LABEL", label),
+        ("FILE", &file),
+        ("RESET", reset),
+        ("PROGRAM", program),
+        ("COMMAND", &command),
+    ];
+    Ok(template::fill(include_str!("snippets/migplan.service"), &values).into())
 }
+
+/// What to know of boards whose mode changes only in a reset.
+const RESET: &str = "\
+# On these boards a change of MIG mode needs a GPU reset: add --reset where nothing else may hold
+# the GPUs at boot. The mode survives reboots, so the first time is the only one.
+";
 
 /// A path as one word of a unit's command line.
 fn word(path: &str) -> Result<String> {
     let sound = path.starts_with('/') && !path.chars().any(char::is_control);
     if !sound {
-        return Err(Error::usage(format!("'{path}' is no absolute path"))
+        return Err(Error::usage(format!("'{path}' is not an absolute path"))
             .hint("a unit needs full paths, such as /etc/migplan/config.yaml"));
     }
     let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@:,=".contains(&b));
@@ -125,7 +101,7 @@ fn word(path: &str) -> Result<String> {
     for c in path.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            // systemd expands both.
+            // systemd expands both characters.
             '%' | '$' => quoted.extend([c, c]),
             c => quoted.push(c),
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Content, Drawing, Page, Row, Section, Table, Value, html};
 use crate::compare::{self, Baseline, Comparison};
 use crate::demand::Demand;
-use crate::emit::{mig_parted, shell_word};
+use crate::emit::{mig_parted, shell};
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
@@ -353,7 +353,7 @@ fn commands(config: &mig_parted::MigPartedFile) -> String {
         for (node, label) in nodes.iter().take(MOST_ROWS) {
             text += &format!(
                 "kubectl label node {} nvidia.com/mig.config={} --overwrite\n",
-                shell_word(node),
+                shell::word(node),
                 label
             );
         }

@@ -18,6 +18,7 @@ def nlp_exp_2g_20gb(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 4,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-2g.20gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -32,6 +33,7 @@ def nlp_exp_3g_20gb(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 1,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-3g.20gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -46,6 +48,7 @@ def vision_co_1_encode(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 2,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-1g.10gb.me": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -60,6 +63,7 @@ def lab_jupyter(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 4,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-1g.10gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         "affinity": k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(
             required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[
                 k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(
@@ -78,6 +82,7 @@ def llm_finetune(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 1,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/gpu": "2"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -92,6 +97,7 @@ def llm_serve(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 2,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/gpu": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -106,6 +112,7 @@ def n_l_p_exp(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 2,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-1g.10gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         "affinity": k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(
             required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[
                 k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(
@@ -124,6 +131,7 @@ def nlp_exp(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 12,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-1g.10gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         "affinity": k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(
             required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[
                 k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(
@@ -142,6 +150,7 @@ def reco_train(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 4,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-3g.40gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -156,6 +165,7 @@ def reco_yes(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 1,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-7g.80gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -170,6 +180,7 @@ def a_b_c(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 2,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-2g.12gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })
 
@@ -184,5 +195,6 @@ def it_s_so(**overrides):
         "cmds": ["nvidia-smi", "-L"],
         "max_active_tis_per_dag": 2,
         "container_resources": k8s.V1ResourceRequirements(limits={"nvidia.com/mig-1g.6gb": "1"}),
+        "tolerations": [k8s.V1Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
         **overrides,
     })

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Cuts this node's GPUs anew: every instance goes and the plan's are made where it says.
-# It stops at the first command that fails, and undoes nothing: `migplan apply` keeps what
-# can stay and rolls back. Nothing may run on these GPUs.
+# Changes this node's GPUs: every instance is destroyed, and the plan's are created where it says.
+# It stops at the first command that fails, and undoes nothing: `migplan apply` keeps what can stay
+# and rolls back. Nothing may run on these GPUs.
 # Node: gpu-5
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 //! Every kind from the example plan, compared with the files in `tests/golden/emit`. After a wanted
-//! change: `UPDATE_GOLDEN=1 cargo test --test emit`, then read the difference.
+//! change: `UPDATE_GOLDEN=1 cargo test --test it emit::golden`, then read the difference.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::support::emit;
 
 const GOLDEN: &[(&str, &[&str])] = &[
     ("configmap.yaml", &["configmap"]),
-    ("configmap-presets.yaml", &["configmap", "--with-presets", "--name", "cut-7"]),
+    ("configmap-presets.yaml", &["configmap", "--with-presets", "--name", "layout-7"]),
     ("labels.sh", &["labels", "--max-unavailable", "2"]),
     ("device-plugin.yaml", &["device-plugin"]),
     ("device-plugin-operator.yaml", &["device-plugin", "--chart", "gpu-operator"]),

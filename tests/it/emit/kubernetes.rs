@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Toleration};
 use serde::Deserialize;
 
 use migplan::plan::{InstanceProfile, Plan};
 
-use super::support::{check_assignments, emit, emit_from, example, example_plan, mig_parted};
+use super::support::{
+    A100, check_assignments, cluster, emit, emit_from, example, example_cluster, example_plan,
+    mig_parted,
+};
 
 /// `nvidia.com/…` as the device plugin would name it.
 fn resource(profile: &InstanceProfile) -> String {
@@ -28,6 +31,14 @@ fn demand_by_resource(plan: &Plan) -> BTreeMap<String, u64> {
         }
     }
     sums
+}
+
+/// Whether a toleration lets a pod onto nodes with the taint `nvidia.com/gpu:NoSchedule`, whatever
+/// its value.
+fn tolerates_gpu_nodes(toleration: &Toleration) -> bool {
+    toleration.key.as_deref() == Some("nvidia.com/gpu")
+        && toleration.operator.as_deref() == Some("Exists")
+        && toleration.effect.as_deref() == Some("NoSchedule")
 }
 
 #[test]
@@ -54,6 +65,54 @@ fn the_configmap_holds_a_file_that_makes_the_plan() {
 }
 
 #[test]
+fn presets_that_other_nodes_use_are_carried_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodes.json");
+    let nodes = file.to_str().unwrap();
+    // Nodes beside the plan's: on presets of their boards, on a preset that the plan's nodes had,
+    // and on a configuration that only the present ConfigMap has.
+    let cluster = cluster(&[
+        ("gpu-1", A100, 4, "all-1g.10gb"),
+        ("gpu-2", A100, 4, "old-3"),
+        ("other-1", A100, 8, "all-balanced"),
+        ("other-2", "NVIDIA-A30", 2, "all-2g.12gb"),
+        ("other-3", "NVIDIA-H200", 8, "all-1g.18gb"),
+        ("other-4", "NVIDIA-H200", 8, "all-enabled"),
+        ("other-5", A100, 8, "hand-made"),
+    ]);
+    std::fs::write(&file, cluster).unwrap();
+    let (text, said) = emit_from(&example(), &["configmap", "--nodes", nodes]);
+    let object: ConfigMap = serde_saphyr::from_str(&text).unwrap();
+    let configs = mig_parted(&object.data.unwrap()["config.yaml"]).configs;
+    let labels: BTreeSet<&str> =
+        configs.keys().map(String::as_str).filter(|l| !l.starts_with("migplan-")).collect();
+    let carried = ["all-1g.10gb", "all-1g.18gb", "all-2g.12gb", "all-balanced", "all-enabled"];
+    let wanted: BTreeSet<&str> = carried.into_iter().chain(["all-disabled"]).collect();
+    assert_eq!(labels, wanted);
+    for (label, node) in carried.iter().zip(["gpu-1", "other-3", "other-2", "other-1", "other-4"]) {
+        assert!(said.contains(&format!("carried along: {label}, in use by {node}")), "{said}");
+    }
+    assert!(said.contains("other-5 has the MIG configuration 'hand-made'"), "{said}");
+    assert!(!said.contains("old-3"), "{said}");
+    // As mig-parted generates them, on the boards of the cluster.
+    let made = |label: &str, board: &str| {
+        super::support::made(&configs[label], board).map(|counts| {
+            counts.iter().map(|(p, n)| format!("{n} {p}")).collect::<Vec<_>>().join(", ")
+        })
+    };
+    assert_eq!(made("all-1g.18gb", "h200-sxm-141gb").as_deref(), Some("7 1g.18gb"));
+    assert_eq!(
+        made("all-balanced", "a100-sxm4-80gb").as_deref(),
+        Some("2 1g.10gb, 1 2g.20gb, 1 3g.40gb")
+    );
+    assert_eq!(made("all-balanced", "a30-24gb").as_deref(), Some("2 1g.6gb, 1 2g.12gb"));
+    assert_eq!(made("all-enabled", "h200-sxm-141gb").as_deref(), Some(""));
+    // Without the nodes nothing is known of them.
+    let object: ConfigMap = serde_saphyr::from_str(&emit(&["configmap"])).unwrap();
+    assert!(!object.data.unwrap()["config.yaml"].contains("all-balanced"));
+}
+
+#[test]
 fn pods_ask_for_what_the_plan_has() {
     let (text, warnings) = emit_from(&example(), &["pod"]);
     let pods: Vec<Pod> = serde_saphyr::from_multiple(&text).unwrap();
@@ -62,11 +121,15 @@ fn pods_ask_for_what_the_plan_has() {
     for pod in &pods {
         let name = pod.metadata.name.clone().unwrap();
         let namespace = pod.metadata.namespace.clone().unwrap();
-        assert!(migplan::emit::is_dns_label(&name) && migplan::emit::is_dns_label(&namespace));
+        assert!(
+            migplan::kubernetes::naming::is_dns_label(&name)
+                && migplan::kubernetes::naming::is_dns_label(&namespace)
+        );
         assert!(names.insert((namespace, name)));
         let replicas: u64 =
             pod.metadata.annotations.as_ref().unwrap()["migplan/replicas"].parse().unwrap();
         let spec = pod.spec.as_ref().unwrap();
+        assert!(spec.tolerations.as_ref().unwrap().iter().any(tolerates_gpu_nodes));
         let limits = spec.containers[0].resources.as_ref().unwrap().limits.as_ref().unwrap();
         for (resource, quantity) in limits {
             *sums.entry(resource.clone()).or_default() +=
@@ -84,7 +147,7 @@ fn pods_ask_for_what_the_plan_has() {
     assert_eq!(team("NLP"), "nlp-2");
     assert_eq!(team("n l p"), "n-l-p");
     assert!(warnings.contains("'NLP' is nlp-2"), "{warnings}");
-    assert!(warnings.contains("NLP/exp sits in several kinds"), "{warnings}");
+    assert!(warnings.contains("NLP/exp is assigned to several kinds"), "{warnings}");
     // The name 1g.10gb is on boards of two sizes here; a pod must come to the one it was planned for.
     let lab = pods.iter().find(|p| p.metadata.name.as_deref() == Some("lab-jupyter")).unwrap();
     let affinity = lab.spec.as_ref().unwrap().affinity.as_ref().unwrap();
@@ -127,9 +190,11 @@ struct Metadata {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Spec {
     node_labels: Option<BTreeMap<String, String>>,
-    tolerations: Option<Vec<k8s_openapi::api::core::v1::Toleration>>,
+    tolerations: Option<Vec<Toleration>>,
     cohort_name: Option<String>,
     namespace_selector: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>,
+    flavor_fungibility: Option<BTreeMap<String, String>>,
+    preemption: Option<BTreeMap<String, String>>,
     resource_groups: Option<Vec<ResourceGroup>>,
     cluster_queue: Option<String>,
 }
@@ -153,7 +218,6 @@ struct FlavorQuotas {
 struct ResourceQuota {
     name: String,
     nominal_quota: Quantity,
-    lending_limit: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +226,33 @@ enum Quantity {
     Number(u64),
     #[allow(dead_code, reason = "only its form is of interest")]
     Text(String),
+}
+
+/// The whole GPU that a GPU without MIG and without an instance is.
+fn whole(gpu: &migplan::plan::GpuPlan) -> Option<&'static InstanceProfile> {
+    (!gpu.mig && gpu.instances.is_empty()).then_some(&InstanceProfile::Full)
+}
+
+#[test]
+fn a_team_of_which_nothing_is_placed_can_borrow() {
+    let mut plan: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(example()).unwrap()).unwrap();
+    plan["unplaced"] = serde_json::json!([{"team": "late", "workload": "w", "replicas": 2,
+        "reason": "fleet_full", "detail": "the fleet is full"}]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    std::fs::write(&file, plan.to_string()).unwrap();
+    let (text, warnings) = emit_from(&file, &["kueue"]);
+    assert!(warnings.contains("nothing of late: its queue"), "{warnings}");
+    let objects: Vec<Object> = serde_saphyr::from_multiple(&text).unwrap();
+    let of_late = |o: &&Object| o.kind == "ClusterQueue" && o.metadata.name == "late";
+    let queue = objects.iter().find(of_late).unwrap();
+    for flavor in &queue.spec.resource_groups.as_ref().unwrap()[0].flavors {
+        assert!(flavor.resources.iter().all(|r| matches!(r.nominal_quota, Quantity::Number(0))));
+    }
+    let local =
+        |o: &&Object| o.kind == "LocalQueue" && o.metadata.namespace.as_deref() == Some("late");
+    assert!(objects.iter().any(|o| local(&o)));
 }
 
 #[test]
@@ -181,6 +272,12 @@ fn kueue_quotas_add_up_to_the_plan() {
         let flavor = objects.iter().find(|o| o.metadata.name == *board).unwrap();
         assert!(flavor.spec.node_labels.as_ref().unwrap().contains_key("nvidia.com/gpu.product"));
     }
+    let resources: BTreeSet<String> = plan
+        .gpus
+        .iter()
+        .flat_map(|g| g.instances.iter().map(|i| &i.profile).chain(whole(g)))
+        .map(resource)
+        .collect();
     let mut queues = BTreeSet::new();
     let (mut allocated, mut spare): (BTreeMap<String, u64>, BTreeMap<String, u64>) =
         Default::default();
@@ -189,7 +286,20 @@ fn kueue_quotas_add_up_to_the_plan() {
         assert_eq!(queue.spec.cohort_name.as_deref(), Some("migplan"));
         assert!(queues.insert(queue.metadata.name.as_str()));
         let is_spare = queue.spec.namespace_selector.is_none();
-        for group in queue.spec.resource_groups.as_ref().unwrap() {
+        let reclaims = queue.spec.preemption.as_ref().map(|p| p["reclaimWithinCohort"].as_str());
+        assert_eq!(reclaims, (!is_spare).then_some("Any"));
+        let fungibility = queue.spec.flavor_fungibility.as_ref();
+        let own_first = fungibility.map(|f| f["whenCanBorrow"].as_str());
+        assert_eq!(own_first, (!is_spare).then_some("TryNextFlavor"));
+        let groups = queue.spec.resource_groups.as_ref().unwrap();
+        // What a queue does not list, nobody in it can borrow: each lists every profile on every
+        // board, and limits neither lending nor borrowing (unknown fields would not be read).
+        assert_eq!(groups[0].covered_resources.iter().cloned().collect::<BTreeSet<_>>(), resources);
+        assert_eq!(
+            groups[0].flavors.iter().map(|f| f.name.clone()).collect::<BTreeSet<_>>(),
+            boards
+        );
+        for group in groups {
             for flavor in &group.flavors {
                 assert!(flavors.contains(flavor.name.as_str()), "{}", flavor.name);
                 // Kueue refuses a flavor that does not list the covered resources in their order.
@@ -197,13 +307,13 @@ fn kueue_quotas_add_up_to_the_plan() {
                 assert_eq!(names, group.covered_resources.iter().collect::<Vec<_>>());
                 for quota in flavor.resources.iter().filter(|r| r.name.starts_with("nvidia")) {
                     let Quantity::Number(count) = quota.nominal_quota else { panic!() };
-                    assert_eq!(quota.lending_limit, (!is_spare).then_some(0));
                     let sums = if is_spare { &mut spare } else { &mut allocated };
                     *sums.entry(quota.name.clone()).or_default() += count;
                 }
             }
         }
     }
+    allocated.retain(|_, count| *count > 0);
     assert_eq!(allocated, demand_by_resource(&plan));
     let mut unused: BTreeMap<String, u64> = BTreeMap::new();
     for gpu in &plan.gpus {
@@ -251,6 +361,7 @@ struct Profile {
 #[serde(deny_unknown_fields)]
 struct Override {
     extra_resource_limits: BTreeMap<String, String>,
+    tolerations: Vec<Toleration>,
     node_affinity_required: Option<Vec<k8s_openapi::api::core::v1::NodeSelectorTerm>>,
 }
 
@@ -272,9 +383,17 @@ fn jupyterhub_offers_each_kind_of_instance_once() {
         profiles.iter().all(|p| p.kubespawner_override.extra_resource_limits.values().eq(["1"]))
     );
     assert_eq!(profiles.iter().map(|p| p.default).collect::<Vec<_>>()[..2], [true, false]);
+    for profile in &profiles {
+        let tolerations = &profile.kubespawner_override.tolerations;
+        assert!(tolerations.iter().any(tolerates_gpu_nodes));
+        // The entry's list replaces the chart's, which tolerates nodes for users' pods.
+        for key in ["hub.jupyter.org/dedicated", "hub.jupyter.org_dedicated"] {
+            assert!(tolerations.iter().any(|t| t.key.as_deref() == Some(key)), "{key}");
+        }
+    }
     let slugs: BTreeSet<&str> = profiles.iter().map(|p| p.slug.as_str()).collect();
     assert_eq!(slugs.len(), profiles.len());
-    assert!(profiles.iter().all(|p| migplan::emit::is_dns_label(&p.slug)));
+    assert!(profiles.iter().all(|p| migplan::kubernetes::naming::is_dns_label(&p.slug)));
     let media = profiles.iter().find(|p| p.slug == "1g-10gb-me").unwrap();
     assert!(media.description.contains("Vision & \"Co\": #1"), "{}", media.description);
     assert!(media.display_name.contains("1g.10gb+me"));
@@ -313,20 +432,18 @@ fn helm_values_name_the_strategy() {
         name: String,
         default: String,
     }
-    let values: DevicePlugin = serde_saphyr::from_str(&emit(&["device-plugin"])).unwrap();
+    let (text, warnings) = emit_from(&example(), &["device-plugin"]);
+    assert!(warnings.contains("GPU Operator runs a device plugin already"), "{warnings}");
+    let values: DevicePlugin = serde_saphyr::from_str(&text).unwrap();
     assert_eq!((values.mig_strategy.as_str(), values.gfd["enabled"]), ("mixed", true));
-    let values: Operator = serde_saphyr::from_str(&emit(&[
-        "device-plugin",
-        "--chart",
-        "gpu-operator",
-        "--configmap-name",
-        "cuts",
-    ]))
-    .unwrap();
+    let arguments = ["device-plugin", "--chart", "gpu-operator", "--configmap-name", "layouts"];
+    let (text, warnings) = emit_from(&example(), &arguments);
+    assert_eq!(warnings, "");
+    let values: Operator = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(values.mig["strategy"], "mixed");
     let manager = values.mig_manager;
     assert!(manager.enabled && !manager.config.create && manager.config.default.is_empty());
-    assert_eq!(manager.config.name, "cuts");
+    assert_eq!(manager.config.name, "layouts");
 }
 
 #[derive(Deserialize)]
@@ -353,35 +470,6 @@ struct NodeCapacity {
 struct Totals {
     before: BTreeMap<String, u64>,
     after: BTreeMap<String, u64>,
-}
-
-/// A `kubectl get nodes -o json` of nodes with GPUs of one product.
-fn cluster(nodes: &[(&str, &str, u64, &str)]) -> String {
-    let items: Vec<serde_json::Value> = nodes
-        .iter()
-        .map(|(name, product, count, config)| {
-            serde_json::json!({
-                "kind": "Node",
-                "metadata": {"name": name, "labels": {
-                    "nvidia.com/gpu.product": product, "nvidia.com/gpu.count": count.to_string(),
-                    "nvidia.com/mig.config": config, "nvidia.com/mig.config.state": "success"}},
-                "status": {"allocatable": {"nvidia.com/gpu": count.to_string(), "cpu": "8"}}
-            })
-        })
-        .collect();
-    serde_json::json!({"kind": "List", "items": items}).to_string()
-}
-
-const A100: &str = "NVIDIA-A100-SXM4-80GB";
-
-fn example_cluster() -> String {
-    cluster(&[
-        ("gpu-1", A100, 4, "all-disabled"),
-        ("gpu-2", A100, 4, "migplan-2"),
-        ("gpu-3", "NVIDIA-A30", 2, "all-disabled"),
-        ("gpu-4", A100, 4, "migplan-2"),
-        ("gpu-5", "NVIDIA-H100-80GB-HBM3", 1, "all-disabled"),
-    ])
 }
 
 #[test]
@@ -476,43 +564,4 @@ fn uniform_nodes_go_by_product_under_strategy_single() {
         "{text}"
     );
     assert!(text.contains("name: a100-sxm4-80gb-3g-40gb"), "{text}");
-}
-
-#[test]
-fn the_cluster_decides_who_goes_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let (nodes, pods) = (folder.path().join("nodes.json"), folder.path().join("pods.json"));
-    // gpu-4 was cordoned by somebody, gpu-5 is in a state that no plan could be made of.
-    let mut list: serde_json::Value = serde_json::from_str(&example_cluster()).unwrap();
-    list["items"][3]["spec"] = serde_json::json!({"unschedulable": true});
-    list["items"][4]["metadata"]["labels"]["nvidia.com/gpu.product"] = "X-MIG-INVALID".into();
-    std::fs::write(&nodes, list.to_string()).unwrap();
-    let pod = |name: &str, node: &str| {
-        serde_json::json!({
-            "kind": "Pod", "metadata": {"name": name, "namespace": "a"},
-            "spec": {"nodeName": node, "containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]},
-            "status": {"phase": "Running"}
-        })
-    };
-    let list = serde_json::json!({"kind": "List", "items": [
-        pod("x", "gpu-1"), pod("y", "gpu-1"), pod("z", "gpu-3")]});
-    std::fs::write(&pods, list.to_string()).unwrap();
-    let text = emit(&[
-        "labels",
-        "--nodes",
-        nodes.to_str().unwrap(),
-        "--pods",
-        pods.to_str().unwrap(),
-        "--max-unavailable",
-        "40%",
-    ]);
-    // gpu-2 is as planned; gpu-4 and gpu-5 are idle; gpu-3 has one pod, gpu-1 two.
-    assert!(text.contains("# 1 node carries its config already: gpu-2"), "{text}");
-    let cordons: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl cordon")).collect();
-    assert_eq!(cordons, ["kubectl cordon gpu-5 gpu-4", "kubectl cordon gpu-3 gpu-1"]);
-    let back: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl uncordon")).collect();
-    assert_eq!(back, ["kubectl uncordon gpu-5", "kubectl uncordon gpu-3 gpu-1"]);
-    let drains: Vec<&str> = text.lines().filter(|l| l.starts_with("kubectl drain")).collect();
-    assert_eq!(drains.len(), 1);
-    assert!(drains[0].starts_with("kubectl drain gpu-3 gpu-1 "), "{drains:?}");
 }

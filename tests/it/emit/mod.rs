@@ -5,6 +5,7 @@
 mod golden;
 mod kubernetes;
 mod programs;
+mod rollout;
 mod scale;
 mod support;
 mod usage;

@@ -38,67 +38,6 @@ fn run_script(
 }
 
 #[test]
-fn the_rollout_drains_labels_and_waits_in_this_order() {
-    if !have(&["bash"], "bash") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    // gpu-3 carries its label already: the script was stopped and is run again.
-    stand_in(
-        folder.path(),
-        "kubectl",
-        "case \"$*\" in \"get node gpu-3 \"*) printf migplan-3 ;; \"get node \"*) printf all-disabled ;; esac",
-    );
-    let script = emit(&["labels", "--max-unavailable", "3"]);
-    let (code, calls) = run_script(folder.path(), "kubectl", &script, &[]);
-    assert_eq!(code, 0);
-    let of = |word: &str| -> Vec<&String> {
-        calls.iter().filter(|c| c.split(' ').next() == Some(word)).collect()
-    };
-    let labelled: BTreeMap<&str, &str> = of("label")
-        .into_iter()
-        .map(|call| {
-            let words: Vec<&str> = call.split(' ').collect();
-            assert_eq!(words[..2], ["label", "node"]);
-            assert!(words.contains(&"--overwrite"), "{call}");
-            assert!(words.contains(&"nvidia.com/mig.config.state=pending"), "{call}");
-            let config =
-                words.iter().find_map(|w| w.strip_prefix("nvidia.com/mig.config=")).unwrap();
-            (words[2], config)
-        })
-        .collect();
-    assert_eq!(
-        labelled,
-        BTreeMap::from([
-            ("gpu-1", "migplan-1"),
-            ("gpu-2", "migplan-2"),
-            ("gpu-4", "migplan-1"),
-            ("gpu-5", "migplan-4"),
-        ])
-    );
-    let verbs: Vec<&str> =
-        calls.iter().map(|c| c.split(' ').next().unwrap()).filter(|v| *v != "get").collect();
-    assert_eq!(
-        verbs,
-        [
-            "cordon", "drain", "label", "label", "wait", "uncordon", "cordon", "drain", "label",
-            "label", "wait", "uncordon"
-        ]
-    );
-    for wait in of("wait") {
-        assert!(wait.contains("=success") && wait.contains("node/gpu-"), "{wait}");
-    }
-
-    // A batch that fails ends the script before the next node is touched.
-    stand_in(folder.path(), "kubectl", "case \"$1\" in wait) exit 1 ;; esac");
-    fs::remove_file(folder.path().join("kubectl.log")).unwrap();
-    let (code, calls) = run_script(folder.path(), "kubectl", &emit(&["labels"]), &[]);
-    assert_ne!(code, 0);
-    assert_eq!(calls.iter().filter(|c| c.starts_with("label")).count(), 1);
-    assert!(!calls.iter().any(|c| c.starts_with("uncordon")));
-}
-
-#[test]
 fn nvidia_smi_makes_the_plan_where_it_says() {
     if !have(&["bash"], "bash") {
         return;
@@ -161,28 +100,6 @@ fn nvidia_smi_makes_the_plan_where_it_says() {
     assert_eq!(run_script(folder.path(), "nvidia-smi", &script, &["elsewhere"]), (2, vec![]));
 }
 
-/// Stand-ins for Airflow and the Kubernetes client that print what they are given.
-const PYTHON: &str = r#"
-import json, sys, types
-def module(name, **members):
-    m = types.ModuleType(name); m.__dict__.update(members); sys.modules[name] = m; return m
-class Model(dict):
-    def __init__(self, **kw): super().__init__(**kw)
-class Models(types.ModuleType):
-    def __getattr__(self, name): return Model
-for name in ["airflow", "airflow.providers", "airflow.providers.cncf",
-             "airflow.providers.cncf.kubernetes", "airflow.providers.cncf.kubernetes.operators"]:
-    module(name)
-module("airflow.providers.cncf.kubernetes.operators.pod", KubernetesPodOperator=Model)
-module("kubernetes"); models = Models("kubernetes.client.models")
-sys.modules["kubernetes.client.models"] = models
-module("kubernetes.client", models=models)
-scope = {}
-exec(compile(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1], "exec"), scope)
-tasks = [f(image="mine") for n, f in scope.items() if isinstance(f, types.FunctionType)]
-print(json.dumps(tasks))
-"#;
-
 #[test]
 fn airflow_tasks_ask_for_what_the_plan_has() {
     if !have(&["python3"], "python3") {
@@ -190,7 +107,7 @@ fn airflow_tasks_ask_for_what_the_plan_has() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (stand_ins, tasks) = (folder.path().join("run.py"), folder.path().join("tasks.py"));
-    fs::write(&stand_ins, PYTHON).unwrap();
+    fs::write(&stand_ins, include_str!("airflow_stand_in.py")).unwrap();
     fs::write(&tasks, emit(&["airflow"])).unwrap();
     let output = Command::new("python3").arg(&stand_ins).arg(&tasks).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -204,6 +121,11 @@ fn airflow_tasks_ask_for_what_the_plan_has() {
         let (resource, count) = limits.iter().next().unwrap();
         assert!(resource == "nvidia.com/gpu" || resource.starts_with("nvidia.com/mig-"));
         assert!(!resource.contains('+'));
+        let toleration = &task["tolerations"][0];
+        assert_eq!(
+            (&toleration["key"], &toleration["operator"]),
+            (&"nvidia.com/gpu".into(), &"Exists".into())
+        );
         let count: u64 = count.as_str().unwrap().parse().unwrap();
         instances += count * task["max_active_tis_per_dag"].as_u64().unwrap();
     }

@@ -7,10 +7,10 @@ use migplan::hardware::Catalogue;
 
 use super::support::{check_assignments, emit_from, mig_parted, run};
 
-/// A plan of many nodes, every `distinct`th of them cut alike.
+/// A plan of many nodes, every `distinct`th of them with the same layouts.
 fn large_plan(nodes: usize, distinct: usize) -> String {
-    // Cuts of an A100-SXM4-80GB: (profile, start, size, memory).
-    const CUTS: [&[(&str, u32, u32, u64)]; 3] = [
+    // Layouts of an A100-SXM4-80GB: (profile, start, size, memory).
+    const LAYOUTS: [&[(&str, u32, u32, u64)]; 3] = [
         &[
             ("3g.40gb", 4, 4, 40_192),
             ("2g.20gb", 0, 2, 19_968),
@@ -27,13 +27,13 @@ fn large_plan(nodes: usize, distinct: usize) -> String {
             if node + gpu > 0 {
                 text.push(',');
             }
-            // The digits of the node's kind, to the base of the cuts, decide its GPUs.
-            let digit = (node % distinct) / CUTS.len().pow(gpu as u32) % CUTS.len();
+            // The digits of the node's kind, to the base of the layouts, decide its GPUs.
+            let digit = (node % distinct) / LAYOUTS.len().pow(gpu as u32) % LAYOUTS.len();
             let _ = write!(
                 text,
                 "{{\"node\": \"gpu-{node:05}.cluster.example\", \"gpu\": {gpu}, \"board\": \"a100-sxm4-80gb\", \"mig\": true, \"instances\": ["
             );
-            for (i, (profile, start, size, memory)) in CUTS[digit].iter().enumerate() {
+            for (i, (profile, start, size, memory)) in LAYOUTS[digit].iter().enumerate() {
                 replica += 1;
                 let _ = write!(
                     text,
@@ -85,5 +85,5 @@ fn a_configmap_that_would_be_too_large_is_refused() {
         error.contains("more than the 1,048,576 that Kubernetes lets a ConfigMap hold"),
         "{error}"
     );
-    assert!(error.contains("6,561 node configs of 6,561 nodes differ"), "{error}");
+    assert!(error.contains("6,561 node configurations of 6,561 nodes differ"), "{error}");
 }

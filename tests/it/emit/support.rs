@@ -82,7 +82,7 @@ pub(crate) fn mig_parted(text: &str) -> MigParted {
     assert_eq!(file.version, "v1");
     assert!(!file.configs.is_empty());
     for (label, entries) in &file.configs {
-        assert!(migplan::emit::is_label_value(label), "{label}");
+        assert!(migplan::kubernetes::naming::is_label_value(label), "{label}");
         assert!(!entries.is_empty(), "{label}");
         for entry in entries {
             if let Devices::All(all) = &entry.devices {
@@ -103,7 +103,7 @@ pub(crate) fn mig_parted(text: &str) -> MigParted {
 }
 
 /// What a config makes of each GPU of a node, given its boards; every GPU must be covered once.
-fn apply(entries: &[Entry], boards: &[String], catalogue: &Catalogue) -> Vec<Cut> {
+fn apply(entries: &[Entry], boards: &[String], catalogue: &Catalogue) -> Vec<GpuConfig> {
     boards
         .iter()
         .enumerate()
@@ -127,12 +127,17 @@ fn apply(entries: &[Entry], boards: &[String], catalogue: &Catalogue) -> Vec<Cut
         .collect()
 }
 
+/// What a configuration makes of the one GPU of this board on a node; `None` is MIG off.
+pub(crate) fn made(entries: &[Entry], board: &str) -> GpuConfig {
+    apply(entries, &[board.to_string()], &Catalogue::built_in()).remove(0)
+}
+
 /// What becomes of a GPU: instances by profile; `None` is MIG off.
-type Cut = Option<BTreeMap<String, u32>>;
+pub(crate) type GpuConfig = Option<BTreeMap<String, u32>>;
 
 /// What the plan wants of each node's GPUs, each with its board.
-fn wanted(plan: &Plan) -> BTreeMap<String, Vec<(String, Cut)>> {
-    let mut nodes: BTreeMap<String, Vec<(String, Cut)>> = BTreeMap::new();
+fn wanted(plan: &Plan) -> BTreeMap<String, Vec<(String, GpuConfig)>> {
+    let mut nodes: BTreeMap<String, Vec<(String, GpuConfig)>> = BTreeMap::new();
     for gpu in &plan.gpus {
         let counts = gpu.mig.then(|| {
             let mut counts = BTreeMap::new();
@@ -162,4 +167,33 @@ pub(crate) fn check_assignments(plan: &Plan, file: &MigParted, assignments: &str
         let want: Vec<_> = gpus.into_iter().map(|(_, counts)| counts).collect();
         assert_eq!(made, want, "{node}");
     }
+}
+
+/// A `kubectl get nodes -o json` of nodes with GPUs of one product.
+pub(crate) fn cluster(nodes: &[(&str, &str, u64, &str)]) -> String {
+    let items: Vec<serde_json::Value> = nodes
+        .iter()
+        .map(|(name, product, count, config)| {
+            serde_json::json!({
+                "kind": "Node",
+                "metadata": {"name": name, "labels": {
+                    "nvidia.com/gpu.product": product, "nvidia.com/gpu.count": count.to_string(),
+                    "nvidia.com/mig.config": config, "nvidia.com/mig.config.state": "success"}},
+                "status": {"allocatable": {"nvidia.com/gpu": count.to_string(), "cpu": "8"}}
+            })
+        })
+        .collect();
+    serde_json::json!({"kind": "List", "items": items}).to_string()
+}
+
+pub(crate) const A100: &str = "NVIDIA-A100-SXM4-80GB";
+
+pub(crate) fn example_cluster() -> String {
+    cluster(&[
+        ("gpu-1", A100, 4, "all-disabled"),
+        ("gpu-2", A100, 4, "migplan-2"),
+        ("gpu-3", "NVIDIA-A30", 2, "all-disabled"),
+        ("gpu-4", A100, 4, "migplan-2"),
+        ("gpu-5", "NVIDIA-H100-80GB-HBM3", 1, "all-disabled"),
+    ])
 }

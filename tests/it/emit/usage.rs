@@ -1,9 +1,12 @@
 //! Wrong use and wrong input: the exit code and one clear message.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::support::{emit, example, run};
+use serde_json::{Value, json};
+
+use super::support::{emit, emit_from, example, run};
 
 /// Exit code and stderr of `migplan emit` with exactly these arguments.
 fn exit(arguments: &[&str]) -> (i32, String) {
@@ -69,11 +72,59 @@ fn wrong_flags_exit_2() {
         &["pod", "--plan", plan, "--strategy", "none"],
         &["checkpoint", "--plan", plan, "--uuids", "GPU-1"],
         &["nvidia-smi", "--plan", plan, "--node", "elsewhere"],
+        &["labels", "--plan", plan, "--namespace", "a b"],
     ] {
         let (code, error) = exit(arguments);
         assert_eq!(code, 2, "{arguments:?}: {error}");
         assert!(error.starts_with("error: "), "{error}");
     }
+}
+
+/// The example with what newer files say of how they were made.
+fn recorded(folder: &Path, name: &str, strategy: &str) -> PathBuf {
+    let mut plan: Value = serde_json::from_str(&fs::read_to_string(example()).unwrap()).unwrap();
+    plan["name"] = json!(name);
+    plan["policy"] = json!({"strategy": strategy, "mig_mode": "per-gpu", "keep_whole": 0,
+        "one_profile_per_workload": false, "spare": "mix"});
+    let file = folder.join(format!("{name}-{strategy}.json"));
+    fs::write(&file, plan.to_string()).unwrap();
+    file
+}
+
+#[test]
+fn the_plan_says_its_name_and_strategy() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = recorded(folder.path(), "layout-3", "mixed");
+    // Labels, ConfigMap, unit and file agree on the name that the plan was made with.
+    let (configmap, _) = emit_from(&plan, &["configmap"]);
+    let (labels, _) = emit_from(&plan, &["labels"]);
+    let (unit, _) = emit_from(&plan, &["systemd", "--node", "gpu-1"]);
+    let (file, _) = emit_from(&plan, &["mig-parted", "--name", "layout-3"]);
+    for text in [&configmap, &labels, &unit, &file] {
+        assert!(text.contains("layout-3-1") && !text.contains("migplan-1"), "{text}");
+    }
+    for (arguments, message) in [
+        (
+            &["labels", "--name", "layout-4"][..],
+            "--name layout-4, but the plan was made with --name layout-3",
+        ),
+        (&["configmap", "--name", "migplan"], "--name migplan, but the plan was made with"),
+        (
+            &["pod", "--strategy", "single"],
+            "--strategy single, but the plan was made with --strategy mixed",
+        ),
+    ] {
+        let output = run(&plan, arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(message) && error.contains("hint: drop --"), "{error}");
+    }
+    // A plan for 'single' is checked against it without a flag.
+    let single = recorded(folder.path(), "layout-3", "single");
+    let output = run(&single, &["configmap"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    assert!(error.contains("node 'gpu-1' would advertise nothing"), "{error}");
 }
 
 #[test]

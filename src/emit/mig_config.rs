@@ -1,0 +1,76 @@
+//! One MIG configuration of mig-parted's file: which GPUs of a node become what, and how that is
+//! written (`api/spec/v1/spec.go` of NVIDIA/mig-parted v0.15.0). It knows no plan.
+
+use std::fmt::Write;
+
+use super::yaml;
+use crate::hardware::ProfileName;
+
+/// One item under a label: which GPUs, and what becomes of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Entry {
+    /// PCI ids; empty is no filter.
+    pub(super) filter: Vec<String>,
+    pub(super) devices: Devices,
+    pub(super) gpu: GpuConfig,
+}
+
+/// GPUs of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Devices {
+    /// All that the filter lets through.
+    All,
+    /// Those of these indices.
+    Indices(Vec<u32>),
+}
+
+/// What becomes of a GPU: MIG off, or so many instances of each profile.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum GpuConfig {
+    MigOff,
+    Instances(Vec<(ProfileName, u32)>),
+}
+
+/// Writes a configuration under its label, as it stands below `mig-configs:`.
+pub(super) fn write_config(text: &mut String, label: &str, entries: &[Entry]) {
+    let _ = writeln!(text, "  {}:", yaml::scalar(label));
+    for entry in entries {
+        let devices = match &entry.devices {
+            Devices::All => "all".to_string(),
+            Devices::Indices(indices) => format!("[{}]", comma(indices)),
+        };
+        match &entry.filter[..] {
+            [] => {
+                let _ = writeln!(text, "    - devices: {devices}");
+            }
+            filter => {
+                let ids: Vec<String> = filter.iter().map(|id| yaml::quoted(id)).collect();
+                let _ = match &ids[..] {
+                    [id] => writeln!(text, "    - device-filter: {id}"),
+                    ids => writeln!(text, "    - device-filter: [{}]", ids.join(", ")),
+                };
+                let _ = writeln!(text, "      devices: {devices}");
+            }
+        }
+        match &entry.gpu {
+            GpuConfig::MigOff => text.push_str("      mig-enabled: false\n"),
+            GpuConfig::Instances(counts) if counts.is_empty() => {
+                text.push_str("      mig-enabled: true\n      mig-devices: {}\n");
+            }
+            GpuConfig::Instances(counts) => {
+                text.push_str("      mig-enabled: true\n      mig-devices:\n");
+                for (profile, count) in counts {
+                    let _ = writeln!(text, "        \"{profile}\": {count}");
+                }
+            }
+        }
+    }
+}
+
+fn comma(indices: &[u32]) -> String {
+    let mut text = String::with_capacity(indices.len() * 4);
+    for (i, index) in indices.iter().enumerate() {
+        let _ = write!(text, "{}{index}", if i > 0 { ", " } else { "" });
+    }
+    text
+}

@@ -1,0 +1,333 @@
+//! A plan as the kinds look at it: by node and by workload, with the resource names that the device
+//! plugin gives to instances and the names that Kubernetes accepts.
+//!
+//! It reads a plan and the catalogue, and writes nothing: formats are the kinds' own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::nodes::{self, NodeGpus};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::hardware::Catalogue;
+use crate::kubernetes::{PRODUCT_LABEL, naming};
+use crate::plan::{Assignment, Checked, InstanceProfile, Strategy};
+use crate::text::plural;
+use crate::units::Mebibytes;
+
+/// What a workload's replicas ask for: one kind of instance, once or several times each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'p> {
+    /// The profile.
+    pub profile: &'p InstanceProfile,
+    /// Instances (or whole GPUs) of each replica.
+    pub per_replica: u64,
+    /// How many replicas are assigned to such instances.
+    pub replicas: u64,
+    /// The boards that these are on.
+    pub boards: BTreeSet<&'p str>,
+    /// The usable memory of the smallest of them.
+    pub memory: Mebibytes,
+    /// The most that a replica needs of one of them.
+    pub demand: Mebibytes,
+}
+
+/// A workload of which replicas are placed, with what its pods ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedWorkload<'p> {
+    /// The team.
+    pub team: &'p str,
+    /// The workload.
+    pub workload: &'p str,
+    /// Its requests; more than one where its replicas are assigned to different kinds of instance.
+    pub requests: Vec<Request<'p>>,
+}
+
+/// A plan as the kinds look at it.
+#[derive(Debug)]
+pub struct PlanView<'p> {
+    /// The boards.
+    pub catalogue: &'p Catalogue,
+    /// How instances are advertised.
+    pub strategy: Strategy,
+    /// The GPUs by node, ordered.
+    pub nodes: Vec<NodeGpus<'p>>,
+    /// The workloads of which replicas are placed, ordered by team and name.
+    pub workloads: Vec<PlacedWorkload<'p>>,
+    /// Teams of which nothing is placed.
+    pub unplaced_teams: Vec<&'p str>,
+    /// Which instances go by a resource name: profile and board.
+    offers: BTreeMap<String, BTreeSet<(&'p InstanceProfile, &'p str)>>,
+    /// The namespace of each team of the plan, whichever teams are kept.
+    namespaces: BTreeMap<&'p str, String>,
+}
+
+/// One instance that a replica is assigned to.
+struct Allocated<'p> {
+    assignment: &'p Assignment,
+    profile: &'p InstanceProfile,
+    board: &'p str,
+    memory_mib: u64,
+}
+
+impl<'p> PlanView<'p> {
+    /// Looks at a plan.
+    pub fn new(plan: &'p Checked, catalogue: &'p Catalogue, strategy: Strategy) -> PlanView<'p> {
+        let mut kinds: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
+        let mut allocated: Vec<Allocated<'_>> = Vec::new();
+        for gpu in &plan.gpus {
+            if !gpu.mig {
+                kinds.insert((&InstanceProfile::Full, &gpu.board));
+            }
+            for instance in &gpu.instances {
+                kinds.insert((&instance.profile, &gpu.board));
+                if let Some(assignment) = &instance.assignment {
+                    allocated.push(Allocated {
+                        assignment,
+                        profile: &instance.profile,
+                        board: &gpu.board,
+                        memory_mib: instance.memory_mib,
+                    });
+                }
+            }
+        }
+        let mut offers: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+        for (profile, board) in kinds {
+            let resource = nodes::resource(strategy, profile);
+            offers.entry(resource).or_default().insert((profile, board));
+        }
+        let workloads = by_workload(allocated);
+        let placed: BTreeSet<&str> = workloads.iter().map(|w| w.team).collect();
+        let unplaced_teams: BTreeSet<&str> =
+            plan.unplaced.iter().map(|u| u.team.as_ref()).filter(|t| !placed.contains(t)).collect();
+        let namespaces = naming::dns_labels(placed.iter().chain(&unplaced_teams).copied(), "team");
+        PlanView {
+            catalogue,
+            strategy,
+            nodes: nodes::nodes(plan),
+            workloads,
+            unplaced_teams: unplaced_teams.into_iter().collect(),
+            offers,
+            namespaces,
+        }
+    }
+
+    /// Keeps the workloads of these teams; none named is all.
+    ///
+    /// # Errors
+    /// A team of which the plan places nothing (exit 2).
+    pub fn keep_teams(&mut self, teams: &[String]) -> Result<()> {
+        if let Some(unknown) = teams.iter().find(|t| !self.workloads.iter().any(|w| w.team == **t))
+        {
+            let mut known: Vec<&str> = self.workloads.iter().map(|w| w.team).collect();
+            known.dedup();
+            return Err(Error::usage(format!("the plan places nothing of the team '{unknown}'"))
+                .hint(format!("teams with placed workloads: {}", known.join(", "))));
+        }
+        if !teams.is_empty() {
+            self.workloads.retain(|w| teams.iter().any(|t| t == w.team));
+            self.unplaced_teams.clear();
+        }
+        Ok(())
+    }
+
+    /// Checks that the device plugin will advertise every node under the strategy.
+    ///
+    /// # Errors
+    /// The nodes where it does not, with its reason (exit 3).
+    pub fn require_advertised(&self) -> Result<()> {
+        const SHOWN: usize = 10;
+        let refused: Vec<String> = self
+            .nodes
+            .iter()
+            .filter_map(|node| {
+                let reason = nodes::allocatable(self.strategy, node).err()?;
+                Some(format!("node '{}' would advertise nothing: {reason}", node.name))
+            })
+            .collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let count = refused.len() as u64;
+        let mut problems: Vec<Diagnostic> =
+            refused.into_iter().take(SHOWN).map(Diagnostic::new).collect();
+        if count > SHOWN as u64 {
+            problems.push(Diagnostic::new(format!(
+                "the same holds for {} in all",
+                plural(count, "node")
+            )));
+        }
+        Err(Error { code: ExitCode::BadInput, problems, hint: None }.hint(match self.strategy {
+            Strategy::Single => {
+                "MIG strategy 'single' needs one profile on all GPUs of a node: use --strategy mixed, or plan with `migplan suggest --strategy single`"
+            }
+            Strategy::Mixed => "a GPU with MIG on needs at least one instance",
+        }))
+    }
+
+    /// The resource name that a request asks for.
+    pub fn resource(&self, request: &Request<'_>) -> String {
+        nodes::resource(self.strategy, request.profile)
+    }
+
+    /// Whether a pod must be kept to the request's boards, since other boards of the plan offer a
+    /// resource of the same name.
+    pub fn needs_its_boards(&self, request: &Request<'_>) -> bool {
+        let wanted = |(profile, board): &(&InstanceProfile, &str)| {
+            *profile == request.profile && request.boards.contains(board)
+        };
+        self.offers.get(&self.resource(request)).is_some_and(|offers| !offers.iter().all(wanted))
+    }
+
+    /// The values of the label `nvidia.com/gpu.product` that a pod must be kept to, since other
+    /// boards of the plan offer a resource of the same name; `None` where no other does.
+    pub fn products(&self, request: &Request<'_>) -> Option<Vec<String>> {
+        if !self.needs_its_boards(request) {
+            return None;
+        }
+        let products: BTreeSet<String> =
+            request.boards.iter().flat_map(|id| self.board_products(id, request.profile)).collect();
+        Some(products.into_iter().collect())
+    }
+
+    /// The values of the label `nvidia.com/gpu.product` on nodes with this board and, under MIG
+    /// strategy `single`, this profile.
+    pub(super) fn board_products(&self, board: &str, profile: &InstanceProfile) -> Vec<String> {
+        let Some(board) = self.catalogue.by_id(board) else {
+            return Vec::new();
+        };
+        board
+            .gfd_products
+            .iter()
+            .map(|product| match (self.strategy, profile) {
+                (Strategy::Single, InstanceProfile::Mig(name)) => {
+                    format!("{product}-MIG-{}", name.label())
+                }
+                _ => product.clone(),
+            })
+            .collect()
+    }
+
+    /// Warnings on workloads that one pod template cannot ask for.
+    pub fn template_warnings(&self) -> Vec<Diagnostic> {
+        self.workloads
+            .iter()
+            .filter(|workload| workload.requests.len() > 1)
+            .map(|workload| {
+                let kinds: Vec<String> = workload
+                    .requests
+                    .iter()
+                    .map(|r| format!("{} × {}", r.replicas, describe(r)))
+                    .collect();
+                Diagnostic::new(format!(
+                    "{}/{} is assigned to several kinds of instance ({}); one pod template asks for one of them, so it appears once for each",
+                    workload.team,
+                    workload.workload,
+                    kinds.join(", ")
+                ))
+            })
+            .collect()
+    }
+
+    /// The boards of the plan.
+    pub(super) fn boards(&self) -> BTreeSet<&'p str> {
+        self.offers.values().flatten().map(|(_, board)| *board).collect()
+    }
+
+    /// The namespace of a team of the plan.
+    pub(super) fn namespace(&self, team: &str) -> &str {
+        self.namespaces.get(team).map_or("", String::as_str)
+    }
+
+    /// A warning on teams whose names Kubernetes does not accept as they are.
+    pub(super) fn renamed_teams(&self) -> Option<Diagnostic> {
+        const SHOWN: usize = 20;
+        let kept = |team: &str| self.workloads.iter().any(|w| w.team == team);
+        let renamed: Vec<String> = self
+            .namespaces
+            .iter()
+            .filter(|(team, name)| *team != name && kept(team))
+            .map(|(team, name)| format!("'{team}' is {name}"))
+            .collect();
+        let more = renamed.len().saturating_sub(SHOWN);
+        let shown = renamed.get(..SHOWN).unwrap_or(&renamed).join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!renamed.is_empty()).then(|| {
+            Diagnostic::new(format!(
+                "names that Kubernetes does not accept were changed: {shown}{more}"
+            ))
+        })
+    }
+
+    /// A warning where pods are kept to one of these boards by the product label, but a node has
+    /// several: feature discovery labels it with one of them.
+    pub(super) fn mixed_nodes(&self, kept_to: &BTreeSet<&str>) -> Option<Diagnostic> {
+        let mixed: Vec<&str> = self
+            .nodes
+            .iter()
+            .filter(|node| {
+                let boards: BTreeSet<&str> = node.gpus.iter().map(|g| g.board.as_ref()).collect();
+                boards.len() > 1 && !boards.is_disjoint(kept_to)
+            })
+            .map(|node| node.name.as_ref())
+            .collect();
+        let first = mixed.first()?;
+        let others = match mixed.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        Some(Diagnostic::new(format!(
+            "node {first}{others} has several boards, but feature discovery's {PRODUCT_LABEL} names one of them: pods that are kept to the other find no node"
+        )))
+    }
+}
+
+/// `2g.20gb`, `4 whole GPUs`.
+pub(super) fn describe(request: &Request<'_>) -> String {
+    match (request.profile, request.per_replica) {
+        (InstanceProfile::Full, n) => plural(n, "whole GPU"),
+        (profile, 1) => profile.to_string(),
+        (profile, n) => format!("{n} of {profile}"),
+    }
+}
+
+/// Groups instances into workloads and what their replicas ask for.
+fn by_workload(mut allocated: Vec<Allocated<'_>>) -> Vec<PlacedWorkload<'_>> {
+    fn replica<'p>(of: &Allocated<'p>) -> (&'p str, &'p str, u64) {
+        (&of.assignment.team, &of.assignment.workload, of.assignment.replica)
+    }
+    allocated
+        .sort_by(|a, b| (replica(a), a.profile, a.board).cmp(&(replica(b), b.profile, b.board)));
+    let mut all: Vec<PlacedWorkload<'_>> = Vec::new();
+    for of_replica in allocated.chunk_by(|a, b| replica(a) == replica(b)) {
+        let Some(first) = of_replica.first() else { continue };
+        let (team, workload, _) = replica(first);
+        let profile = first.profile;
+        if all.last().is_none_or(|last| (last.team, last.workload) != (team, workload)) {
+            all.push(PlacedWorkload { team, workload, requests: Vec::new() });
+        }
+        let Some(placed) = all.last_mut() else { continue };
+        let per_replica = of_replica.len() as u64;
+        let least = of_replica.iter().map(|a| a.memory_mib).min().unwrap_or(0);
+        let most = of_replica.iter().map(|a| a.assignment.demand_mib).max().unwrap_or(0);
+        let alike = |r: &Request<'_>| r.profile == profile && r.per_replica == per_replica;
+        let at = placed.requests.iter().position(alike).unwrap_or_else(|| {
+            placed.requests.push(Request {
+                profile,
+                per_replica,
+                replicas: 0,
+                boards: BTreeSet::new(),
+                memory: Mebibytes(least),
+                demand: Mebibytes(most),
+            });
+            placed.requests.len() - 1
+        });
+        let request = &mut placed.requests[at];
+        request.replicas += 1;
+        request.boards.extend(of_replica.iter().map(|a| a.board));
+        request.memory = request.memory.min(Mebibytes(least));
+        request.demand = request.demand.max(Mebibytes(most));
+    }
+    for placed in &mut all {
+        placed.requests.sort_by(|a, b| (a.profile, a.per_replica).cmp(&(b.profile, b.per_replica)));
+    }
+    all
+}
