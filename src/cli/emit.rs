@@ -9,7 +9,7 @@ use super::output::{Console, write_result};
 use crate::emit::output::Emitted;
 use crate::emit::source::PlanSource;
 use crate::emit::{
-    airflow, capacity, checkpoint, configmap, device_plugin, jupyterhub, kueue,
+    airflow, capacity, checkpoint, configmap, device_plugin, dra, gke, grafana, jupyterhub, kueue,
     labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
 };
 use crate::error::{Error, Result};
@@ -23,7 +23,16 @@ use crate::plan::{self, Strategy};
   migplan suggest --workloads teams.csv --nodes nodes.json --plan plan.json > config.yaml
   migplan emit configmap --plan plan.json | kubectl apply -f -
   migplan emit labels --plan plan.json --nodes nodes.json --pods pods.json -o roll.sh
-  migplan emit jupyterhub --plan plan.json --team research -o values.yaml")]
+  migplan emit jupyterhub --plan plan.json --team research -o values.yaml
+
+Which kinds are for which cluster:
+  device plugin, GPU Operator with a ClusterPolicy   configmap labels device-plugin capacity pod
+                                                     kueue jupyterhub airflow
+  NVIDIA's DRA driver (GPUCluster)                   dra
+  Google Kubernetes Engine                           gke
+  Slurm                                              slurm
+  any                                                systemd nvidia-smi checkpoint mig-parted
+                                                     prometheus-rules grafana")]
 pub struct Args {
     #[command(subcommand)]
     kind: Kind,
@@ -48,9 +57,12 @@ enum Kind {
     Kueue(KueueArgs),
     Jupyterhub(JupyterhubArgs),
     Airflow(AirflowArgs),
+    Dra(DraArgs),
+    Gke(GkeArgs),
     Slurm(SlurmArgs),
     Systemd(SystemdArgs),
     PrometheusRules(PrometheusRulesArgs),
+    Grafana(GrafanaArgs),
     NvidiaSmi(NvidiaSmiArgs),
     Checkpoint(CheckpointArgs),
     MigParted(MigPartedArgs),
@@ -236,6 +248,26 @@ struct AirflowArgs {
     template: TemplateArgs,
 }
 
+/// Claim templates and pods for NVIDIA's DRA driver, instead of the device plugin and mig-manager
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  migplan emit dra --plan plan.json --team research | kubectl apply -f -")]
+struct DraArgs {
+    #[command(flatten)]
+    template: TemplateArgs,
+}
+
+/// Node pools of Google Kubernetes Engine, for a plan with one profile for each node
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  migplan suggest --workloads teams.csv --fleet fleet.csv --strategy single --plan plan.json
+  migplan emit gke --plan plan.json -o pools.sh
+  CLUSTER=ml LOCATION=us-central1-a bash pools.sh")]
+struct GkeArgs {
+    #[command(flatten)]
+    name: NameArgs,
+}
+
 /// The lines of gres.conf and slurm.conf
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -293,6 +325,16 @@ struct PrometheusRulesArgs {
     /// The namespace of that object
     #[arg(long, default_value = "monitoring", requires = "object")]
     namespace: String,
+}
+
+/// A Grafana dashboard: demand against supply by profile, waiting, idle, near the ceiling
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  migplan emit prometheus-rules --plan plan.json -o migplan.rules.yaml
+  migplan emit grafana --plan plan.json -o migplan-dashboard.json")]
+struct GrafanaArgs {
+    #[command(flatten)]
+    name: NameArgs,
 }
 
 /// nvidia-smi commands with explicit placements, for a node without migplan
@@ -377,6 +419,17 @@ impl Kind {
                 let view = source.view_of(&template.team, strategy.strategy)?;
                 airflow::write(&view, &template.options())
             }
+            Kind::Dra(DraArgs { template }) => {
+                // Device classes tell profiles apart, whatever the device plugin's strategy is.
+                let mut view = source.view_as(Strategy::Mixed);
+                view.keep_teams(&template.team)?;
+                dra::write(&view, &template.options())
+            }
+            Kind::Gke(args) => {
+                let name = source.name(args.name.name.as_deref())?;
+                gke::write(&source.view_as(Strategy::Single), &name)
+            }
+            Kind::Grafana(args) => grafana::write(&source.name(args.name.name.as_deref())?),
             Kind::Slurm(args) => slurm::write(&source.view(None)?, args.part.map(Into::into)),
             Kind::Systemd(args) => args.emit(source),
             Kind::PrometheusRules(args) => {

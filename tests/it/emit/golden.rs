@@ -27,6 +27,8 @@ const GOLDEN: &[(&str, &[&str])] = &[
     ("nvidia-smi-node.sh", &["nvidia-smi", "--node", "gpu-5"]),
     ("checkpoint.json", &["checkpoint", "--node", "gpu-5", "--uuids", "GPU-00aa,GPU-00bb"]),
     ("mig-parted.yaml", &["mig-parted"]),
+    ("dra.yaml", &["dra"]),
+    ("grafana.json", &["grafana"]),
 ];
 
 #[test]

@@ -2,7 +2,10 @@
 //! Kubernetes objects, promtool, systemd, Slurm, bash with stand-ins for kubectl and nvidia-smi,
 //! Python. Readers that a machine lacks are skipped with a word.
 
+mod dra;
+mod gke;
 mod golden;
+mod grafana;
 mod kubernetes;
 mod programs;
 mod rollout;

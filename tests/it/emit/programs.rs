@@ -154,6 +154,7 @@ fn a_second_yaml_reader_agrees() {
     for arguments in [
         &["configmap", "--with-presets"][..],
         &["pod"],
+        &["dra"],
         &["kueue"],
         &["jupyterhub"],
         &["device-plugin"],

@@ -2,6 +2,7 @@
 //! format and of what it does to a node.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -42,6 +43,18 @@ pub(crate) fn run(plan: &Path, arguments: &[&str]) -> Output {
         .arg(plan)
         .output()
         .unwrap()
+}
+
+/// Whether Python has a module. One that only PyPI has is not asked for by `MIGPLAN_REQUIRE_TOOLS`.
+pub(crate) fn python_has(module: &str, package: &str) -> bool {
+    let import = format!("import {module}");
+    let found = Command::new("python3").args(["-c", &import]).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        let _ =
+            writeln!(std::io::stderr(), "skipped: Python lacks {module} (pip install {package})");
+    }
+    found
 }
 
 /// A mig-parted file, read as strictly as mig-parted does.

@@ -72,6 +72,9 @@ fn wrong_flags_exit_2() {
         &["pod", "--plan", plan, "--strategy", "none"],
         &["checkpoint", "--plan", plan, "--uuids", "GPU-1"],
         &["nvidia-smi", "--plan", plan, "--node", "elsewhere"],
+        &["dra", "--plan", plan, "--namespace", "a b"],
+        &["gke", "--plan", plan, "--strategy", "single"],
+        &["grafana", "--plan", plan, "--name", "a b"],
         &["labels", "--plan", plan, "--namespace", "a b"],
     ] {
         let (code, error) = exit(arguments);
@@ -191,6 +194,9 @@ fn every_kind_has_an_example_in_its_help() {
         "prometheus-rules",
         "nvidia-smi",
         "checkpoint",
+        "dra",
+        "gke",
+        "grafana",
     ] {
         assert!(all.contains(&format!("  {kind} ")), "{kind} in {all}");
         assert!(help(&[kind]).contains("Example"), "{kind}");
