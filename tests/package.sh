@@ -1,12 +1,13 @@
 #!/bin/sh
 # Builds the Debian package, installs it, tries what it brings, removes it, and looks for what is left.
 # Usage: tests/package.sh [ROOT]; with ROOT, a folder that debootstrap filled, everything but the
-# build happens in there. Needs root and cargo-deb.
+# build happens in there; with DEB=FILE that package is tried and none is built. Needs root, and
+# cargo-deb to build.
 set -eu
 cd "$(dirname "$0")/.."
 root=${1:-}
-deb=$(sh packaging/build-deb.sh | tail -n 1)
-echo "built $deb ($(stat -c %s "$deb") bytes)"
+deb=${DEB:-$(sh packaging/build-deb.sh | tail -n 1)}
+echo "trying $deb ($(stat -c %s "$deb") bytes)"
 
 in_root() {
     if [ -n "$root" ]; then chroot "$root" "$@"; else "$@"; fi
@@ -41,7 +42,8 @@ completed=$(in_root bash -c '. /usr/share/bash-completion/completions/migplan
     COMP_WORDS=(migplan sugg) COMP_CWORD=1
     _migplan migplan sugg migplan && echo "${COMPREPLY[*]}"')
 [ "$completed" = suggest ] || fail "bash completes 'sugg' to '$completed'"
-if in_root sh -c 'command -v systemctl' >/dev/null; then
+if in_root sh -c 'command -v systemd-analyze' >/dev/null; then
+    in_root systemd-analyze verify migplan.service || fail "systemd does not take the unit"
     in_root systemctl is-enabled migplan.service 2>/dev/null | grep -qx disabled || fail "the unit must be off until somebody enables it"
 fi
 
