@@ -11,8 +11,8 @@ mod track;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS};
-pub use reading::{DEFAULT_METRIC, GroupBy, Reading, UsageUnit, label_name, objection};
+pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
+pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
 pub(super) use track::{Samples, together};
 
 use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};

@@ -1,7 +1,7 @@
 //! The metrics that are known by name: what they count, in which unit, and which of their labels
 //! name the team, the pod and the device. Knows names only, no samples.
 
-use super::UsageUnit;
+use std::str::FromStr;
 
 /// What the pods ask for (kube-state-metrics): labels namespace, pod, container and resource, which
 /// is the resource's name with `_` for every other character (`nvidia_com_mig_1g_10gb`).
@@ -18,6 +18,27 @@ pub(super) const CONTROLLER_OWNERS: [(&str, &str, &str); 2] =
 pub(super) const TERMINATED_REASON: &str = "kube_pod_container_status_last_terminated_reason";
 /// That reason, where the kernel ended the container for lack of memory.
 pub(super) const OOM_KILLED: &str = "OOMKilled";
+
+/// The unit of a metric's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageUnit {
+    /// 2^20 bytes, as dcgm-exporter counts up to 4.8.
+    Mebibytes,
+    /// Bytes.
+    Bytes,
+}
+
+impl FromStr for UsageUnit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<UsageUnit, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "mib" | "mebibytes" => Ok(UsageUnit::Mebibytes),
+            "bytes" | "byte" | "b" => Ok(UsageUnit::Bytes),
+            _ => Err(format!("'{text}' is neither MiB nor bytes")),
+        }
+    }
+}
 
 /// A metric of GPU memory in use.
 #[derive(Debug)]

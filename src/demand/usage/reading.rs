@@ -2,31 +2,10 @@
 
 use std::str::FromStr;
 
-use super::metrics::{KNOWN_METRICS, REQUESTS, known};
+use super::metrics::{KNOWN_METRICS, REQUESTS, UsageUnit, known};
 
 /// The metric that is read unless another is named.
 pub const DEFAULT_METRIC: &str = "DCGM_FI_DEV_FB_USED";
-
-/// The unit of a metric's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsageUnit {
-    /// 2^20 bytes, as dcgm-exporter counts up to 4.8.
-    Mebibytes,
-    /// Bytes.
-    Bytes,
-}
-
-impl FromStr for UsageUnit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<UsageUnit, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "mib" | "mebibytes" => Ok(UsageUnit::Mebibytes),
-            "bytes" | "byte" | "b" => Ok(UsageUnit::Bytes),
-            _ => Err(format!("'{text}' is neither MiB nor bytes")),
-        }
-    }
-}
 
 /// What becomes one workload.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
