@@ -4,8 +4,10 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod hours;
 #[cfg(feature = "http")]
 pub mod live;
+pub mod over_time;
 pub mod owner;
 pub mod pods;
 pub mod prometheus;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hardware::Board;
 use crate::units::{Headroom, Mebibytes, Weight};
+use hours::Hours;
 
 /// One row of demand: `team` runs `name`, `count` replicas at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Workload {
     pub boards: Arc<[String]>,
     /// Whole GPUs of one node; 0 is one instance.
     pub whole_gpus: u32,
+    /// When it runs, by the hours of the week; otherwise it has no replicas.
+    pub hours: Hours,
     /// What samples show of it, where it comes from samples.
     pub observed: Option<Arc<Observed>>,
 }
@@ -122,6 +127,7 @@ impl Workload {
             media: false,
             boards: Arc::new([]),
             whole_gpus: 0,
+            hours: Hours::ALWAYS,
             observed: None,
         }
     }

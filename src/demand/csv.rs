@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use write::write;
 
+use super::hours::Hours;
 use super::{Demand, MAX_COUNT, Workload};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
@@ -30,6 +31,7 @@ const COLUMNS: &[Column] = &[
     Column { name: "media", required: false },
     Column { name: "boards", required: false },
     Column { name: "gpus", required: false },
+    Column { name: "hours", required: false },
 ];
 const TEAM: usize = 0;
 const WORKLOAD: usize = 1;
@@ -46,11 +48,12 @@ const COMPUTE: usize = 9;
 const MEDIA: usize = 10;
 const BOARDS: usize = 11;
 const GPUS: usize = 12;
+const HOURS: usize = 13;
 
 /// The most whole GPUs that one replica may want; no node has more.
 const MAX_WHOLE_GPUS: u64 = 1024;
 
-const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus; such as 'nlp,serving,30GiB,2'";
+const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus, hours; such as 'nlp,serving,30GiB,2'; hours are days and whole hours, such as 'Mon-Fri 08:00-19:00'";
 
 /// What a row may share with the rows before it.
 struct Shared<'c> {
@@ -152,6 +155,12 @@ fn read_row(
         }
     };
     let boards = boards(row, shared, problems);
+    let hours = row.get(HOURS).map_or(Hours::ALWAYS, |text| {
+        text.parse().unwrap_or_else(|e: String| {
+            problems.push(row.problem(HOURS, e));
+            Hours::ALWAYS
+        })
+    });
     if problems.len() > before {
         return None;
     }
@@ -170,6 +179,7 @@ fn read_row(
         media,
         boards,
         whole_gpus: u32::try_from(whole_gpus).ok()?,
+        hours,
         observed: None,
     })
 }

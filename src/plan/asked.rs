@@ -35,6 +35,8 @@ pub(super) struct DemandRow {
     boards: Arc<[String]>,
     #[serde(skip_serializing_if = "is_default", default)]
     gpus: u32,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    hours: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     observed: Option<Arc<Observed>>,
 }
@@ -76,6 +78,7 @@ impl From<&Workload> for DemandRow {
             media: workload.media,
             boards: workload.boards.clone(),
             gpus: workload.whole_gpus,
+            hours: workload.hours.to_string(),
             observed: workload.observed.clone(),
         }
     }
@@ -113,6 +116,7 @@ impl DemandRow {
             media: self.media,
             boards: self.boards.clone(),
             whole_gpus: self.gpus,
+            hours: self.hours.parse().map_err(|e| format!("hours {e}"))?,
             observed: self.observed.clone(),
         })
     }

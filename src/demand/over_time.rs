@@ -1,0 +1,599 @@
+//! Demand as a function of the hour: how many replicas each workload has in each hour of a week or
+//! of a history.
+//!
+//! A replica needs the same memory whenever it runs; what changes is how many run. Hours with the
+//! same counts are one *period*, whose weight is the number of its hours. This file knows neither
+//! where a history comes from nor what becomes of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+
+use super::hours::{DAYS, WEEK, hour_name};
+use super::sizing::PodSpan;
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use super::usage::Usage;
+use super::{Demand, Workload};
+use crate::error::{Diagnostic, Error, Result};
+use crate::text::plural;
+use crate::units::{Headroom, Weight};
+
+/// Longer than any history that a plan is made from.
+const MOST_HOURS: i64 = 2 * 366 * 24;
+
+/// The whole of a share in millionths.
+const MILLION: u64 = Weight::SCALE;
+
+/// The time zone in which hours are those of the wall clock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Zone {
+        Zone(TimeZone::UTC)
+    }
+}
+
+impl FromStr for Zone {
+    type Err = String;
+
+    /// Reads an IANA name, such as `Europe/Berlin`.
+    fn from_str(text: &str) -> std::result::Result<Zone, String> {
+        let text = text.trim();
+        if text.eq_ignore_ascii_case("utc") {
+            return Ok(Zone::default());
+        }
+        TimeZone::get(text).map(Zone).map_err(|_| {
+            format!(
+                "'{text}' is no time zone; use a name of the IANA database, such as Europe/Berlin"
+            )
+        })
+    }
+}
+
+impl Zone {
+    /// The name of the zone.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    fn at(&self, ms: i64) -> DateTime {
+        // Times come from samples, which are read within a range that jiff holds; what lies
+        // outside all the same is taken as the first instant of all.
+        self.0.to_datetime(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// The hour of the week that a wall clock shows at an instant; hour 0 is Monday 00:00.
+    pub fn hour_of_week(&self, ms: i64) -> usize {
+        let at = self.at(ms);
+        let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
+        day * 24 + usize::try_from(at.hour()).unwrap_or(0)
+    }
+
+    /// The last whole hour of the wall clock at or before an instant.
+    fn hour_start(&self, ms: i64) -> i64 {
+        let at = self.at(ms);
+        let past = i64::from(at.minute()) * 60_000
+            + i64::from(at.second()) * 1_000
+            + i64::from(at.millisecond());
+        ms - past
+    }
+
+    /// An instant for people: `Sun 2026-03-29 03:00`.
+    pub fn local(&self, ms: i64) -> String {
+        let at = self.at(ms);
+        let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
+        format!("{} {}", DAYS[day % DAYS.len()], at.strftime("%Y-%m-%d %H:%M"))
+    }
+}
+
+/// By how much counts are raised: for all teams, or for one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Growth {
+    /// In millionths, for teams without a value of their own.
+    all: u64,
+    by_team: BTreeMap<String, u64>,
+}
+
+impl Growth {
+    /// Reads `20%` (all teams) and `nlp=50%` (one team).
+    ///
+    /// # Errors
+    /// What is wrong, and how to write it.
+    pub fn parse(texts: &[String]) -> std::result::Result<Growth, String> {
+        let mut growth = Growth::default();
+        for text in texts {
+            let (team, percent) = match text.rsplit_once('=') {
+                Some((team, percent)) => (Some(team.trim()), percent),
+                None => (None, text.as_str()),
+            };
+            let wrong = || format!("'{text}' is no growth; write 20%, or TEAM=20% for one team");
+            let Headroom(millionths) = percent.parse().map_err(|_| wrong())?;
+            match team {
+                Some("") => return Err(wrong()),
+                Some(team) => {
+                    growth.by_team.insert(team.to_string(), millionths);
+                }
+                None => growth.all = millionths,
+            }
+        }
+        Ok(growth)
+    }
+
+    /// Teams with a value of their own that have no workload.
+    pub fn unknown_team(&self, demand: &Demand) -> Option<&str> {
+        let known = |team: &str| demand.workloads().iter().any(|w| *w.team == *team);
+        self.by_team.keys().map(String::as_str).find(|team| !known(team))
+    }
+
+    fn of(&self, team: &str) -> u64 {
+        self.by_team.get(team).copied().unwrap_or(self.all)
+    }
+}
+
+/// A count raised by a share in millionths, rounded up: half a replica is a replica.
+fn grown(count: u64, growth: u64) -> u64 {
+    let raised = u128::from(count) * u128::from(MILLION + growth);
+    u64::try_from(raised.div_ceil(u128::from(MILLION))).unwrap_or(u64::MAX)
+}
+
+/// `count` replicas of one workload that begin and end together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplicaSpan {
+    /// When they begin, in milliseconds since 1970, or after Monday 00:00 in a week without a date.
+    pub start_ms: i64,
+    /// When they end; later than the start.
+    pub end_ms: i64,
+    /// How many.
+    pub count: u64,
+}
+
+/// When pods held instances, as somebody saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct History {
+    /// For each workload, by team and name, its pods.
+    pub spans: BTreeMap<(Arc<str>, Arc<str>), Vec<ReplicaSpan>>,
+    /// Stretches of time in which anything was seen at all, busy or idle, by start.
+    pub observed: Vec<(i64, i64)>,
+}
+
+impl History {
+    /// Of the pods of some workloads, and everything that was looked at.
+    ///
+    /// A pod lasts until its last sample ends to hold, or until another pod of its workload starts
+    /// after that sample: so no more of them overlap than samples show at once.
+    pub fn new<'p>(pods: impl Iterator<Item = &'p PodSpan>, usage: &Usage) -> History {
+        let mut of_workload: BTreeMap<(Arc<str>, Arc<str>), Vec<&PodSpan>> = BTreeMap::new();
+        for pod in pods {
+            of_workload.entry((pod.team.clone(), pod.workload.clone())).or_default().push(pod);
+        }
+        let spans = of_workload.into_iter().map(|(key, pods)| {
+            let mut starts: Vec<i64> = pods.iter().map(|p| p.start_ms).collect();
+            starts.sort_unstable();
+            let span = |pod: &&PodSpan| {
+                let next = starts.get(starts.partition_point(|s| *s <= pod.last_ms));
+                let end_ms = next.map_or(pod.end_ms, |next| pod.end_ms.min(*next));
+                let end_ms = end_ms.max(pod.last_ms.saturating_add(1));
+                ReplicaSpan { start_ms: pod.start_ms, end_ms, count: 1 }
+            };
+            (key, pods.iter().map(span).collect())
+        });
+        History { spans: spans.collect(), observed: observed(usage) }
+    }
+}
+
+/// Stretches of time with samples of anything, to a quarter of an hour. A sample holds until the
+/// next one of its series is due, for a day at most.
+fn observed(usage: &Usage) -> Vec<(i64, i64)> {
+    const SLOT_MS: i64 = 15 * MINUTE_MS;
+    let mut slots: HashSet<i64> = HashSet::new();
+    for track in usage.all_samples().flat_map(|samples| samples.tracks()) {
+        let holds = track.shortest_gap_ms().unwrap_or(MINUTE_MS).min(DAY_MS);
+        let mut seen_to = i64::MIN;
+        for (at, _) in track.iter() {
+            let last = (at + holds - 1).div_euclid(SLOT_MS);
+            if last > seen_to {
+                slots.extend(at.div_euclid(SLOT_MS).max(seen_to)..=last);
+                seen_to = last;
+            }
+        }
+    }
+    let mut slots: Vec<i64> = slots.into_iter().collect();
+    slots.sort_unstable();
+    let mut observed: Vec<(i64, i64)> = Vec::new();
+    for slot in slots {
+        let (start, end) = (slot * SLOT_MS, (slot + 1) * SLOT_MS);
+        match observed.last_mut() {
+            // The end belongs to the next slot.
+            Some((_, until)) if *until + 1 == start => *until = end - 1,
+            _ => observed.push((start, end - 1)),
+        }
+    }
+    observed
+}
+
+/// The hours that demand is laid over.
+#[derive(Debug, Clone, Copy)]
+pub enum Horizon<'h> {
+    /// Any week, without clock changes: 168 hours.
+    Week,
+    /// The week that has this day, with the clock changes of the zone.
+    WeekOf(Date),
+    /// The hours of a history.
+    History(&'h History),
+}
+
+/// One hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hour {
+    /// When it begins, as [`ReplicaSpan::start_ms`].
+    pub start_ms: i64,
+    /// What hour of the week the wall clock shows; 0 is Monday 00:00.
+    pub of_week: usize,
+    /// Index of its period.
+    pub period: usize,
+}
+
+/// Hours that have the same counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Period {
+    /// How many hours.
+    pub hours: u64,
+    /// For each workload the replicas at the same time.
+    pub counts: Arc<[u64]>,
+}
+
+/// Demand over time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverTime {
+    peak: Demand,
+    hours: Vec<Hour>,
+    periods: Vec<Period>,
+    spans: Vec<Vec<ReplicaSpan>>,
+    zone: Zone,
+    dated: bool,
+    /// What a person should know before trusting it.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl OverTime {
+    /// Lays a demand over the hours of `horizon`: workloads that a history knows run as it says, all
+    /// others in the hours of their rows, by the wall clock of `zone`. Counts are raised by `growth`.
+    ///
+    /// # Errors
+    /// A history without any time, or longer than two years (exit 3).
+    pub fn new(
+        demand: &Demand,
+        horizon: Horizon<'_>,
+        zone: &Zone,
+        growth: &Growth,
+    ) -> Result<OverTime> {
+        let hours = hours_of(horizon, zone)?;
+        let mut warnings = Vec::new();
+        let mut spans = Vec::with_capacity(demand.workloads().len());
+        for workload in demand.workloads() {
+            let mut of_workload = match horizon {
+                Horizon::History(history) => {
+                    let key = (workload.team.clone(), workload.name.clone());
+                    history.spans.get(&key).map(|seen| within(seen, &hours))
+                }
+                Horizon::Week | Horizon::WeekOf(_) => None,
+            }
+            .unwrap_or_else(|| of_calendar(workload, &hours));
+            add_growth(&mut of_workload, growth.of(&workload.team));
+            spans.push(of_workload);
+        }
+        if let Horizon::History(history) = horizon {
+            warnings.extend(doubts(history, demand, &hours, zone));
+        }
+        let dated = !matches!(horizon, Horizon::Week);
+        let mut over_time = OverTime {
+            peak: demand.clone(),
+            hours: Vec::new(),
+            periods: Vec::new(),
+            spans,
+            zone: zone.clone(),
+            dated,
+            warnings,
+        };
+        let starts: Vec<i64> = hours.iter().map(|h| h.0).collect();
+        let counts: Vec<Vec<u64>> =
+            over_time.spans.iter().map(|spans| most_by_hour(spans, &starts)).collect();
+        over_time.fill(&hours, |hour| counts.iter().map(|of| of[hour]).collect());
+        Ok(over_time)
+    }
+
+    /// Fills in hours, periods and peak from the counts of each hour.
+    fn fill(&mut self, hours: &[(i64, usize)], counts: impl Fn(usize) -> Arc<[u64]>) {
+        let mut index: HashMap<Arc<[u64]>, usize> = HashMap::new();
+        for (at, (start_ms, of_week)) in hours.iter().enumerate() {
+            let counts = counts(at);
+            let period = *index.entry(counts.clone()).or_insert(self.periods.len());
+            match self.periods.get_mut(period) {
+                Some(known) => known.hours += 1,
+                None => self.periods.push(Period { hours: 1, counts }),
+            }
+            self.hours.push(Hour { start_ms: *start_ms, of_week: *of_week, period });
+        }
+        let mut workloads = self.peak.workloads().to_vec();
+        for (w, workload) in workloads.iter_mut().enumerate() {
+            workload.count = self.periods.iter().map(|p| p.counts[w]).max().unwrap_or(0);
+        }
+        self.peak = Demand::new(workloads);
+    }
+
+    /// Every workload with the most replicas that it has in any hour.
+    pub fn peak(&self) -> &Demand {
+        &self.peak
+    }
+
+    /// The hours in order; hours that nobody saw are not among them.
+    pub fn hours(&self) -> &[Hour] {
+        &self.hours
+    }
+
+    /// The distinct periods, by their first hour.
+    pub fn periods(&self) -> &[Period] {
+        &self.periods
+    }
+
+    /// The pods of each workload, by its index in [`OverTime::peak`].
+    pub fn spans(&self) -> &[Vec<ReplicaSpan>] {
+        &self.spans
+    }
+
+    /// The zone in which hours have names.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The demand in one period, all workloads in the order of [`OverTime::peak`].
+    pub fn demand_in(&self, period: usize) -> Demand {
+        let counts = self.periods.get(period).map_or(&[][..], |p| &p.counts);
+        let with_count = |(workload, count): (&Workload, &u64)| {
+            let mut workload = workload.clone();
+            workload.count = *count;
+            workload
+        };
+        Demand::new(self.peak.workloads().iter().zip(counts).map(with_count).collect())
+    }
+
+    /// An hour for people: `Mon 08:00`, with its date where it has one.
+    pub fn name_of(&self, hour: usize) -> String {
+        match self.hours.get(hour) {
+            None => String::new(),
+            Some(hour) if self.dated => self.zone.local(hour.start_ms),
+            Some(hour) => hour_name(hour.of_week),
+        }
+    }
+
+    /// The same demand in the hours `from` to `to` (not included) only.
+    #[must_use]
+    pub fn between(&self, from: usize, to: usize) -> OverTime {
+        let chosen = &self.hours[from..to];
+        let hours: Vec<(i64, usize)> = chosen.iter().map(|h| (h.start_ms, h.of_week)).collect();
+        let mut part = OverTime {
+            peak: self.peak.clone(),
+            hours: Vec::new(),
+            periods: Vec::new(),
+            spans: self.spans.iter().map(|spans| within(spans, &hours)).collect(),
+            zone: self.zone.clone(),
+            dated: self.dated,
+            warnings: Vec::new(),
+        };
+        part.fill(&hours, |hour| self.periods[chosen[hour].period].counts.clone());
+        part
+    }
+}
+
+/// The hours of a horizon: when each begins, and which hour of the week it is.
+fn hours_of(horizon: Horizon<'_>, zone: &Zone) -> Result<Vec<(i64, usize)>> {
+    let named = |ms: i64| (ms, zone.hour_of_week(ms));
+    match horizon {
+        Horizon::Week => Ok((0..WEEK).map(|h| (h as i64 * HOUR_MS, h)).collect()),
+        Horizon::WeekOf(date) => {
+            let out_of_range = |e: jiff::Error| {
+                Error::input(Diagnostic::new(format!("the week of {date} cannot be planned: {e}")))
+            };
+            let monday = i64::from(date.weekday().to_monday_zero_offset());
+            let first = date.checked_sub(jiff::Span::new().days(monday)).map_err(out_of_range)?;
+            let next = first.checked_add(jiff::Span::new().days(7)).map_err(out_of_range)?;
+            let instant = |date: Date| -> Result<i64> {
+                let midnight = zone.0.to_timestamp(date.at(0, 0, 0, 0)).map_err(out_of_range)?;
+                Ok(midnight.as_millisecond())
+            };
+            let (mut at, end) = (instant(first)?, instant(next)?);
+            let mut hours = Vec::new();
+            while at < end {
+                hours.push(named(at));
+                at += HOUR_MS;
+            }
+            Ok(hours)
+        }
+        Horizon::History(history) => {
+            let first = history.observed.iter().map(|(start, _)| *start).min();
+            let last = history.observed.iter().map(|(_, end)| *end).max();
+            let (Some(first), Some(last)) = (first, last) else {
+                return Err(Error::input(Diagnostic::new(
+                    "the history has no times, so there is no demand over time",
+                ))
+                .hint("ask Prometheus for a range: --prometheus-url URL --window 14d, or `promtool query range`"));
+            };
+            if (last - first) / HOUR_MS > MOST_HOURS {
+                return Err(Error::input(Diagnostic::new("the history is longer than two years"))
+                    .hint("a few weeks are enough; give a shorter --window"));
+            }
+            let mut hours = Vec::new();
+            let mut at = zone.hour_start(first);
+            let mut observed = history.observed.iter().peekable();
+            while at <= last {
+                let end = at + HOUR_MS;
+                while observed.next_if(|(_, until)| *until < at).is_some() {}
+                if observed.peek().is_some_and(|(from, _)| *from < end) {
+                    hours.push(named(at));
+                }
+                at = end;
+            }
+            Ok(hours)
+        }
+    }
+}
+
+/// The spans of a workload that runs in the hours of its row.
+fn of_calendar(workload: &Workload, hours: &[(i64, usize)]) -> Vec<ReplicaSpan> {
+    let mut spans: Vec<ReplicaSpan> = Vec::new();
+    if workload.count == 0 {
+        return spans;
+    }
+    for (start_ms, _) in hours.iter().filter(|(_, of_week)| workload.hours.contains(*of_week)) {
+        let end_ms = start_ms + HOUR_MS;
+        match spans.last_mut() {
+            Some(last) if last.end_ms == *start_ms => last.end_ms = end_ms,
+            _ => spans.push(ReplicaSpan { start_ms: *start_ms, end_ms, count: workload.count }),
+        }
+    }
+    spans
+}
+
+/// Spans within the hours from the first to the last, by start.
+fn within(spans: &[ReplicaSpan], hours: &[(i64, usize)]) -> Vec<ReplicaSpan> {
+    let (Some((first, _)), Some((last, _))) = (hours.first(), hours.last()) else {
+        return Vec::new();
+    };
+    let end = last + HOUR_MS;
+    let mut inside: Vec<ReplicaSpan> = spans
+        .iter()
+        .map(|s| ReplicaSpan { start_ms: s.start_ms.max(*first), end_ms: s.end_ms.min(end), ..*s })
+        .filter(|s| s.start_ms < s.end_ms && s.count > 0)
+        .collect();
+    inside.sort_unstable();
+    inside
+}
+
+/// Where the number of replicas changes, by time; at the same time those that end come first.
+fn changes(spans: &[ReplicaSpan]) -> Vec<(i64, i128)> {
+    let mut changes: Vec<(i64, i128)> = Vec::with_capacity(2 * spans.len());
+    for span in spans {
+        changes.push((span.start_ms, i128::from(span.count)));
+        changes.push((span.end_ms, -i128::from(span.count)));
+    }
+    changes.sort_unstable();
+    changes
+}
+
+/// For each hour the most replicas at the same time.
+fn most_by_hour(spans: &[ReplicaSpan], starts: &[i64]) -> Vec<u64> {
+    let mut changes = changes(spans).into_iter().peekable();
+    let mut level: i128 = 0;
+    let mut most_of = |start: &i64| {
+        while let Some((_, change)) = changes.next_if(|(at, _)| at <= start) {
+            level += change;
+        }
+        let mut most = level;
+        while let Some((_, change)) = changes.next_if(|(at, _)| *at < start + HOUR_MS) {
+            level += change;
+            most = most.max(level);
+        }
+        u64::try_from(most).unwrap_or(0)
+    };
+    starts.iter().map(&mut most_of).collect()
+}
+
+/// Adds the replicas that growth makes of those that are there: at any time the number is raised
+/// and rounded up.
+fn add_growth(spans: &mut Vec<ReplicaSpan>, growth: u64) {
+    if growth == 0 {
+        return;
+    }
+    let mut level: i128 = 0;
+    // Further replicas that run now: when they began and how many.
+    let mut running: Vec<(i64, u64)> = Vec::new();
+    let (mut now, mut more): (u64, Vec<ReplicaSpan>) = (0, Vec::new());
+    let changes = changes(spans);
+    for (i, (at, change)) in changes.iter().enumerate() {
+        level += change;
+        if changes.get(i + 1).is_some_and(|next| next.0 == *at) {
+            continue;
+        }
+        let count = u64::try_from(level).unwrap_or(0);
+        let wanted = grown(count, growth) - count;
+        if wanted > now {
+            running.push((*at, wanted - now));
+        }
+        let mut too_many = now.saturating_sub(wanted);
+        while too_many > 0 {
+            let Some((start_ms, count)) = running.pop() else { break };
+            let ends = count.min(too_many);
+            more.push(ReplicaSpan { start_ms, end_ms: *at, count: ends });
+            if count > ends {
+                running.push((start_ms, count - ends));
+            }
+            too_many -= ends;
+        }
+        now = wanted;
+    }
+    spans.extend(more);
+    spans.sort_unstable();
+}
+
+/// What makes a history less than it seems.
+fn doubts(
+    history: &History,
+    demand: &Demand,
+    hours: &[(i64, usize)],
+    zone: &Zone,
+) -> Vec<Diagnostic> {
+    let mut doubts = Vec::new();
+    let (Some((first, _)), Some((last, _))) = (hours.first(), hours.last()) else {
+        return doubts;
+    };
+    let end = last + HOUR_MS;
+    let length = end - first;
+    if length < DAY_MS {
+        doubts.push(Diagnostic::new(format!(
+            "the history is of {} only, {} to {}; hours of the day that it has not seen are not planned",
+            plural(hours.len() as u64, "hour"),
+            zone.local(*first),
+            zone.local(end)
+        )));
+    }
+    let missing = length / HOUR_MS - hours.len() as i64;
+    if missing > 0 {
+        let gap = hours.windows(2).map(|w| (w[1].0 - w[0].0, w[0].0 + HOUR_MS)).max();
+        let longest = gap.map_or(String::new(), |(gap, from)| {
+            format!(", the longest gap from {} for {} h", zone.local(from), gap / HOUR_MS - 1)
+        });
+        doubts.push(Diagnostic::new(format!(
+            "{} of the history {} no samples and count nowhere{longest}",
+            plural(missing.unsigned_abs(), "hour"),
+            if missing == 1 { "has" } else { "have" },
+        )));
+    }
+    // With less than two days every team is new on the last one.
+    if length >= 2 * DAY_MS {
+        let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
+        for ((team, name), spans) in &history.spans {
+            let known = demand.workloads().iter().any(|w| w.team == *team && w.name == *name);
+            if let Some(start) = spans.iter().map(|s| s.start_ms).min().filter(|_| known) {
+                let first = seen.entry(team).or_insert(start);
+                *first = start.min(*first);
+            }
+        }
+        for (team, since) in seen.into_iter().filter(|(_, since)| *since >= end - DAY_MS) {
+            doubts.push(Diagnostic::new(format!(
+                "team '{team}' appears on the last day only, at {}; it counts for {} of {} h, and --growth or a row of --workloads can give it more",
+                zone.local(since),
+                (end - since).div_euclid(HOUR_MS).max(1),
+                hours.len()
+            )));
+        }
+    }
+    doubts
+}
+
+#[cfg(test)]
+mod tests;
