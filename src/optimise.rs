@@ -14,6 +14,7 @@ pub(crate) mod fewest;
 mod formulation;
 pub(crate) mod model;
 mod options;
+pub mod over_time;
 pub(crate) mod problem;
 mod relaxation;
 mod scale;
@@ -49,15 +50,18 @@ pub(crate) fn plan(
     options: &PlanOptions,
 ) -> Result<Checked> {
     let solution = stages::run(problem, options)?;
-    let placed = assign::lay_out(demand, fleet, problem, &solution)?;
-    let plan = explain::plan(demand, fleet, problem, solution, placed);
-    Checked::new(plan, demand, fleet, &conditions(fleet, options)).map_err(|violations| {
-        Error::internal(format!(
-            "the plan breaks its own promises, so nothing is written: {}",
-            violations.join("; ")
-        ))
-        .hint("this is a bug in migplan; please report it with the workloads and the GPUs")
-    })
+    let placed = assign::lay_out(demand, fleet, problem, &solution, 0)?;
+    let plan = explain::plan(demand, fleet, problem, solution.proof, placed);
+    Checked::new(plan, demand, fleet, &conditions(fleet, options)).map_err(broken)
+}
+
+/// The error of a plan that the checker refuses.
+fn broken(violations: Vec<String>) -> Error {
+    Error::internal(format!(
+        "the plan breaks its own promises, so nothing is written: {}",
+        violations.join("; ")
+    ))
+    .hint("this is a bug in migplan; please report it with the workloads and the GPUs")
 }
 
 /// What a plan that is made with `options` must keep.

@@ -9,6 +9,7 @@ pub mod check;
 pub mod exceeded;
 pub mod file;
 pub mod goal;
+pub mod over_time;
 pub mod teams;
 
 use std::sync::Arc;

@@ -4,11 +4,12 @@ use rayon::prelude::*;
 
 use super::comparison::{self, Frontier, FrontierPoint};
 use crate::demand::Demand;
+use crate::demand::over_time::OverTime;
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::BoardRef;
 use crate::optimise::problem::Problem;
-use crate::optimise::{PlanOptions, explain, fewest};
+use crate::optimise::{self, PlanOptions, explain, fewest};
 use crate::plan::Unplaced;
 use crate::text::thousands;
 
@@ -163,6 +164,35 @@ pub fn size_mix(
             .map(|(p, gpus)| MixBoard { board: p.board, gpus, price: p.price })
             .collect(),
     })
+}
+
+/// The fewest GPUs of each board, partitioned once for all hours, that serve at least `share` (in
+/// millionths) of the weight-hours of each priority that the board can serve at all.
+///
+/// # Errors
+/// As [`size`]; also replicas of several whole GPUs (exit 2).
+pub fn size_over_time(
+    demand: &OverTime,
+    boards: &[BoardRef],
+    share: u64,
+    options: &PlanOptions,
+) -> Result<Vec<Sizing>> {
+    optimise::over_time::refuse(demand, options)?;
+    let size = |board: &BoardRef| {
+        let boards = std::slice::from_ref(board);
+        let problem = Problem::over_time(demand, &plenty(demand.peak(), boards, 1), options);
+        let fewest = fewest::fewest_for_share(&problem, share, options)?;
+        let fewest = fewest.ok_or_else(|| too_many(board))?;
+        Ok(Sizing {
+            board: board.clone(),
+            gpus: fewest.gpus.iter().sum(),
+            nodes: None,
+            proved: fewest.proved,
+            unserved: unserved(demand.peak(), boards, &problem),
+            steps: Frontier { points: Vec::new(), complete: true },
+        })
+    };
+    boards.par_iter().map(size).collect()
 }
 
 fn too_many(board: &BoardRef) -> Error {

@@ -35,7 +35,7 @@ pub(crate) struct Placed {
 /// Where a GPU is: index of its node and its index there.
 type Slot = (usize, usize);
 
-/// Lays a solution out.
+/// Lays a solution out, with the replicas of one period. The layouts are those of all periods.
 ///
 /// # Errors
 /// An internal error where the counts contradict each other.
@@ -44,8 +44,9 @@ pub(crate) fn lay_out(
     fleet: &Fleet,
     problem: &Problem,
     solution: &Solution,
+    period: usize,
 ) -> Result<Placed> {
-    let mut assigner = Assigner::new(demand, fleet, problem, solution);
+    let mut assigner = Assigner::new(demand, fleet, problem, solution, period);
     for pool in 0..problem.pools.len() {
         assigner.lay_out_pool(pool)?;
     }
@@ -95,13 +96,14 @@ impl<'a> Assigner<'a> {
         fleet: &'a Fleet,
         problem: &'a Problem,
         solution: &'a Solution,
+        period: usize,
     ) -> Self {
         Assigner {
             demand,
             fleet,
             problem,
             solution,
-            queues: solution.formulation.assignment.decode(problem, &solution.values),
+            queues: solution.formulation.assignment.decode(problem, &solution.values, period),
             replicas: vec![0; demand.workloads().len()],
             node_types: problem.types_of_nodes(fleet),
             node_names: fleet.nodes().iter().map(|n| Arc::from(n.name.as_str())).collect(),
@@ -119,7 +121,11 @@ impl<'a> Assigner<'a> {
             board,
         };
         let nodes = self.nodes_of(&layout.board);
-        let waiting: BTreeMap<u32, i64> = self.queues.waiting_by_gpus(layout.full).collect();
+        let (assignment, values) = (&self.solution.formulation.assignment, &self.solution.values);
+        let waiting: BTreeMap<u32, i64> = match assignment.reserved(self.problem, pool, values) {
+            Some(reserved) => BTreeMap::from([(1, reserved)]),
+            None => self.queues.waiting_by_gpus(layout.full).collect(),
+        };
         let Arrangement { whole, slots } =
             arrange(self.problem, self.solution, pool, nodes, &waiting)?;
         for (node, gpus) in whole {
@@ -145,9 +151,19 @@ impl<'a> Assigner<'a> {
     /// Assigns `gpus` of one node to the next replica that takes as many.
     fn assign_whole(&mut self, layout: &PoolLayout, node: usize, gpus: &[usize]) -> Result<()> {
         let size = gpus.len() as u32;
-        let batch = self.queues.take_one(layout.full, size).ok_or_else(|| {
-            Error::internal("whole GPUs are kept for a replica that is not there")
-        })?;
+        let batch = match self.queues.take_one(layout.full, size) {
+            Some(batch) => batch,
+            // Another period needs it.
+            None if self.problem.is_over_time() => {
+                for &gpu in gpus {
+                    self.put((node, gpu), layout, false, vec![full_instance(&layout.board, None)]);
+                }
+                return Ok(());
+            }
+            None => {
+                return Err(Error::internal("whole GPUs are kept for a replica that is not there"));
+            }
+        };
         let replica = self.next_replica(batch.workload);
         let wanted = self.demand.workloads()[batch.workload].memory.map(|m| m.0);
         for (i, &gpu) in gpus.iter().enumerate() {
@@ -205,7 +221,13 @@ impl<'a> Assigner<'a> {
                 self.problem.kinds.iter().position(is_it)
             })
             .collect();
-        let mut open = Open::new(&kind_of, &self.queues, &pool.patterns, &slots);
+        let (assignment, values) = (&self.solution.formulation.assignment, &self.solution.values);
+        let waiting = |k: usize| match self.problem.is_over_time() {
+            true => assignment.most_allocated(self.problem, k, values),
+            false => self.queues.waiting(k),
+        };
+        let all = kind_of.iter().map(|k| k.map_or(0, |k| waiting(k) as u32)).collect();
+        let mut open = Open::new(all, &pool.patterns, &slots);
         let mut layouts = Layouts::default();
         for (slot, content) in slots {
             match content {
@@ -276,15 +298,16 @@ impl<'a> Assigner<'a> {
             if taken[placement.profile] > 0 {
                 taken[placement.profile] -= 1;
                 let kind = kind_of[placement.profile].unwrap_or_default();
-                let batch = self
-                    .queues
-                    .take_one(kind, 0)
-                    .or_else(|| self.queues.take_one(kind, 1))
-                    .ok_or_else(|| Error::internal("an instance is allocated to no replica"))?;
-                let replica = self.next_replica(batch.workload);
-                let wanted = self.demand.workloads()[batch.workload].memory;
-                let demand_mib = wanted.map_or(instance.memory_mib, |m| m.0);
-                instance.assignment = Some(self.assignment(batch.workload, replica, demand_mib));
+                let next = self.queues.take_one(kind, 0).or_else(|| self.queues.take_one(kind, 1));
+                if let Some(batch) = next {
+                    let replica = self.next_replica(batch.workload);
+                    let wanted = self.demand.workloads()[batch.workload].memory;
+                    let demand_mib = wanted.map_or(instance.memory_mib, |m| m.0);
+                    instance.assignment =
+                        Some(self.assignment(batch.workload, replica, demand_mib));
+                } else if !self.problem.is_over_time() {
+                    return Err(Error::internal("an instance is allocated to no replica"));
+                }
             }
             instances.push(instance);
         }
@@ -302,14 +325,8 @@ struct Open {
 }
 
 impl Open {
-    fn new(
-        kind_of: &[Option<usize>],
-        queues: &Queues,
-        patterns: &[Pattern],
-        slots: &[(Slot, GpuUse)],
-    ) -> Open {
-        let waiting = |kind: &Option<usize>| kind.map_or(0, |k| queues.waiting(k) as u32);
-        let all: Vec<u32> = kind_of.iter().map(waiting).collect();
+    /// `all`: for each profile the replicas that wait.
+    fn new(all: Vec<u32>, patterns: &[Pattern], slots: &[(Slot, GpuUse)]) -> Open {
         // Where nothing free may be made, every instance that is not busy anyway is allocated, and
         // only what is wanted beyond that is assigned to busy ones.
         let mut in_busy = all.clone();

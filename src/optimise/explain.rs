@@ -2,11 +2,10 @@
 
 use super::assign::Placed;
 use super::problem::{Problem, Unservable};
-use super::stages::Solution;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, Profile};
-use crate::plan::{GpuPlan, Plan, Reason, Totals, Unplaced};
+use crate::plan::{GpuPlan, Plan, Proof, Reason, Totals, Unplaced};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
@@ -15,7 +14,7 @@ pub(crate) fn plan(
     demand: &Demand,
     fleet: &Fleet,
     problem: &Problem,
-    solution: Solution,
+    proof: Proof,
     placed: Placed,
 ) -> Plan {
     let boards = fleet.boards();
@@ -48,7 +47,7 @@ pub(crate) fn plan(
         gpus: placed.gpus,
         unplaced: unplaced.into_iter().map(|(_, row)| row).collect(),
         totals,
-        proof: solution.proof,
+        proof,
     }
 }
 

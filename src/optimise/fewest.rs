@@ -1,5 +1,6 @@
 //! The fewest GPUs that a demand needs, of one board or at a price for each.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::model::{LinearObjective, Terms};
@@ -90,4 +91,47 @@ pub(crate) fn cheapest(
         .map(|used| u64::try_from(used).unwrap_or(0))
         .collect();
     Ok(Some(Cheapest { gpus, proved }))
+}
+
+/// The fewest GPUs that serve at least `share` (in millionths) of the weight-hours of each priority,
+/// of all that so many GPUs as one likes could serve, which the problem's are. `None` where even
+/// they do not.
+///
+/// # Errors
+/// As [`cheapest`].
+pub(crate) fn fewest_for_share(
+    problem: &Problem,
+    share: u64,
+    options: &PlanOptions,
+) -> Result<Option<Cheapest>> {
+    let explain = |e| explain_time_limit(e, options.time_limit);
+    let mut search = Search::new(problem, options, Instant::now());
+    let all = search.formulation.placed();
+    search.optimise(&all).map_err(explain)?;
+    let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
+    for priority in priorities {
+        let of_priority = problem.classes.iter().filter(|c| c.priority == priority);
+        let asked: i128 = of_priority
+            .map(|c| {
+                let hours = i128::from(problem.hours_of(c));
+                i128::from(c.weight) * hours * i128::from(c.curve.count)
+            })
+            .sum();
+        let least = (asked * i128::from(share) + 999_999).div_euclid(1_000_000);
+        let terms = search.formulation.placed_weight(problem, priority);
+        if search.value_of(&terms) < least {
+            return Ok(None);
+        }
+        let least = i64::try_from(least)
+            .map_err(|_| Error::internal("a sum of weights is beyond 64 bits"))?;
+        search.formulation.model.at_least(terms, least);
+    }
+    let terms = search.formulation.gpus_used(problem);
+    let objective = LinearObjective { sense: Sense::Minimise, terms };
+    let bound = search.optimise(&objective).map_err(explain)?;
+    let gpus = (0..problem.pools.len())
+        .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p)))
+        .map(|used| u64::try_from(used).unwrap_or(0))
+        .collect();
+    Ok(Some(Cheapest { gpus, proved: bound.status == Status::Optimal }))
 }

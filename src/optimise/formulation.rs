@@ -11,7 +11,7 @@ use super::constraints::node_mode::NodeModes;
 use super::constraints::patterns::Patterns;
 use super::constraints::present::PresentGroups;
 use super::constraints::single_profile::SingleProfile;
-use super::constraints::spare::{self, FurtherReplicas};
+use super::constraints::spare::{self, FurtherReplicas, MostAllocated};
 use super::constraints::{gpus, one_name};
 use super::model::{LinearObjective, Model, Terms, merge};
 use super::problem::Problem;
@@ -37,6 +37,7 @@ pub(crate) struct Formulation {
     memory: ServedMemory,
     kinds_in_use: KindsInUse,
     further: FurtherReplicas,
+    most_allocated: MostAllocated,
 }
 
 impl Formulation {
@@ -81,6 +82,7 @@ impl Formulation {
             memory,
             kinds_in_use: KindsInUse::default(),
             further: FurtherReplicas::default(),
+            most_allocated: MostAllocated::default(),
         };
         if let Some(most) = problem.most_gpus {
             let used = formulation.gpus_used(problem);
@@ -108,6 +110,10 @@ impl Formulation {
                 self.further = FurtherReplicas::add(&mut self.model, problem, &self.patterns);
                 vec![0; self.further.len()]
             }
+            Objective::SpareOfSize(_) => {
+                let (model, assignment) = (&mut self.model, &self.assignment);
+                self.most_allocated.add(model, problem, assignment, values)
+            }
             _ => Vec::new(),
         }
     }
@@ -127,7 +133,8 @@ impl Formulation {
             Objective::SpareMix => self.further.terms(),
             Objective::SpareOfSize(mib) => {
                 let size = i64::try_from(mib).unwrap_or(i64::MAX);
-                spare::free_of_size(problem, &self.patterns, &self.assignment, size)
+                let (patterns, most) = (&self.patterns, &self.most_allocated);
+                spare::free_of_size(problem, patterns, &self.assignment, most, size)
             }
         };
         LinearObjective { sense: objective.sense(), terms }
@@ -139,11 +146,12 @@ impl Formulation {
         (merge(terms), constant)
     }
 
-    /// The weight of the replicas of a priority that are served, in millionths.
+    /// The weight of the replicas of a priority that are served, in millionths, times their hours.
     pub(crate) fn placed_weight(&self, problem: &Problem, priority: i64) -> Terms {
         let classes = problem.classes.iter().zip(&self.assignment.served);
         let of_priority = classes.filter(|(class, _)| class.priority == priority);
-        of_priority.map(|(class, column)| (*column, class.weight)).collect()
+        let weight = |class| problem.hours_of(class) * class.weight;
+        of_priority.map(|(class, column)| (*column, weight(class))).collect()
     }
 
     /// The number of replicas served, whatever their priority.
@@ -159,7 +167,7 @@ impl Formulation {
         let all_memory = problem.item_types.iter().zip(&self.assignment.assigned);
         for (item_type, columns) in all_memory.filter(|(t, _)| t.all_memory) {
             for (k, column) in item_type.kinds.iter().zip(columns) {
-                let gpus = i64::from(item_type.whole_gpus);
+                let gpus = i64::from(item_type.whole_gpus) * problem.hours[item_type.period];
                 terms.push((*column, gpus * problem.kinds[*k].memory_mib));
             }
         }

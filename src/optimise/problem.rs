@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::curve::{Curve, Member};
 use super::options::PlanOptions;
 use super::supply::{self, GpuGroup, InstanceKind, NodeType, Pattern, Pool};
+use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{FULL_GPU, layout};
@@ -30,6 +31,8 @@ pub(crate) struct ItemType {
     pub all_memory: bool,
     /// The workload that must have all its replicas in kinds of one name, if the policy says so.
     pub one_name: Option<usize>,
+    /// The period in which the replicas run; 0 where demand has only one.
+    pub period: usize,
 }
 
 /// Replicas of one type, priority and weight. Which of them are served is decided by number alone:
@@ -78,8 +81,11 @@ pub(crate) struct Problem {
     pub item_types: Vec<ItemType>,
     /// Classes, by falling priority, then falling weight, then type.
     pub classes: Vec<DemandClass>,
-    /// For each item type, its share of all replicas asked for, as [`goal::shares`] has it.
-    pub shares: Vec<i64>,
+    /// The hours of each period of the demand; one period of weight 1 without demand over time.
+    pub hours: Vec<i64>,
+    /// For each item type, periods aside, its share of all replicas asked for, as
+    /// [`goal::shares`] has it: the first index of such a type, and the share.
+    pub shares: Vec<(usize, i64)>,
     /// Workloads that no empty fleet could serve, by index.
     pub unservable: BTreeMap<usize, Unservable>,
     /// The most GPUs that may be in use, where that is fewer than there are.
@@ -90,6 +96,26 @@ impl Problem {
     /// Aggregates a demand and a fleet. Replicas beyond what the fleet could ever hold change
     /// nothing, so counts stay small enough for exact sums.
     pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Problem {
+        let counts = demand.workloads().iter().map(|w| w.count).collect();
+        Problem::of_periods(demand, &[(1, counts)], fleet, options)
+    }
+
+    /// As [`Problem::new`] for demand that changes from hour to hour: the GPUs are partitioned once
+    /// for all periods, and replicas are assigned anew in each.
+    pub(crate) fn over_time(demand: &OverTime, fleet: &Fleet, options: &PlanOptions) -> Problem {
+        let hours = |hours: u64| i64::try_from(hours).unwrap_or(i64::MAX);
+        let periods: Vec<_> =
+            demand.periods().iter().map(|p| (hours(p.hours), p.counts.clone())).collect();
+        Problem::of_periods(demand.peak(), &periods, fleet, options)
+    }
+
+    /// `periods`: the hours of each, and for each workload of `demand` its replicas then.
+    fn of_periods(
+        demand: &Demand,
+        periods: &[(i64, Arc<[u64]>)],
+        fleet: &Fleet,
+        options: &PlanOptions,
+    ) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
         let node_types = supply::node_types(fleet, options.policy.keep_whole);
         let pools = supply::pools(fleet, &node_types, media, options);
@@ -103,16 +129,17 @@ impl Problem {
             kinds,
             item_types: Vec::new(),
             classes: Vec::new(),
+            hours: periods.iter().map(|(hours, _)| *hours).collect(),
             shares: Vec::new(),
             unservable: BTreeMap::new(),
             most_gpus: None,
         };
-        problem.add_demand(demand);
+        problem.add_demand(demand, periods);
         problem
     }
 
     /// Sorts the workloads into item types and demand classes.
-    fn add_demand(&mut self, demand: &Demand) {
+    fn add_demand(&mut self, demand: &Demand, periods: &[(i64, Arc<[u64]>)]) {
         let mut grouped: BTreeMap<(i64, i64, ItemType), Vec<Member>> = BTreeMap::new();
         for (index, workload) in demand.workloads().iter().enumerate() {
             let kinds = match self.usable(workload) {
@@ -122,23 +149,26 @@ impl Problem {
                     continue;
                 }
             };
-            if workload.count == 0 {
-                continue;
-            }
             let by_itself = self.policy.one_profile_per_workload && workload.count > 1;
-            let item_type = ItemType {
-                whole_gpus: workload.whole_gpus,
-                kinds,
-                all_memory: workload.memory.is_none(),
-                one_name: by_itself.then_some(index),
-            };
             let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
-            let class = grouped.entry((-workload.priority, -weight, item_type)).or_default();
-            class.push(Member {
-                workload: index,
-                memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
-                count: i64::try_from(workload.count).unwrap_or(i64::MAX),
-            });
+            for (period, (_, counts)) in periods.iter().enumerate() {
+                if counts[index] == 0 {
+                    continue;
+                }
+                let item_type = ItemType {
+                    whole_gpus: workload.whole_gpus,
+                    kinds: kinds.clone(),
+                    all_memory: workload.memory.is_none(),
+                    one_name: by_itself.then_some(index),
+                    period,
+                };
+                let class = grouped.entry((-workload.priority, -weight, item_type)).or_default();
+                class.push(Member {
+                    workload: index,
+                    memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
+                    count: i64::try_from(counts[index]).unwrap_or(i64::MAX),
+                });
+            }
         }
         let item_types: BTreeSet<&ItemType> = grouped.keys().map(|(_, _, t)| t).collect();
         self.item_types = item_types.into_iter().cloned().collect();
@@ -157,7 +187,30 @@ impl Problem {
                 members: members.into(),
             });
         }
-        self.shares = goal::shares(&wanted);
+        self.shares = self.shares_of(&wanted);
+    }
+
+    /// The shares of the item types, replicas of all hours added up, from the replicas of each.
+    fn shares_of(&self, wanted: &[u128]) -> Vec<(usize, i64)> {
+        let mut first: BTreeMap<ItemType, usize> = BTreeMap::new();
+        let mut sums: BTreeMap<usize, u128> = BTreeMap::new();
+        for (t, item_type) in self.item_types.iter().enumerate() {
+            let of_any_period = ItemType { period: 0, ..item_type.clone() };
+            let at = *first.entry(of_any_period).or_insert(t);
+            *sums.entry(at).or_default() += wanted[t] * self.hours[item_type.period] as u128;
+        }
+        let shares = goal::shares(&sums.values().copied().collect::<Vec<_>>());
+        sums.into_keys().zip(shares).collect()
+    }
+
+    /// Whether demand changes from hour to hour.
+    pub(crate) fn is_over_time(&self) -> bool {
+        self.hours.len() > 1
+    }
+
+    /// The hours in which the replicas of a class run.
+    pub(crate) fn hours_of(&self, class: &DemandClass) -> i64 {
+        self.hours[self.item_types[class.item_type].period]
     }
 
     /// What decides which objectives apply.

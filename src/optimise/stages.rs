@@ -128,6 +128,8 @@ impl Stages<'_> {
     /// was not proved had reached. Each bound holds all the same: what comes later only narrows.
     fn proof(&self) -> (Status, Vec<Stage>) {
         let mut status = Status::Optimal;
+        let over_time = self.search.problem.is_over_time();
+        let name = |o: Objective| if over_time { o.name_over_time() } else { o.name() };
         let stage = |reached: &Reached| {
             let constant = self.constant(reached.objective);
             let value = self.search.value_of(&reached.sum.terms);
@@ -135,7 +137,7 @@ impl Stages<'_> {
                 status = reached.bound.status;
             }
             Stage {
-                objective: reached.objective.name(),
+                objective: name(reached.objective),
                 value: reached.objective.number(value + constant),
                 bound: reached.objective.number(reached.bound.value.saturating_add(constant)),
                 seconds: reached.seconds,

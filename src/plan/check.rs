@@ -6,6 +6,7 @@
 //! what it exists for, so no number of a plan is trusted: sums saturate.
 
 mod boards;
+mod over_time;
 mod present;
 mod proof;
 mod rules;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::asked::{self, DemandRow};
 use super::check::{Checked, printable};
+use super::over_time::OverTimeFile;
 use super::{
     Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan, Proof, RecordedPolicy,
     Totals, Unplaced,
@@ -39,6 +40,9 @@ pub struct PlanDocument<'p> {
     catalogue: Vec<Value>,
     /// What it was made for.
     demand: Vec<DemandRow>,
+    /// The periods of demand over time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_time: Option<OverTimeFile>,
 }
 
 impl<'p> PlanDocument<'p> {
@@ -60,7 +64,15 @@ impl<'p> PlanDocument<'p> {
             policy,
             catalogue: changed.collect(),
             demand: demand.workloads().iter().map(DemandRow::from).collect(),
+            over_time: None,
         }
+    }
+
+    /// The same document of a plan for demand over time.
+    #[must_use]
+    pub fn with_periods(mut self, over_time: Option<OverTimeFile>) -> PlanDocument<'p> {
+        self.over_time = over_time;
+        self
     }
 }
 
@@ -77,6 +89,8 @@ pub struct PlanFile {
     pub catalogue: Catalogue,
     /// What it was made for; `None` in a file that does not say.
     pub demand: Option<Demand>,
+    /// The periods, where the demand was one over time.
+    pub over_time: Option<OverTimeFile>,
 }
 
 /// The keys of a plan file.
@@ -92,6 +106,7 @@ struct PlanText {
     #[serde(default)]
     catalogue: Vec<Value>,
     demand: Option<Vec<DemandRow>>,
+    over_time: Option<OverTimeFile>,
 }
 
 /// An instance as it is written: an assignment is there whole or not at all.
@@ -147,10 +162,10 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     }
     let catalogue = boards_of(&read, file, catalogue)?;
     let demand = read.demand.as_deref().map(|rows| asked::demand(rows, file)).transpose()?;
-    let PlanText { schema, gpus, unplaced, totals, proof, name, policy, .. } = read;
+    let PlanText { schema, gpus, unplaced, totals, proof, name, policy, over_time, .. } = read;
     let plan = Plan { schema, gpus, unplaced, totals, proof };
     let mut problems = match Checked::of_boards(plan, &catalogue) {
-        Ok(plan) => return Ok(PlanFile { plan, name, policy, catalogue, demand }),
+        Ok(plan) => return Ok(PlanFile { plan, name, policy, catalogue, demand, over_time }),
         Err(problems) => problems,
     };
     let more = problems.len().saturating_sub(MAX_PROBLEMS);

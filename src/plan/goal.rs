@@ -225,6 +225,24 @@ impl Objective {
         }
     }
 
+    /// The name in the proof of a plan for demand over time, where sums over the periods are
+    /// weighted with their hours.
+    pub fn name_over_time(self) -> String {
+        match self {
+            Objective::PlacedWeight(priority) => {
+                format!("placed_weight_hours[priority={priority}]")
+            }
+            Objective::PlacedMib => "placed_mib_hours".to_string(),
+            Objective::RoundingMib => "rounding_mib_hours".to_string(),
+            Objective::ComputeSlices => "compute_slice_hours".to_string(),
+            Objective::GpusUsed
+            | Objective::ProfileKinds
+            | Objective::InstancesDestroyed
+            | Objective::SpareMix
+            | Objective::SpareOfSize(_) => self.name(),
+        }
+    }
+
     /// The objective of that name; `None` where there is none.
     pub fn from_name(name: &str) -> Option<Objective> {
         let between = |prefix, suffix| name.strip_prefix(prefix)?.strip_suffix(suffix);

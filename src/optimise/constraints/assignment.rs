@@ -16,6 +16,9 @@ pub(crate) struct Assignment {
     pub assigned: Vec<Vec<Column>>,
     /// For each demand class: replicas served.
     pub served: Vec<Column>,
+    /// By pool, where demand changes from hour to hour: GPUs that are allocated whole, MIG off, in
+    /// any of the periods.
+    reserved: BTreeMap<usize, Column>,
 }
 
 /// Some replicas of one workload.
@@ -53,7 +56,40 @@ impl Assignment {
                 model.integer(0, c.curve.count.min(most))
             })
             .collect();
-        Assignment { assigned, served }
+        let mut assignment = Assignment { assigned, served, reserved: BTreeMap::new() };
+        assignment.reserve(model, problem);
+        assignment
+    }
+
+    /// Over time, keeps the GPUs of each pool that replicas take whole in some period: in none are
+    /// there more of them. No replica takes several then.
+    fn reserve(&mut self, model: &mut Model, problem: &Problem) {
+        if !problem.is_over_time() {
+            return;
+        }
+        for (k, kind) in problem.kinds.iter().enumerate().filter(|(_, k)| k.profile.is_none()) {
+            let mut reserved = None;
+            for period in 0..problem.hours.len() {
+                let whole = self.in_kind(problem, k, period);
+                if whole.is_empty() {
+                    continue;
+                }
+                let gpus = problem.pools[kind.pool].gpus;
+                let column = *reserved.get_or_insert_with(|| model.integer(0, gpus));
+                let mut terms: Terms = whole.into_iter().map(|c| (c, 1)).collect();
+                terms.push((column, -1));
+                model.at_most(terms, 0);
+            }
+            if let Some(column) = reserved {
+                self.reserved.insert(kind.pool, column);
+            }
+        }
+    }
+
+    /// GPUs of a pool that are whole, MIG off, in some period; `None` without demand over time.
+    pub(crate) fn reserved(&self, problem: &Problem, pool: usize, values: &[i64]) -> Option<i64> {
+        let column = self.reserved.get(&pool);
+        problem.is_over_time().then(|| column.map_or(0, |c| values[*c]))
     }
 
     /// Adds the balance of each type.
@@ -83,10 +119,11 @@ impl Assignment {
         }
     }
 
-    /// The columns of the replicas in one kind.
-    pub(crate) fn in_kind(&self, problem: &Problem, kind: usize) -> Vec<Column> {
+    /// The columns of the replicas in one kind in one period.
+    pub(crate) fn in_kind(&self, problem: &Problem, kind: usize, period: usize) -> Vec<Column> {
         let mut columns = Vec::new();
-        for (of_type, t) in self.assigned.iter().zip(&problem.item_types) {
+        let types = self.assigned.iter().zip(&problem.item_types);
+        for (of_type, t) in types.filter(|(_, t)| t.period == period) {
             if let Ok(at) = t.kinds.binary_search(&kind) {
                 columns.push(of_type[at]);
             }
@@ -100,6 +137,9 @@ impl Assignment {
         problem: &Problem,
         pool: usize,
     ) -> BTreeMap<usize, Vec<Column>> {
+        if problem.is_over_time() {
+            return self.reserved.get(&pool).map(|column| (1, vec![*column])).into_iter().collect();
+        }
         let mut by_size: BTreeMap<usize, Vec<Column>> = BTreeMap::new();
         for (item_type, columns) in problem.item_types.iter().zip(&self.assigned) {
             for (k, column) in item_type.kinds.iter().zip(columns) {
@@ -121,13 +161,21 @@ impl Assignment {
         terms
     }
 
-    /// Sums an attribute of the kinds over the allocated instances.
+    /// Instances of a kind that are allocated in the period that needs most of them.
+    pub(crate) fn most_allocated(&self, problem: &Problem, kind: usize, values: &[i64]) -> i64 {
+        let in_period =
+            |p| self.in_kind(problem, kind, p).into_iter().map(|c| values[c]).sum::<i64>();
+        (0..problem.hours.len()).map(in_period).max().unwrap_or(0)
+    }
+
+    /// Sums an attribute of the kinds over the allocated instances and their hours.
     pub(crate) fn allocated(&self, problem: &Problem, of: impl Fn(usize) -> i64) -> Terms {
         let mut terms = Terms::new();
         for (item_type, columns) in problem.item_types.iter().zip(&self.assigned) {
             let gpus = i64::from(item_type.whole_gpus.max(1));
+            let times = gpus * problem.hours[item_type.period];
             for (k, column) in item_type.kinds.iter().zip(columns) {
-                terms.push((*column, of(*k) * gpus));
+                terms.push((*column, of(*k) * times));
             }
         }
         terms
@@ -135,10 +183,11 @@ impl Assignment {
 
     /// Decides which replicas are served and in which kind each is placed: the largest demands
     /// first, the largest in the largest instances, so that a workload is split over kinds as
-    /// little as may be.
-    pub(crate) fn decode(&self, problem: &Problem, values: &[i64]) -> Queues {
+    /// little as may be. Of one period.
+    pub(crate) fn decode(&self, problem: &Problem, values: &[i64], period: usize) -> Queues {
         let mut queues = Queues::default();
-        for (t, item_type) in problem.item_types.iter().enumerate() {
+        let types = problem.item_types.iter().enumerate();
+        for (t, item_type) in types.filter(|(_, t)| t.period == period) {
             let mut served = self.served_of(problem, values, t);
             let mut kinds: Vec<(usize, i64)> = item_type
                 .kinds
@@ -217,6 +266,11 @@ impl Queues {
     pub(crate) fn waiting_by_gpus(&self, kind: usize) -> impl Iterator<Item = (u32, i64)> {
         let of_kind = self.0.range((kind, 0)..=(kind, u32::MAX));
         of_kind.map(|((_, gpus), batches)| (*gpus, batches.iter().map(|b| b.count).sum()))
+    }
+
+    /// The replicas of each kind: the kind, and batches of equal replicas.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (usize, &Batch)> {
+        self.0.iter().flat_map(|((kind, _), batches)| batches.iter().map(|b| (*kind, b)))
     }
 
     /// Whether every replica has got its instance.

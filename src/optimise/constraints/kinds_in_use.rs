@@ -23,7 +23,9 @@ impl KindsInUse {
     ) -> (KindsInUse, Vec<i64>) {
         let (mut switches, mut used) = (Vec::new(), Vec::new());
         for kind in 0..problem.kinds.len() {
-            let columns = assignment.in_kind(problem, kind);
+            let periods = 0..problem.hours.len();
+            let of_period = |period| assignment.in_kind(problem, kind, period);
+            let columns: Vec<Column> = periods.flat_map(of_period).collect();
             let switch = model.integer(0, i64::from(!columns.is_empty()));
             for column in &columns {
                 let most = model.columns[*column].upper.min(problem.most_of_kind(kind));

@@ -47,14 +47,14 @@ impl ServedMemory {
         memory
     }
 
-    /// The memory served, as far as it follows from the replicas served alone.
+    /// The memory served, times its hours, as far as it follows from the replicas served alone.
     pub(crate) fn terms(&self, problem: &Problem, served: &[Column]) -> Terms {
         let mut terms = Terms::new();
         for (c, class) in problem.classes.iter().enumerate() {
             match (self.columns[c], class.curve.runs().first()) {
-                (Some(memory), _) => terms.push((memory, 1)),
+                (Some(memory), _) => terms.push((memory, problem.hours_of(class))),
                 (None, Some(run)) if run.slope_mib > 0 => {
-                    terms.push((served[c], run.slope_mib));
+                    terms.push((served[c], run.slope_mib * problem.hours_of(class)));
                 }
                 _ => {}
             }

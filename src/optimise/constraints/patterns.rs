@@ -12,8 +12,9 @@ use crate::optimise::problem::Problem;
 pub(crate) struct Patterns {
     /// For each pool, for each of its patterns: GPUs of that pattern.
     pub gpus: Vec<Vec<Column>>,
-    /// For each kind with a profile: the row that says instances made ≥ replicas in them.
-    pub supply_rows: Vec<Option<usize>>,
+    /// For each kind: the rows, one for each period, that say instances made ≥ replicas in them;
+    /// none for a whole GPU.
+    pub supply_rows: Vec<Vec<usize>>,
 }
 
 impl Patterns {
@@ -36,13 +37,17 @@ impl Patterns {
         assignment: &Assignment,
     ) {
         let Some(profile) = problem.kinds[kind].profile else {
-            self.supply_rows.push(None);
+            self.supply_rows.push(Vec::new());
             return;
         };
-        let mut terms = self.made(problem, problem.kinds[kind].pool, profile);
-        terms.extend(assignment.in_kind(problem, kind).into_iter().map(|c| (c, -1)));
-        self.supply_rows.push(Some(model.rows.len()));
-        model.at_least(terms, 0);
+        let mut rows = Vec::with_capacity(problem.hours.len());
+        for period in 0..problem.hours.len() {
+            let mut terms = self.made(problem, problem.kinds[kind].pool, profile);
+            terms.extend(assignment.in_kind(problem, kind, period).into_iter().map(|c| (c, -1)));
+            rows.push(model.rows.len());
+            model.at_least(terms, 0);
+        }
+        self.supply_rows.push(rows);
     }
 
     /// The instances of a profile that the patterns of its pool make.

@@ -42,7 +42,7 @@ impl PresentGroups {
         let Some(profile) = of.profile.filter(|_| problem.knows_present && problem.exact) else {
             return;
         };
-        let assigned = assignment.in_kind(problem, kind).into_iter();
+        let assigned = assignment.in_kind(problem, kind, 0).into_iter();
         let mut terms: Terms = assigned.map(|c| (c, -1)).collect();
         let pool = &problem.pools[of.pool];
         for (pattern, column) in pool.patterns.iter().zip(&patterns.gpus[of.pool]) {

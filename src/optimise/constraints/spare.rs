@@ -18,22 +18,27 @@ impl FurtherReplicas {
     /// of its exact share.
     pub(crate) fn add(model: &mut Model, problem: &Problem, patterns: &Patterns) -> Self {
         let mut further: Vec<(Column, usize)> = Vec::new();
-        for (t, item_type) in problem.item_types.iter().enumerate() {
+        for (t, _) in &problem.shares {
+            let item_type = &problem.item_types[*t];
             // A whole GPU is no free instance.
             for &k in item_type.kinds.iter().filter(|_| item_type.whole_gpus == 0) {
-                let Some(row) = patterns.supply_rows[k] else { continue };
+                if patterns.supply_rows[k].is_empty() {
+                    continue;
+                }
                 let column = model.integer(0, problem.most_of_kind(k));
-                model.rows[row].terms.push((column, -1));
-                further.push((column, t));
+                // Over time a further replica runs in all hours.
+                for row in &patterns.supply_rows[k] {
+                    model.rows[*row].terms.push((column, -1));
+                }
+                further.push((column, *t));
             }
         }
-        let shareable = |t: &usize| problem.item_types[*t].whole_gpus == 0;
-        let wanted = &problem.shares;
-        let all: i64 = (0..wanted.len()).filter(shareable).map(|t| wanted[t]).sum();
-        for t in (0..wanted.len()).filter(shareable) {
-            let mut terms: Terms = further.iter().map(|(c, _)| (*c, -wanted[t])).collect();
+        let shareable = |(t, _): &&(usize, i64)| problem.item_types[*t].whole_gpus == 0;
+        let all: i64 = problem.shares.iter().filter(shareable).map(|(_, share)| share).sum();
+        for (t, share) in problem.shares.iter().filter(shareable) {
+            let mut terms: Terms = further.iter().map(|(c, _)| (*c, -share)).collect();
             for (term, (_, of)) in terms.iter_mut().zip(&further) {
-                if *of == t {
+                if of == t {
                     term.1 += all;
                 }
             }
@@ -54,18 +59,58 @@ impl FurtherReplicas {
     }
 }
 
-/// Free instances of one memory size.
+/// Over time: for each kind the instances that are allocated in the period that needs most.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MostAllocated(Vec<Column>);
+
+impl MostAllocated {
+    /// Adds the columns, and returns the value of each in the solution `values`. Nothing is added
+    /// without demand over time, or a second time.
+    pub(crate) fn add(
+        &mut self,
+        model: &mut Model,
+        problem: &Problem,
+        assignment: &Assignment,
+        values: &[i64],
+    ) -> Vec<i64> {
+        if !problem.is_over_time() || !self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut most = Vec::with_capacity(problem.kinds.len());
+        for kind in 0..problem.kinds.len() {
+            let column = model.integer(0, problem.most_of_kind(kind));
+            for period in 0..problem.hours.len() {
+                let columns = assignment.in_kind(problem, kind, period);
+                let mut terms: Terms = columns.into_iter().map(|c| (c, 1)).collect();
+                terms.push((column, -1));
+                model.at_most(terms, 0);
+            }
+            self.0.push(column);
+            most.push(assignment.most_allocated(problem, kind, values));
+        }
+        most
+    }
+}
+
+/// Free instances of one memory size; over time those that are free in all hours.
 pub(crate) fn free_of_size(
     problem: &Problem,
     patterns: &Patterns,
     assignment: &Assignment,
+    most: &MostAllocated,
     memory_mib: i64,
 ) -> Terms {
     let mut terms = Terms::new();
     for (k, kind) in problem.kinds.iter().enumerate() {
         if let (Some(profile), true) = (kind.profile, kind.memory_mib == memory_mib) {
             terms.extend(patterns.made(problem, kind.pool, profile));
-            terms.extend(assignment.in_kind(problem, k).into_iter().map(|c| (c, -1)));
+            match most.0.get(k) {
+                Some(column) => terms.push((*column, -1)),
+                None => {
+                    let assigned = assignment.in_kind(problem, k, 0);
+                    terms.extend(assigned.into_iter().map(|c| (c, -1)));
+                }
+            }
         }
     }
     merge(terms)

@@ -1,0 +1,219 @@
+//! A plan for demand over time: in every period the replicas fit the instances that there are, and
+//! the sums over the hours are those that the proof claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Check, Checked, Conditions, allows, suffices};
+use crate::demand::over_time::OverTime;
+use crate::demand::{Demand, Workload};
+use crate::fleet::Fleet;
+use crate::hardware::Board;
+use crate::plan::goal::Objective;
+use crate::plan::over_time::Allocated;
+use crate::plan::{InstanceProfile, Plan, Spare, Status};
+
+impl Checked {
+    /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
+    /// period of index `shown`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn over_time(
+        plan: Plan,
+        demand: &OverTime,
+        shown: usize,
+        periods: &[Vec<Allocated>],
+        fleet: &Fleet,
+        conditions: &Conditions,
+    ) -> Result<Checked, Vec<String>> {
+        let part: Demand = demand.demand_in(shown);
+        let mut check = Check::new(&part);
+        check.gpus(&plan, fleet);
+        check.replicas();
+        check.unplaced(&plan, fleet);
+        check.totals(&plan, fleet);
+        // What is free in one period serves another.
+        let conditions = Conditions { spare: Spare::Mix, ..conditions.clone() };
+        check.rules(&plan, &conditions);
+        check.present(&plan, fleet, &conditions);
+        let sums = check.periods(&plan, demand, periods, fleet);
+        check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
+        check.proof_over_time(&plan, demand, &sums);
+        if check.violations.is_empty() { Ok(Checked(plan)) } else { Err(check.violations) }
+    }
+}
+
+/// Sums over all periods, times their hours.
+#[derive(Debug, Default)]
+struct Sums {
+    weights: BTreeMap<i64, i128>,
+    placed_mib: i128,
+    allocated_mib: i128,
+    compute_slices: i128,
+    kinds: BTreeSet<(Arc<str>, InstanceProfile)>,
+}
+
+/// Memory and compute slices of one instance, if it suffices for a replica.
+fn serves(board: &Board, profile: &InstanceProfile, workload: &Workload) -> Option<(u64, u32)> {
+    let found = match profile {
+        InstanceProfile::Full => {
+            let enough = workload.memory.is_none_or(|m| m <= board.memory)
+                && workload.compute_slices <= board.compute_slices;
+            (workload.whole_gpus == 1 && enough).then_some((board.memory.0, board.compute_slices))
+        }
+        InstanceProfile::Mig(name) => {
+            let p = board.profiles.iter().find(|p| p.name == *name)?;
+            let whole = workload.whole_gpus == 1 && p.memory_slices == board.memory_slices;
+            let fits = (workload.whole_gpus == 0 || whole) && suffices(p, workload);
+            fits.then_some((p.memory.0, p.compute_slices))
+        }
+    };
+    found.filter(|_| allows(workload, board))
+}
+
+impl Check<'_> {
+    /// In every period: replicas of each kind ≤ instances, replicas of a workload ≤ its count, and
+    /// every replica in an instance that suffices.
+    fn periods(
+        &mut self,
+        plan: &Plan,
+        demand: &OverTime,
+        periods: &[Vec<Allocated>],
+        fleet: &Fleet,
+    ) -> Sums {
+        let boards = fleet.boards();
+        let workloads = demand.peak().workloads();
+        let mut supply: BTreeMap<(&str, &InstanceProfile), u64> = BTreeMap::new();
+        for gpu in &plan.gpus {
+            for instance in &gpu.instances {
+                *supply.entry((&gpu.board, &instance.profile)).or_default() += 1;
+            }
+        }
+        let mut sums = Sums::default();
+        if periods.len() != demand.periods().len() {
+            self.fail("the plan has other periods than the demand".to_string());
+        }
+        for (p, (period, rows)) in demand.periods().iter().zip(periods).enumerate() {
+            let mut used: BTreeMap<(&str, &InstanceProfile), u64> = BTreeMap::new();
+            let mut served = vec![0u64; workloads.len()];
+            let hours = i128::from(period.hours);
+            for row in rows {
+                let board = boards.iter().find(|b| *b.id == *row.board);
+                let workload = workloads.get(row.workload);
+                let (Some(board), Some(workload)) = (board, workload) else {
+                    self.fail(format!("period {p} names what is not there"));
+                    continue;
+                };
+                let Some((memory, compute)) = serves(board, &row.profile, workload) else {
+                    self.fail(format!(
+                        "period {p}: {} does not serve {}",
+                        row.profile,
+                        workload.label()
+                    ));
+                    continue;
+                };
+                *used.entry((&row.board, &row.profile)).or_default() += row.replicas;
+                served[row.workload] += row.replicas;
+                let times = hours * i128::from(row.replicas);
+                let weight = sums.weights.entry(workload.priority).or_default();
+                *weight += times * i128::from(workload.weight.0);
+                sums.placed_mib += times * i128::from(workload.memory.map_or(memory, |m| m.0));
+                sums.allocated_mib += times * i128::from(memory);
+                sums.compute_slices += times * i128::from(compute);
+                sums.kinds.insert((row.board.clone(), row.profile.clone()));
+            }
+            for (kind, replicas) in used {
+                if replicas > supply.get(&kind).copied().unwrap_or(0) {
+                    self.fail(format!("period {p}: more replicas in {} than instances", kind.1));
+                }
+            }
+            for ((workload, served), asked) in workloads.iter().zip(&served).zip(&*period.counts) {
+                if served > asked {
+                    self.fail(format!("period {p}: {} is served too often", workload.label()));
+                }
+            }
+        }
+        sums
+    }
+
+    /// The replicas that the plan shows are those of its period.
+    fn is_shown(&mut self, plan: &Plan, demand: &OverTime, rows: &[Allocated]) {
+        let mut shown: BTreeMap<(&str, &str, &str, &InstanceProfile), u64> = BTreeMap::new();
+        for gpu in &plan.gpus {
+            for instance in &gpu.instances {
+                if let Some(a) = &instance.assignment {
+                    let key = (&*a.team, &*a.workload, &*gpu.board, &instance.profile);
+                    *shown.entry(key).or_default() += 1;
+                }
+            }
+        }
+        let mut expected: BTreeMap<(&str, &str, &str, &InstanceProfile), u64> = BTreeMap::new();
+        for row in rows {
+            let Some(w) = demand.peak().workloads().get(row.workload) else { continue };
+            let key = (&*w.team, &*w.name, &*row.board, &row.profile);
+            *expected.entry(key).or_default() += row.replicas;
+        }
+        if shown != expected {
+            self.fail("the plan shows other replicas than its period has".to_string());
+        }
+    }
+
+    /// Each stage claims the sum over the hours; stages stand in the order of the goal.
+    fn proof_over_time(&mut self, plan: &Plan, demand: &OverTime, sums: &Sums) {
+        let workloads = demand.peak().workloads();
+        let priorities: BTreeSet<i64> = workloads.iter().map(|w| w.priority).collect();
+        let mut known: Vec<Objective> =
+            priorities.into_iter().rev().map(Objective::PlacedWeight).collect();
+        known.extend([
+            Objective::PlacedMib,
+            Objective::GpusUsed,
+            Objective::RoundingMib,
+            Objective::ProfileKinds,
+            Objective::ComputeSlices,
+            Objective::InstancesDestroyed,
+            Objective::SpareMix,
+        ]);
+        let mut at = 0;
+        let optimal = plan.proof.status == Status::Optimal;
+        for stage in &plan.proof.stages {
+            let name = &stage.objective;
+            if optimal && !stage.proved() {
+                self.fail(format!("stage {name} has a gap in an optimal plan"));
+            }
+            let found = known.iter().skip(at).position(|o| o.name_over_time() == *name);
+            let Some(found) = found else {
+                if !name.starts_with("spare[") {
+                    self.fail(format!("stage {name} is not known or not in the order of the goal"));
+                }
+                continue;
+            };
+            at += found + 1;
+            let objective = known[at - 1];
+            let actual = match objective {
+                Objective::PlacedWeight(p) => sums.weights.get(&p).copied().unwrap_or(0),
+                Objective::PlacedMib => sums.placed_mib,
+                Objective::RoundingMib => sums.allocated_mib - sums.placed_mib,
+                Objective::ProfileKinds => sums.kinds.len() as i128,
+                Objective::ComputeSlices => sums.compute_slices,
+                Objective::InstancesDestroyed => self.destroyed.into(),
+                Objective::GpusUsed => {
+                    // Other periods may need GPUs that serve no replica in the one that is shown.
+                    let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
+                    if claimed < self.sums.gpus_used || claimed > self.sums.gpus {
+                        self.fail(format!("stage {name} claims {claimed}"));
+                    }
+                    continue;
+                }
+                Objective::SpareMix | Objective::SpareOfSize(_) => continue,
+            };
+            if optimal && objective.number(actual) != stage.value {
+                self.fail(format!(
+                    "stage {name} claims {}, but the plan has {}",
+                    stage.value,
+                    objective.number(actual)
+                ));
+            }
+        }
+    }
+}

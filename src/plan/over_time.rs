@@ -1,0 +1,181 @@
+//! A plan for demand over time: one layout for each GPU, and for each period the replicas in each
+//! kind of instance.
+//!
+//! A plan names one replica for each instance. Over time it shows those of one period; the others
+//! are counts, since which of several equal instances a replica gets is up to the scheduler.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Checked, InstanceProfile};
+use crate::demand::over_time::OverTime;
+use crate::hardware::BoardRef;
+
+/// Replicas of one workload in instances of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allocated {
+    /// Index of the workload in the demand.
+    pub workload: usize,
+    /// The board's id.
+    pub board: Arc<str>,
+    /// The kind of instance.
+    pub profile: InstanceProfile,
+    /// How many replicas.
+    pub replicas: u64,
+}
+
+impl Allocated {
+    /// Memory of one instance, in MiB; 0 for a kind that these boards do not have.
+    pub fn memory_mib(&self, boards: &[BoardRef]) -> u64 {
+        let Some(board) = boards.iter().find(|b| *b.id == *self.board) else { return 0 };
+        match &self.profile {
+            InstanceProfile::Full => board.memory.0,
+            InstanceProfile::Mig(name) => board.profile(name).map_or(0, |(_, p)| p.memory.0),
+        }
+    }
+}
+
+/// A plan for all periods of a demand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverTimePlan {
+    /// The layouts, the proof over all hours, and the replicas of the period that is shown.
+    pub plan: Checked,
+    /// Index of that period.
+    pub shown: usize,
+    /// For each period of the demand, what is allocated.
+    pub periods: Vec<Vec<Allocated>>,
+}
+
+impl OverTimePlan {
+    /// A plan for demand that is the same in all hours.
+    pub fn of_one_period(plan: Checked, demand: &OverTime) -> OverTimePlan {
+        let mut counts: BTreeMap<(usize, Arc<str>, InstanceProfile), u64> = BTreeMap::new();
+        let workloads = demand.peak().workloads();
+        for gpu in &plan.gpus {
+            for (instance, a) in
+                gpu.instances.iter().filter_map(|i| Some((i, i.assignment.as_ref()?)))
+            {
+                let key = (&*a.team, &*a.workload);
+                let Ok(w) = workloads.binary_search_by(|w| (&*w.team, &*w.name).cmp(&key)) else {
+                    continue;
+                };
+                let at = (w, gpu.board.clone(), instance.profile.clone());
+                // Of a replica of several whole GPUs each is one of its share.
+                *counts.entry(at).or_default() += 1;
+            }
+        }
+        let rows = counts.into_iter().map(|((workload, board, profile), count)| Allocated {
+            workload,
+            board,
+            profile,
+            replicas: count / u64::from(workloads[workload].whole_gpus.max(1)),
+        });
+        let periods = if demand.periods().is_empty() { Vec::new() } else { vec![rows.collect()] };
+        OverTimePlan { plan, shown: 0, periods }
+    }
+
+    /// For each workload, for each memory and name of an instance, its replica-hours there.
+    pub fn names(&self, demand: &OverTime, memory_mib: impl Fn(&Allocated) -> u64) -> Names {
+        let mut names = Names::new();
+        for (period, rows) in demand.periods().iter().zip(&self.periods) {
+            for row in rows {
+                let workload = &demand.peak().workloads()[row.workload];
+                let of = names.entry((workload.team.clone(), workload.name.clone())).or_default();
+                let hours = of.entry((memory_mib(row), row.profile.to_string())).or_default();
+                *hours += row.replicas * period.hours;
+            }
+        }
+        names
+    }
+}
+
+/// For each workload, for each memory (MiB) and name of an instance, replica-hours in such.
+pub type Names = BTreeMap<(Arc<str>, Arc<str>), BTreeMap<(u64, String), u64>>;
+
+/// What a plan's file says of the periods, under `over_time`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OverTimeFile {
+    /// The zone in which hours are named.
+    timezone: String,
+    /// Hours in all.
+    hours: u64,
+    /// The first hour of the period whose replicas the plan shows.
+    shown: String,
+    /// The periods.
+    periods: Vec<PeriodFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct PeriodFile {
+    first: String,
+    hours: u64,
+    asked: u64,
+    placed: u64,
+    allocated: Vec<AllocatedFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct AllocatedFile {
+    team: Arc<str>,
+    workload: Arc<str>,
+    board: Arc<str>,
+    profile: InstanceProfile,
+    memory_mib: u64,
+    replicas: u64,
+}
+
+impl OverTimeFile {
+    /// The periods of a plan; `None` for demand that is the same in all hours, whose plan says all.
+    pub fn new(
+        plan: &OverTimePlan,
+        demand: &OverTime,
+        memory_mib: impl Fn(&Allocated) -> u64,
+    ) -> Option<OverTimeFile> {
+        if demand.periods().len() <= 1 {
+            return None;
+        }
+        let first_hour = |p: usize| {
+            let at = demand.hours().iter().position(|h| h.period == p);
+            at.map_or(String::new(), |at| demand.name_of(at))
+        };
+        let workloads = demand.peak().workloads();
+        let row = |row: &Allocated| AllocatedFile {
+            team: workloads[row.workload].team.clone(),
+            workload: workloads[row.workload].name.clone(),
+            board: row.board.clone(),
+            profile: row.profile.clone(),
+            memory_mib: memory_mib(row),
+            replicas: row.replicas,
+        };
+        let periods = demand.periods().iter().zip(&plan.periods).enumerate();
+        Some(OverTimeFile {
+            timezone: demand.zone().name().to_string(),
+            hours: demand.hours().len() as u64,
+            shown: first_hour(plan.shown),
+            periods: periods
+                .map(|(p, (period, rows))| PeriodFile {
+                    first: first_hour(p),
+                    hours: period.hours,
+                    asked: period.counts.iter().sum(),
+                    placed: rows.iter().map(|r| r.replicas).sum(),
+                    allocated: rows.iter().map(row).collect(),
+                })
+                .collect(),
+        })
+    }
+
+    /// As [`OverTimePlan::names`].
+    pub fn names(&self) -> Names {
+        let mut names = Names::new();
+        for period in &self.periods {
+            for row in &period.allocated {
+                let of = names.entry((row.team.clone(), row.workload.clone())).or_default();
+                let hours = of.entry((row.memory_mib, row.profile.to_string())).or_default();
+                *hours = hours.saturating_add(row.replicas.saturating_mul(period.hours));
+            }
+        }
+        names
+    }
+}
