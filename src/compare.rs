@@ -6,10 +6,12 @@
 
 mod baselines;
 mod comparison;
+pub mod over_time;
+pub mod replay;
 mod size;
 
 pub use baselines::{
     Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, best_preset, suggest_with_presets,
 };
 pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};
-pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix};
+pub use size::{MixBoard, Price, Sizing, SizingMix, size, size_mix, size_over_time};

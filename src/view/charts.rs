@@ -12,6 +12,7 @@ mod page;
 mod palette;
 mod picture;
 mod png;
+mod replay;
 mod slices;
 mod svg;
 mod usage;
@@ -23,7 +24,7 @@ pub use palette::Theme;
 pub use picture::Picture;
 
 use crate::error::Result;
-use crate::view::figures::{DemandFigure, FitIdle, SliceMap, Usage};
+use crate::view::figures::{DemandFigure, FitIdle, ReplayFigure, SliceMap, Usage};
 use palette::{BLUE, Color, EDGE, GRID, INK, PAGE, QUIET, SOFT, hex};
 
 /// A figure that can be drawn.
@@ -64,6 +65,12 @@ impl Chart for DemandFigure {
 
     fn narrow(&self) -> Picture {
         demand::draw(self, page::NARROW)
+    }
+}
+
+impl Chart for ReplayFigure {
+    fn picture(&self) -> Picture {
+        replay::draw(self)
     }
 }
 

@@ -5,11 +5,13 @@
 
 mod demand;
 mod fit_idle;
+mod replay;
 mod slices;
 mod usage;
 
 pub use demand::{DemandFigure, DemandRow, Given};
 pub use fit_idle::{FitIdle, FitUnit, FrontierDot, Way, WayKind};
+pub use replay::{MissedLine, NamePanel, ReplayFigure};
 pub use slices::{Allocated, Cell, CellUse, ColorBy, Key, Question, Share, SliceMap, SliceRow};
 pub use usage::{Usage, UsagePanel};
 

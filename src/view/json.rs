@@ -8,6 +8,7 @@ pub mod check;
 pub mod comparison;
 pub mod events;
 pub mod runs;
+pub mod replay;
 pub mod size;
 pub mod status;
 

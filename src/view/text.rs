@@ -8,6 +8,8 @@ pub mod changes;
 pub mod comparison;
 pub mod metrics;
 pub mod runs;
+pub mod over_time;
+pub mod replay;
 pub mod size;
 pub mod status;
 pub mod summary;

@@ -90,7 +90,7 @@ pub(in crate::view) fn layout_of(gpu: &GpuPlan) -> String {
     parts.join(" + ")
 }
 
-fn layout_table(text: &mut String, plan: &Plan, layout: Layout) {
+pub(super) fn layout_table(text: &mut String, plan: &Plan, layout: Layout) {
     let mut counts: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for gpu in &plan.gpus {
         *counts.entry((&gpu.board, layout_of(gpu))).or_default() += 1;
@@ -174,7 +174,7 @@ fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
     text.push('\n');
 }
 
-fn proof(text: &mut String, plan: &Plan) {
+pub(super) fn proof(text: &mut String, plan: &Plan) {
     let stage = |s: &Stage| {
         let shown = |number| stage_value(&s.objective, number);
         let (name, value) = (&s.objective, shown(&s.value));

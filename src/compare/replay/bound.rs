@@ -1,0 +1,269 @@
+//! The most that a configuration can serve in each period, with any instance that suffices.
+//!
+//! Which sets of replicas can be served at once is decided by a matching between replicas and
+//! instances, so these sets are a matroid (transversal; Edmonds and Fulkerson 1965), and taking
+//! replicas greedily (by priority, weight, memory) where an augmenting path makes room for one more
+//! is exact for the goal's first stages. Equal replicas and instances are counts, so a period costs
+//! little whatever its numbers. Replicas of several whole GPUs are no matroid: where there are any,
+//! all that want whole GPUs go to the optimiser, with the GPUs that have MIG off.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use rayon::prelude::*;
+
+use super::configuration::Configuration;
+use super::{Row, Rule, Served, Times, fleet_mib};
+use crate::demand::over_time::OverTime;
+use crate::demand::time::HOUR_MS;
+use crate::demand::{Demand, Workload};
+use crate::error::Result;
+use crate::fleet::{Fleet, Node};
+use crate::optimise::{self, PlanOptions, Until};
+
+/// What can be served in one period: replicas by workload, and their demand in MiB.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Best {
+    replicas: Vec<u64>,
+    mib: u128,
+}
+
+/// Replays demand under the bound.
+pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuration) -> Result<Row> {
+    let workloads = demand.peak().workloads();
+    let matching = Matching::new(workloads, configuration);
+    let several = workloads.iter().any(|w| w.whole_gpus > 1);
+    let whole = if several { by_optimiser(demand, fleet, configuration)? } else { Vec::new() };
+    let best: Vec<Best> = demand
+        .periods()
+        .par_iter()
+        .enumerate()
+        .map(|(p, period)| {
+            let mut counts = period.counts.to_vec();
+            let Some(of_whole) = whole.get(p) else { return matching.best(&counts) };
+            for (count, workload) in counts.iter_mut().zip(workloads) {
+                if workload.whole_gpus > 0 {
+                    *count = 0;
+                }
+            }
+            let mut best = matching.best(&counts);
+            best.mib += of_whole.mib;
+            best.replicas.iter_mut().zip(&of_whole.replicas).for_each(|(sum, n)| *sum += n);
+            best
+        })
+        .collect();
+    let hour = HOUR_MS.unsigned_abs() as u128;
+    let mut served = vec![Served::default(); workloads.len()];
+    let mut served_mib: Times = 0;
+    let mut missed_in: Vec<Times> = Vec::with_capacity(best.len());
+    for (period, best) in demand.periods().iter().zip(&best) {
+        let length = u128::from(period.hours) * hour;
+        let mut missed = 0;
+        for ((served, asked), got) in served.iter_mut().zip(&*period.counts).zip(&best.replicas) {
+            served.asked += u128::from(*asked) * length;
+            served.served += u128::from(*got) * length;
+            missed += u128::from(asked - got) * hour;
+        }
+        served_mib += best.mib * length;
+        missed_in.push(missed);
+    }
+    Ok(Row {
+        name: configuration.name.clone(),
+        rule: Rule::Bound,
+        workloads: served,
+        idle_mib: fleet_mib(demand, fleet).saturating_sub(served_mib),
+        served_mib,
+        missed: demand.hours().iter().map(|h| missed_in[h.period]).collect(),
+    })
+}
+
+/// The replicas of whole GPUs that can be served in each period, where some take several.
+fn by_optimiser(
+    demand: &OverTime,
+    fleet: &Fleet,
+    configuration: &Configuration,
+) -> Result<Vec<Best>> {
+    let boards = fleet.boards();
+    let mut nodes: BTreeMap<usize, Node> = BTreeMap::new();
+    for ((node, id), gpus) in &configuration.whole {
+        let Some(board) = boards.iter().find(|b| b.id == *id) else { continue };
+        let name = fleet.nodes()[*node].name.clone();
+        let of = nodes.entry(*node).or_insert_with(|| Node { name, gpus: Vec::new() });
+        of.gpus.extend((0..*gpus).map(|_| board.clone()));
+    }
+    let off = Fleet::new(nodes.into_values().collect());
+    let options = PlanOptions { until: Until::GpusUsed, ..PlanOptions::default() };
+    let workloads = demand.peak().workloads();
+    let of_whole = |counts: &[u64]| -> Vec<u64> {
+        let only = |(w, count): (&Workload, &u64)| if w.whole_gpus > 0 { *count } else { 0 };
+        workloads.iter().zip(counts).map(only).collect()
+    };
+    let mut known: HashMap<Vec<u64>, Best> = HashMap::new();
+    for period in demand.periods() {
+        let counts = of_whole(&period.counts);
+        if off.nodes().is_empty() || counts.iter().all(|c| *c == 0) {
+            let replicas = vec![0; counts.len()];
+            known.entry(counts).or_insert(Best { replicas, mib: 0 });
+        } else if !known.contains_key(&counts) {
+            let with_count =
+                |(w, count): (&Workload, &u64)| Workload { count: *count, ..w.clone() };
+            let part = Demand::new(workloads.iter().zip(&counts).map(with_count).collect());
+            let plan = optimise::suggest(&part, &off, &options)?;
+            let mut replicas = counts.clone();
+            for row in &plan.unplaced {
+                let is_it = |w: &Workload| w.team == row.team && w.name == row.workload;
+                if let Some(w) = workloads.iter().position(is_it) {
+                    replicas[w] -= row.replicas;
+                }
+            }
+            known.insert(counts, Best { replicas, mib: u128::from(plan.totals.placed_mib) });
+        }
+    }
+    let of_period = |counts: &[u64]| known.get(&of_whole(counts)).cloned().unwrap_or_default();
+    Ok(demand.periods().iter().map(|p| of_period(&p.counts)).collect())
+}
+
+/// Workloads and kinds as a matching sees them.
+struct Matching<'a> {
+    workloads: &'a [Workload],
+    /// Workloads in the order in which they are served.
+    order: Vec<usize>,
+    /// For each workload its type.
+    type_of: Vec<usize>,
+    /// For each type, the kinds that suffice for it, the smallest first.
+    types: Vec<Vec<usize>>,
+    /// For each kind, how many there are, and the memory of one in MiB.
+    supply: Vec<u64>,
+    memory_mib: Vec<u64>,
+}
+
+impl<'a> Matching<'a> {
+    fn new(workloads: &'a [Workload], configuration: &Configuration) -> Matching<'a> {
+        let kinds = &configuration.kinds;
+        let mut index: BTreeMap<(Vec<usize>, bool), usize> = BTreeMap::new();
+        let mut types: Vec<Vec<usize>> = Vec::new();
+        let mut type_of = Vec::with_capacity(workloads.len());
+        for workload in workloads {
+            let mut usable: Vec<usize> =
+                (0..kinds.len()).filter(|k| kinds[*k].suffices(workload)).collect();
+            usable.sort_by_key(|k| kinds[*k].memory_mib());
+            if workload.memory.is_none() {
+                // What such a replica is worth is what it gets, so the largest comes first.
+                usable.reverse();
+            }
+            let next = types.len();
+            let t = *index.entry((usable.clone(), workload.memory.is_none())).or_insert(next);
+            if t == next {
+                types.push(usable);
+            }
+            type_of.push(t);
+        }
+        let mut order: Vec<usize> = (0..workloads.len()).collect();
+        order.sort_by_key(|w| {
+            let workload = &workloads[*w];
+            let memory = workload.memory.map_or(u64::MAX, |m| m.0);
+            (Reverse(workload.priority), Reverse(workload.weight), Reverse(memory), *w)
+        });
+        Matching {
+            workloads,
+            order,
+            type_of,
+            types,
+            supply: kinds.iter().map(|k| k.count).collect(),
+            memory_mib: kinds.iter().map(super::configuration::Kind::memory_mib).collect(),
+        }
+    }
+
+    /// The best of `counts` replicas.
+    fn best(&self, counts: &[u64]) -> Best {
+        let mut flow = Flow {
+            types: &self.types,
+            assigned: vec![vec![0; self.supply.len()]; self.types.len()],
+            free: self.supply.clone(),
+        };
+        let mut best = Best { replicas: vec![0; counts.len()], mib: 0 };
+        let mut all_memory = vec![false; self.types.len()];
+        for &w in &self.order {
+            let t = self.type_of[w];
+            let got = flow.augment(t, counts[w]);
+            best.replicas[w] = got;
+            match self.workloads[w].memory {
+                Some(memory) => best.mib += u128::from(got) * u128::from(memory.0),
+                None => all_memory[t] = true,
+            }
+        }
+        for (t, _) in all_memory.iter().enumerate().filter(|(_, all)| **all) {
+            let each = flow.assigned[t].iter().zip(&self.memory_mib);
+            best.mib += each.map(|(n, mib)| u128::from(*n) * u128::from(*mib)).sum::<u128>();
+        }
+        best
+    }
+}
+
+/// Replicas of types in instances of kinds.
+struct Flow<'m> {
+    types: &'m [Vec<usize>],
+    /// For each type, for each kind: replicas there.
+    assigned: Vec<Vec<u64>>,
+    /// For each kind: instances that are free.
+    free: Vec<u64>,
+}
+
+impl Flow<'_> {
+    /// Assigns up to `count` further replicas of a type, moving others where that makes room;
+    /// returns how many.
+    fn augment(&mut self, of_type: usize, count: u64) -> u64 {
+        let mut left = count;
+        while left > 0 {
+            let Some(path) = self.path(of_type) else { break };
+            // The path goes type, kind, type, kind …; each type after the first moves one kind on.
+            let last = path[path.len() - 1].1;
+            let moved = path.windows(2).map(|w| self.assigned[w[1].0][w[0].1]);
+            let step = moved.chain([left, self.free[last]]).min().unwrap_or(0);
+            for (i, (t, kind)) in path.iter().enumerate() {
+                self.assigned[*t][*kind] += step;
+                if i > 0 {
+                    self.assigned[*t][path[i - 1].1] -= step;
+                }
+            }
+            self.free[last] -= step;
+            left -= step;
+        }
+        count - left
+    }
+
+    /// A shortest way from a type to a kind with a free instance.
+    fn path(&self, of_type: usize) -> Option<Vec<(usize, usize)>> {
+        // For each kind that was reached: the type that would enter it, and the kind it comes from.
+        let mut reached: Vec<Option<(usize, Option<usize>)>> = vec![None; self.free.len()];
+        let mut seen = vec![false; self.types.len()];
+        seen[of_type] = true;
+        let mut queue = VecDeque::from([(of_type, None)]);
+        while let Some((t, from)) = queue.pop_front() {
+            for &kind in &self.types[t] {
+                if reached[kind].is_some() {
+                    continue;
+                }
+                reached[kind] = Some((t, from));
+                if self.free[kind] > 0 {
+                    let mut path = vec![(t, kind)];
+                    let mut at = from;
+                    while let Some(kind) = at {
+                        let Some((t, before)) = reached[kind] else { break };
+                        path.push((t, kind));
+                        at = before;
+                    }
+                    path.reverse();
+                    return Some(path);
+                }
+                for other in 0..self.types.len() {
+                    if !seen[other] && self.assigned[other][kind] > 0 {
+                        seen[other] = true;
+                        queue.push_back((other, Some(kind)));
+                    }
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,225 @@
+//! What the GPUs of a fleet are partitioned into, whoever chose it: instances by kind, whole GPUs
+//! by node, and the resource name that each workload asks for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::NameUse;
+use crate::demand::Workload;
+use crate::demand::over_time::OverTime;
+use crate::fleet::Fleet;
+use crate::hardware::layout::{self, Counts};
+use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
+use crate::plan::over_time::{Names, OverTimePlan};
+use crate::plan::{InstanceProfile, Plan};
+
+/// Instances that are alike, or the whole GPUs of a board.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    /// The board.
+    pub board: BoardRef,
+    /// Index of the profile; `None` is the whole GPU with MIG off.
+    pub profile: Option<usize>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Kind {
+    pub(super) fn memory_mib(&self) -> u64 {
+        self.profile.map_or(self.board.memory.0, |p| self.board.profiles[p].memory.0)
+    }
+
+    fn compute_slices(&self) -> u32 {
+        self.profile.map_or(self.board.compute_slices, |p| self.board.profiles[p].compute_slices)
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.profile.map_or(FULL_GPU.to_string(), |p| self.board.profiles[p].name.to_string())
+    }
+
+    /// Whether one of them suffices for a replica, or for one GPU of a replica of several.
+    pub(super) fn suffices(&self, workload: &Workload) -> bool {
+        let gpus = u64::from(workload.whole_gpus.max(1));
+        let engines =
+            self.profile.is_none_or(|p| !workload.media || self.board.profiles[p].has_media());
+        workload.allows(&self.board)
+            && self.profile.is_none() == (workload.whole_gpus > 0)
+            && self.compute_slices() >= workload.compute_slices
+            && workload.memory.is_none_or(|m| m.0 <= self.memory_mib() * gpus)
+            && engines
+    }
+}
+
+/// A configuration of all GPUs of a fleet.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// Its name in the result.
+    pub name: String,
+    /// Kinds, by board, the smallest first, whole GPUs last.
+    pub(super) kinds: Vec<Kind>,
+    /// For each node and board, the GPUs with MIG off.
+    pub(super) whole: BTreeMap<(usize, String), u64>,
+    /// The resource names that were chosen; other workloads ask for the smallest that suffices.
+    requests: BTreeMap<(Arc<str>, Arc<str>), String>,
+}
+
+impl Configuration {
+    /// The configuration in which each GPU of a fleet has the layout that `counts` gives for its
+    /// node, index and board: how often each profile, nothing for a GPU with MIG off.
+    pub fn new(
+        name: impl Into<String>,
+        fleet: &Fleet,
+        mut counts: impl FnMut(usize, usize, &BoardRef) -> Option<Counts>,
+    ) -> Configuration {
+        let mut kinds: BTreeMap<(String, usize), Kind> = BTreeMap::new();
+        let mut whole = BTreeMap::new();
+        for (n, node) in fleet.nodes().iter().enumerate() {
+            for (g, board) in node.gpus.iter().enumerate() {
+                let mut add = |profile: Option<usize>, count: u64| {
+                    let at = profile.unwrap_or(board.profiles.len());
+                    let kind = kinds.entry((board.id.clone(), at)).or_insert_with(|| Kind {
+                        board: board.clone(),
+                        profile,
+                        count: 0,
+                    });
+                    kind.count += count;
+                };
+                match counts(n, g, board) {
+                    None => {
+                        add(None, 1);
+                        *whole.entry((n, board.id.clone())).or_insert(0) += 1;
+                    }
+                    Some(counts) => {
+                        let made = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+                        made.for_each(|(p, count)| add(Some(p), u64::from(*count)));
+                    }
+                }
+            }
+        }
+        let mut kinds: Vec<Kind> = kinds.into_values().collect();
+        kinds.sort_by(|a, b| {
+            let key = |k: &Kind| (k.profile.is_none(), k.memory_mib(), k.compute_slices());
+            (&a.board.id, key(a), a.name()).cmp(&(&b.board.id, key(b), b.name()))
+        });
+        Configuration { name: name.into(), kinds, whole, requests: BTreeMap::new() }
+    }
+
+    /// The configuration that a plan for this fleet makes. Each workload asks for the name of the
+    /// instances that most of its replicas are assigned to.
+    pub fn of_plan(name: impl Into<String>, plan: &Plan, fleet: &Fleet) -> Configuration {
+        let mut at = plan.gpus.iter();
+        let mut configuration = Configuration::new(name, fleet, |_, _, board| {
+            let gpu = at.next()?;
+            if !gpu.mig {
+                return None;
+            }
+            let mut counts = vec![0; board.profiles.len()];
+            for instance in &gpu.instances {
+                if let InstanceProfile::Mig(name) = &instance.profile
+                    && let Some((profile, _)) = board.profile(name)
+                {
+                    counts[profile] += 1;
+                }
+            }
+            Some(counts)
+        });
+        let mut names: Names = BTreeMap::new();
+        for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
+            if let Some(a) = &instance.assignment {
+                let of = names.entry((a.team.clone(), a.workload.clone())).or_default();
+                *of.entry((instance.memory_mib, instance.profile.to_string())).or_default() += 1;
+            }
+        }
+        configuration.choose(names);
+        configuration
+    }
+
+    /// The configuration that a plan for demand over time makes. Each workload asks for the name of
+    /// the instances in which most of its replica-hours are.
+    pub fn of_over_time(
+        name: impl Into<String>,
+        plan: &OverTimePlan,
+        demand: &OverTime,
+        fleet: &Fleet,
+    ) -> Configuration {
+        let mut configuration = Configuration::of_plan(name, &plan.plan, fleet);
+        let boards = fleet.boards();
+        configuration.choose(plan.names(demand, |row| row.memory_mib(&boards)));
+        configuration
+    }
+
+    /// A mig-parted preset: as many instances of one profile on each GPU as it takes; a GPU that
+    /// does not have the profile stays whole.
+    pub fn preset(profile: &ProfileName, fleet: &Fleet) -> Configuration {
+        let name = format!("all-{}", profile.label());
+        Configuration::new(name, fleet, |_, _, board| {
+            let counts = layout::uniform_counts(board, profile);
+            counts.iter().any(|c| *c > 0).then_some(counts)
+        })
+    }
+
+    /// mig-parted's `all-balanced`.
+    pub fn balanced(fleet: &Fleet) -> Configuration {
+        Configuration::new("all-balanced", fleet, |_, _, board| {
+            let counts = layout::balanced_counts(board);
+            counts.iter().any(|c| *c > 0).then_some(counts)
+        })
+    }
+
+    /// Every preset of the fleet's boards, `all-balanced` last.
+    pub fn presets(fleet: &Fleet) -> Vec<Configuration> {
+        let boards = fleet.boards();
+        let mut names: Vec<&ProfileName> = Vec::new();
+        for profile in boards.iter().flat_map(|b| &b.profiles).filter(|p| p.name.is_plain()) {
+            if !names.contains(&&profile.name) {
+                names.push(&profile.name);
+            }
+        }
+        names.sort();
+        let mut presets: Vec<Configuration> =
+            names.into_iter().map(|name| Configuration::preset(name, fleet)).collect();
+        presets.push(Configuration::balanced(fleet));
+        presets
+    }
+
+    /// Sets the names that workloads ask for: of each the one that most replica-hours go to, of
+    /// several the smallest.
+    pub fn choose(&mut self, names: Names) {
+        for (workload, of) in names {
+            let most = of.into_iter().rev().max_by_key(|(_, hours)| *hours);
+            if let Some(((_, name), _)) = most {
+                self.requests.insert(workload, name);
+            }
+        }
+    }
+
+    /// The resource name that the pods of a workload ask for; `None` where nothing here suffices.
+    pub fn request(&self, workload: &Workload) -> Option<String> {
+        let key = (workload.team.clone(), workload.name.clone());
+        let suits =
+            |name: &String| self.kinds.iter().any(|k| k.suffices(workload) && k.name() == *name);
+        if let Some(name) = self.requests.get(&key).filter(|name| suits(name)) {
+            return Some(name.clone());
+        }
+        let smallest = self.kinds.iter().filter(|k| k.suffices(workload) && k.count > 0);
+        smallest.min_by_key(|k| (k.memory_mib(), k.compute_slices())).map(Kind::name)
+    }
+
+    /// Instances by resource name, the largest first; whole GPUs last.
+    pub(super) fn supply_by_name(&self) -> Vec<NameUse> {
+        let mut kinds: Vec<&Kind> = self.kinds.iter().collect();
+        kinds.sort_by_key(|k| (k.profile.is_none(), std::cmp::Reverse(k.memory_mib())));
+        let mut names: Vec<NameUse> = Vec::new();
+        for kind in kinds {
+            match names.iter_mut().find(|n| n.name == kind.name()) {
+                Some(name) => name.supply += kind.count,
+                None => names.push(NameUse {
+                    name: kind.name(),
+                    supply: kind.count,
+                    demand: Vec::new(),
+                }),
+            }
+        }
+        names
+    }
+}

@@ -1,0 +1,259 @@
+//! What really happens with a configuration: every pod of a workload asks for the same resource
+//! name, the first that comes is served first, and keeps its instance until it ends.
+//!
+//! A pod that finds no instance waits, and ends when it ended in the history: what it waited is
+//! lost, so that no other hour gets demand that it did not have. Priorities and preemption play no
+//! part, as without a queueing system.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use super::configuration::Configuration;
+use super::{Row, Rule, Served, Times, fleet_mib};
+use crate::demand::Workload;
+use crate::demand::over_time::{Hour, OverTime};
+use crate::demand::time::HOUR_MS;
+use crate::fleet::Fleet;
+
+/// Replays demand under the template rule.
+pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuration) -> Row {
+    let workloads = demand.peak().workloads();
+    let mut cluster = Cluster::new(workloads, configuration);
+    let mut arrivals: Vec<(i64, usize, i64, u64)> = Vec::new();
+    for (w, spans) in demand.spans().iter().enumerate() {
+        arrivals.extend(spans.iter().map(|s| (s.start_ms, w, s.end_ms, s.count)));
+    }
+    arrivals.sort_unstable();
+    let mut log = Log {
+        served: vec![Served::default(); workloads.len()],
+        served_mib: 0,
+        missed: vec![0; demand.hours().len()],
+        hours: demand.hours(),
+    };
+    let mut arrivals = arrivals.into_iter().peekable();
+    loop {
+        let next_end = cluster.ends.peek().map(|Reverse(end)| end.at);
+        let next = match (arrivals.peek().map(|a| a.0), next_end) {
+            (Some(start), Some(end)) => start.min(end),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => break,
+        };
+        cluster.end_all(next, &mut log);
+        while let Some((start, workload, end, count)) = arrivals.next_if(|a| a.0 == next) {
+            log.served[workload].asked += lasting(start, end, count);
+            cluster.arrive(Waiting { workload, start, end, count }, &mut log);
+        }
+    }
+    cluster.give_up(&mut log);
+    Row {
+        name: configuration.name.clone(),
+        rule: Rule::Template,
+        workloads: log.served,
+        idle_mib: fleet_mib(demand, fleet).saturating_sub(log.served_mib),
+        served_mib: log.served_mib,
+        missed: log.missed,
+    }
+}
+
+/// `count` replicas from one time to another.
+fn lasting(from: i64, to: i64, count: u64) -> Times {
+    u128::from(from.abs_diff(to)) * u128::from(count)
+}
+
+/// Pods that have no instance yet.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    workload: usize,
+    start: i64,
+    end: i64,
+    count: u64,
+}
+
+/// Pods that give their instances back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    at: i64,
+    place: Place,
+    /// Instances, or GPUs of a node.
+    count: u64,
+    /// Index of the resource name.
+    name: usize,
+}
+
+/// Where instances are: a kind, or the GPUs of one board on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Kind(usize),
+    Node(usize),
+}
+
+/// What became of the pods.
+struct Log<'d> {
+    served: Vec<Served>,
+    served_mib: Times,
+    missed: Vec<Times>,
+    hours: &'d [Hour],
+}
+
+impl Log<'_> {
+    /// Pods that waited until `until`, and then got an instance or ended without one.
+    fn waited(&mut self, pods: &Waiting, count: u64, until: i64, got_one: bool) {
+        let served = &mut self.served[pods.workload];
+        let wait = until.abs_diff(pods.start);
+        if wait > 0 {
+            served.waited += lasting(pods.start, until, count);
+            served.longest_wait_ms = served.longest_wait_ms.max(wait);
+            served.waiting_pods += if got_one { count } else { 0 };
+            // Hours lie apart where nobody looked, so each is found by its start.
+            let first = self.hours.partition_point(|h| h.start_ms + HOUR_MS <= pods.start);
+            for (hour, missed) in self.hours.iter().zip(&mut self.missed).skip(first) {
+                if hour.start_ms >= until {
+                    break;
+                }
+                let from = pods.start.max(hour.start_ms);
+                *missed += lasting(from, until.min(hour.start_ms + HOUR_MS), count);
+            }
+        }
+        served.unserved_pods += if got_one { 0 } else { count };
+    }
+}
+
+/// The instances with who has them.
+struct Cluster<'a> {
+    workloads: &'a [Workload],
+    /// For each kind, the instances that are free.
+    free: Vec<u64>,
+    /// For each node and board with whole GPUs: the board's kind, and GPUs that are free.
+    nodes: Vec<(usize, u64)>,
+    /// For each workload the kinds of the name it asks for, and the index of the name.
+    asks: Vec<(Vec<usize>, usize)>,
+    /// For each name, who waits, the first that came first.
+    waiting: Vec<VecDeque<Waiting>>,
+    ends: BinaryHeap<Reverse<End>>,
+    memory_mib: Vec<u64>,
+}
+
+impl<'a> Cluster<'a> {
+    fn new(workloads: &'a [Workload], configuration: &Configuration) -> Cluster<'a> {
+        let kinds = &configuration.kinds;
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut asks = Vec::with_capacity(workloads.len());
+        for workload in workloads {
+            let name = configuration.request(workload).unwrap_or_default();
+            let of_name = (0..kinds.len())
+                .filter(|k| kinds[*k].suffices(workload) && kinds[*k].name() == name)
+                .collect();
+            let next = names.len();
+            asks.push((of_name, *names.entry(name).or_insert(next)));
+        }
+        let kind_of =
+            |board: &str| kinds.iter().position(|k| k.profile.is_none() && k.board.id == board);
+        let nodes = configuration
+            .whole
+            .iter()
+            .filter_map(|((_, board), gpus)| Some((kind_of(board)?, *gpus)))
+            .collect();
+        Cluster {
+            workloads,
+            // Whole GPUs are counted by node.
+            free: kinds.iter().map(|k| if k.profile.is_some() { k.count } else { 0 }).collect(),
+            nodes,
+            asks,
+            waiting: vec![VecDeque::new(); names.len()],
+            ends: BinaryHeap::new(),
+            memory_mib: kinds.iter().map(super::configuration::Kind::memory_mib).collect(),
+        }
+    }
+
+    /// Pods that begin: they get instances, or wait. Nobody of the same name who waits could be
+    /// served before them, since that is tried whenever something becomes free.
+    fn arrive(&mut self, pods: Waiting, log: &mut Log<'_>) {
+        let left = self.serve(pods, pods.start, log);
+        if left > 0 {
+            let name = self.asks[pods.workload].1;
+            self.waiting[name].push_back(Waiting { count: left, ..pods });
+        }
+    }
+
+    /// Takes back what ends at this time and gives it to those who wait.
+    fn end_all(&mut self, now: i64, log: &mut Log<'_>) {
+        let mut names = Vec::new();
+        while let Some(Reverse(end)) = self.ends.peek().copied() {
+            if end.at > now {
+                break;
+            }
+            self.ends.pop();
+            match end.place {
+                Place::Kind(kind) => self.free[kind] += end.count,
+                Place::Node(node) => self.nodes[node].1 += end.count,
+            }
+            names.push(end.name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let waiting = std::mem::take(&mut self.waiting[name]);
+            let mut still = VecDeque::with_capacity(waiting.len());
+            for pods in waiting {
+                if pods.end <= now {
+                    log.waited(&pods, pods.count, pods.end, false);
+                    continue;
+                }
+                let left = self.serve(pods, now, log);
+                if left > 0 {
+                    still.push_back(Waiting { count: left, ..pods });
+                }
+            }
+            self.waiting[name] = still;
+        }
+    }
+
+    /// Gives instances to as many of these pods as there are any for; returns how many are left.
+    fn serve(&mut self, pods: Waiting, now: i64, log: &mut Log<'_>) -> u64 {
+        let workload = &self.workloads[pods.workload];
+        let (kinds, name) = self.asks[pods.workload].clone();
+        let size = u64::from(workload.whole_gpus);
+        let mut left = pods.count;
+        for kind in kinds {
+            let mut taken = 0;
+            if size == 0 {
+                taken = left.min(self.free[kind]);
+                self.free[kind] -= taken;
+                self.lasts(pods.end, Place::Kind(kind), taken, name);
+            } else {
+                // The node that is left with the fewest free GPUs, as a packing scheduler would.
+                while taken < left {
+                    let fits = |n: &usize| self.nodes[*n].0 == kind && self.nodes[*n].1 >= size;
+                    let nodes = (0..self.nodes.len()).filter(fits);
+                    let Some(node) = nodes.min_by_key(|n| self.nodes[*n].1) else { break };
+                    self.nodes[node].1 -= size;
+                    self.lasts(pods.end, Place::Node(node), size, name);
+                    taken += 1;
+                }
+            }
+            if taken == 0 {
+                continue;
+            }
+            left -= taken;
+            let mib = workload.memory.map_or(self.memory_mib[kind] * size, |m| m.0);
+            let time = lasting(now, pods.end, taken);
+            log.served[pods.workload].served += time;
+            log.served_mib += time * u128::from(mib);
+            log.waited(&pods, taken, now, true);
+        }
+        left
+    }
+
+    fn lasts(&mut self, at: i64, place: Place, count: u64, name: usize) {
+        if count > 0 {
+            self.ends.push(Reverse(End { at, place, count, name }));
+        }
+    }
+
+    /// Everybody who still waits when all is over has waited in vain.
+    fn give_up(&mut self, log: &mut Log<'_>) {
+        for pods in self.waiting.iter().flatten() {
+            log.waited(pods, pods.count, pods.end, false);
+        }
+    }
+}

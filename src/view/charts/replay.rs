@@ -1,0 +1,160 @@
+//! Draws a replay: shortage by hour as steps, and a panel for each resource name with demand as an
+//! area under or over the line of its supply.
+
+use super::font;
+use super::page::{BODY, MARGIN, SMALL, Swatch, WIDTH, heading, legend, number, ticks};
+use super::palette::{
+    BLUE, Color, EDGE, FILLED, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, VERMILION, tint,
+};
+use super::picture::{Anchor, Box, Picture};
+use crate::text::plural;
+use crate::view::figures::{NamePanel, ReplayFigure};
+
+const TOP_PANEL: f64 = 170.0;
+const PANEL: f64 = 78.0;
+/// Resource names that are drawn.
+const MOST_PANELS: usize = 10;
+const LINES: [Color; 4] = [BLUE, VERMILION, GREEN, PURPLE];
+const LEFT: f64 = 84.0;
+
+pub(super) fn draw(figure: &ReplayFigure) -> Picture {
+    let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
+    let top = heading(&mut picture, &figure.title, &figure.subtitle);
+    let entries: Vec<(Swatch, String)> = figure
+        .missed
+        .iter()
+        .zip(LINES)
+        .enumerate()
+        .map(|(i, (line, color))| {
+            let swatch = if i == 0 { Swatch::Line(color, 3.0) } else { Swatch::Line(color, 1.4) };
+            (swatch, line.label.clone())
+        })
+        .collect();
+    let mut y = legend(&mut picture, top + 2.0, &entries) + 6.0;
+    y = shortage(&mut picture, figure, y);
+    let entries = [
+        (Swatch::Fill(tint(BLUE, FILLED)), "replicas that ask for the name".to_string()),
+        (Swatch::Fill(ORANGE), "more than there are instances".to_string()),
+        (Swatch::Line(INK, 2.0), "instances".to_string()),
+    ];
+    y = legend(&mut picture, y + 8.0, &entries) + 2.0;
+    for panel in figure.names.iter().take(MOST_PANELS) {
+        y = name_panel(&mut picture, figure, panel, y);
+    }
+    let mut notes = Vec::new();
+    let names = figure.names.len().saturating_sub(MOST_PANELS);
+    if names > 0 {
+        notes.push(plural(names as u64, "further resource name"));
+    }
+    if figure.more > 0 {
+        notes.push(plural(figure.more as u64, "further configuration"));
+    }
+    if !notes.is_empty() {
+        let text = format!("Not drawn: {}.", notes.join(", "));
+        picture.text(MARGIN, y + 6.0, Anchor::Left, BODY, QUIET, text);
+        y += 18.0;
+    }
+    picture.height = y + 8.0;
+    picture
+}
+
+/// The panel of replicas without an instance.
+fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
+    let plot = Box::new(LEFT, top, WIDTH - MARGIN - LEFT, TOP_PANEL);
+    let values = figure.missed.iter().flat_map(|m| &m.replicas);
+    let most = values.copied().fold(0.0, f64::max).max(1.0) * 1.08;
+    axes(picture, figure, plot, most, "replicas without an instance");
+    // The thick line first, so that the thin ones stay visible over it.
+    for (i, (line, color)) in figure.missed.iter().zip(LINES).enumerate() {
+        let width = if i == 0 { 3.0 } else { 1.4 };
+        picture.line(steps(&line.replicas, plot, most), color, width);
+    }
+    frame(picture, plot);
+    day_names(picture, figure, plot);
+    plot.bottom() + 30.0
+}
+
+/// The panel of one resource name.
+fn name_panel(picture: &mut Picture, figure: &ReplayFigure, panel: &NamePanel, top: f64) -> f64 {
+    let peak = panel.demand.iter().copied().fold(0.0, f64::max);
+    let text = format!(
+        "{}: {} instances, at most {} asked for",
+        panel.name,
+        number(panel.supply),
+        number(peak)
+    );
+    picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, font::fit(&text, BODY, 600.0));
+    let plot = Box::new(LEFT, top + 18.0, WIDTH - MARGIN - LEFT, PANEL);
+    let most = peak.max(panel.supply).max(1.0) * 1.08;
+    axes(picture, figure, plot, most, "replicas");
+    let width = plot.w / figure.hours.max(1) as f64;
+    // Equal hours side by side are one box, so that a picture of weeks stays small.
+    let mut hour = 0;
+    while hour < panel.demand.len() {
+        let demand = panel.demand[hour];
+        let same = panel.demand[hour..].iter().take_while(|d| **d == demand).count();
+        let area = |from: f64, to: f64| {
+            let height = plot.h * (to - from) / most;
+            let bottom = plot.bottom() - plot.h * from / most;
+            Box::new(plot.x + width * hour as f64, bottom - height, width * same as f64, height)
+        };
+        picture.fill(area(0.0, demand.min(panel.supply)), tint(BLUE, FILLED));
+        if demand > panel.supply {
+            picture.fill(area(panel.supply, demand), ORANGE);
+        }
+        hour += same;
+    }
+    let y = plot.bottom() - plot.h * panel.supply / most;
+    picture.line(vec![(plot.x, y), (plot.right(), y)], INK, 2.0);
+    frame(picture, plot);
+    day_names(picture, figure, plot);
+    plot.bottom() + 28.0
+}
+
+fn axes(picture: &mut Picture, figure: &ReplayFigure, plot: Box, most: f64, label: &str) {
+    for tick in ticks(most, 4).into_iter().filter(|t| t.fract() == 0.0) {
+        let y = plot.bottom() - plot.h * tick / most;
+        picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
+        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+    }
+    for (hour, _) in &figure.days {
+        let x = plot.x + plot.w * *hour as f64 / figure.hours.max(1) as f64;
+        picture.line(vec![(x, plot.y), (x, plot.bottom())], GRID, 1.0);
+    }
+    let label = font::fit(label, SMALL, plot.h);
+    picture.upright(plot.x - 50.0, plot.y + plot.h / 2.0, SMALL, INK, &label);
+}
+
+fn frame(picture: &mut Picture, plot: Box) {
+    let corner = (plot.x, plot.bottom());
+    picture.line(vec![(plot.x, plot.y), corner, (plot.right(), plot.bottom())], EDGE, 1.2);
+}
+
+/// The names of the days, as many as there is room for.
+fn day_names(picture: &mut Picture, figure: &ReplayFigure, plot: Box) {
+    let mut free_from = f64::NEG_INFINITY;
+    for (hour, name) in &figure.days {
+        let x = plot.x + plot.w * *hour as f64 / figure.hours.max(1) as f64;
+        let width = font::width(name, SMALL);
+        if x < free_from || x + width > plot.right() {
+            continue;
+        }
+        picture.text(x, plot.bottom() + 14.0, Anchor::Left, SMALL, QUIET, name.as_str());
+        free_from = x + width + 6.0;
+    }
+}
+
+/// A line that keeps its value for each hour.
+fn steps(values: &[f64], plot: Box, most: f64) -> Vec<(f64, f64)> {
+    let width = plot.w / values.len().max(1) as f64;
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (hour, value) in values.iter().enumerate() {
+        let y = plot.bottom() - plot.h * (value / most).clamp(0.0, 1.0);
+        let (from, to) = (plot.x + width * hour as f64, plot.x + width * (hour + 1) as f64);
+        match points.as_mut_slice() {
+            [.., last] if last.1 == y => last.0 = to,
+            _ => points.extend([(from, y), (to, y)]),
+        }
+    }
+    points
+}

@@ -1,0 +1,78 @@
+//! A plan for demand over time in words: the summary of `suggest --over-time`.
+
+use std::fmt::Write;
+
+use super::replay::{by_team, hours, share, worst_hours};
+use super::table::table;
+use super::{Layout, summary, unplaced_rows};
+use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW, PLAN_ROW};
+use crate::compare::replay::{Row, Rule};
+use crate::demand::over_time::OverTime;
+use crate::text::{plural, thousands};
+
+/// What the plan serves of all hours.
+fn headline(suggestion: &OverTimeSuggestion, demand: &OverTime) -> String {
+    let Some(row) = row(suggestion, PLAN_ROW, Rule::Bound) else { return String::new() };
+    let total = row.total();
+    format!(
+        "{} of {} replica-hours placed ({}), in {} of {} kinds of hour",
+        hours(total.served),
+        hours(total.asked),
+        share(total.served, total.asked),
+        plural(demand.hours().len() as u64, "hour"),
+        thousands(demand.periods().len() as u64),
+    )
+}
+
+fn row<'s>(suggestion: &'s OverTimeSuggestion, name: &str, rule: Rule) -> Option<&'s Row> {
+    suggestion.replay.rows.iter().find(|r| r.name == name && r.rule == rule)
+}
+
+/// The summary that a person reads after `suggest --over-time`.
+pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layout) -> String {
+    let plan = &suggestion.plan.plan;
+    let mut text = format!("{}.\n", headline(suggestion, demand));
+    by_team(&mut text, &suggestion.replay, demand, layout);
+    text.push('\n');
+    summary::layout_table(&mut text, plan, layout);
+    let mut shown = table(&["", "placed", "share", "template", "share"], |column| column > 0);
+    for bound in suggestion.replay.rows.iter().filter(|r| r.rule == Rule::Bound) {
+        let total = bound.total();
+        let template = row(suggestion, &bound.name, Rule::Template);
+        let template = template.map(Row::total).unwrap_or_default();
+        shown.add_row([
+            bound.name.clone(),
+            hours(total.served),
+            share(total.served, total.asked),
+            hours(template.served),
+            share(template.served, template.asked),
+        ]);
+    }
+    let _ = write!(
+        text,
+        "\nReplica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):\n{}",
+        shown.render(layout.width)
+    );
+    worst_hours(&mut text, &suggestion.replay, demand);
+    if !plan.unplaced.is_empty() {
+        let hour = demand.hours().iter().position(|h| h.period == suggestion.plan.shown);
+        let _ = writeln!(
+            text,
+            "\nUnplaced in the hour that falls shortest ({}):",
+            hour.map_or(String::new(), |at| demand.name_of(at))
+        );
+        unplaced_rows(&mut text, &plan.unplaced, layout.rows());
+    }
+    text.push('\n');
+    summary::proof(&mut text, plan);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// What heads the file of a plan over time; nothing here may differ between equal runs.
+pub fn notes(suggestion: &OverTimeSuggestion, demand: &OverTime) -> Vec<String> {
+    let mut notes = summary::notes(&suggestion.plan.plan);
+    notes.truncate(1);
+    notes.push(format!("{}.", headline(suggestion, demand)));
+    notes
+}

@@ -1,0 +1,195 @@
+//! What configurations would have done with demand over time, in words and as CSV: `migplan replay`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+
+use super::table::table;
+use super::{Layout, and_more};
+use crate::compare::replay::{Replay, Row, Served, Times};
+use crate::demand::over_time::OverTime;
+use crate::demand::time::HOUR_MS;
+use crate::fleet::Fleet;
+use crate::text::{plural, thousands};
+use crate::units::Mebibytes;
+
+/// Hours that are named one by one.
+const WORST_HOURS: usize = 5;
+
+const HOUR: Times = HOUR_MS.unsigned_abs() as Times;
+
+/// A time as hours: without decimals from 100 on.
+pub(super) fn hours(times: Times) -> String {
+    let tenths = (times * 10 + HOUR / 2) / HOUR;
+    if tenths >= 1000 || tenths.is_multiple_of(10) {
+        return thousands(u64::try_from((tenths + 5) / 10).unwrap_or(u64::MAX));
+    }
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// `88.1 %`, rounded down; `100 %` only where nothing is missing.
+pub(super) fn share(part: Times, whole: Times) -> String {
+    if whole == 0 {
+        return "-".to_string();
+    }
+    let tenths = part * 1000 / whole;
+    match tenths {
+        1000 => "100 %".to_string(),
+        0 if part > 0 => "< 0.1 %".to_string(),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
+}
+
+/// A wait for people.
+fn wait(ms: u64) -> String {
+    if ms == 0 { "-".to_string() } else { format!("{} h", hours(ms.into())) }
+}
+
+/// The tables for people.
+pub fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> String {
+    let mut text = String::new();
+    let count = demand.hours().len();
+    let asked = replay.rows.first().map_or(0, |r| r.total().asked);
+    let _ = writeln!(
+        text,
+        "{} of {} on {}, {} to {} ({}).\n",
+        plural(u64::try_from(asked / HOUR).unwrap_or(u64::MAX), "replica-hour"),
+        plural(demand.peak().workloads().len() as u64, "workload"),
+        plural(fleet.gpu_count() as u64, "GPU"),
+        demand.name_of(0),
+        demand.name_of(count.saturating_sub(1)),
+        demand.zone().name(),
+    );
+    let header =
+        ["", "rule", "asked", "served", "share", "missed", "waited", "longest wait", "idle memory"];
+    let mut shown = table(&header, |column| column > 1);
+    for row in &replay.rows {
+        let total = row.total();
+        let idle = Mebibytes(u64::try_from(row.idle_mib / HOUR).unwrap_or(u64::MAX));
+        shown.add_row([
+            row.name.clone(),
+            row.rule.name().to_string(),
+            hours(total.asked),
+            hours(total.served),
+            share(total.served, total.asked),
+            hours(total.asked - total.served),
+            hours(total.waited),
+            wait(total.longest_wait_ms),
+            format!("{}·h", idle.human()),
+        ]);
+    }
+    text += &shown.render(layout.width);
+    text.push_str(
+        "\nAsked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end.\n",
+    );
+    by_team(&mut text, replay, demand, layout);
+    worst_hours(&mut text, replay, demand);
+    text
+}
+
+/// What each team got of the first configuration.
+pub(super) fn by_team(text: &mut String, replay: &Replay, demand: &OverTime, layout: Layout) {
+    let Some(first) = replay.rows.first() else { return };
+    let of_first: Vec<&Row> = replay.rows.iter().filter(|r| r.name == first.name).collect();
+    let mut header = vec!["team".to_string(), "asked".to_string()];
+    for row in &of_first {
+        header.push(row.rule.name().to_string());
+        header.push("share".to_string());
+    }
+    header.push("longest wait".to_string());
+    let sums: Vec<BTreeMap<&str, Served>> =
+        of_first.iter().map(|row| row.by_team(demand)).collect();
+    let teams: Vec<&str> = sums.first().map(|s| s.keys().copied().collect()).unwrap_or_default();
+    let mut shown = table(&header, |column| column > 0);
+    for team in teams.iter().take(layout.rows()) {
+        let of = |sums: &BTreeMap<&str, Served>| sums.get(team).copied().unwrap_or_default();
+        let mut cells = vec![team.to_string(), hours(sums.first().map_or(0, |s| of(s).asked))];
+        for sums in &sums {
+            cells.push(hours(of(sums).served));
+            cells.push(share(of(sums).served, of(sums).asked));
+        }
+        cells.push(wait(sums.iter().map(|s| of(s).longest_wait_ms).max().unwrap_or(0)));
+        shown.add_row(cells);
+    }
+    let _ = write!(text, "\nServed by {}:\n{}", first.name, shown.render(layout.width));
+    and_more(text, teams.len(), layout.rows(), "team");
+}
+
+/// The hours in which the first configuration missed most.
+pub(super) fn worst_hours(text: &mut String, replay: &Replay, demand: &OverTime) {
+    let first = replay.rows.first().map(|r| r.name.as_str()).unwrap_or_default();
+    for row in replay.rows.iter().filter(|r| r.name == first) {
+        let mut order: Vec<usize> = (0..row.missed.len()).filter(|h| row.missed[*h] > 0).collect();
+        order.sort_by_key(|h| (std::cmp::Reverse(row.missed[*h]), *h));
+        if order.is_empty() {
+            let _ = writeln!(text, "\nNo hour falls short ({}).", row.rule.name());
+            continue;
+        }
+        let worst: Vec<String> = order
+            .iter()
+            .take(WORST_HOURS)
+            .map(|h| format!("{} ({})", demand.name_of(*h), hours(row.missed[*h])))
+            .collect();
+        let _ = writeln!(
+            text,
+            "\n{} of {} fall short ({}); the worst, with the replica-hours missed: {}.",
+            thousands(order.len() as u64),
+            plural(row.missed.len() as u64, "hour"),
+            row.rule.name(),
+            worst.join(", ")
+        );
+    }
+}
+
+/// A line for each configuration, rule and workload.
+///
+/// # Errors
+/// Those of `out`.
+pub fn csv(replay: &Replay, demand: &OverTime, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut writer = csv::Writer::from_writer(out);
+    writer.write_record([
+        "name",
+        "rule",
+        "team",
+        "workload",
+        "asked_replica_hours",
+        "served_replica_hours",
+        "waiting_hours",
+        "longest_wait_hours",
+        "waiting_pods",
+        "unserved_pods",
+    ])?;
+    for row in &replay.rows {
+        for (workload, served) in demand.peak().workloads().iter().zip(&row.workloads) {
+            let number = |times| crate::view::json::replay::hours_number(times).to_string();
+            writer.write_record([
+                row.name.as_str(),
+                row.rule.name(),
+                &workload.team,
+                &workload.name,
+                &number(served.asked),
+                &number(served.served),
+                &number(served.waited),
+                &number(u128::from(served.longest_wait_ms)),
+                &served.waiting_pods.to_string(),
+                &served.unserved_pods.to_string(),
+            ])?;
+        }
+    }
+    writer.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_and_shares_for_people() {
+        assert_eq!(hours(HOUR * 3 / 2), "1.5");
+        assert_eq!(hours(HOUR * 12_345), "12,345");
+        assert_eq!(share(999_999, 1_000_000), "99.9 %");
+        assert_eq!(share(5, 5), "100 %");
+        assert_eq!(share(1, 1_000_000), "< 0.1 %");
+        assert_eq!(share(0, 0), "-");
+    }
+}
