@@ -18,10 +18,12 @@ mod demand;
 mod emit;
 mod export;
 mod files;
+mod hours_args;
 mod inputs;
 mod output;
 mod planning;
 mod prometheus_args;
+mod replay;
 mod report;
 mod rollback;
 mod size;
@@ -63,6 +65,7 @@ enum Command {
     Check(check::Args),
     Compare(compare::Args),
     Size(size::Args),
+    Replay(Box<replay::Args>),
     Chart(chart::Args),
     Catalogue(catalogue::Args),
     Emit(emit::Args),
@@ -93,6 +96,7 @@ pub fn main() -> ProcessExit {
         Command::Check(args) => check::run(&args, &console),
         Command::Compare(args) => compare::run(&args, &console),
         Command::Size(args) => size::run(&args, &console),
+        Command::Replay(args) => replay::run(&args, &console),
         Command::Chart(args) => chart::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Emit(args) => emit::run(&args, &console),

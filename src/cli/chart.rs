@@ -171,7 +171,7 @@ pub enum Kind {
 }
 
 /// Takes a file whose ending says what to write.
-fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
+pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
     let file = PathBuf::from(text);
     if text == "-" || is_png(&file) || has_ending(&file, "svg") {
         return Ok(file);
@@ -208,12 +208,17 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             }
         }
     };
-    if is_png(&args.output) {
-        let png = picture.png(args.look.theme())?;
-        write_result(Some(&args.output), |out| out.write_all(&png))
+    write_picture(&picture, args.look.theme(), &args.output)
+}
+
+/// Writes a picture as the ending of the file says.
+pub(super) fn write_picture(picture: &Picture, theme: Theme, file: &Path) -> Result<()> {
+    if is_png(file) {
+        let png = picture.png(theme)?;
+        write_result(Some(file), |out| out.write_all(&png))
     } else {
-        let svg = picture.svg(args.look.theme());
-        write_result(Some(&args.output), |out| out.write_all(svg.as_bytes()))
+        let svg = picture.svg(theme);
+        write_result(Some(file), |out| out.write_all(svg.as_bytes()))
     }
 }
 

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, write_result};
 use super::planning::seconds;
 use super::watch::Watch;
-use crate::compare::{self, Price};
+use crate::compare::{self, Price, Sizing};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::optimise::PlanOptions;
-use crate::units::Weight;
+use crate::units::{Headroom, Weight, millionths};
 use crate::view::json::{self, size::SizeDocument};
 use crate::view::text::size;
 
@@ -28,7 +29,8 @@ use crate::view::text::size;
 #[command(after_long_help = "Examples:
   migplan size --workloads teams.csv --board a100-80gb
   migplan size -w teams.csv --board a100-80gb,h100-80gb,h200
-  migplan size -w teams.csv --price a100-80gb=1.2,h100-80gb=2.9 --format json")]
+  migplan size -w teams.csv --price a100-80gb=1.2,h100-80gb=2.9 --format json
+  migplan size -w teams.csv --board a100-80gb --over-time --serve 99%")]
 pub struct Args {
     #[command(flatten)]
     demand: DemandArgs,
@@ -46,6 +48,16 @@ pub struct Args {
     /// What one GPU of each board costs, in any unit; asks for the cheapest mix of these boards
     #[arg(long, value_name = "BOARD=PRICE", value_delimiter = ',')]
     price: Vec<String>,
+    /// Count the GPUs that serve a share of all hours, partitioned once for all of them: hours of the
+    /// column hours, or of the history that Prometheus has
+    #[arg(long, help_heading = "Demand over time", conflicts_with = "price")]
+    over_time: bool,
+    /// The share of the hours of each priority, by weight, that is to be served
+    #[arg(long, help_heading = "Demand over time", value_name = "PERCENT", default_value = "100%")]
+    #[arg(requires = "over_time", hide_short_help = true)]
+    serve: Headroom,
+    #[command(flatten)]
+    hours: HoursArgs,
     /// GPUs of one server, for workloads that need several whole GPUs of one
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     #[arg(hide_short_help = true)]
@@ -72,15 +84,22 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     if boards.is_empty() {
         boards = prices.iter().map(|p| p.board.clone()).collect();
     }
-    let demand = args.demand.read(&catalogue, console)?;
     let options = PlanOptions { time_limit: args.time_limit, ..PlanOptions::default() };
     let per_node = usize::from(args.gpus_per_node);
     let watch = Watch::new(console);
     let options = watch.options(&options);
-    let sizings = compare::size(&demand, &boards, per_node, &options)?;
-    let mix = match prices.as_slice() {
-        [] => None,
-        prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),
+    let (sizings, mix) = if args.over_time {
+        (over_time(args, &boards, &options, &catalogue, console)?, None)
+    } else {
+        if let Some(flag) = args.hours.given() {
+            return Err(Error::usage(format!("{flag} needs --over-time")));
+        }
+        let demand = args.demand.read(&catalogue, console)?;
+        let mix = match prices.as_slice() {
+            [] => None,
+            prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),
+        };
+        (compare::size(&demand, &boards, per_node, &options)?, mix)
     };
     drop(watch);
     let layout = console.layout(args.output.as_deref());
@@ -101,6 +120,29 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             .hint("the result lists it with what would help; --strict makes this an error"));
     }
     Ok(())
+}
+
+/// The fewest GPUs that serve the share of the hours that `--serve` names.
+fn over_time(
+    args: &Args,
+    boards: &[BoardRef],
+    options: &PlanOptions,
+    catalogue: &Catalogue,
+    console: &Console,
+) -> Result<Vec<Sizing>> {
+    let Headroom(share) = args.serve;
+    if share == 0 || share > Weight::SCALE {
+        return Err(Error::usage("--serve is a share of the hours: more than 0%, at most 100%"));
+    }
+    args.demand.check_named()?;
+    let (demand, seen) = args.demand.read_with_origins(catalogue, None, console)?;
+    let demand = args.hours.read(&demand, seen.as_ref(), console)?;
+    console.say(&format!(
+        "GPUs that serve {} % of the weight-hours of each priority, partitioned once for all {} hours:",
+        millionths(u128::from(share) * 100),
+        demand.hours().len()
+    ));
+    compare::size_over_time(&demand, boards, share, options)
 }
 
 /// The boards that `--board` names, in the order given, each once.

@@ -1,16 +1,22 @@
 //! `migplan suggest`: demand and fleet in, the proved best plan out.
 
+mod over_time;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::current::CurrentArgs;
+use super::hours_args::HoursArgs;
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
 use super::watch::Watch;
 use crate::compare;
-use crate::emit::mig_parted;
+use crate::demand::Demand;
+use crate::emit::mig_parted::{self, MigPartedFile};
 use crate::error::{Error, ExitCode, Result};
+use crate::fleet::Fleet;
+use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
 use crate::plan::file::PlanDocument;
 use crate::plan::{RecordedPolicy, exceeded};
@@ -31,7 +37,8 @@ use crate::view::text::summary;
 #[command(after_long_help = "Examples:
   migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
   migplan suggest -w teams.csv --fleet fleet.csv --headroom 10% -o config.yaml --assignments nodes.csv
-  migplan suggest -w teams.csv --gpus 8xh100-80gb --format json | jq .totals")]
+  migplan suggest -w teams.csv --gpus 8xh100-80gb --format json | jq .totals
+  migplan suggest -w teams.csv --gpus 8xh100-80gb --over-time --timezone Europe/Berlin > config.yaml")]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
@@ -60,6 +67,12 @@ pub struct Args {
     options: OptionArgs,
     #[command(flatten)]
     current: CurrentArgs,
+    /// Find the one plan that serves most of all hours, instead of all workloads at their highest
+    /// at once: hours of the column hours, or of the history that Prometheus has
+    #[arg(long, help_heading = "Demand over time")]
+    over_time: bool,
+    #[command(flatten)]
+    hours: HoursArgs,
     /// Exit with 4 if some demand is unplaced (the plan is written all the same)
     #[arg(help_heading = "Output", long)]
     strict: bool,
@@ -83,23 +96,66 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
+    if args.over_time {
+        return over_time::run(args, options, console);
+    }
+    if let Some(flag) = args.hours.given() {
+        return Err(Error::usage(format!("{flag} needs --over-time"))
+            .hint("add --over-time to plan for all hours"));
+    }
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
-    let nvml = &args.inputs.fleet.nvml;
-    let options = PlanOptions {
-        present: args
-            .current
-            .read(nvml, &fleet, &catalogue, &options.policy, console)?
-            .map(Arc::new),
-        allow_disruption: args.current.allow_disruption,
-        ..options
-    };
+    let options = args.with_present(options, &fleet, &catalogue, console)?;
+    run_once(args, &options, &catalogue, &demand, &fleet, console)
+}
+
+impl Args {
+    /// The options with what the GPUs hold now, where that is to be kept.
+    fn with_present(
+        &self,
+        options: PlanOptions,
+        fleet: &Fleet,
+        catalogue: &Catalogue,
+        console: &Console,
+    ) -> Result<PlanOptions> {
+        let nvml = &self.inputs.fleet.nvml;
+        let present = self.current.read(nvml, fleet, catalogue, &options.policy, console)?;
+        Ok(PlanOptions {
+            present: present.map(Arc::new),
+            allow_disruption: self.current.allow_disruption,
+            ..options
+        })
+    }
+}
+
+/// Writes the plan and the assignments beside the result, where they are asked for.
+fn files_beside(args: &Args, file: &MigPartedFile, document: &PlanDocument<'_>) -> Result<()> {
+    if args.plan.is_some() {
+        write_result(args.plan.as_deref(), |out| json::write(document, out))?;
+    }
+    if args.assignments.is_some() {
+        write_result(args.assignments.as_deref(), |out| {
+            mig_parted::write_assignments(&file.assignments, out)
+        })?;
+    }
+    Ok(())
+}
+
+/// The plan for demand that is the same at all times.
+fn run_once(
+    args: &Args,
+    options: &PlanOptions,
+    catalogue: &Catalogue,
+    demand: &Demand,
+    fleet: &Fleet,
+    console: &Console,
+) -> Result<()> {
     let watch = Watch::new(console);
-    let suggestion = compare::suggest_with_presets(&demand, &fleet, &watch.options(&options))?;
+    let suggestion = compare::suggest_with_presets(demand, fleet, &watch.options(options))?;
     drop(watch);
     let plan = &suggestion.plan;
     let file = mig_parted::write(
         plan,
-        &catalogue,
+        catalogue,
         &mig_parted::MigPartedOptions {
             name: args.name.clone(),
             with_presets: args.with_presets,
@@ -107,25 +163,12 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         },
     )?;
     let policy = RecordedPolicy { rules: options.policy, spare: options.spare };
-    let document = PlanDocument::new(plan, &args.name, policy, &catalogue, &demand);
-    if args.plan.is_some() {
-        write_result(args.plan.as_deref(), |out| json::write(&document, out))?;
-    }
-    if args.assignments.is_some() {
-        write_result(args.assignments.as_deref(), |out| {
-            mig_parted::write_assignments(&file.assignments, out)
-        })?;
-    }
+    let document = PlanDocument::new(plan, &args.name, policy, catalogue, demand);
+    files_beside(args, &file, &document)?;
     if let Some(report_file) = &args.report {
-        let comparison = compare::compare_plan(plan.clone(), &demand, &fleet, &options)?;
-        let subject = Subject {
-            comparison: &comparison,
-            demand: &demand,
-            fleet: &fleet,
-            catalogue: &catalogue,
-            options: &options,
-            config: &file,
-        };
+        let comparison = compare::compare_plan(plan.clone(), demand, fleet, options)?;
+        let subject =
+            Subject { comparison: &comparison, demand, fleet, catalogue, options, config: &file };
         report::write(report_file, &subject)?;
     }
     let output = args.output.as_deref();
@@ -134,13 +177,13 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         Format::Json => write_result(output, |out| json::write(&document, out))?,
         Format::Text => {
             let layout = console.layout(output);
-            let text = summary::summary(&suggestion, &demand, layout);
+            let text = summary::summary(&suggestion, demand, layout);
             let gpus = summary::gpus(plan, layout);
             write_result(output, |out| write!(out, "{text}\n{gpus}"))?;
         }
     }
     if args.format != Format::Text || output.is_some() {
-        console.say(&summary::summary(&suggestion, &demand, console.stderr_layout()));
+        console.say(&summary::summary(&suggestion, demand, console.stderr_layout()));
     }
     console.warn(exceeded::warning(&exceeded::exceeded(plan, &demand)).as_slice());
     let unplaced = plan.totals.replicas - plan.totals.placed;

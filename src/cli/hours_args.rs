@@ -1,0 +1,72 @@
+//! Flags that lay demand over hours: the time zone, the week, growth.
+
+use jiff::civil::Date;
+
+use super::output::Console;
+use super::prometheus_args::Seen;
+use crate::demand::Demand;
+use crate::demand::over_time::{Growth, History, Horizon, OverTime, Zone};
+use crate::demand::sizing::{PodSpan, Sizing};
+use crate::error::{Error, Result};
+
+const HEADING: &str = "Demand over time";
+
+/// Which hours demand is laid over.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct HoursArgs {
+    /// Time zone of the column hours and of every hour that is shown: an IANA name [default: UTC]
+    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "ZONE")]
+    timezone: Option<Zone>,
+    /// Take the week of this day, with its clock changes, for the column hours (not with Prometheus)
+    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "DATE", conflicts_with_all = ["prometheus", "prometheus_url"])]
+    week: Option<Date>,
+    /// Raise all counts by this share, or those of one team (repeatable)
+    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "[TEAM=]PERCENT")]
+    growth: Vec<String>,
+}
+
+impl HoursArgs {
+    /// The flag that is given, if any: they mean nothing without demand over time.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--timezone", self.timezone.is_some()),
+            ("--week", self.week.is_some()),
+            ("--growth", !self.growth.is_empty()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
+    /// Demand over the hours of the history that Prometheus has, else of a week. Doubts about the
+    /// history are printed.
+    ///
+    /// # Errors
+    /// Growth that cannot be read or of an unknown team (exit 2); a history without times (exit 3).
+    pub(super) fn read(
+        &self,
+        demand: &Demand,
+        seen: Option<&Seen>,
+        console: &Console,
+    ) -> Result<OverTime> {
+        let wrong = |message: String| Error::usage(format!("--growth: {message}"));
+        let growth = Growth::parse(&self.growth).map_err(wrong)?;
+        if let Some(team) = growth.unknown_team(demand) {
+            return Err(wrong(format!("no workload is of team '{team}'")));
+        }
+        let zone = self.timezone.clone().unwrap_or_default();
+        let history = seen.map(|seen| {
+            // Rows of a file win over what was seen of a workload.
+            let Sizing { spans, origins, .. } = &seen.sizing;
+            let known =
+                |pod: &&PodSpan| origins.contains_key(&(pod.team.clone(), pod.workload.clone()));
+            History::new(spans.iter().filter(known), &seen.usage)
+        });
+        let horizon = match (&history, self.week) {
+            (Some(history), _) => Horizon::History(history),
+            (None, Some(date)) => Horizon::WeekOf(date),
+            (None, None) => Horizon::Week,
+        };
+        let over_time = OverTime::new(demand, horizon, &zone, &growth)?;
+        console.warn(&over_time.warnings);
+        Ok(over_time)
+    }
+}

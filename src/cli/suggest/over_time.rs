@@ -1,0 +1,71 @@
+//! `migplan suggest --over-time`: one plan for all hours of a week or a history.
+
+use super::{Args, Format, files_beside, run_once};
+use crate::cli::output::{Console, write_result};
+use crate::cli::watch::Watch;
+use crate::compare;
+use crate::emit::mig_parted;
+use crate::error::{Error, ExitCode, Result};
+use crate::optimise::PlanOptions;
+use crate::plan::RecordedPolicy;
+use crate::plan::file::PlanDocument;
+use crate::plan::over_time::OverTimeFile;
+use crate::view::json;
+use crate::view::text::{over_time as text, summary};
+
+pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Result<()> {
+    if args.report.is_some() {
+        return Err(Error::usage("--report shows one hour, so it cannot be used with --over-time")
+            .hint("`migplan replay --chart FILE` draws the plan over all hours"));
+    }
+    let inputs = &args.inputs;
+    inputs.demand.check_named()?;
+    let catalogue = inputs.catalogue.read()?;
+    let fleet = inputs.fleet.read(&catalogue, console)?;
+    let (demand, seen) = inputs.demand.read_with_origins(&catalogue, Some(&fleet), console)?;
+    let demand = args.hours.read(&demand, seen.as_ref(), console)?;
+    let options = args.with_present(options, &fleet, &catalogue, console)?;
+    if let [_] = demand.periods() {
+        // Demand that is the same in all hours is planned as ever.
+        return run_once(args, &options, &catalogue, &demand.demand_in(0), &fleet, console);
+    }
+    let watch = Watch::new(console);
+    let suggestion = compare::over_time::suggest(&demand, &fleet, &watch.options(&options))?;
+    drop(watch);
+    let plan = &suggestion.plan.plan;
+    let file = mig_parted::write(
+        plan,
+        &catalogue,
+        &mig_parted::MigPartedOptions {
+            name: args.name.clone(),
+            with_presets: args.with_presets,
+            notes: text::notes(&suggestion, &demand),
+        },
+    )?;
+    let boards = fleet.boards();
+    let periods = OverTimeFile::new(&suggestion.plan, &demand, |row| row.memory_mib(&boards));
+    let policy = RecordedPolicy { rules: options.policy, spare: options.spare };
+    let document = PlanDocument::new(plan, &args.name, policy, &catalogue, demand.peak())
+        .with_periods(periods);
+    files_beside(args, &file, &document)?;
+    let output = args.output.as_deref();
+    match args.format {
+        Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
+        Format::Json => write_result(output, |out| json::write(&document, out))?,
+        Format::Text => {
+            let layout = console.layout(output);
+            let words = text::summary(&suggestion, &demand, layout);
+            let gpus = summary::gpus(plan, layout);
+            write_result(output, |out| write!(out, "{words}\n{gpus}"))?;
+        }
+    }
+    if args.format != Format::Text || output.is_some() {
+        console.say(&text::summary(&suggestion, &demand, console.stderr_layout()));
+    }
+    let served = suggestion.replay.rows.first().map(|row| row.total()).unwrap_or_default();
+    if args.strict && served.served < served.asked {
+        return Err(Error::new(ExitCode::Unplaced, "some replica-hours are unplaced")
+            .hint("the summary says which hours fall short; --strict makes this an error"));
+    }
+    Ok(())
+}
