@@ -25,6 +25,7 @@ mod known_plans;
 mod layering;
 mod library;
 mod optimal;
+mod over_time;
 mod pictures;
 mod prometheus;
 mod quickstart;

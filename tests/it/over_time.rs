@@ -1,0 +1,600 @@
+//! Demand over time: the rules of a replay against brute force and against the plainest simulation.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::common::{gpus, migplan, migplan_with};
+use migplan::compare::over_time;
+use migplan::compare::replay::{Configuration, Row, Rule, replay};
+use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
+use migplan::demand::time::HOUR_MS;
+use migplan::demand::{Demand, Workload};
+use migplan::fleet::Fleet;
+use migplan::hardware::layout;
+use migplan::optimise::{self, PlanOptions};
+use migplan::plan::Plan;
+use migplan::units::{Mebibytes, Weight};
+use proptest::prelude::*;
+
+const HOUR: u128 = HOUR_MS as u128;
+
+/// Hours of a week that differ from each other.
+const HOURS: [&str; 5] = ["", "Mon 00:00-02:00", "Mon 01:00-04:00", "Mon-Wed 12:00-15:00", "Sat"];
+
+fn workload() -> impl Strategy<Value = Workload> {
+    let memory =
+        prop_oneof![1_000u64..9_728, 9_729u64..19_968, 19_000u64..40_192, 40_000u64..82_000,];
+    let whole = prop_oneof![8 => Just(0u32), 1 => Just(1), 1 => Just(2)];
+    (memory, 1u64..=2, 0i64..2, 1u64..4, 1u32..4, whole, 0..HOURS.len()).prop_map(
+        |(memory, count, priority, weight, compute, whole, hours)| {
+            let mut workload = Workload::new("t", "", Mebibytes(memory), count);
+            workload.priority = priority;
+            workload.weight = Weight(weight * Weight::SCALE / 2);
+            workload.compute_slices = compute;
+            workload.whole_gpus = whole;
+            workload.hours = HOURS[hours].parse().unwrap();
+            workload
+        },
+    )
+}
+
+fn demand_of(mut workloads: Vec<Workload>) -> Demand {
+    for (i, workload) in workloads.iter_mut().enumerate() {
+        workload.name = format!("w{i}").into();
+        workload.team = format!("t{}", i % 2).into();
+    }
+    Demand::new(workloads)
+}
+
+fn over(demand: &Demand) -> OverTime {
+    OverTime::new(demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap()
+}
+
+/// A configuration of A100-80GB by the number of a layout for each GPU; one number is MIG off.
+fn configuration(fleet: &Fleet, numbers: &[usize]) -> Configuration {
+    let board = &fleet.nodes()[0].gpus[0];
+    let layouts = layout::multisets(board, |p| board.profiles[p].name.is_plain());
+    Configuration::new("some", fleet, |_, gpu, _| {
+        let number = numbers[gpu] % (layouts.len() + 3);
+        layouts.get(number).filter(|counts| counts.iter().any(|c| *c > 0)).cloned()
+    })
+}
+
+/// What brute force tries: replicas one after the other, on every instance that suffices.
+struct BruteForce<'a> {
+    replicas: Vec<&'a Workload>,
+    priorities: [i64; 2],
+    /// Instances: profile index, or none for a whole GPU.
+    instances: Vec<Option<usize>>,
+    board: &'a migplan::hardware::Board,
+    taken: Vec<bool>,
+    best: Best,
+}
+
+/// Weight by priority, MiB placed, MiB allocated.
+type Best = (Vec<u64>, u64, Reverse<u64>);
+
+impl BruteForce<'_> {
+    fn run(&mut self, at: usize, weights: Vec<u64>, mib: u64, allocated: u64) {
+        let reached = (weights.clone(), mib, Reverse(allocated));
+        self.best = std::cmp::max(self.best.clone(), reached);
+        let Some(workload) = self.replicas.get(at).copied() else { return };
+        self.run(at + 1, weights.clone(), mib, allocated);
+        let size = workload.whole_gpus.max(1) as usize;
+        let memory = workload.memory.unwrap().0;
+        let fits = |i: &Option<usize>| match i {
+            None => {
+                workload.whole_gpus > 0
+                    && memory <= self.board.memory.0 * size as u64
+                    && workload.compute_slices <= self.board.compute_slices
+            }
+            Some(p) => {
+                let profile = &self.board.profiles[*p];
+                workload.whole_gpus == 0
+                    && memory <= profile.memory.0
+                    && workload.compute_slices <= profile.compute_slices
+            }
+        };
+        let free: Vec<usize> = (0..self.instances.len())
+            .filter(|i| !self.taken[*i] && fits(&self.instances[*i]))
+            .collect();
+        // All GPUs are on one node, so any two of them serve a replica of two.
+        for subset in 0u32..1 << free.len() {
+            if subset.count_ones() as usize != size {
+                continue;
+            }
+            let chosen: Vec<usize> =
+                (0..free.len()).filter(|i| subset >> i & 1 == 1).map(|i| free[i]).collect();
+            chosen.iter().for_each(|i| self.taken[*i] = true);
+            let mut more = weights.clone();
+            let at_priority = self.priorities.iter().position(|p| *p == workload.priority).unwrap();
+            more[at_priority] += workload.weight.0;
+            let of = |i: &Option<usize>| {
+                i.map_or(self.board.memory.0, |p| self.board.profiles[p].memory.0)
+            };
+            let taken: u64 = chosen.iter().map(|i| of(&self.instances[*i])).sum();
+            self.run(at + 1, more, mib + memory, allocated + taken);
+            chosen.iter().for_each(|i| self.taken[*i] = false);
+        }
+    }
+}
+
+fn nothing() -> Best {
+    (vec![0; 2], 0, Reverse(0))
+}
+
+/// The same rule as the template, hour by hour and pod by pod.
+fn plain_template(
+    demand: &OverTime,
+    configuration: &Configuration,
+    supply: &BTreeMap<String, u64>,
+) -> Vec<u64> {
+    let workloads = demand.peak().workloads();
+    let mut free = supply.clone();
+    let mut arrivals: Vec<(i64, usize, i64)> = Vec::new();
+    for (w, spans) in demand.spans().iter().enumerate() {
+        for span in spans {
+            arrivals.extend((0..span.count).map(|_| (span.start_ms, w, span.end_ms)));
+        }
+    }
+    arrivals.sort_unstable();
+    let mut running: Vec<(i64, String, u64)> = Vec::new();
+    let mut waiting: Vec<(i64, usize, i64)> = Vec::new();
+    let mut served = vec![0; workloads.len()];
+    for hour in demand.hours() {
+        let now = hour.start_ms;
+        for (_, name, size) in running.iter().filter(|(end, _, _)| *end <= now) {
+            *free.get_mut(name).unwrap() += size;
+        }
+        running.retain(|(end, _, _)| *end > now);
+        waiting.extend(arrivals.iter().filter(|(start, _, _)| *start == now));
+        waiting.retain(|&(_, w, end)| {
+            let Some(name) = configuration.request(&workloads[w]) else { return end > now };
+            let size = u64::from(workloads[w].whole_gpus.max(1));
+            if end > now && free[&name] >= size {
+                *free.get_mut(&name).unwrap() -= size;
+                served[w] += (end - now) as u64 / HOUR_MS as u64;
+                running.push((end, name, size));
+                return false;
+            }
+            end > now
+        });
+    }
+    served
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// The bound is what trying every assignment in every hour finds; the template is what the
+    /// plainest loop does, and never more than the bound.
+    #[test]
+    fn a_replay_is_what_its_rules_say(
+        rows in prop::collection::vec(workload(), 1..5),
+        numbers in prop::collection::vec(0usize..200, 3),
+    ) {
+        let demand = over(&demand_of(rows));
+        let fleet = gpus("3xa100-80gb");
+        let configuration = configuration(&fleet, &numbers);
+        let result = replay(&demand, &fleet, std::slice::from_ref(&configuration)).unwrap();
+        let [bound, template] = &result.rows[..] else { panic!() };
+        prop_assert_eq!((bound.rule, template.rule), (Rule::Bound, Rule::Template));
+
+        let board = &*fleet.nodes()[0].gpus[0];
+        let supply: BTreeMap<String, u64> =
+            result.names.iter().map(|n| (n.name.clone(), n.supply)).collect();
+        let mut instances = Vec::new();
+        for (name, count) in &supply {
+            let profile = board.profiles.iter().position(|p| p.name.to_string() == *name);
+            instances.extend((0..*count).map(|_| profile));
+        }
+        let priorities = [1, 0];
+        let (mut weights, mut mib) = (vec![0u128; 2], 0u128);
+        for (p, period) in demand.periods().iter().enumerate() {
+            let part = demand.demand_in(p);
+            let replicas = part.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize));
+            let mut search = BruteForce {
+                replicas: replicas.collect(),
+                priorities,
+                taken: vec![false; instances.len()],
+                instances: instances.clone(),
+                board,
+                best: nothing(),
+            };
+            search.run(0, vec![0; 2], 0, 0);
+            for (sum, best) in weights.iter_mut().zip(&search.best.0) {
+                *sum += u128::from(*best) * u128::from(period.hours);
+            }
+            mib += u128::from(search.best.1) * u128::from(period.hours);
+        }
+        let found: Vec<u128> = priorities.iter().map(|p| bound.served_weight(&demand, *p) / HOUR).collect();
+        prop_assert_eq!((found, bound.served_mib / HOUR), (weights, mib));
+
+        let served: Vec<u64> =
+            template.workloads.iter().map(|s| (s.served / HOUR) as u64).collect();
+        prop_assert_eq!(&served, &plain_template(&demand, &configuration, &supply));
+        let of = |row: &migplan::compare::replay::Row| -> Vec<u128> {
+            priorities.iter().map(|p| row.served_weight(&demand, *p)).collect()
+        };
+        prop_assert!(of(template) <= of(bound));
+        for row in [bound, template] {
+            let total = row.total();
+            prop_assert_eq!(row.missed.iter().sum::<u128>(), total.asked - total.served);
+            let fleet_mib = u128::from(3 * board.memory.0) * 168 * HOUR;
+            prop_assert_eq!(row.idle_mib, fleet_mib - row.served_mib);
+        }
+        prop_assert_eq!(bound.total().asked, template.total().asked);
+    }
+}
+
+#[test]
+fn a_pod_waits_keeps_its_instance_and_ends_on_time() {
+    let row = |name: &str, hours: &str| {
+        let mut workload = Workload::new("a", name, Mebibytes(40_000), 1);
+        workload.hours = hours.parse().unwrap();
+        workload
+    };
+    // One 3g instance and one 4g: the first two pods have both until 04:00 and 06:00.
+    let demand = over(&Demand::new(vec![
+        row("first", "Mon 00:00-04:00"),
+        row("second", "Mon 01:00-06:00"),
+        row("third", "Mon 02:00-05:00"),
+        row("fourth", "Mon 03:00-04:00"),
+    ]));
+    let fleet = gpus("1xa100-80gb");
+    let two = Configuration::new("two 3g", &fleet, |_, _, board| {
+        Some(
+            board
+                .profiles
+                .iter()
+                .map(|p| if p.name.to_string() == "3g.40gb" { 2 } else { 0 })
+                .collect(),
+        )
+    });
+    let result = replay(&demand, &fleet, &[two]).unwrap();
+    let template = &result.rows[1];
+    let by_name: BTreeMap<&str, _> =
+        demand.peak().workloads().iter().map(|w| &*w.name).zip(&template.workloads).collect();
+    let hours = |t: u128| t / HOUR;
+    assert_eq!(hours(by_name["first"].served), 4);
+    assert_eq!(hours(by_name["second"].served), 5);
+    // Waits from 02:00 to 04:00 and then has an hour left.
+    let third = by_name["third"];
+    assert_eq!((hours(third.served), hours(third.waited), third.waiting_pods), (1, 2, 1));
+    assert_eq!(third.longest_wait_ms, 2 * HOUR_MS as u64);
+    let fourth = by_name["fourth"];
+    assert_eq!((hours(fourth.served), fourth.unserved_pods), (0, 1));
+    let missed: Vec<u128> = template.missed.iter().take(6).map(|m| hours(*m)).collect();
+    assert_eq!(missed, [0, 0, 1, 2, 0, 0]);
+    // The bound misses as much here, since nothing could be moved.
+    assert_eq!(hours(result.rows[0].total().served), 10);
+    let worst = (0..168).max_by_key(|h| (template.missed[*h], Reverse(*h))).unwrap();
+    assert_eq!(demand.name_of(worst), "Mon 03:00");
+}
+
+/// What a GPU may be in brute force: partitioned, whole with MIG off, or not in use.
+#[derive(Clone)]
+enum State {
+    Instances(Vec<usize>),
+    Whole,
+    Unused,
+}
+
+/// Weight-hours by priority, MiB-hours, GPUs in use, allocated MiB-hours.
+type Goal = (Vec<u64>, u64, Reverse<u64>, Reverse<u64>);
+
+/// Tries every partition of the GPUs and, in every period, every assignment.
+fn best_partition(demand: &OverTime, fleet: &Fleet) -> Goal {
+    let board = &fleet.nodes()[0].gpus[0];
+    let mut states = vec![State::Unused, State::Whole];
+    for counts in layout::multisets(board, |p| board.profiles[p].name.is_plain()) {
+        let instances: Vec<usize> = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(p, n)| std::iter::repeat_n(p, *n as usize))
+            .collect();
+        if !instances.is_empty() {
+            states.push(State::Instances(instances));
+        }
+    }
+    let mut partitions: Vec<Vec<usize>> = vec![vec![]];
+    for _ in 0..fleet.gpu_count() {
+        // GPUs are alike, so each partition is tried once.
+        let longer = |p: &Vec<usize>| {
+            let from = p.last().copied().unwrap_or(0);
+            (from..states.len()).map(|s| [p.as_slice(), &[s]].concat()).collect::<Vec<_>>()
+        };
+        partitions = partitions.iter().flat_map(longer).collect();
+    }
+    let mut best: Option<Goal> = None;
+    for partition in partitions {
+        let mut instances = Vec::new();
+        let mut used = 0;
+        for state in &partition {
+            match &states[*state] {
+                State::Unused => {}
+                State::Whole => (instances.push(None), used += 1).0,
+                State::Instances(of) => {
+                    instances.extend(of.iter().map(|p| Some(*p)));
+                    used += 1;
+                }
+            }
+        }
+        let (mut weights, mut mib, mut allocated) = (vec![0; 2], 0, 0);
+        for (p, period) in demand.periods().iter().enumerate() {
+            let part = demand.demand_in(p);
+            let replicas =
+                part.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize));
+            let mut search = BruteForce {
+                replicas: replicas.collect(),
+                priorities: [1, 0],
+                taken: vec![false; instances.len()],
+                instances: instances.clone(),
+                board,
+                best: nothing(),
+            };
+            search.run(0, vec![0; 2], 0, 0);
+            let (of, served, Reverse(taken)) = search.best;
+            weights.iter_mut().zip(of).for_each(|(sum, w)| *sum += w * period.hours);
+            mib += served * period.hours;
+            allocated += taken * period.hours;
+        }
+        let goal = (weights, mib, Reverse(used), Reverse(allocated));
+        best = best.max(Some(goal));
+    }
+    best.unwrap()
+}
+
+/// The value of a stage, in units of the proof.
+fn stage_of(plan: &Plan, name: &str) -> f64 {
+    plan.proof
+        .stages
+        .iter()
+        .find(|s| s.objective == name)
+        .map_or(0.0, |s| s.value.as_f64().unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The plan over time is what trying every partition finds, stage by stage.
+    #[test]
+    fn the_plan_over_time_is_the_optimum(
+        rows in prop::collection::vec((500u64..25_000, 1u64..3, 0i64..2, 1u64..4, 0usize..9, 0..HOURS.len()), 2..5),
+        gpus_in_fleet in 1usize..=2,
+    ) {
+        let workload = |(memory, count, priority, weight, whole, hours): (u64, u64, i64, u64, usize, usize)| {
+            let mut workload = Workload::new("t", "", Mebibytes(memory), count);
+            workload.priority = priority;
+            workload.weight = Weight(weight * Weight::SCALE / 2);
+            workload.whole_gpus = u32::from(whole == 0);
+            workload.hours = HOURS[hours].parse().unwrap();
+            workload
+        };
+        let demand = over(&demand_of(rows.into_iter().map(workload).collect()));
+        prop_assume!(demand.periods().len() > 1);
+        let fleet = gpus(&format!("{gpus_in_fleet}xa30"));
+        let found = optimise::over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
+        let plan = &found.plan;
+        let (weights, mib, Reverse(used), Reverse(allocated)) = best_partition(&demand, &fleet);
+        for (priority, weight) in [1, 0].into_iter().zip(weights) {
+            let value = stage_of(plan, &format!("placed_weight_hours[priority={priority}]"));
+            prop_assert_eq!((value * 1e6).round() as u64, weight, "priority {}", priority);
+        }
+        prop_assert_eq!(stage_of(plan, "placed_mib_hours") as u64, mib);
+        prop_assert_eq!(stage_of(plan, "gpus_used") as u64, used);
+        prop_assert_eq!(stage_of(plan, "rounding_mib_hours") as u64, allocated - mib);
+    }
+
+    /// Replayed, the plan over time serves what it says, at least as much as any other partition,
+    /// and no pod gets what the bound does not have.
+    #[test]
+    fn the_plan_over_time_serves_the_most(
+        rows in prop::collection::vec(workload(), 2..8),
+        gpus_in_fleet in 1usize..=4,
+    ) {
+        let mut rows = rows;
+        rows.iter_mut().for_each(|w| w.whole_gpus = w.whole_gpus.min(1));
+        let demand = over(&demand_of(rows));
+        prop_assume!(demand.periods().len() > 1);
+        let fleet = gpus(&format!("{gpus_in_fleet}xa100-80gb"));
+        let found = over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
+        let weights = |row: &Row| -> Vec<u128> {
+            [1, 0].iter().map(|p| row.served_weight(&demand, *p) / HOUR).collect()
+        };
+        let plan = &found.replay.rows[0];
+        prop_assert_eq!((plan.name.as_str(), plan.rule), (over_time::PLAN_ROW, Rule::Bound));
+        for (priority, weight) in [1, 0].into_iter().zip(weights(plan)) {
+            let value = stage_of(&found.plan.plan, &format!("placed_weight_hours[priority={priority}]"));
+            prop_assert_eq!((value * 1e6).round() as u128, weight);
+        }
+        prop_assert_eq!(stage_of(&found.plan.plan, "placed_mib_hours") as u128, plan.served_mib / HOUR);
+        for row in &found.replay.rows {
+            prop_assert!(weights(row) <= weights(plan), "{} {:?}", row.name, row.rule);
+        }
+        for pair in found.replay.rows.chunks(2) {
+            prop_assert!(weights(&pair[1]) <= weights(&pair[0]), "{}", pair[0].name);
+        }
+    }
+
+    /// Demand that never changes is planned as ever, to the last byte.
+    #[test]
+    fn one_period_is_the_plan_as_ever(rows in prop::collection::vec(workload(), 1..6)) {
+        let mut rows = rows;
+        rows.iter_mut().for_each(|w| w.hours = "".parse().unwrap());
+        let demand = demand_of(rows);
+        let fleet = gpus("2xa100-80gb");
+        let text = |mut plan: Plan| {
+            plan.proof.solve_seconds = 0.0;
+            plan.proof.stages.iter_mut().for_each(|s| s.seconds = 0.0);
+            serde_json::to_string(&plan).unwrap()
+        };
+        let options = PlanOptions::default();
+        let once = optimise::suggest(&demand, &fleet, &options).unwrap();
+        let found = optimise::over_time::suggest(&over(&demand), &fleet, &options).unwrap();
+        prop_assert_eq!(text(found.plan.into_inner()), text(once.into_inner()));
+    }
+}
+
+const WEEK: &str = "team,workload,memory,count,priority,hours
+nlp,notebooks,9GiB,9,0,Mon-Fri 08:00-19:00
+nlp,train,38GiB,3,0,19:00-08:00|Sat-Sun
+search,serving,18GiB,2,10,
+";
+
+#[test]
+fn the_command_plans_and_replays_a_week() {
+    let week = ["--workloads", "-", "--gpus", "2xa100-80gb", "--timezone", "Europe/Berlin"];
+    let with = |more: &[&str]| migplan_with(&[more, &week[..]].concat(), WEEK.as_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (plan, config) = (file("plan.json"), file("config.yaml"));
+    let run = with(&["suggest", "--over-time", "--plan", &plan, "-o", &config]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for part in [
+        "replica-hours placed",
+        "2 kinds of hour",
+        "peak plan",
+        "placed_weight_hours[priority=10]",
+        "Proved",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&plan).unwrap()).unwrap();
+    assert_eq!(json["over_time"]["hours"], 168);
+    assert_eq!(json["over_time"]["periods"].as_array().unwrap().len(), 2);
+    assert_eq!(json["demand"][0]["hours"], "Mon-Fri 08:00-19:00");
+    let check = migplan(&["check", "-f", &config, "--gpus", "2xa100-80gb"]);
+    assert_eq!(check.code, 0, "{}", check.stderr);
+
+    let picture = file("replay.svg");
+    let run =
+        with(&["replay", "--plan", &plan, "-f", &config, "--format", "json", "--chart", &picture]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let replayed: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(replayed["schema"], "migplan.replay/v1");
+    let served = |at: usize| replayed["rows"][at]["served_replica_hours"].as_f64().unwrap();
+    assert_eq!(replayed["rows"][0]["asked_replica_hours"], 9 * 55 + 3 * 113 + 2 * 168);
+    // The file is the plan's, so both serve the same.
+    assert_eq!((served(0), replayed["rows"][2]["name"].as_str()), (served(2), Some("migplan")));
+    assert!(served(1) <= served(0));
+    assert_eq!(replayed["hours"][8]["start"], "Mon 08:00");
+    assert!(std::fs::read_to_string(&picture).unwrap().contains("replicas without an instance"));
+
+    let run = with(&["replay"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for part in ["peak plan", "all-balanced", "template", "Served by plan", "fall short"] {
+        assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
+    }
+    let run = with(&["replay", "--hold-out", "25%", "--format", "json"]);
+    let held: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(held["hours"].as_array().unwrap().len(), 42);
+    assert!(held["planned_on"].as_array().unwrap().len() > 4);
+    // Nothing changes: the plan is the one without --over-time.
+    let same = WEEK.replace("Mon-Fri 08:00-19:00", "").replace("19:00-08:00|Sat-Sun", "");
+    let plain = migplan_with(&["suggest", "-w", "-", "--gpus", "2xa100-80gb"], same.as_bytes());
+    let run = migplan_with(
+        &["suggest", "--over-time", "-w", "-", "--gpus", "2xa100-80gb"],
+        same.as_bytes(),
+    );
+    assert_eq!(run.stdout, plain.stdout);
+}
+
+#[test]
+fn what_is_wrong_with_hours_is_told() {
+    let run = |csv: &str, args: &[&str]| {
+        let args = [&["suggest", "-w", "-", "--gpus", "1xa100-80gb"], args].concat();
+        migplan_with(&args, csv.as_bytes())
+    };
+    let wrong = run("team,workload,memory,hours\na,b,1GiB,Mon 08:30-12:00\n", &["--over-time"]);
+    assert_eq!(wrong.code, 3);
+    assert!(
+        wrong
+            .stderr
+            .contains(":2: column 'hours': 'Mon 08:30-12:00' has '08:30', which is no whole hour"),
+        "{}",
+        wrong.stderr
+    );
+    assert!(wrong.stderr.contains("hint: "), "{}", wrong.stderr);
+    let zone = run(WEEK, &["--over-time", "--timezone", "Mars/Olympus"]);
+    assert_eq!(zone.code, 2);
+    assert!(zone.stderr.contains("no time zone"), "{}", zone.stderr);
+    let growth = run(WEEK, &["--over-time", "--growth", "vision=10%"]);
+    assert_eq!(growth.code, 2);
+    assert!(growth.stderr.contains("no workload is of team 'vision'"), "{}", growth.stderr);
+    let alone = run(WEEK, &["--growth", "10%"]);
+    assert_eq!(alone.code, 2);
+    assert!(alone.stderr.contains("--growth needs --over-time"), "{}", alone.stderr);
+    let several =
+        run("team,workload,memory,gpus,hours\na,b,,2,Mon\na,c,1GiB,,\n", &["--over-time"]);
+    assert_eq!(several.code, 2, "{}", several.stderr);
+    assert!(several.stderr.contains("a/b takes several whole GPUs"), "{}", several.stderr);
+    let grown = run(WEEK, &["--over-time", "--growth", "nlp=100%", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&grown.stdout).unwrap();
+    let counts: Vec<u64> =
+        plan["demand"].as_array().unwrap().iter().map(|d| d["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [18, 6, 2]);
+}
+
+#[test]
+fn the_fewest_gpus_for_a_share_of_the_hours() {
+    let size = |serve: &str| -> u64 {
+        let args = ["size", "-w", "-", "--board", "a100-80gb", "--over-time", "--serve", serve];
+        let run = migplan_with(&[&args[..], &["--format", "json"]].concat(), WEEK.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(json["boards"][0]["proved"], true);
+        json["boards"][0]["gpus"].as_u64().unwrap()
+    };
+    let all = size("100%");
+    // That many GPUs serve every hour, and one fewer does not.
+    let demand = over(&crate::common::demand(WEEK));
+    let served = |gpus_in_fleet: u64| {
+        let fleet = gpus(&format!("{gpus_in_fleet}xa100-80gb"));
+        let found = over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
+        let total = found.replay.rows[0].total();
+        total.served == total.asked
+    };
+    assert!(served(all) && !served(all - 1), "{all}");
+    assert!(size("60%") < all);
+    let none = migplan_with(
+        &["size", "-w", "-", "--board", "a100-80gb", "--over-time", "--serve", "101%"],
+        WEEK.as_bytes(),
+    );
+    assert_eq!(none.code, 2);
+}
+
+#[test]
+fn the_walk_through_of_a_week() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = std::process::Command::new("bash")
+        .arg(crate::common::root("examples/week/walk-through.sh"))
+        .arg(folder.path())
+        .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
+        .env_remove("MIGPLAN_GPUS")
+        .output()
+        .unwrap();
+    let (stdout, stderr) =
+        (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert!(run.status.success(), "{stdout}\n{stderr}");
+    for part in ["peak plan", "Served by plan", "valid for mig-parted"] {
+        assert!(stdout.contains(part), "{part} in {stdout}");
+    }
+    assert!(stderr.contains("team 'audio' appears on the last day only"), "{stderr}");
+    let replay: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("replay.json")).unwrap())
+            .unwrap();
+    let rows = replay["rows"].as_array().unwrap();
+    let served = |name: &str, rule: &str| {
+        let of = |r: &&serde_json::Value| r["name"] == name && r["rule"] == rule;
+        rows.iter().find(of).unwrap()["served_replica_hours"].as_f64().unwrap()
+    };
+    assert!(served("plan", "template") <= served("plan", "bound"));
+    // Every preset is behind the plan, whoever assigns the instances.
+    for row in rows.iter().filter(|r| r["name"] != "plan") {
+        assert!(row["served_replica_hours"].as_f64().unwrap() <= served("plan", "bound"), "{row}");
+    }
+    assert_eq!(replay["hours"].as_array().unwrap().len(), 14 * 24);
+    assert_eq!(replay["hours"][0]["start"], "Mon 2026-06-01 02:00");
+}
