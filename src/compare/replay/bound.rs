@@ -2,7 +2,7 @@
 //!
 //! Which sets of replicas can be served at once is decided by a matching between replicas and
 //! instances, so these sets are a matroid (transversal; Edmonds and Fulkerson 1965), and taking
-//! replicas greedily (by priority, weight, memory) where an augmenting path makes room for one more
+//! replicas greedily (by priority, weight, memory) where an augmenting path frees an instance for one more
 //! is exact for the goal's first stages. Equal replicas and instances are counts, so a period costs
 //! little whatever its numbers. Replicas of several whole GPUs are no matroid: where there are any,
 //! all that want whole GPUs go to the optimiser, with the GPUs that have MIG off.
@@ -210,7 +210,7 @@ struct Flow<'m> {
 }
 
 impl Flow<'_> {
-    /// Assigns up to `count` further replicas of a type, moving others where that makes room;
+    /// Assigns up to `count` further replicas of a type, moving others where that frees an instance;
     /// returns how many.
     fn augment(&mut self, of_type: usize, count: u64) -> u64 {
         let mut left = count;

@@ -15,7 +15,7 @@ fn headline(suggestion: &OverTimeSuggestion, demand: &OverTime) -> String {
     let Some(row) = row(suggestion, PLAN_ROW, Rule::Bound) else { return String::new() };
     let total = row.total();
     format!(
-        "{} of {} replica-hours placed ({}), in {} of {} kinds of hour",
+        "{} of {} replica-hours placed ({}), in {} ({} of them distinct)",
         hours(total.served),
         hours(total.asked),
         share(total.served, total.asked),
@@ -50,7 +50,7 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
     }
     let _ = write!(
         text,
-        "\nReplica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):\n{}",
+        "Replica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):\n{}",
         shown.render(layout.width)
     );
     worst_hours(&mut text, &suggestion.replay, demand);
