@@ -98,31 +98,41 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let watch = Watch::new(console);
     let options = watch.options(&options);
-    if let Some(share) = args.hold_out {
-        return held_out(args, share, &demand, &fleet, configurations, &options, console);
-    }
-    if configurations.is_empty() {
-        configurations = compare::over_time::configurations(&demand, &fleet, &options)?.1;
-    } else {
-        configurations.extend(Configuration::presets(&fleet));
-    }
-    let result = replay::replay(&demand, &fleet, &configurations)?;
+    let held = args.hold_out;
+    let replayed = match held {
+        Some(share) => held_out(share, &demand, &fleet, configurations, &options)?,
+        None => {
+            let all = if configurations.is_empty() {
+                compare::over_time::configurations(&demand, &fleet, &options)?.1
+            } else {
+                configurations.extend(Configuration::presets(&fleet));
+                configurations
+            };
+            let result = replay::replay(&demand, &fleet, &all)?;
+            Replayed { planned_on: None, demand, result }
+        }
+    };
     drop(watch);
-    draw(args, &result, &demand)?;
-    print(args, &result, None, &demand, &fleet, console)
+    draw(args, &replayed.result, &replayed.demand)?;
+    print(args, &replayed, &fleet, console)
+}
+
+/// The hours that were replayed, and with hours held out those that the plans were made from.
+struct Replayed {
+    planned_on: Option<(OverTime, Replay)>,
+    demand: OverTime,
+    result: Replay,
 }
 
 /// Plans on the first part of the hours and replays on the rest, so that a plan which fits its own
 /// history only is seen as such.
 fn held_out(
-    args: &Args,
     Headroom(share): Headroom,
     demand: &OverTime,
     fleet: &Fleet,
     named: Vec<Configuration>,
     options: &PlanOptions,
-    console: &Console,
-) -> Result<()> {
+) -> Result<Replayed> {
     let hours = demand.hours().len();
     let held = (hours as u64).saturating_mul(share) / Weight::SCALE;
     let first = hours.saturating_sub(usize::try_from(held).unwrap_or(hours));
@@ -134,9 +144,8 @@ fn held_out(
     let (_, mut configurations) = compare::over_time::configurations(&known, fleet, options)?;
     configurations.extend(named);
     let on_known = replay::replay(&known, fleet, &configurations)?;
-    let on_rest = replay::replay(&rest, fleet, &configurations)?;
-    draw(args, &on_rest, &rest)?;
-    print(args, &on_rest, Some((&on_known, &known)), &rest, fleet, console)
+    let result = replay::replay(&rest, fleet, &configurations)?;
+    Ok(Replayed { planned_on: Some((known, on_known)), demand: rest, result })
 }
 
 fn draw(args: &Args, result: &Replay, demand: &OverTime) -> Result<()> {
@@ -146,19 +155,13 @@ fn draw(args: &Args, result: &Replay, demand: &OverTime) -> Result<()> {
     }
 }
 
-fn print(
-    args: &Args,
-    result: &Replay,
-    planned_on: Option<(&Replay, &OverTime)>,
-    demand: &OverTime,
-    fleet: &Fleet,
-    console: &Console,
-) -> Result<()> {
+fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> Result<()> {
+    let Replayed { planned_on, demand, result } = replayed;
     let output = args.output.as_deref();
     let layout = console.layout(output);
     write_result(output, |out| match args.format {
         Format::Text => {
-            if let Some((known, hours)) = planned_on {
+            if let Some((hours, known)) = planned_on {
                 let words = text::text(known, hours, fleet, layout);
                 write!(
                     out,
@@ -169,7 +172,7 @@ fn print(
         }
         Format::Json => {
             let document = ReplayDocument::new(result, demand, fleet);
-            json::write(&document.planned_on(planned_on.map(|(known, _)| known)), out)
+            json::write(&document.planned_on(planned_on.as_ref().map(|(_, known)| known)), out)
         }
         Format::Csv => text::csv(result, demand, out),
     })

@@ -28,7 +28,7 @@ impl Checked {
         conditions: &Conditions,
     ) -> Result<Checked, Vec<String>> {
         let part: Demand = demand.demand_in(shown);
-        let mut check = Check::new(&part);
+        let mut check = Check::new(&part, fleet);
         check.gpus(&plan, fleet);
         check.replicas();
         check.unplaced(&plan, fleet);
