@@ -88,9 +88,12 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         configurations.extend(of_file(file, args.config.as_deref(), &fleet, console)?);
     }
     let nvml = &inputs.fleet.nvml;
-    if let Some(present) = args.current.read(nvml, &fleet, &catalogue, console)? {
+    if let Some(present) = args.current.read(nvml, &fleet, &catalogue, &options.policy, console)? {
         configurations.push(Configuration::new("present", &fleet, |_, gpu, board| {
-            let held = present.get(gpu).filter(|held| !held.is_empty())?;
+            let held = &present.get(gpu)?.instances;
+            if held.is_empty() {
+                return None;
+            }
             let mut counts = vec![0; board.profiles.len()];
             held.iter().for_each(|i| counts[i.placement.profile] += 1);
             Some(counts)

@@ -7,8 +7,8 @@ pub mod catalogue;
 pub mod check;
 pub mod comparison;
 pub mod events;
-pub mod runs;
 pub mod replay;
+pub mod runs;
 pub mod size;
 pub mod status;
 
