@@ -21,7 +21,7 @@ use crate::optimise::PlanOptions;
 use crate::plan::asked;
 use crate::plan::file;
 use crate::units::{Headroom, Weight};
-use crate::view::charts::Chart;
+use crate::view::charts::{Chart, Theme};
 use crate::view::figures::ReplayFigure;
 use crate::view::json::{self, replay::ReplayDocument};
 use crate::view::text::replay as text;
@@ -153,7 +153,9 @@ fn held_out(
 
 fn draw(args: &Args, result: &Replay, demand: &OverTime) -> Result<()> {
     match &args.chart {
-        Some(file) => write_picture(&ReplayFigure::new(result, demand).picture(), file),
+        Some(file) => {
+            write_picture(&ReplayFigure::new(result, demand).picture(), Theme::Light, file)
+        }
         None => Ok(()),
     }
 }
