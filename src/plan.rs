@@ -4,6 +4,7 @@
 //! These types are the plan JSON of the contract (`migplan.plan/v1`): keys may be added, never
 //! renamed. A plan is a value; how it was found is not its business.
 
+mod allocated;
 pub mod asked;
 pub mod check;
 pub mod exceeded;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hardware::ProfileName;
 
+pub use allocated::Allocated;
 pub use check::Checked;
 
 /// Schema key of a plan.

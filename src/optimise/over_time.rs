@@ -12,8 +12,8 @@ use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 
-use crate::plan::over_time::{Allocated, OverTimePlan};
-use crate::plan::{Checked, InstanceProfile, Spare};
+use crate::plan::over_time::OverTimePlan;
+use crate::plan::{Allocated, Checked, InstanceProfile, Spare};
 
 /// Finds the best partition for all hours of `demand` and proves it, stage by stage. With one
 /// period it is the plan for that period.

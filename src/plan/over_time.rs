@@ -9,33 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checked, InstanceProfile};
+use super::{Allocated, Checked, InstanceProfile};
 use crate::demand::over_time::OverTime;
-use crate::hardware::BoardRef;
-
-/// Replicas of one workload in instances of one kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allocated {
-    /// Index of the workload in the demand.
-    pub workload: usize,
-    /// The board's id.
-    pub board: Arc<str>,
-    /// The kind of instance.
-    pub profile: InstanceProfile,
-    /// How many replicas.
-    pub replicas: u64,
-}
-
-impl Allocated {
-    /// Memory of one instance, in MiB; 0 for a kind that these boards do not have.
-    pub fn memory_mib(&self, boards: &[BoardRef]) -> u64 {
-        let Some(board) = boards.iter().find(|b| *b.id == *self.board) else { return 0 };
-        match &self.profile {
-            InstanceProfile::Full => board.memory.0,
-            InstanceProfile::Mig(name) => board.profile(name).map_or(0, |(_, p)| p.memory.0),
-        }
-    }
-}
 
 /// A plan for all periods of a demand.
 #[derive(Debug, Clone, PartialEq)]

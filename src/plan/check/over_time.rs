@@ -10,8 +10,7 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::Objective;
-use crate::plan::over_time::Allocated;
-use crate::plan::{InstanceProfile, Plan, Spare, Status};
+use crate::plan::{Allocated, InstanceProfile, Plan, Spare, Status};
 
 impl Checked {
     /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
