@@ -185,7 +185,7 @@ fn run_once(
     if args.format != Format::Text || output.is_some() {
         console.say(&summary::summary(&suggestion, demand, console.stderr_layout()));
     }
-    console.warn(exceeded::warning(&exceeded::exceeded(plan, &demand)).as_slice());
+    console.warn(exceeded::warning(&exceeded::exceeded(plan, demand)).as_slice());
     let unplaced = plan.totals.replicas - plan.totals.placed;
     if args.strict && unplaced > 0 {
         let message = format!("{} unplaced", plural(unplaced, "replica"));

@@ -8,6 +8,7 @@
 //! all that want whole GPUs go to the optimiser, with the GPUs that have MIG off.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use rayon::prelude::*;
@@ -100,27 +101,36 @@ fn by_optimiser(
     };
     let mut known: HashMap<Vec<u64>, Best> = HashMap::new();
     for period in demand.periods() {
-        let counts = of_whole(&period.counts);
-        if off.nodes().is_empty() || counts.iter().all(|c| *c == 0) {
-            let replicas = vec![0; counts.len()];
-            known.entry(counts).or_insert(Best { replicas, mib: 0 });
-        } else if !known.contains_key(&counts) {
-            let with_count =
-                |(w, count): (&Workload, &u64)| Workload { count: *count, ..w.clone() };
-            let part = Demand::new(workloads.iter().zip(&counts).map(with_count).collect());
-            let plan = optimise::suggest(&part, &off, &options)?;
-            let mut replicas = counts.clone();
-            for row in &plan.unplaced {
-                let is_it = |w: &Workload| w.team == row.team && w.name == row.workload;
-                if let Some(w) = workloads.iter().position(is_it) {
-                    replicas[w] -= row.replicas;
-                }
-            }
-            known.insert(counts, Best { replicas, mib: u128::from(plan.totals.placed_mib) });
+        if let Entry::Vacant(entry) = known.entry(of_whole(&period.counts)) {
+            let best = best_whole(workloads, entry.key(), &off, &options)?;
+            entry.insert(best);
         }
     }
     let of_period = |counts: &[u64]| known.get(&of_whole(counts)).cloned().unwrap_or_default();
     Ok(demand.periods().iter().map(|p| of_period(&p.counts)).collect())
+}
+
+/// The best of these replicas of whole GPUs on the GPUs with MIG off.
+fn best_whole(
+    workloads: &[Workload],
+    counts: &[u64],
+    off: &Fleet,
+    options: &PlanOptions,
+) -> Result<Best> {
+    if off.nodes().is_empty() || counts.iter().all(|c| *c == 0) {
+        return Ok(Best { replicas: vec![0; counts.len()], mib: 0 });
+    }
+    let with_count = |(w, count): (&Workload, &u64)| Workload { count: *count, ..w.clone() };
+    let part = Demand::new(workloads.iter().zip(counts).map(with_count).collect());
+    let plan = optimise::suggest(&part, off, options)?;
+    let mut replicas = counts.to_vec();
+    for row in &plan.unplaced {
+        let is_it = |w: &Workload| w.team == row.team && w.name == row.workload;
+        if let Some(w) = workloads.iter().position(is_it) {
+            replicas[w] -= row.replicas;
+        }
+    }
+    Ok(Best { replicas, mib: u128::from(plan.totals.placed_mib) })
 }
 
 /// Workloads and kinds as a matching sees them.
@@ -256,9 +266,9 @@ impl Flow<'_> {
                     path.reverse();
                     return Some(path);
                 }
-                for other in 0..self.types.len() {
-                    if !seen[other] && self.assigned[other][kind] > 0 {
-                        seen[other] = true;
+                for (other, seen) in seen.iter_mut().enumerate() {
+                    if !*seen && self.assigned[other][kind] > 0 {
+                        *seen = true;
                         queue.push_back((other, Some(kind)));
                     }
                 }
