@@ -67,7 +67,7 @@
 //!   `hardware/catalogue.rs`. Layouts follow from the placements; nothing else is to be written.
 //! - **A ninth stage of the goal**: a variant of the stage in `plan/goal.rs`, where its name, its
 //!   sense and its place in the order stand; the compiler then asks for its value in the checker
-//!   (`plan/check.rs`) and its terms in the optimiser (`optimise/stages.rs`).
+//!   (`plan/check/proof.rs`) and its terms in the optimiser (`optimise/formulation.rs`).
 //! - **A rule of a site**: a field of [`plan::Policy`], a file in `optimise/constraints/` that adds
 //!   its columns and rows, and its check in `plan/check.rs`.
 //! - **An emitter**: a file in `emit/`, a pure function from [`emit::plan_view::PlanView`] to text, and its

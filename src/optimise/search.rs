@@ -7,8 +7,7 @@
 //!
 //! Tried, and lost: a relaxation built anew and presolved for every bound (most of its time is
 //! building); one row for a kind in use with the sum of all types as its factor (a weak relaxation,
-//! answers that do not hold, and with ten priorities on four boards a `compute_slices` that the
-//! solver called optimal at 5,813 where 6,076 can be reached); solving for all priorities
+//! and answers that do not hold in integers); solving for all priorities
 //! together first also where the relaxation already shows that not everything fits.
 
 use std::sync::Arc;
