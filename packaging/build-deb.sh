@@ -3,7 +3,7 @@
 # Usage: packaging/build-deb.sh; prints the path of the package. Needs cargo-deb
 # (cargo install --locked cargo-deb).
 #
-# The same sources, toolchain and folders give the same bytes: times are those of the last commit
+# Aims at the same bytes from the same sources, toolchain and folders: times are those of the last commit
 # (SOURCE_DATE_EPOCH), and the paths of this machine are taken out of the binary.
 set -eu
 cd "$(dirname "$0")/.."

@@ -32,9 +32,5 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     echo "note: cargo-deny is not installed; licences and sources of dependencies are not checked" >&2
 fi
-if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace
-    cargo test --workspace --doc
-else
-    cargo test --workspace
-fi
+# Not cargo-nextest, which starts the one large test program anew for each of its tests.
+cargo test --workspace

@@ -98,7 +98,13 @@ mod tests {
         assert_eq!(of_device(&path), [] as [String; 0]);
         let held = device.reopen().unwrap();
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::from(held)).spawn().unwrap();
-        let found = of_device(&path);
+        // Until the child has become `sleep`, it bears the name of this thread.
+        let sleeping = |found: &Vec<String>| found.iter().any(|name| name.starts_with("sleep"));
+        let mut tries = (0..500).map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            of_device(&path)
+        });
+        let found = tries.find(sleeping).unwrap_or_default();
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found, [format!("sleep (pid {})", child.id())]);

@@ -204,7 +204,7 @@ impl Terminal {
                     self.console.say(&format!("done: {}", changes::summary(change)));
                 }
                 Ok(Outcome::Unchanged) => {
-                    self.console.say("nothing to do: every GPU is as wanted");
+                    self.console.say("nothing to do: every GPU already has this configuration");
                 }
                 Ok(Outcome::Planned) | Err(_) => {}
             }

@@ -17,7 +17,7 @@ use crate::view::{json, text};
   migplan status --format prometheus > /var/lib/node_exporter/migplan.prom
 
 Without root the driver hides placements; what it shows is shown. An apply that was interrupted is
-named as long as one of its GPUs is neither as before nor as wanted.")]
+named as long as one of its GPUs is neither in its old state nor in a wanted one.")]
 pub struct Args {
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]

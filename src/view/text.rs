@@ -52,7 +52,7 @@ fn wrapped(line: &str, indent: &str, layout: Layout) -> String {
     let Some(width) = layout.width.map(usize::from) else { return format!("{line}\n") };
     let mut text = String::new();
     let mut used = 0;
-    for word in line.split(' ') {
+    for (i, word) in line.split(' ').enumerate() {
         let length = word.chars().count();
         if used > indent.chars().count() && used + 1 + length > width {
             text.push('\n');
@@ -60,7 +60,8 @@ fn wrapped(line: &str, indent: &str, layout: Layout) -> String {
             text += word;
             used = indent.chars().count() + length;
         } else {
-            if !text.is_empty() {
+            // What a line begins with are empty words: its own indent.
+            if i > 0 {
                 text.push(' ');
                 used += 1;
             }

@@ -24,7 +24,7 @@ fn apply_shows_changes_asks_and_is_idempotent() {
         "destroy  3g.40gb        slices 4-7",
         "create   2g.20gb        slices 4-5",
         "create   1g.10gb        slice 6",
-        "GPU 1: as wanted",
+        "GPU 1: no change",
         "1 instance kept, 1 destroyed, 2 created",
     ] {
         assert!(dry.stdout.contains(line), "{line}\n{}", dry.stdout);

@@ -12,7 +12,7 @@ pub fn describe(node: &ObservedNode, change: &NodeChange) -> String {
     }
     if !change.unchanged.is_empty() {
         let indices: Vec<String> = change.unchanged.iter().map(ToString::to_string).collect();
-        lines.push(format!("GPU {}: as wanted", indices.join(", ")));
+        lines.push(format!("GPU {}: no change", indices.join(", ")));
     }
     if !change.gpus.is_empty() {
         lines.push(summary(change));
