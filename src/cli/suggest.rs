@@ -67,8 +67,9 @@ pub struct Args {
     options: OptionArgs,
     #[command(flatten)]
     current: CurrentArgs,
-    /// Find the one plan that serves most of all hours, instead of all workloads at their highest
-    /// at once: hours of the column hours, or of the history that Prometheus has
+    /// Find the plan that serves the most of all hours, not of the peak alone
+    ///
+    /// The hours are those of the column hours, or of the history that Prometheus has.
     #[arg(long, help_heading = "Demand over time")]
     over_time: bool,
     #[command(flatten)]

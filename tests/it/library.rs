@@ -1,5 +1,6 @@
 //! The crate as a library: its examples run, and a plan's file says how the plan was made.
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,16 +14,17 @@ use serde_json::Value;
 
 use crate::common::{demand, gpus, migplan, migplan_with, root};
 
-/// Runs an example of the crate.
+/// Runs an example of the crate. It is built as `cargo test --workspace` builds it, so that where
+/// that was the command it is there already.
 fn example(name: &str, args: &[&str]) -> String {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--example", name, "--"])
-        .args(args)
-        .current_dir(root("."))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let ran = |command: &mut Command| {
+        let output = command.current_dir(root(".")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    ran(Command::new(env!("CARGO")).args(["build", "--quiet", "--workspace", "--examples"]));
+    let built = Path::new(env!("CARGO_BIN_EXE_migplan")).with_file_name("examples").join(name);
+    ran(Command::new(built).args(args))
 }
 
 #[test]
