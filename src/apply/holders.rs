@@ -29,6 +29,7 @@ pub(super) fn device_file(minor: u32) -> PathBuf {
 }
 
 /// The processes that have a device file open, as far as they can be seen from here.
+#[cfg(any(feature = "nvml", test))]
 pub(super) fn of_device(device: &Path) -> Vec<String> {
     processes(|_, process| has_open(process, device))
 }
