@@ -58,16 +58,7 @@ pub(super) fn effective_board(
             Err(e) if e.code.is_absence() => Vec::new(),
             Err(e) => return Err(e),
         };
-        let (starts, size) = match (spans.first(), table) {
-            (Some(Span { size, .. }), _) => {
-                let mut starts: Vec<u32> = spans.iter().map(|s| s.start).collect();
-                starts.sort_unstable();
-                starts.dedup();
-                (starts, *size)
-            }
-            (None, Some(table)) => (table.starts.clone(), table.memory_slices),
-            (None, None) => continue,
-        };
+        let Some((starts, size)) = starts_and_size(&spans, table) else { continue };
         compare(profile, &name, (&starts, size), table, &mut differences);
         // Placements are searched as bit masks; a table beyond them is not one of MIG's.
         if size == 0 || starts.iter().any(|s| s.saturating_add(size) > MOST_SLICES) {
@@ -111,6 +102,18 @@ pub(super) fn effective_board(
         board.pci_ids = vec![format!("0x{id:08X}")];
     }
     Ok((Some(Arc::new(board)), forbidden))
+}
+
+/// Where a profile can start, ascending, and its memory slices: as the driver says, or else as the
+/// catalogue does.
+fn starts_and_size(spans: &[Span], table: Option<&Profile>) -> Option<(Vec<u32>, u32)> {
+    let Some(Span { size, .. }) = spans.first() else {
+        return table.map(|table| (table.starts.clone(), table.memory_slices));
+    };
+    let mut starts: Vec<u32> = spans.iter().map(|s| s.start).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    Some((starts, *size))
 }
 
 /// The name of an offered profile, and the catalogue's table of it: the driver's own name, else the

@@ -60,16 +60,7 @@ pub fn read(
                 },
             },
         };
-        let gpus = match Decimal::parse(row.get(GPUS).unwrap_or("")) {
-            Err(e) => Err(e.to_string()),
-            Ok(n) if n.is_zero() => Err("is zero; leave the row out".to_string()),
-            Ok(n) => n.whole().ok_or_else(|| "is not a whole number".to_string()).and_then(|n| {
-                u64::try_from(n)
-                    .ok()
-                    .filter(|n| *n <= MAX_GPUS)
-                    .ok_or_else(|| format!("is more than {MAX_GPUS}"))
-            }),
-        };
+        let gpus = gpu_count(row.get(GPUS).unwrap_or(""));
         if let Err(message) = &gpus {
             problems.push(row.problem(GPUS, message));
         }
@@ -112,6 +103,19 @@ pub fn read(
         })
         .collect();
     Ok((Fleet::new(nodes), table.warnings))
+}
+
+/// How many GPUs a row names, or what is wrong with that.
+fn gpu_count(text: &str) -> std::result::Result<u64, String> {
+    let number = Decimal::parse(text).map_err(|e| e.to_string())?;
+    if number.is_zero() {
+        return Err("is zero; leave the row out".to_string());
+    }
+    let whole = number.whole().ok_or("is not a whole number")?;
+    u64::try_from(whole)
+        .ok()
+        .filter(|n| *n <= MAX_GPUS)
+        .ok_or_else(|| format!("is more than {MAX_GPUS}"))
 }
 
 #[cfg(test)]
