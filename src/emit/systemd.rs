@@ -67,6 +67,9 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
         .filter_map(|gpu| view.catalogue.by_id(&gpu.board))
         .any(|board| board.mode_change_needs_reset);
     let reset = if options.with == With::Migplan && needs_reset { RESET } else { "" };
+    // The hooks of nvidia-mig-parted stop and start whatever a site has: their rights are not ours to
+    // choose.
+    let confinement = if options.with == With::Migplan { CONFINEMENT } else { "" };
     let file = yaml::comment(&options.config);
     let node = yaml::comment(options.node.as_deref().unwrap_or("every node of the plan"));
     let values = [
@@ -76,14 +79,19 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
         ("RESET", reset),
         ("PROGRAM", program),
         ("COMMAND", &command),
+        ("CONFINEMENT", confinement),
     ];
     Ok(template::fill(include_str!("snippets/migplan.service"), &values).into())
 }
 
+/// The least rights with which `migplan apply` works; the Debian package's unit has the same.
+pub const CONFINEMENT: &str = include_str!("snippets/confinement.service");
+
 /// What to know of boards whose mode changes only in a reset.
 const RESET: &str = "\
 # On these boards a change of MIG mode needs a GPU reset: add --reset where nothing else may hold
-# the GPUs at boot. The mode survives reboots, so the first time is the only one.
+# the GPUs at boot, and ProtectKernelTunables=no, so that nvidia-smi may write to /sys. The mode
+# survives reboots, so the first time is the only one.
 ";
 
 /// A path as one word of a unit's command line.

@@ -10,6 +10,7 @@ use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
 
 use super::support::{emit, example_plan};
+use crate::common::root;
 use crate::common::tools::{have, skip};
 
 /// A stand-in for a program: a script that notes its arguments, a line each, and does `more`.
@@ -272,6 +273,17 @@ fn systemd_takes_the_units() {
             return;
         }
         assert!(output.status.success() && !said.contains("migplan.service"), "{said}");
+    }
+    // As confined as root's work on GPUs can be; the package's unit likewise.
+    fs::write(&unit, emit(&["systemd", "--node", "gpu-1"])).unwrap();
+    for unit in [unit.clone(), root("packaging/migplan.service")] {
+        let text = fs::read_to_string(&unit).unwrap();
+        assert!(text.contains(migplan::emit::systemd::CONFINEMENT), "{text}");
+        let mut security = Command::new("systemd-analyze");
+        security.args(["security", "--offline=yes", "--no-pager", "--threshold=40"]).arg(&unit);
+        let output = security.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
     }
     // A unit that is wrong would be found out.
     fs::write(&unit, "[Service]\nType=oneshot\nExecStart=relative\n").unwrap();
