@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Diagnostic;
 use crate::hardware::Board;
 use crate::units::{Headroom, Mebibytes, Weight};
 use hours::Hours;
@@ -56,6 +57,7 @@ pub struct Workload {
 
 /// What samples show of a workload, beside the memory and count that it is planned with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Observed {
     /// Samples, each counted once.
     pub samples: u64,
@@ -86,6 +88,7 @@ impl Observed {
 /// Why the samples of a workload may be lower than its need (they are censored, as statistics call
 /// it).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Limited {
     /// Whether the highest sample is at the ceiling of the instance.
     pub at_ceiling: bool,
@@ -101,6 +104,7 @@ pub struct Limited {
 
 /// An instance or GPU with its usable memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SizeOf {
     /// A profile's name, or a board's id.
     pub name: String,
@@ -151,6 +155,24 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// The workloads of `file` that another file has already, as problems; `file_of` remembers,
+    /// from file to file, where each was.
+    pub fn duplicates(
+        &self,
+        file: &str,
+        file_of: &mut BTreeMap<String, String>,
+    ) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        for workload in &self.workloads {
+            if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
+                let message =
+                    format!("'{}' is a duplicate: {other} has it already", workload.label());
+                problems.push(Diagnostic::new(message).in_file(file));
+            }
+        }
+        problems
+    }
+
     /// A demand of these workloads. Team and name must be unique together.
     pub fn new(mut workloads: Vec<Workload>) -> Demand {
         workloads.sort_by(|a, b| (&a.team, &a.name).cmp(&(&b.team, &b.name)));

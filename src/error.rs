@@ -119,6 +119,15 @@ impl Error {
         Error::new(ExitCode::Internal, message)
     }
 
+    /// The same error, where a problem that names no file is one of `file`.
+    #[must_use]
+    pub fn in_file(mut self, file: &str) -> Error {
+        for problem in self.problems.iter_mut().filter(|p| p.file.is_none()) {
+            problem.file = Some(file.to_string());
+        }
+        self
+    }
+
     /// The same error with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {

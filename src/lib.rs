@@ -73,7 +73,8 @@
 //! - **An emitter**: a file in `emit/`, a pure function from [`emit::plan_view::PlanView`] to text, and its
 //!   subcommand in `cli/emit.rs`; its golden file in `tests/golden/emit/`, read back by its real
 //!   reader in `tests/it/emit/`.
-//! - **A JSON document**: a struct in `view/json/`, whose fields are the keys.
+//! - **A JSON document**: a struct in `view/json/`, whose fields are the keys, and a line in
+//!   `view/json/schemas.rs`, which makes its JSON Schema in `data/schemas/`.
 //!
 //! # What always holds
 //!

@@ -27,6 +27,7 @@ pub const PLAN_SCHEMA: &str = "migplan.plan/v1";
 
 /// What every GPU becomes and which replica is assigned to which instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// Always [`PLAN_SCHEMA`].
     pub schema: String,
@@ -42,6 +43,7 @@ pub struct Plan {
 
 /// Rules of a site that a plan keeps beside the silicon's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Policy {
     /// How many profiles a node may have.
     pub strategy: Strategy,
@@ -56,6 +58,7 @@ pub struct Policy {
 
 /// The rules that a plan was made with, as its file keeps them for those who use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedPolicy {
     /// Rules of the site.
     #[serde(flatten)]
@@ -66,6 +69,7 @@ pub struct RecordedPolicy {
 
 /// The device plugin's `MIG_STRATEGY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
@@ -88,6 +92,7 @@ impl Strategy {
 
 /// Which MIG modes may be side by side on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum MigModePolicy {
@@ -100,6 +105,7 @@ pub enum MigModePolicy {
 
 /// What becomes of the slices that the demand leaves free on GPUs in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Spare {
@@ -114,6 +120,7 @@ pub enum Spare {
 
 /// One GPU of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuPlan {
     /// Its node.
     pub node: Arc<str>,
@@ -129,6 +136,7 @@ pub struct GpuPlan {
 
 /// One instance of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "file::InstanceFile")]
 pub struct Instance {
     /// Which profile.
@@ -146,6 +154,7 @@ pub struct Instance {
 
 /// The replica that an instance is assigned to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assignment {
     /// The team.
     pub team: Arc<str>,
@@ -193,6 +202,7 @@ impl<'de> Deserialize<'de> for InstanceProfile {
 
 /// Replicas of a workload that are unplaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unplaced {
     /// The team.
     pub team: Arc<str>,
@@ -211,6 +221,7 @@ pub struct Unplaced {
 
 /// Why replicas are unplaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// No instance that its boards can make is large enough.
@@ -226,6 +237,7 @@ pub enum Reason {
 /// Sums over a plan. `idle_mib` = `fleet_mib` − `placed_mib` = `rounding_mib` + `spare_mib` +
 /// `unusable_mib`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Totals {
     /// Replicas asked for.
     pub replicas: u64,
@@ -254,6 +266,7 @@ pub struct Totals {
 
 /// What was proved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
     /// Whether every stage was proved.
     pub status: Status,
@@ -265,6 +278,7 @@ pub struct Proof {
 
 /// Whether a plan is proved to be the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Every stage's bound equals its value.
@@ -280,6 +294,7 @@ pub enum Status {
 
 /// One stage of the goal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stage {
     /// Its name, such as `placed_mib`.
     pub objective: String,

@@ -28,6 +28,7 @@ pub struct Step {
 
 /// The kinds of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// A GPU instance goes, with its compute instances.

@@ -25,6 +25,7 @@ use crate::mig_parted::{Config, NodeGpu, Resolved};
 
 /// Which way a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// To what is wanted.

@@ -10,6 +10,7 @@ use crate::reconfigure::change::Create;
 
 /// One GPU's MIG mode and instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuState {
     /// Its index when the state was taken, for messages.
     pub gpu: u32,
@@ -25,6 +26,7 @@ pub struct GpuState {
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InstanceState {
     /// First memory slice.
     pub start: u32,

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, FleetArgs};
 use super::output::{Console, Format, write_result};
-use crate::apply::{GpuChange, guard};
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::apply::guard;
+use crate::error::{Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::mig_parted::fleet_check::FleetCheck;
 use crate::mig_parted::{Config, NodeGpu};
-use crate::reconfigure::change::Refit;
 use crate::text::plural;
 use crate::view::json::{
     self,
     check::{CheckDocument, LiveCheckDocument},
 };
+use crate::view::text::changes;
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
@@ -104,15 +104,7 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
     let wanted = config.resolve_node(args.config.as_deref(), &NodeGpu::of_node(&node))?;
     console.warn(&wanted.warnings);
     let change = guard::plan(&node, &wanted, true);
-    let drifted: Vec<Diagnostic> = change
-        .gpus
-        .iter()
-        .map(|gpu| drift(gpu, &file))
-        .chain(change.refusals.iter().cloned())
-        .chain(change.hidden.iter().map(|(gpu, why)| {
-            Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
-        }))
-        .collect();
+    let drifted = changes::drift(&change, &file);
     if args.format == Format::Json {
         let document = LiveCheckDocument::new(&wanted.label, &drifted);
         write_result(None, |out| json::write(&document, out))?;
@@ -127,32 +119,4 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
         write_result(None, |out| writeln!(out, "{text}"))?;
     }
     Ok(())
-}
-
-/// How a GPU differs from what the file says of it.
-fn drift(gpu: &GpuChange, file: &str) -> Diagnostic {
-    let mode = match &gpu.mode {
-        Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
-        None => String::new(),
-    };
-    let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
-    let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
-    let refits: Vec<String> = gpu.change.refit.iter().map(|r| refit(gpu, r)).collect();
-    Diagnostic::new(format!(
-        "GPU {} is not what {file} says: {mode}{more} too many, {less} missing{}",
-        gpu.gpu,
-        refits.concat()
-    ))
-}
-
-/// `; 3g.40gb at memory slice 4 lacks 1 compute instance`.
-fn refit(gpu: &GpuChange, refit: &Refit) -> String {
-    let instance = &gpu.present[refit.instance];
-    let name = &gpu.board.profiles[instance.profile].name;
-    let what = if refit.destroy.is_empty() {
-        format!("lacks {}", plural(refit.create.len() as u64, "compute instance"))
-    } else {
-        "has other compute instances".to_string()
-    };
-    format!("; {name} at memory slice {} {what}", instance.start)
 }

@@ -11,7 +11,7 @@ use crate::apply::{NvmlDriver, observe};
 use crate::demand::{self, Demand};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::ObservedNode;
-use crate::fleet::{self, Fleet, LOCAL_NODE, Node};
+use crate::fleet::{self, Fleet};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::units::Headroom;
 
@@ -191,39 +191,9 @@ impl FleetArgs {
             Ok(text) if !text.trim().is_empty() => {
                 fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
             }
-            _ => local_fleet(&self.nvml.observe(catalogue, console)?),
+            _ => Fleet::of_node(&self.nvml.observe(catalogue, console)?),
         }
     }
-}
-
-/// The fleet that consists of this node.
-fn local_fleet(node: &ObservedNode) -> Result<Fleet> {
-    let hint =
-        "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
-    let mut gpus = Vec::new();
-    // A plan must cover the node; one without a lost GPU is made with --gpus.
-    let mut problems: Vec<Diagnostic> =
-        node.unreadable.iter().map(|gpu| Diagnostic::new(gpu.to_string())).collect();
-    for gpu in &node.gpus {
-        match (&gpu.mode, &gpu.board) {
-            (Some(_), Some(board)) => gpus.push(board.clone()),
-            (Some(_), None) => problems.push(Diagnostic::new(format!(
-                "GPU {}: '{}' is not in the catalogue",
-                gpu.index, gpu.product
-            ))),
-            (None, _) => problems.push(Diagnostic::new(format!(
-                "GPU {}: '{}' cannot do MIG",
-                gpu.index, gpu.product
-            ))),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Error::inputs(problems).hint(hint));
-    }
-    if gpus.is_empty() {
-        return Err(Error::new(ExitCode::NoDriver, "this node has no GPU").hint(hint));
-    }
-    Ok(Fleet::new(vec![Node { name: LOCAL_NODE.to_string(), gpus }]))
 }
 
 /// What to plan.
@@ -325,7 +295,7 @@ impl DemandArgs {
                 Ok((read, warnings)) => {
                     console.warn(&warnings);
                     if self.workloads.len() > 1 {
-                        problems.extend(duplicates(&read, &name_of(file), &mut file_of));
+                        problems.extend(read.duplicates(&name_of(file), &mut file_of));
                     }
                     demand = override_seen(demand, read);
                 }
@@ -350,20 +320,4 @@ impl DemandArgs {
         }
         Ok((demand.with_headroom(self.headroom), seen))
     }
-}
-
-/// The workloads of one file that another file has already, as problems.
-fn duplicates(
-    read: &Demand,
-    file: &str,
-    file_of: &mut BTreeMap<String, String>,
-) -> Vec<Diagnostic> {
-    let mut problems = Vec::new();
-    for workload in read.workloads() {
-        if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
-            let message = format!("'{}' is a duplicate: {other} has it already", workload.label());
-            problems.push(Diagnostic::new(message).in_file(file));
-        }
-    }
-    problems
 }

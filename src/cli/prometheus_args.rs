@@ -8,14 +8,14 @@ use super::files::{name_of, open, read_text};
 use super::output::Console;
 use crate::demand::live::{self, Query, Server};
 use crate::demand::sizing::{self, Quantile, Rules, Sizing};
-use crate::demand::time::{Span, utc};
+use crate::demand::time::Span;
 use crate::demand::usage::{
     DEFAULT_METRIC, GroupBy, Reading, Usage, UsageUnit, label_name, objection,
 };
 use crate::demand::{Demand, prometheus};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
-use crate::text::plural;
+use crate::view::text;
 
 const HEADING: &str = "Demand from Prometheus";
 
@@ -149,7 +149,7 @@ impl PrometheusArgs {
         }
         console.warn(&warnings);
         match sizing.clone().or_explain(&usage) {
-            Ok(_) => summarise(&sizing, console),
+            Ok(_) => text::demand::sources(&sizing).iter().for_each(|line| console.say(line)),
             Err(e) if may_be_empty => console.warn(&e.problems),
             Err(e) => return Err(e),
         }
@@ -237,28 +237,4 @@ fn secret(file: &Path) -> Result<String> {
         return Err(Error::input(Diagnostic::new("is empty").in_file(name_of(file))));
     }
     Ok(secret.to_string())
-}
-
-/// What became of the samples, for people.
-fn summarise(sizing: &Sizing, console: &Console) {
-    let samples = sizing.origins.values().map(|origin| origin.observed.samples).sum();
-    let pods = sizing.origins.values().map(|origin| origin.pods).sum();
-    let times = sizing.origins.values().filter_map(|origin| origin.seen_ms);
-    let seen = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-    let when = seen.map_or(String::new(), |(first, last)| format!(", {}", period(first, last)));
-    console.say(&format!(
-        "{} from {} of {}{when}",
-        plural(sizing.demand.workloads().len() as u64, "workload"),
-        plural(samples, "sample"),
-        plural(pods, "pod"),
-    ));
-    for unused in &sizing.unused {
-        console.say(&format!("not used: {}", unused.text));
-    }
-}
-
-/// A time from first to last sample, for people.
-pub(super) fn period(first_ms: i64, last_ms: i64) -> String {
-    let (first, last) = (utc(first_ms), utc(last_ms));
-    if first == last { first } else { format!("{} to {last}", first.trim_end_matches(" UTC")) }
 }

@@ -10,17 +10,15 @@ use super::hours_args::HoursArgs;
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::watch::Watch;
-use crate::compare;
-use crate::compare::replay::{self, Configuration, Replay};
+use crate::compare::over_time::{self, Replayed};
+use crate::compare::replay::{Configuration, Replay};
 use crate::demand::over_time::OverTime;
-use crate::error::{Diagnostic, Error, Result};
+use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::mig_parted::Config;
-use crate::optimise::PlanOptions;
-use crate::plan::asked;
 use crate::plan::file;
-use crate::units::{Headroom, Weight};
+use crate::units::Headroom;
 use crate::view::charts::{Chart, Theme};
 use crate::view::figures::ReplayFigure;
 use crate::view::json::{self, replay::ReplayDocument};
@@ -89,66 +87,17 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let nvml = &inputs.fleet.nvml;
     if let Some(present) = args.current.read(nvml, &fleet, &catalogue, &options.policy, console)? {
-        configurations.push(Configuration::new("present", &fleet, |_, gpu, board| {
-            let held = &present.get(gpu)?.instances;
-            if held.is_empty() {
-                return None;
-            }
-            let mut counts = vec![0; board.profiles.len()];
-            held.iter().for_each(|i| counts[i.placement.profile] += 1);
-            Some(counts)
-        }));
+        configurations.push(Configuration::of_present(&present, &fleet));
     }
     let watch = Watch::new(console);
     let options = watch.options(&options);
-    let held = args.hold_out;
-    let replayed = match held {
-        Some(share) => held_out(share, &demand, &fleet, configurations, &options)?,
-        None => {
-            let all = if configurations.is_empty() {
-                compare::over_time::configurations(&demand, &fleet, &options)?.1
-            } else {
-                configurations.extend(Configuration::presets(&fleet));
-                configurations
-            };
-            let result = replay::replay(&demand, &fleet, &all)?;
-            Replayed { planned_on: None, demand, result }
-        }
+    let replayed = match args.hold_out {
+        Some(share) => over_time::hold_out(share, demand, &fleet, configurations, &options)?,
+        None => over_time::replay(demand, &fleet, configurations, &options)?,
     };
     drop(watch);
     draw(args, &replayed.result, &replayed.demand)?;
     print(args, &replayed, &fleet, console)
-}
-
-/// The hours that were replayed, and with hours held out those that the plans were made from.
-struct Replayed {
-    planned_on: Option<(OverTime, Replay)>,
-    demand: OverTime,
-    result: Replay,
-}
-
-/// Plans on the first part of the hours and replays on the rest, so that a plan which fits its own
-/// history only is seen as such.
-fn held_out(
-    Headroom(share): Headroom,
-    demand: &OverTime,
-    fleet: &Fleet,
-    named: Vec<Configuration>,
-    options: &PlanOptions,
-) -> Result<Replayed> {
-    let hours = demand.hours().len();
-    let held = (hours as u64).saturating_mul(share) / Weight::SCALE;
-    let first = hours.saturating_sub(usize::try_from(held).unwrap_or(hours));
-    if first == 0 || first == hours {
-        return Err(Error::usage("--hold-out leaves no hour to plan on, or none to replay")
-            .hint("give a share such as 25%, and a history of some days"));
-    }
-    let (known, rest) = (demand.between(0, first), demand.between(first, hours));
-    let (_, mut configurations) = compare::over_time::configurations(&known, fleet, options)?;
-    configurations.extend(named);
-    let on_known = replay::replay(&known, fleet, &configurations)?;
-    let result = replay::replay(&rest, fleet, &configurations)?;
-    Ok(Replayed { planned_on: Some((known, on_known)), demand: rest, result })
 }
 
 fn draw(args: &Args, result: &Replay, demand: &OverTime) -> Result<()> {
@@ -183,31 +132,15 @@ fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> 
     })
 }
 
-/// The configuration of a plan's file, which must be for this fleet.
+/// The configuration of a plan's file.
 fn of_plan_file(file: &Path, fleet: &Fleet, catalogue: &Catalogue) -> Result<Configuration> {
     let name = name_of(file);
-    let read = file::read(open(file)?, &name, catalogue)?;
-    let planned = asked::fleet(&read.plan, &read.catalogue)?;
-    let boards = |fleet: &Fleet| -> Vec<(String, Vec<String>)> {
-        let of = |n: &crate::fleet::Node| n.gpus.iter().map(|b| b.id.clone()).collect();
-        fleet.nodes().iter().map(|n| (n.name.clone(), of(n))).collect()
-    };
-    if boards(&planned) != boards(fleet) {
-        return Err(Error::input(
-            Diagnostic::new("the plan is for other nodes or GPUs than those named").in_file(name),
-        )
-        .hint("name the fleet that the plan was made for, with --gpus or --fleet"));
-    }
+    let plan = file::read(open(file)?, &name, catalogue)?;
     let label = file.file_stem().map_or(name.clone(), |stem| stem.to_string_lossy().into_owned());
-    let mut configuration = Configuration::of_plan(label, &read.plan, fleet);
-    if let Some(periods) = &read.over_time {
-        configuration.choose(periods.names());
-    }
-    Ok(configuration)
+    Configuration::of_plan_file(label, &plan, fleet).map_err(|e| e.in_file(&name))
 }
 
-/// The configurations of a mig-parted file, each on every node. Of several those that the nodes
-/// cannot hold are named and passed over.
+/// The configurations of a mig-parted file.
 fn of_file(
     file: &Path,
     label: Option<&str>,
@@ -216,38 +149,8 @@ fn of_file(
 ) -> Result<Vec<Configuration>> {
     let name = name_of(file);
     let config = Config::parse(&read_text(file)?, &name)?;
-    let labels: Vec<&str> = match label {
-        Some(label) => vec![config.select(Some(label))?],
-        None => config.labels().collect(),
-    };
-    let mut configurations = Vec::new();
-    for label in &labels {
-        let resolved: Result<Vec<_>> =
-            fleet.nodes().iter().map(|n| config.resolve(Some(label), &n.gpus)).collect();
-        match resolved {
-            Ok(nodes) => {
-                let counts = |node: usize, gpu: usize| {
-                    let wanted = nodes[node].gpus.iter().find(|w| w.gpu as usize == gpu)?;
-                    wanted.mig.then(|| wanted.counts())
-                };
-                let made = |node, gpu, _: &_| counts(node, gpu);
-                configurations.push(Configuration::new(*label, fleet, made));
-            }
-            Err(e) if labels.len() == 1 => return Err(e),
-            Err(e) => {
-                let problem = e.problems.into_iter().next().unwrap_or_default();
-                console.warn(&[Diagnostic {
-                    message: format!("'{label}' is not replayed: {}", problem.message),
-                    ..problem
-                }]);
-            }
-        }
-    }
-    if configurations.is_empty() {
-        return Err(Error::input(
-            Diagnostic::new("no configuration of the file fits these GPUs").in_file(name),
-        )
-        .hint("`migplan check -f` says why"));
-    }
+    let (configurations, passed_over) =
+        Configuration::of_config(&config, label, fleet).map_err(|e| e.in_file(&name))?;
+    console.warn(&passed_over);
     Ok(configurations)
 }

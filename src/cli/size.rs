@@ -9,7 +9,7 @@ use super::output::{Console, Format, check_writable, write_result};
 use super::planning::seconds;
 use super::watch::Watch;
 use crate::compare::{self, Price, Sizing};
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::error::{Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::optimise::PlanOptions;
 use crate::units::{Headroom, Weight, millionths};
@@ -79,8 +79,8 @@ pub struct Args {
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     check_writable(args.output.as_deref())?;
     let catalogue = args.catalogue.read()?;
-    let prices = prices(&args.price, &catalogue)?;
-    let mut boards = boards(&args.board, &catalogue)?;
+    let prices = Price::parse(&args.price, "--price", &catalogue)?;
+    let mut boards = compare::boards(&args.board, "--board", &catalogue)?;
     if boards.is_empty() {
         boards = prices.iter().map(|p| p.board.clone()).collect();
     }
@@ -143,59 +143,4 @@ fn over_time(
         demand.hours().len()
     ));
     compare::size_over_time(&demand, boards, share, options)
-}
-
-/// The boards that `--board` names, in the order given, each once.
-fn boards(names: &[String], catalogue: &Catalogue) -> Result<Vec<BoardRef>> {
-    let mut boards: Vec<BoardRef> = Vec::new();
-    let mut problems = Vec::new();
-    for name in names.iter().map(|n| n.trim()).filter(|n| !n.is_empty()) {
-        match catalogue.find(name, None) {
-            Ok(board) if boards.iter().any(|b| b.id == board.id) => {}
-            Ok(board) => boards.push(board.clone()),
-            Err(e) => problems.push(Diagnostic::new(e.to_string()).in_file("--board")),
-        }
-    }
-    if boards.is_empty() && problems.is_empty() && !names.is_empty() {
-        problems.push(Diagnostic::new("names no board").in_file("--board"));
-    }
-    if problems.is_empty() {
-        return Ok(boards);
-    }
-    Err(Error::inputs(problems).hint("`migplan catalogue` lists every board; --catalogue adds one"))
-}
-
-/// The prices that `--price` names.
-fn prices(texts: &[String], catalogue: &Catalogue) -> Result<Vec<Price>> {
-    let mut prices: Vec<Price> = Vec::new();
-    let mut problems = Vec::new();
-    let mut report = |message: String| problems.push(Diagnostic::new(message).in_file("--price"));
-    for text in texts.iter().map(|t| t.trim()).filter(|t| !t.is_empty()) {
-        let Some((name, number)) = text.split_once('=') else {
-            report(format!("'{text}' is not BOARD=PRICE"));
-            continue;
-        };
-        let board = match catalogue.find(name.trim(), None) {
-            Ok(board) => board.clone(),
-            Err(e) => {
-                report(e.to_string());
-                continue;
-            }
-        };
-        if prices.iter().any(|p| p.board.id == board.id) {
-            report(format!("'{text}': {} has a price already", board.id));
-            continue;
-        }
-        match Weight::parse(number) {
-            Ok(price) => {
-                let price = i64::try_from(price.0).unwrap_or(i64::MAX);
-                prices.push(Price { board, price });
-            }
-            Err(e) => report(format!("'{text}': the price '{}' {e}", number.trim())),
-        }
-    }
-    if problems.is_empty() {
-        return Ok(prices);
-    }
-    Err(Error::inputs(problems).hint("write for example --price a100-80gb=1.2,h100-80gb=2.9"))
 }

@@ -3,10 +3,11 @@
 
 use super::replay::{self, Configuration, Replay};
 use crate::demand::over_time::OverTime;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::over_time::OverTimePlan;
+use crate::units::{Headroom, Weight};
 
 /// The row of the plan for all hours.
 pub const PLAN_ROW: &str = "plan";
@@ -56,4 +57,62 @@ pub fn configurations(
     ];
     configurations.extend(Configuration::presets(fleet));
     Ok((plan, configurations))
+}
+
+/// What configurations did with the hours that were replayed.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// The hours.
+    pub demand: OverTime,
+    /// What each configuration did with them.
+    pub result: Replay,
+    /// With hours held out: the hours before, which the plans were made from, and the same for them.
+    pub planned_on: Option<(OverTime, Replay)>,
+}
+
+/// Replays all hours on `named` configurations, or where there is none on the best plan over all
+/// hours and the one for the peak; and on the presets.
+///
+/// # Errors
+/// As [`suggest`].
+pub fn replay(
+    demand: OverTime,
+    fleet: &Fleet,
+    mut named: Vec<Configuration>,
+    options: &PlanOptions,
+) -> Result<Replayed> {
+    if named.is_empty() {
+        named = configurations(&demand, fleet, options)?.1;
+    } else {
+        named.extend(Configuration::presets(fleet));
+    }
+    let result = replay::replay(&demand, fleet, &named)?;
+    Ok(Replayed { demand, result, planned_on: None })
+}
+
+/// Plans on the first part of the hours and replays on the last `share` of them, so that a plan
+/// which fits its own history only is seen as such. `named` configurations are replayed too.
+///
+/// # Errors
+/// A share that leaves no hour on one side (exit 2); and as [`suggest`].
+pub fn hold_out(
+    Headroom(share): Headroom,
+    demand: OverTime,
+    fleet: &Fleet,
+    named: Vec<Configuration>,
+    options: &PlanOptions,
+) -> Result<Replayed> {
+    let hours = demand.hours().len();
+    let held = (hours as u64).saturating_mul(share) / Weight::SCALE;
+    let first = hours.saturating_sub(usize::try_from(held).unwrap_or(hours));
+    if first == 0 || first == hours {
+        return Err(Error::usage("--hold-out leaves no hour to plan on, or none to replay")
+            .hint("give a share such as 25%, and a history of some days"));
+    }
+    let (known, rest) = (demand.between(0, first), demand.between(first, hours));
+    let (_, mut configurations) = configurations(&known, fleet, options)?;
+    configurations.extend(named);
+    let on_known = replay::replay(&known, fleet, &configurations)?;
+    let result = replay::replay(&rest, fleet, &configurations)?;
+    Ok(Replayed { demand: rest, result, planned_on: Some((known, on_known)) })
 }

@@ -101,6 +101,13 @@ pub struct Sizing {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Sizing {
+    /// Where a workload of [`Sizing::demand`] comes from.
+    pub fn origin(&self, workload: &Workload) -> Option<&Origin> {
+        self.origins.get(&(workload.team.clone(), workload.name.clone()))
+    }
+}
+
 /// Something that became no demand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unused {

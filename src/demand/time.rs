@@ -103,6 +103,12 @@ pub fn utc(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {} UTC", clock(minutes))
 }
 
+/// The time from first to last, in milliseconds since 1970, for people; in UTC.
+pub fn utc_range(first_ms: i64, last_ms: i64) -> String {
+    let (first, last) = (utc(first_ms), utc(last_ms));
+    if first == last { first } else { format!("{} to {last}", first.trim_end_matches(" UTC")) }
+}
+
 /// Minutes after midnight as a clock shows them: `03:30`; the end of the day is `24:00`.
 pub fn clock(minutes: i64) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)

@@ -18,6 +18,7 @@ pub const CAPACITY_SCHEMA: &str = "migplan.capacity/v1";
 
 /// What every node advertises before and after the change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Capacity {
     /// Always [`CAPACITY_SCHEMA`].
     pub schema: &'static str,
@@ -33,6 +34,7 @@ pub struct Capacity {
 
 /// What one node advertises.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NodeCapacity {
     /// The node.
     pub node: String,
@@ -47,6 +49,7 @@ pub struct NodeCapacity {
 
 /// The sums over all nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Totals {
     /// Before the change.
     pub before: Resources,

@@ -3,6 +3,8 @@
 //! Plain values, whoever observed them: NVML, a checkpoint file, a test. This file knows boards,
 //! but nothing of drivers, plans or changes.
 
+use super::{Fleet, LOCAL_NODE, Node};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::layout::{Counts, Placement};
 use crate::hardware::{Board, BoardRef, ProfileName};
 use crate::units::Mebibytes;
@@ -229,5 +231,39 @@ impl ObservedGpu {
             Instances::Known(instances) => instances,
             Instances::Hidden { .. } => &[],
         }
+    }
+}
+
+impl Fleet {
+    /// The fleet that consists of an observed node alone.
+    ///
+    /// # Errors
+    /// A GPU that cannot be read, cannot do MIG or is of an unknown board (exit 3); no GPU (exit 6).
+    pub fn of_node(node: &ObservedNode) -> Result<Fleet> {
+        let hint = "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
+        let mut gpus = Vec::new();
+        // A plan must cover the node; one without a lost GPU is made with --gpus.
+        let mut problems: Vec<Diagnostic> =
+            node.unreadable.iter().map(|gpu| Diagnostic::new(gpu.to_string())).collect();
+        for gpu in &node.gpus {
+            match (&gpu.mode, &gpu.board) {
+                (Some(_), Some(board)) => gpus.push(board.clone()),
+                (Some(_), None) => problems.push(Diagnostic::new(format!(
+                    "GPU {}: '{}' is not in the catalogue",
+                    gpu.index, gpu.product
+                ))),
+                (None, _) => problems.push(Diagnostic::new(format!(
+                    "GPU {}: '{}' cannot do MIG",
+                    gpu.index, gpu.product
+                ))),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::inputs(problems).hint(hint));
+        }
+        if gpus.is_empty() {
+            return Err(Error::new(ExitCode::NoDriver, "this node has no GPU").hint(hint));
+        }
+        Ok(Fleet::new(vec![Node { name: LOCAL_NODE.to_string(), gpus }]))
     }
 }

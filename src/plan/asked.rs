@@ -17,6 +17,7 @@ use crate::units::{MAX_MEMORY_MIB, Mebibytes, Weight};
 
 /// One workload; what a CSV may leave out is left out where it is the default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct DemandRow {
     team: Arc<str>,
     workload: Arc<str>,

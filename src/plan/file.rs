@@ -28,6 +28,7 @@ const MAX_PROBLEMS: usize = 50;
 
 /// A plan as it is written, with what it was made from: schema `migplan.plan/v1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanDocument<'p> {
     #[serde(flatten)]
     plan: &'p Plan,
@@ -111,6 +112,7 @@ struct PlanText {
 
 /// An instance as it is written: an assignment is there whole or not at all.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct InstanceFile {
     profile: InstanceProfile,
     start: u32,

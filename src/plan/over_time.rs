@@ -71,6 +71,7 @@ pub type Names = BTreeMap<(Arc<str>, Arc<str>), BTreeMap<(u64, String), u64>>;
 
 /// What a plan's file says of the periods, under `over_time`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OverTimeFile {
     /// The zone in which hours are named.
     timezone: String,
@@ -83,6 +84,7 @@ pub struct OverTimeFile {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct PeriodFile {
     first: String,
     hours: u64,
@@ -92,6 +94,7 @@ struct PeriodFile {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct AllocatedFile {
     team: Arc<str>,
     workload: Arc<str>,

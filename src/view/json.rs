@@ -6,9 +6,12 @@
 pub mod catalogue;
 pub mod check;
 pub mod comparison;
+pub mod demand;
 pub mod events;
 pub mod replay;
 pub mod runs;
+#[cfg(test)]
+mod schemas;
 pub mod size;
 pub mod status;
 

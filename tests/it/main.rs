@@ -31,5 +31,6 @@ mod prometheus;
 mod quickstart;
 mod real_gpu;
 mod rehearsal;
+mod schemas;
 mod seeds;
 mod suggest;

@@ -7,11 +7,15 @@ use std::sync::Arc;
 use super::NameUse;
 use crate::demand::Workload;
 use crate::demand::over_time::OverTime;
-use crate::fleet::Fleet;
+use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::{Fleet, Node};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
+use crate::mig_parted::Config;
+use crate::plan::file::PlanFile;
 use crate::plan::over_time::{Names, OverTimePlan};
-use crate::plan::{InstanceProfile, Plan};
+use crate::plan::{InstanceProfile, Plan, asked};
+use crate::reconfigure::change::PresentGpu;
 
 /// Instances that are alike, or the whole GPUs of a board.
 #[derive(Debug, Clone)]
@@ -146,6 +150,82 @@ impl Configuration {
         let boards = fleet.boards();
         configuration.choose(plan.names(demand, |row| row.memory_mib(&boards)));
         configuration
+    }
+
+    /// The configuration that the plan of a file makes, which must be for this fleet.
+    ///
+    /// # Errors
+    /// A plan for other GPUs (exit 3).
+    pub fn of_plan_file(
+        name: impl Into<String>,
+        file: &PlanFile,
+        fleet: &Fleet,
+    ) -> Result<Configuration> {
+        let boards = |fleet: &Fleet| -> Vec<(String, Vec<String>)> {
+            let of = |n: &Node| n.gpus.iter().map(|b| b.id.clone()).collect();
+            fleet.nodes().iter().map(|n| (n.name.clone(), of(n))).collect()
+        };
+        if boards(&asked::fleet(&file.plan, &file.catalogue)?) != boards(fleet) {
+            let problem = "the plan is for other nodes or GPUs than those named";
+            return Err(Error::input(Diagnostic::new(problem))
+                .hint("name the fleet that the plan was made for, with --gpus or --fleet"));
+        }
+        let mut configuration = Configuration::of_plan(name, &file.plan, fleet);
+        if let Some(periods) = &file.over_time {
+            configuration.choose(periods.names());
+        }
+        Ok(configuration)
+    }
+
+    /// The configurations of a mig-parted file, or the one of `label`, each on every node. Of
+    /// several those that the nodes cannot hold are passed over, with a warning for each.
+    ///
+    /// # Errors
+    /// No such label, or none that the nodes can hold (exit 3).
+    pub fn of_config(
+        config: &Config,
+        label: Option<&str>,
+        fleet: &Fleet,
+    ) -> Result<(Vec<Configuration>, Vec<Diagnostic>)> {
+        let labels: Vec<&str> = match label {
+            Some(label) => vec![config.select(Some(label))?],
+            None => config.labels().collect(),
+        };
+        let (mut configurations, mut passed_over) = (Vec::new(), Vec::new());
+        for label in &labels {
+            let resolved: Result<Vec<_>> =
+                fleet.nodes().iter().map(|n| config.resolve(Some(label), &n.gpus)).collect();
+            match resolved {
+                Ok(nodes) => configurations.push(Configuration::new(*label, fleet, |n, gpu, _| {
+                    let wanted = nodes[n].gpus.iter().find(|w| w.gpu as usize == gpu)?;
+                    wanted.mig.then(|| wanted.counts())
+                })),
+                Err(e) if labels.len() == 1 => return Err(e),
+                Err(e) => {
+                    let problem = e.problems.into_iter().next().unwrap_or_default();
+                    let message = format!("'{label}' is not replayed: {}", problem.message);
+                    passed_over.push(Diagnostic { message, ..problem });
+                }
+            }
+        }
+        if configurations.is_empty() {
+            let problem = "no configuration of the file fits these GPUs";
+            return Err(Error::input(Diagnostic::new(problem)).hint("`migplan check -f` says why"));
+        }
+        Ok((configurations, passed_over))
+    }
+
+    /// What the GPUs of a fleet of one node hold now: `present`, in the order of their indices.
+    pub fn of_present(present: &[PresentGpu], fleet: &Fleet) -> Configuration {
+        Configuration::new("present", fleet, |_, gpu, board| {
+            let held = &present.get(gpu)?.instances;
+            if held.is_empty() {
+                return None;
+            }
+            let mut counts = vec![0; board.profiles.len()];
+            held.iter().for_each(|i| counts[i.placement.profile] += 1);
+            Some(counts)
+        })
     }
 
     /// A mig-parted preset: as many instances of one profile on each GPU as it takes; a GPU that

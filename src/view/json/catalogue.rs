@@ -10,6 +10,7 @@ pub const CATALOGUE_SCHEMA: &str = "migplan.catalogue/v1";
 
 /// Every board, each as its file (schema `migplan.board/v1`), as `--catalogue` takes them.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CatalogueDocument {
     /// Always [`CATALOGUE_SCHEMA`].
     pub schema: &'static str,

@@ -9,6 +9,7 @@ pub const CHECK_SCHEMA: &str = "migplan.check/v1";
 
 /// Whether a mig-parted file is valid and fits the GPUs.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckDocument {
     /// Always [`CHECK_SCHEMA`].
     pub schema: &'static str,
@@ -41,6 +42,7 @@ pub const LIVE_CHECK_SCHEMA: &str = "migplan.check-live/v1";
 
 /// Whether a node is as a mig-parted file says.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LiveCheckDocument {
     /// Always [`LIVE_CHECK_SCHEMA`].
     pub schema: &'static str,

@@ -14,6 +14,7 @@ pub const COMPARISON_SCHEMA: &str = "migplan.compare/v1";
 
 /// The plan beside what people do today.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ComparisonDocument {
     /// Always [`COMPARISON_SCHEMA`].
     pub schema: &'static str,
@@ -31,6 +32,7 @@ pub struct ComparisonDocument {
 
 /// One way to serve the demand.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ComparisonRow {
     /// `plan`, a preset's label, `whole-gpus`, or a heuristic.
     pub name: String,
@@ -58,6 +60,7 @@ pub struct ComparisonRow {
 
 /// Weight placed of one priority.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlacedWeight {
     /// The priority.
     pub priority: i64,
@@ -69,6 +72,7 @@ pub struct PlacedWeight {
 
 /// A workload of which some replicas are unplaced.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnplacedWorkload {
     /// The team.
     pub team: Arc<str>,
@@ -82,6 +86,7 @@ pub struct UnplacedWorkload {
 
 /// A workload that no instance of the fleet could serve.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutOfReach {
     /// The team.
     pub team: Arc<str>,

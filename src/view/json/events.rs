@@ -11,6 +11,7 @@ pub const EVENTS_SCHEMA: &str = "migplan.events/v1";
 
 /// One line.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventLine {
     /// What happened.
     #[serde(flatten)]
@@ -21,6 +22,7 @@ pub struct EventLine {
 
 /// What happened.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventJson {
     /// What is going to change; always before the first step.
@@ -87,6 +89,7 @@ pub enum EventJson {
 
 /// One step.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepJson {
     /// The GPU's index.
     pub gpu: u32,
@@ -102,6 +105,7 @@ pub struct StepJson {
 
 /// The change of one GPU.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChangeJson {
     gpu: u32,
     board: String,
@@ -115,6 +119,7 @@ pub struct ChangeJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct InstanceJson {
     profile: String,
     start: u32,

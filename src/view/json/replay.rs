@@ -15,6 +15,7 @@ pub const REPLAY_SCHEMA: &str = "migplan.replay/v1";
 
 /// What configurations would have done with demand over time.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplayDocument {
     /// Always [`REPLAY_SCHEMA`].
     pub schema: &'static str,
@@ -39,6 +40,7 @@ pub struct ReplayDocument {
 
 /// What was asked for and served under one rule.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sums {
     /// The configuration.
     pub name: String,
@@ -60,6 +62,7 @@ pub struct Sums {
 
 /// One configuration under one rule.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplayRow {
     /// The sums.
     #[serde(flatten)]
@@ -72,6 +75,7 @@ pub struct ReplayRow {
 
 /// One team.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TeamRow {
     /// The team.
     pub team: String,
@@ -82,6 +86,7 @@ pub struct TeamRow {
 
 /// One workload.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkloadRow {
     /// The team.
     pub team: Arc<str>,
@@ -94,6 +99,7 @@ pub struct WorkloadRow {
 
 /// One hour.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HourRow {
     /// When it begins, by the wall clock.
     pub start: String,
@@ -107,6 +113,7 @@ pub struct HourRow {
 
 /// What one configuration missed in an hour.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Missed {
     /// The configuration.
     pub name: String,
@@ -118,6 +125,7 @@ pub struct Missed {
 
 /// One resource name.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResourceRow {
     /// The profile, or `full` for whole GPUs.
     pub resource: String,

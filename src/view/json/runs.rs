@@ -10,6 +10,7 @@ pub const RUNS_SCHEMA: &str = "migplan.runs/v1";
 
 /// All saved states of a folder.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunsJson<'h> {
     schema: &'static str,
     runs: Vec<RunJson<'h>>,
@@ -19,6 +20,7 @@ pub struct RunsJson<'h> {
 
 /// One run, and the state that was saved before it.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunJson<'h> {
     /// Its number: what `--to` takes.
     id: u64,
@@ -35,6 +37,7 @@ pub struct RunJson<'h> {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct DamagedJson {
     id: u64,
     problem: String,

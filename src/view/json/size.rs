@@ -11,6 +11,7 @@ pub const SIZE_SCHEMA: &str = "migplan.size/v1";
 
 /// How many GPUs a demand needs.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SizeDocument {
     /// Always [`SIZE_SCHEMA`].
     pub schema: &'static str,
@@ -23,6 +24,7 @@ pub struct SizeDocument {
 
 /// The fewest GPUs of one board.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BoardSize {
     /// The board's id.
     pub board: String,
@@ -48,6 +50,7 @@ pub struct BoardSize {
 
 /// The most that fits on so many GPUs.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// GPUs.
     pub gpus: u64,
@@ -63,6 +66,7 @@ pub struct Step {
 
 /// The cheapest mix of boards.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mix {
     /// GPUs of each board.
     pub boards: Vec<MixedBoard>,
@@ -78,6 +82,7 @@ pub struct Mix {
 
 /// One board of a mix.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MixedBoard {
     /// The board's id.
     pub board: String,

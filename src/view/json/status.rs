@@ -14,6 +14,7 @@ pub const STATUS_SCHEMA: &str = "migplan.status/v1";
 
 /// A node.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatusJson {
     schema: &'static str,
     driver: Option<String>,
@@ -26,6 +27,7 @@ pub struct StatusJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct UnreadableJson {
     gpu: u32,
     uuid: Option<String>,
@@ -33,6 +35,7 @@ struct UnreadableJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct InterruptedJson {
     run: u64,
     purpose: Purpose,
@@ -46,6 +49,7 @@ struct InterruptedJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct GpuJson {
     gpu: u32,
     uuid: String,
@@ -71,6 +75,7 @@ struct GpuJson {
 
 /// One MIG device, or a GPU instance without any.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::view) struct InstanceJson {
     pub(in crate::view) profile: Option<String>,
     start: Option<u32>,
@@ -84,6 +89,7 @@ pub(in crate::view) struct InstanceJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::view) struct ProcessJson {
     pid: u32,
     name: Option<String>,
@@ -91,12 +97,14 @@ pub(in crate::view) struct ProcessJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct CreatableJson {
     profile: String,
     starts: Vec<u32>,
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct BlockedJson {
     profile: String,
     /// The fewest instances that would have to go.
@@ -106,12 +114,14 @@ struct BlockedJson {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct BlockedStartJson {
     start: u32,
     by: Vec<BlockerJson>,
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct BlockerJson {
     profile: String,
     start: u32,

@@ -1,7 +1,9 @@
 //! What a change of a node does, for people.
 
 use crate::apply::{GpuChange, NodeChange};
+use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
+use crate::reconfigure::change::Refit;
 use crate::text::plural;
 
 /// The changes, GPU by GPU.
@@ -113,4 +115,41 @@ pub fn question(change: &NodeChange, rollback: bool) -> String {
         gpus.join(", "),
         of(|g| g.change.create.len())
     )
+}
+
+/// How a node differs from what `file` says of it; `change`: what would have to be done.
+pub fn drift(change: &NodeChange, file: &str) -> Vec<Diagnostic> {
+    let hidden = change.hidden.iter().map(|(gpu, why)| {
+        Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
+    });
+    let gpus = change.gpus.iter().map(|gpu| difference(gpu, file));
+    gpus.chain(change.refusals.iter().cloned()).chain(hidden).collect()
+}
+
+/// How a GPU differs from what the file says of it.
+fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
+    let mode = match &gpu.mode {
+        Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
+        None => String::new(),
+    };
+    let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
+    let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
+    let refits: Vec<String> = gpu.change.refit.iter().map(|r| refit(gpu, r)).collect();
+    Diagnostic::new(format!(
+        "GPU {} is not what {file} says: {mode}{more} too many, {less} missing{}",
+        gpu.gpu,
+        refits.concat()
+    ))
+}
+
+/// `; 3g.40gb at memory slice 4 lacks 1 compute instance`.
+fn refit(gpu: &GpuChange, refit: &Refit) -> String {
+    let instance = &gpu.present[refit.instance];
+    let name = &gpu.board.profiles[instance.profile].name;
+    let what = if refit.destroy.is_empty() {
+        format!("lacks {}", plural(refit.create.len() as u64, "compute instance"))
+    } else {
+        "has other compute instances".to_string()
+    };
+    format!("; {name} at memory slice {} {what}", instance.start)
 }
