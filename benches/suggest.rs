@@ -233,13 +233,13 @@ fn show_stages(plan: &Plan) {
     for stage in &plan.proof.stages {
         let effort = stage.effort;
         println!(
-            "    {:<30} {:>12} {:>9.4} s {:>5} LPs {:>3} MIPs {:>6} nodes {:>6} rows {:>5} tangents{}",
+            "    {:<30} {:>12} {:>9.4} s {:>5} LPs {:>3} MIPs {:>7} iterations {:>6} rows {:>5} tangents{}",
             stage.objective,
             stage.value.to_string(),
             stage.seconds,
             effort.relaxations,
             effort.solves,
-            effort.nodes,
+            effort.iterations,
             effort.rows,
             effort.tangents,
             if stage.proved() { String::new() } else { format!(" BOUND {}", stage.bound) },

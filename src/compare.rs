@@ -11,7 +11,8 @@ pub mod replay;
 mod size;
 
 pub use baselines::{
-    Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, best_preset, suggest_with_presets,
+    Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, best_preset, suggest_alone,
+    suggest_with_presets,
 };
 pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};
 pub use size::{MixBoard, Price, Sizing, SizingMix, boards, size, size_mix, size_over_time};

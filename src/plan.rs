@@ -317,8 +317,8 @@ pub struct Effort {
     pub solves: u64,
     /// Linear relaxations solved.
     pub relaxations: u64,
-    /// Nodes of the branch and bound trees.
-    pub nodes: u64,
+    /// Simplex iterations of the integer programs.
+    pub iterations: u64,
     /// Rows of the integer program.
     pub rows: u64,
     /// Of those, tangents of the memory that classes of replicas are served.

@@ -6,6 +6,7 @@ use super::files::{name_of, open};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::{Console, check_writable, write_result};
 use super::planning::OptionArgs;
+use super::watch::Watch;
 use crate::compare::{self, Comparison};
 use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
@@ -194,11 +195,13 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(false)?;
     let picture = match &args.plan {
         _ if args.kind == Kind::Usage => usage(args, &catalogue, &options, console)?,
-        Some(file) => of_file(args, file, &catalogue, &options)?,
+        Some(file) => of_file(args, file, &catalogue, &options, console)?,
         None => {
             args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
             let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
+            let watch = Watch::new(console);
+            let options = watch.options(&options);
             if args.kind == Kind::FitIdle {
                 let comparison = compare::compare(&demand, &fleet, &options)?;
                 fit_idle(args, &comparison, &demand, &fleet, &options)?
@@ -242,7 +245,10 @@ fn usage(
     let seen = seen.ok_or_else(|| Error::internal("Prometheus is named, but was not read"))?;
     let plan = match &fleet {
         None => None,
-        Some(fleet) => Some(optimise::suggest(&demand, fleet, options)?),
+        Some(fleet) => {
+            let watch = Watch::new(console);
+            Some(optimise::suggest(&demand, fleet, &watch.options(options))?)
+        }
     };
     Ok(Usage::new(&seen.usage, &seen.sizing, &demand, plan.as_deref()).picture())
 }
@@ -252,6 +258,7 @@ fn of_file(
     file: &Path,
     catalogue: &Catalogue,
     options: &PlanOptions,
+    console: &Console,
 ) -> Result<Picture> {
     let name = name_of(file);
     let PlanFile { plan, demand, catalogue, policy, .. } =
@@ -265,6 +272,8 @@ fn of_file(
         .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
         (Kind::FitIdle, Some(demand)) => {
             let fleet = asked::fleet(&plan, &catalogue)?;
+            let watch = Watch::new(console);
+            let options = &watch.options(options);
             let comparison = compare::compare_plan(plan, &demand, &fleet, options)?;
             fit_idle(args, &comparison, &demand, &fleet, options)
         }

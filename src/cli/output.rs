@@ -29,6 +29,11 @@ impl Console {
         self.verbose
     }
 
+    /// Whether nothing is printed for people.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether a progress bar makes sense: stderr is a terminal and --quiet was not given.
     pub fn is_interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

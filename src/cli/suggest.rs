@@ -151,7 +151,10 @@ fn run_once(
     console: &Console,
 ) -> Result<()> {
     let watch = Watch::new(console);
-    let suggestion = compare::suggest_with_presets(demand, fleet, &watch.options(options))?;
+    // What nobody reads need not be found.
+    let for_people = args.format == Format::Text || !console.is_quiet();
+    let suggest = if for_people { compare::suggest_with_presets } else { compare::suggest_alone };
+    let suggestion = suggest(demand, fleet, &watch.options(options))?;
     drop(watch);
     let plan = &suggestion.plan;
     let file = mig_parted::write(
@@ -183,7 +186,7 @@ fn run_once(
             write_result(output, |out| write!(out, "{text}\n{gpus}"))?;
         }
     }
-    if args.format != Format::Text || output.is_some() {
+    if !console.is_quiet() && (args.format != Format::Text || output.is_some()) {
         console.say(&summary::summary(&suggestion, demand, console.stderr_layout()));
     }
     console.warn(exceeded::warning(&exceeded::exceeded(plan, demand)).as_slice());

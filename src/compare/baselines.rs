@@ -6,18 +6,19 @@ pub(super) mod greedy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
 use crate::demand::{Demand, Workload};
 use crate::error::{ExitCode, Result};
-use crate::fleet::{Fleet, MAX_GPUS, Node};
+use crate::fleet::{Fleet, MAX_GPUS};
 use crate::hardware::{ProfileName, layout};
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
-use crate::plan::{Checked, GpuPlan, Plan, Reason, Status};
+use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -414,7 +415,7 @@ impl Sums {
 /// where the time limit leaves no time to find out.
 pub(crate) fn more_gpus(
     demand: &Demand,
-    fleet: &Fleet,
+    problem: &Problem,
     plan: &Plan,
     options: &PlanOptions,
 ) -> Result<Option<MoreGpus>> {
@@ -424,37 +425,59 @@ pub(crate) fn more_gpus(
     if full.is_empty() || bound {
         return Ok(None);
     }
-    let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS) as usize;
+    let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
     let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
-    let mut best: Option<MoreGpus> = None;
-    for board in fleet.boards() {
-        // So many more hold every missing replica: one to a GPU, or one to a node where replicas
-        // that take several GPUs care for nodes.
-        let size = if several {
-            let on = |n: &Node| n.gpus.iter().filter(|b| b.id == board.id).count();
-            fleet.nodes().iter().map(on).max().unwrap_or(1)
-        } else {
-            missing
+    // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on
+    // one large node: those that are placed stay on theirs, each missing one has a further node.
+    let policy = problem.policy;
+    let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;
+    let counted = problem.pools.len() == 1 && by_gpu && policy.keep_whole == 0;
+    // So many more hold every missing replica: one to a GPU, or one to a node where replicas that
+    // take several GPUs care for nodes.
+    let larger = |pool: usize| {
+        let most = problem.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(1);
+        let (nodes, gpus) = match (several, counted) {
+            (false, _) => (1, missing as usize),
+            (true, true) => (1, most.saturating_mul(missing as usize)),
+            (true, false) => (missing, most),
         };
-        let count = if several { missing } else { 1 };
-        if count.saturating_mul(size) as u64 > MAX_GPUS {
-            continue;
+        let too_many = nodes.saturating_mul(gpus as u64) > MAX_GPUS;
+        (!too_many).then(|| problem.with_further_nodes(demand, pool, nodes as i64, gpus))
+    };
+    let further = |pool: usize, all: u64| all.saturating_sub(problem.pools[pool].gpus as u64);
+    let least = |pool: usize| {
+        let Some(larger) = larger(pool) else { return Ok(None) };
+        let least = fewest::least_of_pool(&larger, pool, options)?;
+        Ok(least.map(|least| (further(pool, least), pool)))
+    };
+    let pools = (0..problem.pools.len()).into_par_iter();
+    let mut bounds: Vec<(u64, usize)> =
+        pools.filter_map(|pool| least(pool).transpose()).collect::<Result<_>>()?;
+    bounds.sort_unstable();
+    let mut best: Option<(u64, usize)> = None;
+    for bound in bounds {
+        // The others need no fewer than their bounds.
+        if best.is_some_and(|best| best < bound) {
+            break;
         }
-        let mut nodes = fleet.nodes().to_vec();
-        nodes.extend(
-            (0..count)
-                .map(|i| Node { name: format!("further {i}"), gpus: vec![board.clone(); size] }),
-        );
-        let larger = Problem::new(demand, &Fleet::new(nodes), options);
-        let now = fleet.nodes().iter().flat_map(|n| &n.gpus).filter(|b| b.id == board.id).count();
-        if let Some(needed) = fewest::fewest_of_board(&larger, &board.id, options)? {
-            let gpus = needed.saturating_sub(now as u64);
-            if best.as_ref().is_none_or(|b| gpus < b.gpus) && gpus > 0 {
-                best = Some(MoreGpus { board: board.id.clone(), gpus });
+        let pool = bound.1;
+        let Some(larger) = larger(pool) else { continue };
+        if let Some(all) = fewest::fewest_of_pool(&larger, pool, options)? {
+            let needed = (further(pool, all), pool);
+            if needed.0 > 0 && best.is_none_or(|best| needed < best) {
+                best = Some(needed);
             }
         }
     }
-    Ok(best)
+    Ok(best.map(|(gpus, pool)| MoreGpus { board: problem.pools[pool].board.id.clone(), gpus }))
+}
+
+/// The options for what is sought after a search that began at `start`, in the time that it left;
+/// `None` where it left none.
+fn with_time_left(options: &PlanOptions, start: Instant) -> Option<PlanOptions> {
+    let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
+    let over = left.is_some_and(|left| left.is_zero());
+    (!over).then(|| PlanOptions { time_limit: left, ..options.clone() })
 }
 
 /// As [`optimise::suggest`], with what a person wants to know beside the plan.
@@ -466,21 +489,41 @@ pub fn suggest_with_presets(
     fleet: &Fleet,
     options: &PlanOptions,
 ) -> Result<Suggestion> {
+    let start = Instant::now();
     let problem = Problem::new(demand, fleet, options);
     let (suggestion, presets) = rayon::join(
         || {
             let plan = optimise::plan(demand, fleet, &problem, options)?;
-            let more_gpus = more_gpus(demand, fleet, &plan, options)?;
+            let more_gpus = match with_time_left(options, start) {
+                Some(options) => more_gpus(demand, &problem, &plan, &options)?,
+                None => None,
+            };
             Ok((plan, more_gpus))
         },
         || presets(&problem, demand, options),
     );
     let (plan, more_gpus) = suggestion?;
-    Ok(Suggestion {
-        plan_row: of_plan(&plan, demand, fleet, &problem),
-        priorities: priorities(&problem),
+    let presets = presets?;
+    Ok(Suggestion { presets, more_gpus, ..beside(plan, demand, fleet, &problem) })
+}
+
+/// As [`suggest_with_presets`], without presets and further GPUs: where nobody reads them, they
+/// need not be found.
+///
+/// # Errors
+/// As [`optimise::suggest`].
+pub fn suggest_alone(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Suggestion> {
+    let problem = Problem::new(demand, fleet, options);
+    let plan = optimise::plan(demand, fleet, &problem, options)?;
+    Ok(beside(plan, demand, fleet, &problem))
+}
+
+fn beside(plan: Checked, demand: &Demand, fleet: &Fleet, problem: &Problem) -> Suggestion {
+    Suggestion {
+        plan_row: of_plan(&plan, demand, fleet, problem),
+        priorities: priorities(problem),
         plan,
-        presets: presets?,
-        more_gpus,
-    })
+        presets: Vec::new(),
+        more_gpus: None,
+    }
 }

@@ -4,36 +4,55 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::model::{LinearObjective, Terms};
-use super::options::PlanOptions;
+use super::options::{PlanOptions, StageProgress};
 use super::problem::Problem;
 use super::search::{Search, explain_time_limit};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::Status;
-use crate::plan::goal::Sense;
+use crate::plan::goal::{Objective, Sense};
 
-/// The fewest GPUs of one board with which every replica is placed that the fleet could hold at
+/// A number of GPUs of one pool below which not every replica is placed that the fleet could hold
+/// at all, by linear relaxation: far faster than [`fewest_of_pool`]. `None` where even all GPUs are
+/// not enough.
+///
+/// # Errors
+/// A solver that breaks down (exit 1).
+pub(crate) fn least_of_pool(
+    problem: &Problem,
+    pool: usize,
+    options: &PlanOptions,
+) -> Result<Option<u64>> {
+    let mut search = Search::new(problem, options, Instant::now());
+    let all = search.formulation.placed();
+    let objective = gpus_of_pool(&search, pool);
+    let bound = search.bound_at_limit(&all, &objective)?;
+    Ok(bound.map(|bound| u64::try_from(bound).unwrap_or(0)))
+}
+
+fn gpus_of_pool(search: &Search, pool: usize) -> LinearObjective {
+    let terms = search.formulation.gpus_of_pool(search.problem, pool);
+    LinearObjective { sense: Sense::Minimise, terms }
+}
+
+/// The fewest GPUs of one pool with which every replica is placed that the fleet could hold at
 /// all; `None` where even all GPUs are not enough, or time runs out.
 ///
 /// # Errors
 /// A solver that contradicts itself (exit 1).
-pub(crate) fn fewest_of_board(
+pub(crate) fn fewest_of_pool(
     problem: &Problem,
-    board: &str,
+    pool: usize,
     options: &PlanOptions,
 ) -> Result<Option<u64>> {
-    let Some(pool) = problem.pools.iter().position(|p| p.board.id == board) else {
-        return Ok(None);
-    };
     let mut search = Search::new(problem, options, Instant::now());
     let all = search.formulation.placed();
-    let found = search.optimise(&all);
+    let found = search.reach_limit(&all);
     let value = search.value_of(&all.terms);
     if found.is_err() || search.natural_limit(&all) != Some(value) {
         return Ok(None);
     }
     search.hold(all)?;
-    let terms = search.formulation.gpus_of_pool(problem, pool);
-    let objective = LinearObjective { sense: Sense::Minimise, terms };
+    let objective = gpus_of_pool(&search, pool);
     let bound = search.optimise(&objective)?;
     let value = search.value_of(&objective.terms);
     Ok((bound.status == Status::Optimal).then(|| u64::try_from(value).unwrap_or(0)))
@@ -79,11 +98,21 @@ pub(crate) fn cheapest(
         cost.extend(used.into_iter().map(|(c, a)| (c, a * price)));
     }
     let fewest = search.formulation.gpus_used(problem);
+    let used = fewest.clone();
+    let tell = |search: &Search, bound: Option<i128>| {
+        let Some(progress) = &options.progress else { return };
+        let objective = Objective::GpusUsed;
+        let value = Some(objective.number(search.value_of(&used)));
+        let bound = bound.map(|bound| objective.number(bound));
+        progress.tell(StageProgress { objective, value, bound });
+    };
+    tell(&search, None);
     let mut proved = true;
     for terms in [cost, fewest] {
         let objective = LinearObjective { sense: Sense::Minimise, terms };
         let bound = search.optimise(&objective)?;
         proved &= bound.status == Status::Optimal;
+        tell(&search, (objective.terms == used).then_some(bound.value));
         search.hold(objective)?;
     }
     let gpus = (0..problem.pools.len())

@@ -117,6 +117,6 @@ pub(crate) struct Answer {
     pub values: Option<Vec<i64>>,
     /// No solution passes this value of the objective.
     pub bound: i128,
-    /// Nodes of the branch and bound tree.
-    pub nodes: u64,
+    /// Simplex iterations that it took.
+    pub iterations: u64,
 }

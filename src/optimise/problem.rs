@@ -238,6 +238,37 @@ impl Problem {
         problem
     }
 
+    /// The same demand on a fleet with `nodes` further nodes, each of `gpus` GPUs of one pool. The
+    /// present state of the GPUs must not be known.
+    pub(crate) fn with_further_nodes(
+        &self,
+        demand: &Demand,
+        pool: usize,
+        nodes: i64,
+        gpus: usize,
+    ) -> Problem {
+        let mut problem = Problem {
+            item_types: Vec::new(),
+            classes: Vec::new(),
+            unservable: BTreeMap::new(),
+            pools: self.pools.clone(),
+            node_types: self.node_types.clone(),
+            kinds: self.kinds.clone(),
+            hours: self.hours.clone(),
+            shares: Vec::new(),
+            ..*self
+        };
+        supply::add_nodes(&mut problem.node_types, pool, nodes, gpus, self.policy.keep_whole);
+        let further = nodes * gpus as i64;
+        problem.pools[pool].gpus += further;
+        for group in &mut problem.pools[pool].groups {
+            group.gpus += further;
+        }
+        let counts = demand.workloads().iter().map(|w| w.count).collect();
+        problem.add_demand(demand, &[(1, counts)]);
+        problem
+    }
+
     /// For each node of the fleet, the index of its type.
     pub(crate) fn types_of_nodes(&self, fleet: &Fleet) -> Vec<usize> {
         let boards = fleet.boards();

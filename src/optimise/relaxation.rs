@@ -5,6 +5,10 @@
 //! Beside `solve` the only file that knows a solver and floats; what leaves it is exact, or is put
 //! into the model in integers by whoever asked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use highs::{Col, HighsModelStatus, RowProblem};
 
 use super::model::{ColumnBounds, LinearObjective, Model};
@@ -18,6 +22,31 @@ const INTEGRAL: f64 = 1e-6;
 /// So many relaxations a dive may take.
 const MOST_STEPS: usize = 60;
 
+/// After so many simplex iterations the solver is asked back, so that a large relaxation can be
+/// ended: the bindings offer no other way.
+const ITERATIONS_AT_ONCE: i64 = 10_000;
+
+/// When a search ends before it is done.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    /// At this time.
+    pub deadline: Option<Instant>,
+    /// Once it is true.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl Ends {
+    /// Whether someone has ended the search.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Whether the search must end.
+    pub(crate) fn now(&self) -> bool {
+        self.stopped() || self.deadline.is_some_and(|d| Instant::now() >= d)
+    }
+}
+
 /// A relaxation, kept in step with its model.
 #[derive(Default)]
 pub(crate) struct Relaxation {
@@ -30,6 +59,10 @@ pub(crate) struct Relaxation {
     last: Option<(LinearObjective, Answer)>,
     /// Relaxations solved so far.
     pub solved: u64,
+    /// What ends the one that is being solved.
+    ends: Ends,
+    /// Simplex iterations of all of them.
+    iterations: i64,
 }
 
 /// What the solver says, as it sees the columns.
@@ -52,6 +85,11 @@ pub(crate) struct Relaxed {
 }
 
 impl Relaxation {
+    /// A relaxation of which no solve goes on far beyond `ends`.
+    pub(crate) fn until(ends: Ends) -> Relaxation {
+        Relaxation { ends, ..Relaxation::default() }
+    }
+
     /// Solves the relaxation of `model` for `objective`; `None` where the solver has no answer.
     ///
     /// # Errors
@@ -250,10 +288,25 @@ impl Relaxation {
 
     /// Runs the solver; `None` where it has no best answer.
     fn run(&mut self) -> Result<Option<Answer>> {
-        let Some(solver) = self.solver.take() else { return Ok(None) };
+        let Some(mut solver) = self.solver.take() else { return Ok(None) };
         self.solved += 1;
-        let solved =
-            solver.try_solve().map_err(|e| Error::internal(format!("the solver failed: {e:?}")))?;
+        let mut at_once = ITERATIONS_AT_ONCE;
+        let solved = loop {
+            // The solver counts the iterations of all relaxations.
+            let most = self.iterations.saturating_add(at_once);
+            let most = i32::try_from(most).unwrap_or(i32::MAX);
+            solver.set_option("simplex_iteration_limit", most);
+            let solved = solver
+                .try_solve()
+                .map_err(|e| Error::internal(format!("the solver failed: {e:?}")))?;
+            self.iterations = solved.simplex_iteration_count();
+            let unfinished = solved.status() == HighsModelStatus::ReachedIterationLimit;
+            if !unfinished || most == i32::MAX || self.ends.now() {
+                break solved;
+            }
+            solver = solved.into();
+            at_once = at_once.saturating_mul(2);
+        };
         let answer = (solved.status() == HighsModelStatus::Optimal).then(|| {
             let solution = solved.get_solution();
             Answer {

@@ -5,20 +5,20 @@
 //! integers. An answer that does not hold there, or whose bound stays apart from its value, is
 //! asked for again with other settings. Knows no goal.
 //!
-//! Tried, and lost: a relaxation built anew and presolved for every bound (most of its time is
-//! building); one row for a kind in use with the sum of all types as its factor (a weak relaxation,
-//! and answers that do not hold in integers); solving for all priorities
-//! together first also where the relaxation already shows that not everything fits.
+//! Tried, and lost: a smaller integer program of the solutions within one of the relaxation's (it
+//! seldom reaches the bound, and takes as long as the whole one); a relaxation built anew and
+//! presolved for every bound (most of its time is building); one row for a kind in use with the sum
+//! of all types as its factor (a weak relaxation, and answers that do not hold in integers); solving
+//! for all priorities together first also where the relaxation already shows that not everything
+//! fits.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::formulation::Formulation;
 use super::model::{LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
-use super::relaxation::Relaxation;
+use super::relaxation::{Ends, Relaxation};
 use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -42,9 +42,7 @@ pub(crate) struct Search<'p> {
     pub formulation: Formulation,
     /// The best solution so far; holds for the model as it is.
     values: Option<Vec<i64>>,
-    deadline: Option<Instant>,
-    /// Ends the search once it is true.
-    stop: Option<Arc<AtomicBool>>,
+    ends: Ends,
     relaxation: Relaxation,
     /// What the objective at hand took so far.
     effort: Effort,
@@ -52,13 +50,14 @@ pub(crate) struct Search<'p> {
 
 impl<'p> Search<'p> {
     pub(crate) fn new(problem: &'p Problem, options: &PlanOptions, start: Instant) -> Self {
+        let deadline = options.time_limit.and_then(|limit| start.checked_add(limit));
+        let ends = Ends { deadline, stop: options.stop.clone() };
         Search {
             problem,
             formulation: Formulation::new(problem),
             values: None,
-            deadline: options.time_limit.and_then(|limit| start.checked_add(limit)),
-            stop: options.stop.clone(),
-            relaxation: Relaxation::default(),
+            relaxation: Relaxation::until(ends.clone()),
+            ends,
             effort: Effort::default(),
         }
     }
@@ -81,16 +80,12 @@ impl<'p> Search<'p> {
 
     /// Whether the search must end: time is up, or someone has stopped it.
     pub(crate) fn is_over(&self) -> bool {
-        self.ends(self.deadline)
+        self.ends.now()
     }
 
     /// The same for a part of the search that has a deadline of its own.
     fn ends(&self, deadline: Option<Instant>) -> bool {
-        self.stopped() || deadline.is_some_and(|d| Instant::now() >= d)
-    }
-
-    fn stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+        self.is_over() || deadline.is_some_and(|d| Instant::now() >= d)
     }
 
     /// What was done since the last call.
@@ -122,7 +117,7 @@ impl<'p> Search<'p> {
         if known && limit == Some(self.value_of(&objective.terms)) {
             return Ok(self.bound(objective, limit, Status::Optimal));
         }
-        let deadline = self.deadline.map(|deadline| {
+        let deadline = self.ends.deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             if known { deadline - left / 2 } else { deadline }
         });
@@ -150,10 +145,31 @@ impl<'p> Search<'p> {
     pub(crate) fn reach_limit(&mut self, objective: &LinearObjective) -> Result<()> {
         let limit = self.natural_limit(objective);
         let mut bound = limit;
-        if self.relax(objective, &mut bound, self.deadline)? || bound != limit {
+        if self.relax(objective, &mut bound, self.ends.deadline)? || bound != limit {
             return Ok(());
         }
         self.optimise(objective).map(drop)
+    }
+
+    /// What the linear relaxation says that no solution can pass in `objective` while `first` has
+    /// all that the bounds of its columns allow; `None` where it cannot have that. The search is of
+    /// no other use afterwards.
+    ///
+    /// # Errors
+    /// A solver that breaks down (exit 1).
+    pub(crate) fn bound_at_limit(
+        &mut self,
+        first: &LinearObjective,
+        objective: &LinearObjective,
+    ) -> Result<Option<i128>> {
+        for (column, coefficient) in &first.terms {
+            let bounds = &mut self.formulation.model.columns[*column];
+            let upwards = (*coefficient > 0) == (first.sense == Sense::Maximise);
+            let limit = if upwards { bounds.upper } else { bounds.lower };
+            (bounds.lower, bounds.upper) = (limit, limit);
+        }
+        let relaxed = self.relaxation.solve(&self.formulation.model, objective)?;
+        Ok(relaxed.map(|relaxed| relaxed.bound))
     }
 
     /// Bounds the objective by the linear relaxation, and looks for a solution that reaches the
@@ -222,12 +238,15 @@ impl<'p> Search<'p> {
             self.effort.solves += 1;
             let model = &self.formulation.model;
             let start = self.values.as_deref();
-            let limits = (deadline, self.stop.as_ref());
+            let limits = (deadline, self.ends.stop.as_ref());
             let Some(answer) = solve::solve(model, objective, start, limits, care)? else {
                 // The solver calls a model infeasible that has a solution.
                 return Ok(Status::SolverGap);
             };
-            self.effort.nodes += answer.nodes;
+            self.effort.iterations += answer.iterations;
+            if self.contradicts(objective, answer.bound) {
+                return Ok(Status::SolverGap);
+            }
             *bound = Some(tighter(*bound, answer.bound, objective.sense));
             let Some(values) = answer.values else { return self.ended() };
             let tightened = self.offer(objective, values);
@@ -236,6 +255,18 @@ impl<'p> Search<'p> {
             }
             if !tightened {
                 return if self.ends(deadline) { self.ended() } else { Ok(Status::SolverGap) };
+            }
+        }
+    }
+
+    /// Whether a solver's bound is false, because a solution that holds in integers passes it. It
+    /// has happened, on models of many boards.
+    fn contradicts(&self, objective: &LinearObjective, bound: i128) -> bool {
+        self.values.is_some() && {
+            let value = self.value_of(&objective.terms);
+            match objective.sense {
+                Sense::Maximise => bound < value,
+                Sense::Minimise => bound > value,
             }
         }
     }
@@ -252,7 +283,7 @@ impl<'p> Search<'p> {
 
     /// The search is over: an error only where there is no solution to fall back to.
     fn ended(&self) -> Result<Status> {
-        match (&self.values, self.stopped()) {
+        match (&self.values, self.ends.stopped()) {
             (Some(_), true) => Ok(Status::Interrupted),
             (Some(_), false) => Ok(Status::TimeLimit),
             (None, true) => {

@@ -106,7 +106,7 @@ pub(crate) fn solve(
         Sense::Maximise => i128::MAX,
         Sense::Minimise => i128::MIN,
     };
-    solved.unwrap_or(Ok(Some(Answer { values: None, bound: unknown, nodes: 0 })))
+    solved.unwrap_or(Ok(Some(Answer { values: None, bound: unknown, iterations: 0 })))
 }
 
 fn solve_here(
@@ -157,11 +157,10 @@ fn solve_here(
         HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible => return Ok(None),
         status => return Err(Error::internal(format!("the solver stopped with {status:?}"))),
     };
-    let nodes = solved.int_info_value(c"mip_node_count").unwrap_or(0);
     Ok(Some(Answer {
         values,
         bound: scale.bound(bound, objective.sense),
-        nodes: u64::try_from(nodes).unwrap_or(0),
+        iterations: u64::try_from(solved.simplex_iteration_count()).unwrap_or(0),
     }))
 }
 

@@ -134,7 +134,11 @@ impl Stages<'_> {
             let constant = self.constant(reached.objective);
             let value = self.search.value_of(&reached.sum.terms);
             if status == Status::Optimal && value != reached.bound.value {
-                status = reached.bound.status;
+                status = match reached.bound.status {
+                    // A later solution passes what was called the bound.
+                    Status::Optimal => Status::SolverGap,
+                    status => status,
+                };
             }
             Stage {
                 objective: name(reached.objective),

@@ -103,20 +103,36 @@ pub(crate) fn node_types(fleet: &Fleet, keep_whole: u32) -> Vec<NodeType> {
     for node in fleet.nodes() {
         *counts.entry(of_pool(node, &boards)).or_default() += 1;
     }
-    counts
-        .into_iter()
-        .map(|(of_pool, nodes)| {
-            let mut keep = vec![0; of_pool.len()];
-            let mut order: Vec<usize> = (0..of_pool.len()).collect();
-            order.sort_by_key(|p| (std::cmp::Reverse(of_pool[*p]), *p));
-            let mut left = keep_whole as usize;
-            for pool in order {
-                keep[pool] = left.min(of_pool[pool]);
-                left -= keep[pool];
-            }
-            NodeType { nodes, of_pool, keep_whole: keep }
-        })
-        .collect()
+    counts.into_iter().map(|(of_pool, nodes)| node_type(of_pool, nodes, keep_whole)).collect()
+}
+
+fn node_type(of_pool: Vec<usize>, nodes: i64, keep_whole: u32) -> NodeType {
+    let mut keep = vec![0; of_pool.len()];
+    let mut order: Vec<usize> = (0..of_pool.len()).collect();
+    order.sort_by_key(|p| (std::cmp::Reverse(of_pool[*p]), *p));
+    let mut left = keep_whole as usize;
+    for pool in order {
+        keep[pool] = left.min(of_pool[pool]);
+        left -= keep[pool];
+    }
+    NodeType { nodes, of_pool, keep_whole: keep }
+}
+
+/// Adds nodes that have GPUs of one pool only to node types in the order of [`node_types`].
+pub(crate) fn add_nodes(
+    types: &mut Vec<NodeType>,
+    pool: usize,
+    nodes: i64,
+    gpus: usize,
+    keep_whole: u32,
+) {
+    let pools = types.first().map_or(pool + 1, |t| t.of_pool.len());
+    let mut of_pool = vec![0; pools];
+    of_pool[pool] = gpus;
+    match types.binary_search_by(|t| t.of_pool.cmp(&of_pool)) {
+        Ok(at) => types[at].nodes += nodes,
+        Err(at) => types.insert(at, node_type(of_pool, nodes, keep_whole)),
+    }
 }
 
 /// How many GPUs of each board (ordered by id) a node has.

@@ -214,7 +214,7 @@ pub(super) fn proof(text: &mut String, plan: &Plan) {
 /// What each stage took to solve.
 fn effort(text: &mut String, plan: &Plan, layout: Layout) {
     let header =
-        ["stage", "seconds", "relaxations", "integer programs", "nodes", "rows", "tangents"];
+        ["stage", "seconds", "relaxations", "integer programs", "iterations", "rows", "tangents"];
     let mut shown = table(&header, |column| column > 0);
     for stage in &plan.proof.stages {
         let effort = stage.effort;
@@ -223,7 +223,7 @@ fn effort(text: &mut String, plan: &Plan, layout: Layout) {
             format!("{:.4}", stage.seconds),
             thousands(effort.relaxations),
             thousands(effort.solves),
-            thousands(effort.nodes),
+            thousands(effort.iterations),
             thousands(effort.rows),
             thousands(effort.tangents),
         ]);
