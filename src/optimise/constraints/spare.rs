@@ -6,11 +6,17 @@ use super::patterns::Patterns;
 use crate::optimise::model::{Column, Model, Terms, merge};
 use crate::optimise::problem::Problem;
 
+/// With more item types than this, the further replicas have a column for their sum: a type's
+/// share is then a row over its own columns, not over those of all types.
+const MOST_WITHOUT_SUM: usize = 32;
+
 /// Further replicas, added for the stage that counts them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FurtherReplicas {
-    /// For each pair of item type and kind.
-    columns: Vec<Column>,
+    /// How many columns were added.
+    columns: usize,
+    /// All further replicas.
+    all: Terms,
 }
 
 impl FurtherReplicas {
@@ -33,29 +39,40 @@ impl FurtherReplicas {
                 further.push((column, *t));
             }
         }
+        let mut of_all: Terms = further.iter().map(|(c, _)| (*c, 1)).collect();
+        let mut columns = further.len();
+        if problem.shares.len() > MOST_WITHOUT_SUM {
+            let most = further.iter().map(|(column, _)| model.columns[*column].upper).sum();
+            let sum = model.integer(0, most);
+            of_all.push((sum, -1));
+            model.equal(of_all, 0);
+            of_all = vec![(sum, 1)];
+            columns += 1;
+        }
         let shareable = |(t, _): &&(usize, i64)| problem.item_types[*t].whole_gpus == 0;
         let all: i64 = problem.shares.iter().filter(shareable).map(|(_, share)| share).sum();
         for (t, share) in problem.shares.iter().filter(shareable) {
-            let mut terms: Terms = further.iter().map(|(c, _)| (*c, -share)).collect();
-            for (term, (_, of)) in terms.iter_mut().zip(&further) {
-                if of == t {
-                    term.1 += all;
+            let mut terms: Terms = of_all.iter().map(|(c, a)| (*c, -a * share)).collect();
+            for (column, _) in further.iter().filter(|(_, of)| of == t) {
+                match terms.iter_mut().find(|(c, _)| c == column) {
+                    Some(term) => term.1 += all,
+                    None => terms.push((*column, all)),
                 }
             }
             model.at_least(terms.clone(), -(all - 1));
             model.at_most(terms, all - 1);
         }
-        FurtherReplicas { columns: further.into_iter().map(|(c, _)| c).collect() }
+        FurtherReplicas { columns, all: of_all }
     }
 
     /// How many columns were added.
     pub(crate) fn len(&self) -> usize {
-        self.columns.len()
+        self.columns
     }
 
     /// The further replicas.
     pub(crate) fn terms(&self) -> Terms {
-        self.columns.iter().map(|c| (*c, 1)).collect()
+        self.all.clone()
     }
 }
 
