@@ -19,6 +19,7 @@ pub mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
@@ -141,6 +142,16 @@ impl Workload {
         self.boards.is_empty() || self.boards.contains(&board.id)
     }
 
+    /// The order of a demand: by team and name.
+    pub(crate) fn by_name(&self, other: &Workload) -> std::cmp::Ordering {
+        // Teams of one file share their name, so most comparisons look at one string only.
+        let team = match Arc::ptr_eq(&self.team, &other.team) {
+            true => std::cmp::Ordering::Equal,
+            false => self.team.cmp(&other.team),
+        };
+        team.then_with(|| self.name.cmp(&other.name))
+    }
+
     /// `team/workload`, as messages name it.
     pub fn label(&self) -> String {
         format!("{}/{}", self.team, self.name)
@@ -175,7 +186,7 @@ impl Demand {
 
     /// A demand of these workloads. Team and name must be unique together.
     pub fn new(mut workloads: Vec<Workload>) -> Demand {
-        workloads.sort_by(|a, b| (&a.team, &a.name).cmp(&(&b.team, &b.name)));
+        workloads.par_sort_by(Workload::by_name);
         Demand { workloads }
     }
 
@@ -209,6 +220,9 @@ impl Demand {
     /// what samples show of it kept.
     #[must_use]
     pub fn overridden_by(self, other: Demand) -> Demand {
+        if self.workloads.is_empty() {
+            return other;
+        }
         let mut rows: BTreeMap<(Arc<str>, Arc<str>), Workload> = BTreeMap::new();
         for mut workload in self.workloads.into_iter().chain(other.workloads) {
             let key = (workload.team.clone(), workload.name.clone());

@@ -178,7 +178,7 @@ impl<'a> Table<'a> {
                 Ok(true) => {
                     // Where the reader stands now is one line behind the record's last; a record's
                     // own position is before the comments and blank lines that precede it.
-                    let inside = record.iter().flat_map(str::bytes).filter(|b| *b == b'\n').count();
+                    let inside = record.as_slice().bytes().filter(|b| *b == b'\n').count();
                     let line = self.reader.position().line() - 1 - inside as u64;
                     if record.iter().all(|cell| cell.trim().is_empty()) {
                         continue;
@@ -217,14 +217,31 @@ impl<'a> Table<'a> {
             self.take(&mut found);
             if self.problems.len() >= MAX_PROBLEMS {
                 self.problems.truncate(MAX_PROBLEMS);
-                self.problems.push(
-                    Diagnostic::new("has more problems; reading stopped here")
-                        .in_file(self.file.clone()),
-                );
+                self.problems.push(self.reading_stopped());
                 break;
             }
         }
         rows
+    }
+
+    /// Adds problems that were found after all rows were read, among the others by their lines.
+    pub fn add_problems(&mut self, found: Vec<Diagnostic>) {
+        if found.is_empty() {
+            return;
+        }
+        // What stands without a line at the end says that reading stopped.
+        let stopped = self.problems.pop_if(|problem| problem.line.is_none());
+        self.problems.extend(found.into_iter().map(|p| p.in_file(self.file.clone())));
+        self.problems.sort_by_key(|problem| problem.line);
+        let more = self.problems.len() > MAX_PROBLEMS;
+        self.problems.truncate(MAX_PROBLEMS);
+        if more || stopped.is_some() {
+            self.problems.push(self.reading_stopped());
+        }
+    }
+
+    fn reading_stopped(&self) -> Diagnostic {
+        Diagnostic::new("has more problems; reading stopped here").in_file(self.file.clone())
     }
 
     fn take(&mut self, found: &mut Vec<Diagnostic>) {
@@ -304,6 +321,28 @@ struct Lines<R> {
     previous: u8,
 }
 
+impl<R> Lines<R> {
+    /// Takes note of bytes that need no change, and are no reason to look at each: no quotes and
+    /// no other ends of lines, as in almost all files. Returns whether they are such.
+    fn pass(&mut self, bytes: &[u8]) -> bool {
+        let first_end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len()) as u64;
+        let plain = !self.quoted
+            && self.previous != b'\r'
+            && self.record_bytes + first_end <= RECORD_BYTES
+            && bytes.len() as u64 <= RECORD_BYTES
+            && !bytes.contains(&b'\r')
+            && !bytes.contains(&b'"');
+        if plain && let Some(last) = bytes.last() {
+            self.record_bytes = match bytes.iter().rposition(|b| *b == b'\n') {
+                Some(end) => (bytes.len() - 1 - end) as u64,
+                None => self.record_bytes + bytes.len() as u64,
+            };
+            self.previous = *last;
+        }
+        plain
+    }
+}
+
 impl<R: Read> Read for Lines<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
@@ -315,6 +354,9 @@ impl<R: Read> Read for Lines<R> {
                     buffer[0] = b'\n';
                 }
                 return Ok(usize::from(unfinished));
+            }
+            if self.pass(&buffer[..read]) {
+                return Ok(read);
             }
             let mut kept = 0;
             for at in 0..read {

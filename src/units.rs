@@ -122,18 +122,23 @@ impl MemoryUnit {
     }
 
     fn from_suffix(suffix: &str) -> Option<MemoryUnit> {
-        Some(match suffix.to_ascii_lowercase().as_str() {
-            "b" => MemoryUnit::Byte,
-            "kib" | "ki" => MemoryUnit::Kibibyte,
-            "mib" | "mi" => MemoryUnit::Mebibyte,
-            "gib" | "gi" => MemoryUnit::Gibibyte,
-            "tib" | "ti" => MemoryUnit::Tebibyte,
-            "kb" => MemoryUnit::Kilobyte,
-            "mb" => MemoryUnit::Megabyte,
-            "gb" => MemoryUnit::Gigabyte,
-            "tb" => MemoryUnit::Terabyte,
-            _ => return None,
-        })
+        const SUFFIXES: [(&str, MemoryUnit); 13] = [
+            ("mib", MemoryUnit::Mebibyte),
+            ("gib", MemoryUnit::Gibibyte),
+            ("gb", MemoryUnit::Gigabyte),
+            ("mb", MemoryUnit::Megabyte),
+            ("mi", MemoryUnit::Mebibyte),
+            ("gi", MemoryUnit::Gibibyte),
+            ("b", MemoryUnit::Byte),
+            ("kib", MemoryUnit::Kibibyte),
+            ("ki", MemoryUnit::Kibibyte),
+            ("tib", MemoryUnit::Tebibyte),
+            ("ti", MemoryUnit::Tebibyte),
+            ("kb", MemoryUnit::Kilobyte),
+            ("tb", MemoryUnit::Terabyte),
+        ];
+        let known = SUFFIXES.iter().find(|(name, _)| suffix.eq_ignore_ascii_case(name));
+        known.map(|(_, unit)| *unit)
     }
 }
 
@@ -166,6 +171,9 @@ pub enum NumberError {
     UnknownUnit(String),
 }
 
+/// The most that the digits of a number may make: 24 of them.
+const MAX_MANTISSA: u128 = 10u128.pow(24);
+
 /// A non-negative decimal as text gives it: `mantissa / 10^decimals`, exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decimal {
@@ -182,6 +190,11 @@ impl Decimal {
         let text = text.trim();
         if text.is_empty() {
             return Err(NumberError::Empty);
+        }
+        // Most numbers are short and whole.
+        if text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit()) {
+            let mantissa = text.bytes().fold(0u64, |n, b| n * 10 + u64::from(b - b'0'));
+            return Ok(Decimal { mantissa: mantissa.into(), decimals: 0 });
         }
         let text = text.strip_prefix('+').unwrap_or(text);
         if let Some(rest) = text.strip_prefix('-') {
@@ -208,7 +221,7 @@ impl Decimal {
         let mut mantissa: u128 = 0;
         for digit in whole.trim_start_matches('0').bytes().chain(fraction.bytes()) {
             mantissa = mantissa * 10 + u128::from(digit - b'0');
-            if mantissa > 10u128.pow(24) {
+            if mantissa > MAX_MANTISSA {
                 return Err(too_large());
             }
         }
@@ -223,7 +236,7 @@ impl Decimal {
             }
             mantissa = mantissa
                 .checked_mul(10u128.pow(u32::try_from(-decimals).unwrap_or(24)))
-                .filter(|m| *m <= 10u128.pow(24))
+                .filter(|m| *m <= MAX_MANTISSA)
                 .ok_or_else(too_large)?;
             return Ok(Decimal { mantissa, decimals: 0 });
         }
@@ -242,11 +255,19 @@ impl Decimal {
     /// `self × numerator / denominator`, rounded up to a whole number; `None` on overflow.
     pub fn scale_ceil(self, numerator: u128, denominator: u128) -> Option<u128> {
         let product = self.mantissa.checked_mul(numerator)?;
+        // Division of 128 bits is slow, and whole numbers of MiB need none.
+        if self.decimals == 0 && denominator.is_power_of_two() {
+            let up = product.checked_add(denominator - 1)?;
+            return Some(up >> denominator.trailing_zeros());
+        }
         Some(product.div_ceil(denominator.checked_mul(10u128.pow(self.decimals))?))
     }
 
     /// The value as a whole number, `None` where it has a fraction.
     pub fn whole(self) -> Option<u128> {
+        if self.decimals == 0 {
+            return Some(self.mantissa);
+        }
         self.mantissa
             .is_multiple_of(10u128.pow(self.decimals))
             .then(|| self.mantissa / 10u128.pow(self.decimals))

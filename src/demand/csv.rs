@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 pub use write::write;
 
 use super::hours::Hours;
@@ -86,8 +88,7 @@ pub fn read(
         boards: HashMap::new(),
         any_board: Arc::new([]),
     };
-    let mut workloads = Vec::new();
-    let mut seen: HashMap<(Arc<str>, Arc<str>), u64> = HashMap::new();
+    let mut workloads: Vec<(Workload, u64)> = Vec::new();
     let mut idle = Vec::new();
     let rows = table.for_each_row(|row, problems| {
         let before = problems.len();
@@ -95,23 +96,14 @@ pub fn read(
             debug_assert!(problems.len() > before, "a refused row has a problem");
             return;
         };
-        let key = (workload.team.clone(), workload.name.clone());
-        if let Some(first) = seen.get(&key) {
-            problems.push(
-                Diagnostic::new(format!(
-                    "columns 'team' and 'workload': '{}' is on line {first} already; use the column count for replicas",
-                    shorten(&workload.label())
-                ))
-                .at_line(row.line),
-            );
-            return;
-        }
-        seen.insert(key, row.line);
         if workload.count == 0 {
             idle.push(row.problem(COUNT, "asks for no replica").in_file(file));
         }
-        workloads.push(workload);
+        workloads.push((workload, row.line));
     });
+    // Sorted they must be anyway, and then equal names are neighbours.
+    workloads.par_sort_by(|a, b| a.0.by_name(&b.0));
+    table.add_problems(duplicates(&workloads));
     if table.problems.is_empty() && rows == 0 {
         table.problems.push(Diagnostic::new("has a header, but no workloads").in_file(file));
     }
@@ -120,7 +112,25 @@ pub fn read(
     }
     let mut warnings = table.warnings;
     warnings.extend(idle);
+    let workloads = workloads.into_iter().map(|(workload, _)| workload).collect();
     Ok((Demand::new(workloads), warnings))
+}
+
+/// A problem for each row whose team and workload an earlier row has; `rows` are sorted by name,
+/// equal ones by line.
+fn duplicates(rows: &[(Workload, u64)]) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for of_name in rows.chunk_by(|a, b| a.0.by_name(&b.0).is_eq()) {
+        let (workload, first) = &of_name[0];
+        for (_, line) in &of_name[1..] {
+            let message = format!(
+                "columns 'team' and 'workload': '{}' is on line {first} already; use the column count for replicas",
+                shorten(&workload.label())
+            );
+            problems.push(Diagnostic::new(message).at_line(*line));
+        }
+    }
+    problems
 }
 
 /// Reads one row, adding everything that is wrong with it to `problems`.
@@ -189,7 +199,11 @@ fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Diagnostic>) -> 
         problems.push(row.problem(column, "is empty"));
         return None;
     };
-    if name.chars().any(char::is_control) {
+    let control = match name.is_ascii() {
+        true => name.bytes().any(|b| b.is_ascii_control()),
+        false => name.chars().any(char::is_control),
+    };
+    if control {
         problems.push(row.problem(column, "has a control character"));
         return None;
     }
