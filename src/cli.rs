@@ -26,6 +26,7 @@ mod prometheus_args;
 mod replay;
 mod report;
 mod rollback;
+mod schedule;
 mod size;
 mod status;
 mod suggest;
@@ -66,6 +67,7 @@ enum Command {
     Compare(compare::Args),
     Size(size::Args),
     Replay(Box<replay::Args>),
+    Schedule(Box<schedule::Args>),
     Chart(chart::Args),
     Catalogue(catalogue::Args),
     Emit(emit::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ProcessExit {
         Command::Compare(args) => compare::run(&args, &console),
         Command::Size(args) => size::run(&args, &console),
         Command::Replay(args) => replay::run(&args, &console),
+        Command::Schedule(args) => schedule::run(&args, &console),
         Command::Chart(args) => chart::run(&args, &console),
         Command::Catalogue(args) => catalogue::run(&args, &console),
         Command::Emit(args) => emit::run(&args, &console),

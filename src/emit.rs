@@ -33,4 +33,5 @@ pub mod slurm;
 pub mod source;
 pub mod systemd;
 mod template;
+pub mod weekly;
 mod yaml;

@@ -53,6 +53,7 @@
 //! | [`mig_parted`] | reading nvidia-mig-parted's files | NVML, plans |
 //! | [`optimise`] | the best plan and its proof | files, NVML, output formats |
 //! | [`compare`] | the plan beside presets and heuristics, the fewest GPUs | files, output formats |
+//! | [`schedule`] | which MIG configuration is active when | files, output formats |
 //! | [`emit`] | a plan in the formats of others | how it was found |
 //! | [`apply`] | a MIG configuration onto the GPUs, through NVML, and back | how a plan was found |
 //! | [`view`] | texts, JSON documents, figures, pictures and pages | files, flags, how a number was found |
@@ -116,6 +117,7 @@ pub mod mig_parted;
 pub mod optimise;
 pub mod plan;
 pub mod reconfigure;
+pub mod schedule;
 pub mod table;
 pub mod text;
 pub mod units;

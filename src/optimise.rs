@@ -7,6 +7,7 @@
 //! nothing of this module, and every plan passes it before it leaves here.
 
 mod assign;
+pub(crate) mod configurations;
 mod constraints;
 mod curve;
 pub(crate) mod explain;
@@ -15,6 +16,7 @@ mod formulation;
 pub(crate) mod model;
 mod options;
 pub mod over_time;
+pub(crate) mod prices;
 pub(crate) mod problem;
 mod relaxation;
 mod scale;
@@ -25,6 +27,7 @@ pub(crate) mod supply;
 
 pub use crate::plan::Spare;
 pub use crate::plan::goal::Until;
+pub use configurations::Keeps;
 pub use options::{PlanOptions, Progress, StageProgress};
 
 use crate::demand::Demand;

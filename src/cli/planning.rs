@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::Console;
 use crate::demand::Demand;
+use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
@@ -117,6 +119,23 @@ impl InputArgs {
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
         let demand = self.demand.read_for(&catalogue, Some(&fleet), console)?;
+        Ok((catalogue, demand, fleet))
+    }
+
+    /// The same with the demand over time.
+    ///
+    /// # Errors
+    /// As [`InputArgs::read`] and [`HoursArgs::read`].
+    pub(super) fn read_over_time(
+        &self,
+        hours: &HoursArgs,
+        console: &Console,
+    ) -> Result<(Catalogue, OverTime, Fleet)> {
+        self.demand.check_named()?;
+        let catalogue = self.catalogue.read()?;
+        let fleet = self.fleet.read(&catalogue, console)?;
+        let (demand, seen) = self.demand.read_with_origins(&catalogue, Some(&fleet), console)?;
+        let demand = hours.read(&demand, seen.as_ref(), console)?;
         Ok((catalogue, demand, fleet))
     }
 }

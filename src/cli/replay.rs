@@ -73,11 +73,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let options = args.options.read(false)?;
     let inputs = &args.inputs;
-    inputs.demand.check_named()?;
-    let catalogue = inputs.catalogue.read()?;
-    let fleet = inputs.fleet.read(&catalogue, console)?;
-    let (demand, seen) = inputs.demand.read_with_origins(&catalogue, Some(&fleet), console)?;
-    let demand = args.hours.read(&demand, seen.as_ref(), console)?;
+    let (catalogue, demand, fleet) = inputs.read_over_time(&args.hours, console)?;
     let mut configurations = Vec::new();
     for file in &args.plan {
         configurations.push(of_plan_file(file, &fleet, &catalogue)?);

@@ -155,6 +155,14 @@ pub fn replay(
     Ok(Replay { rows: rows.into_iter().flatten().collect(), names })
 }
 
+/// The most that a configuration could serve in each hour, with any instance that suffices.
+///
+/// # Errors
+/// A contradiction inside (exit 1).
+pub fn bound(demand: &OverTime, fleet: &Fleet, configuration: &Configuration) -> Result<Row> {
+    bound::run(demand, fleet, configuration)
+}
+
 /// Whole memory of a fleet over all hours, in MiB times milliseconds.
 fn fleet_mib(demand: &OverTime, fleet: &Fleet) -> Times {
     let mib: u64 = fleet.nodes().iter().flat_map(|n| &n.gpus).map(|b| b.memory.0).sum();

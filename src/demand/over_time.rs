@@ -256,6 +256,7 @@ pub struct OverTime {
     spans: Vec<Vec<ReplicaSpan>>,
     zone: Zone,
     dated: bool,
+    repeats: bool,
     /// What a person should know before trusting it.
     pub warnings: Vec<Diagnostic>,
 }
@@ -298,6 +299,7 @@ impl OverTime {
             spans,
             zone: zone.clone(),
             dated,
+            repeats: !matches!(horizon, Horizon::History(_)),
             warnings,
         };
         let starts: Vec<i64> = hours.iter().map(|h| h.0).collect();
@@ -371,10 +373,22 @@ impl OverTime {
         }
     }
 
+    /// Whether the hours are a week that comes again, not a history.
+    pub fn repeats(&self) -> bool {
+        self.repeats
+    }
+
     /// The same demand in the hours `from` to `to` (not included) only.
     #[must_use]
     pub fn between(&self, from: usize, to: usize) -> OverTime {
-        let chosen = &self.hours[from..to];
+        self.only(|hour| (from..to).contains(&hour))
+    }
+
+    /// The same demand in the hours, by index, that are `chosen`.
+    #[must_use]
+    pub fn only(&self, chosen: impl Fn(usize) -> bool) -> OverTime {
+        let all = self.hours.iter().enumerate();
+        let chosen: Vec<Hour> = all.filter(|(at, _)| chosen(*at)).map(|(_, hour)| *hour).collect();
         let hours: Vec<(i64, usize)> = chosen.iter().map(|h| (h.start_ms, h.of_week)).collect();
         let mut part = OverTime {
             peak: self.peak.clone(),
@@ -383,6 +397,7 @@ impl OverTime {
             spans: self.spans.iter().map(|spans| within(spans, &hours)).collect(),
             zone: self.zone.clone(),
             dated: self.dated,
+            repeats: self.repeats,
             warnings: Vec::new(),
         };
         part.fill(&hours, |hour| self.periods[chosen[hour].period].counts.clone());

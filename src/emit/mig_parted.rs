@@ -111,6 +111,16 @@ impl<'n> Configs<'n> {
         Ok(configs)
     }
 
+    /// Writes each under its label.
+    fn write(&self, text: &mut String) {
+        for (config, (entries, of_nodes)) in self.distinct.iter().enumerate() {
+            if self.distinct.len() > 1 {
+                let _ = writeln!(text, "  # {}", yaml::comment(&summary(of_nodes)));
+            }
+            write_config(text, &self.label(config), entries);
+        }
+    }
+
     fn label(&self, config: usize) -> String {
         match self.distinct.len() {
             1 => self.name.to_string(),
@@ -148,20 +158,56 @@ pub(super) fn write_with(
             .hint("give the plan's configuration another name with --name"));
     }
     let mut text = String::new();
-    for line in notes.iter().flat_map(|note| note.lines()) {
-        let _ = writeln!(text, "{}", format!("# {}", yaml::comment(line)).trim_end());
-    }
-    text.push_str("version: v1\nmig-configs:\n");
-    for (config, (entries, of_nodes)) in configs.distinct.iter().enumerate() {
-        if configs.distinct.len() > 1 {
-            let _ = writeln!(text, "  # {}", yaml::comment(&summary(of_nodes)));
-        }
-        write_config(&mut text, &configs.label(config), entries);
-    }
+    write_notes(&mut text, notes);
+    text.push_str(HEAD);
+    configs.write(&mut text);
     for (label, entries) in presets {
         write_config(&mut text, label, entries);
     }
     Ok(MigPartedFile { text, assignments: assignments(nodes, &configs) })
+}
+
+/// Several plans for the same GPUs in one file, and for each of them which node takes which label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeveralFile {
+    /// The YAML.
+    pub text: String,
+    /// For each plan every node, ordered by name, with its label.
+    pub assignments: Vec<Vec<(Arc<str>, String)>>,
+}
+
+/// Writes several plans for the same GPUs as one file: the first is labelled `name-a`, the next
+/// `name-b`, and so on; of one plan `name`.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_several(
+    plans: &[&Checked],
+    catalogue: &Catalogue,
+    name: &str,
+    notes: &[String],
+) -> Result<SeveralFile> {
+    let mut text = String::new();
+    write_notes(&mut text, notes);
+    text.push_str(HEAD);
+    let mut of_plans = Vec::with_capacity(plans.len());
+    for (plan, letter) in plans.iter().zip('a'..='z') {
+        let name = if plans.len() == 1 { name.to_string() } else { format!("{name}-{letter}") };
+        let nodes = nodes(plan);
+        let configs = Configs::new(&nodes, catalogue, &name)?;
+        configs.write(&mut text);
+        of_plans.push(assignments(&nodes, &configs));
+    }
+    Ok(SeveralFile { text, assignments: of_plans })
+}
+
+/// What stands before the configurations.
+const HEAD: &str = "version: v1\nmig-configs:\n";
+
+fn write_notes(text: &mut String, notes: &[String]) {
+    for line in notes.iter().flat_map(|note| note.lines()) {
+        let _ = writeln!(text, "{}", format!("# {}", yaml::comment(line)).trim_end());
+    }
 }
 
 /// Checks that a configuration can go by this name before any work is done for it.

@@ -360,7 +360,7 @@ impl Open {
     }
 }
 
-fn free_instance(board: &Board, placement: Placement) -> Instance {
+pub(super) fn free_instance(board: &Board, placement: Placement) -> Instance {
     let profile = &board.profiles[placement.profile];
     Instance {
         profile: InstanceProfile::Mig(profile.name.clone()),
@@ -371,7 +371,7 @@ fn free_instance(board: &Board, placement: Placement) -> Instance {
     }
 }
 
-fn full_instance(board: &Board, assignment: Option<Assignment>) -> Instance {
+pub(super) fn full_instance(board: &Board, assignment: Option<Assignment>) -> Instance {
     Instance {
         profile: InstanceProfile::Full,
         start: 0,

@@ -50,6 +50,7 @@ impl Formulation {
         for kind in 0..problem.kinds.len() {
             PresentGroups::nothing_spare(&mut model, problem, kind, &patterns, &assignment);
             patterns.supply(&mut model, problem, kind, &assignment);
+            patterns.outlive(&mut model, problem, kind, &assignment);
         }
         let modes = NodeModes::add(&mut model, problem);
         let mut flows = NodeFlows::default();
@@ -89,6 +90,11 @@ impl Formulation {
             formulation.model.at_most(used, most);
         }
         formulation
+    }
+
+    /// Whether an objective needs columns that [`Formulation::prepare`] adds.
+    pub(crate) fn needs_more(&self, objective: Objective) -> bool {
+        !matches!(objective, Objective::PlacedWeight(_) | Objective::PlacedMib)
     }
 
     /// Adds what only one objective needs, and returns the values of the new columns in the

@@ -60,7 +60,7 @@ pub(crate) fn refuse(demand: &OverTime, options: &PlanOptions) -> Result<()> {
 }
 
 /// The replicas of one period by workload and kind of instance.
-fn allocated(problem: &Problem, solution: &Solution, period: usize) -> Vec<Allocated> {
+pub(super) fn allocated(problem: &Problem, solution: &Solution, period: usize) -> Vec<Allocated> {
     let queues = solution.formulation.assignment.decode(problem, &solution.values, period);
     let mut rows: Vec<Allocated> = queues
         .batches()

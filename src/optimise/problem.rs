@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::curve::{Curve, Member};
 use super::options::PlanOptions;
 use super::supply::{self, GpuGroup, InstanceKind, NodeType, Pattern, Pool};
-use crate::demand::over_time::OverTime;
+use crate::demand::over_time::{OverTime, Period};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{FULL_GPU, layout};
@@ -33,6 +33,28 @@ pub(crate) struct ItemType {
     pub one_name: Option<usize>,
     /// The period in which the replicas run; 0 where demand has only one.
     pub period: usize,
+    /// The supply that must hold the replicas too, beside that of their period: their instances
+    /// outlive a change of layouts.
+    pub stays_in: Option<usize>,
+}
+
+/// One period as the problem sees it: how much it weighs, and the replicas that run in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Its length, in whatever unit all periods have.
+    pub weight: i64,
+    /// Which supply of the GPUs serves it.
+    pub supply: usize,
+    /// For each workload the replicas.
+    pub counts: Arc<[u64]>,
+    /// Of those, for each workload the ones that a further supply must hold too.
+    pub staying: Option<(usize, Arc<[u64]>)>,
+}
+
+impl Part {
+    fn new(weight: i64, counts: Arc<[u64]>) -> Part {
+        Part { weight, supply: 0, counts, staying: None }
+    }
 }
 
 /// Replicas of one type, priority and weight. Which of them are served is decided by number alone:
@@ -83,6 +105,8 @@ pub(crate) struct Problem {
     pub classes: Vec<DemandClass>,
     /// The hours of each period of the demand; one period of weight 1 without demand over time.
     pub hours: Vec<i64>,
+    /// The supply that serves each period.
+    pub supplies: Vec<usize>,
     /// For each item type, periods aside, its share of all replicas asked for, as
     /// [`goal::shares`] has it: the first index of such a type, and the share.
     pub shares: Vec<(usize, i64)>,
@@ -97,25 +121,20 @@ impl Problem {
     /// nothing, so counts stay small enough for exact sums.
     pub(crate) fn new(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Problem {
         let counts = demand.workloads().iter().map(|w| w.count).collect();
-        Problem::of_periods(demand, &[(1, counts)], fleet, options)
+        Problem::of_parts(demand, &[Part::new(1, counts)], fleet, options)
     }
 
     /// As [`Problem::new`] for demand that changes from hour to hour: the GPUs are partitioned once
     /// for all periods, and replicas are assigned anew in each.
     pub(crate) fn over_time(demand: &OverTime, fleet: &Fleet, options: &PlanOptions) -> Problem {
         let hours = |hours: u64| i64::try_from(hours).unwrap_or(i64::MAX);
-        let periods: Vec<_> =
-            demand.periods().iter().map(|p| (hours(p.hours), p.counts.clone())).collect();
-        Problem::of_periods(demand.peak(), &periods, fleet, options)
+        let part = |p: &Period| Part::new(hours(p.hours), p.counts.clone());
+        let parts: Vec<Part> = demand.periods().iter().map(part).collect();
+        Problem::of_parts(demand.peak(), &parts, fleet, options)
     }
 
-    /// `periods`: the hours of each, and for each workload of `demand` its replicas then.
-    fn of_periods(
-        demand: &Demand,
-        periods: &[(i64, Arc<[u64]>)],
-        fleet: &Fleet,
-        options: &PlanOptions,
-    ) -> Problem {
+    /// Of periods in which the workloads of `demand` have other numbers of replicas.
+    fn of_parts(demand: &Demand, parts: &[Part], fleet: &Fleet, options: &PlanOptions) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
         let node_types = supply::node_types(fleet, options.policy.keep_whole);
         let pools = supply::pools(fleet, &node_types, media, options);
@@ -129,17 +148,43 @@ impl Problem {
             kinds,
             item_types: Vec::new(),
             classes: Vec::new(),
-            hours: periods.iter().map(|(hours, _)| *hours).collect(),
+            hours: Vec::new(),
+            supplies: Vec::new(),
             shares: Vec::new(),
             unservable: BTreeMap::new(),
             most_gpus: None,
         };
-        problem.add_demand(demand, periods);
+        problem.add_demand(demand, parts);
+        problem
+    }
+
+    /// The same GPUs with other patterns and kinds, and with the demand of `parts` alone.
+    pub(crate) fn with_supplies(
+        &self,
+        demand: &Demand,
+        parts: &[Part],
+        pools: Vec<Pool>,
+        kinds: Vec<InstanceKind>,
+    ) -> Problem {
+        let mut problem = Problem {
+            pools,
+            kinds,
+            // What the patterns destroy has a price.
+            knows_present: true,
+            item_types: Vec::new(),
+            classes: Vec::new(),
+            shares: Vec::new(),
+            unservable: BTreeMap::new(),
+            ..self.clone()
+        };
+        problem.add_demand(demand, parts);
         problem
     }
 
     /// Sorts the workloads into item types and demand classes.
-    fn add_demand(&mut self, demand: &Demand, periods: &[(i64, Arc<[u64]>)]) {
+    fn add_demand(&mut self, demand: &Demand, parts: &[Part]) {
+        self.hours = parts.iter().map(|p| p.weight).collect();
+        self.supplies = parts.iter().map(|p| p.supply).collect();
         let mut grouped: BTreeMap<(i64, i64, ItemType), Vec<Member>> = BTreeMap::new();
         for (index, workload) in demand.workloads().iter().enumerate() {
             let kinds = match self.usable(workload) {
@@ -151,23 +196,33 @@ impl Problem {
             };
             let by_itself = self.policy.one_profile_per_workload && workload.count > 1;
             let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
-            for (period, (_, counts)) in periods.iter().enumerate() {
-                if counts[index] == 0 {
-                    continue;
+            for (period, part) in parts.iter().enumerate() {
+                let staying = part.staying.as_ref().map(|(supply, of)| (*supply, of[index]));
+                let (stays_in, staying) =
+                    staying.map_or((None, 0), |(supply, count)| (Some(supply), count));
+                let ending = part.counts[index].saturating_sub(staying);
+                let of_supply = kinds.iter().filter(|k| self.kinds[**k].supply == part.supply);
+                let of_supply: Vec<usize> = of_supply.copied().collect();
+                for (stays_in, count) in [(None, ending), (stays_in, staying)] {
+                    if count == 0 {
+                        continue;
+                    }
+                    let item_type = ItemType {
+                        whole_gpus: workload.whole_gpus,
+                        kinds: of_supply.clone(),
+                        all_memory: workload.memory.is_none(),
+                        one_name: by_itself.then_some(index),
+                        period,
+                        stays_in,
+                    };
+                    let class =
+                        grouped.entry((-workload.priority, -weight, item_type)).or_default();
+                    class.push(Member {
+                        workload: index,
+                        memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
+                        count: i64::try_from(count).unwrap_or(i64::MAX),
+                    });
                 }
-                let item_type = ItemType {
-                    whole_gpus: workload.whole_gpus,
-                    kinds: kinds.clone(),
-                    all_memory: workload.memory.is_none(),
-                    one_name: by_itself.then_some(index),
-                    period,
-                };
-                let class = grouped.entry((-workload.priority, -weight, item_type)).or_default();
-                class.push(Member {
-                    workload: index,
-                    memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
-                    count: i64::try_from(counts[index]).unwrap_or(i64::MAX),
-                });
             }
         }
         let item_types: BTreeSet<&ItemType> = grouped.keys().map(|(_, _, t)| t).collect();
@@ -201,6 +256,14 @@ impl Problem {
         }
         let shares = goal::shares(&sums.values().copied().collect::<Vec<_>>());
         sums.into_keys().zip(shares).collect()
+    }
+
+    /// The kind of another supply that is the same instance as `kind`.
+    pub(crate) fn in_supply(&self, kind: usize, supply: usize) -> Option<usize> {
+        let of = &self.kinds[kind];
+        let same =
+            |k: &InstanceKind| (k.pool, k.profile, k.supply) == (of.pool, of.profile, supply);
+        self.kinds.iter().position(same)
     }
 
     /// Whether demand changes from hour to hour.
@@ -255,6 +318,7 @@ impl Problem {
             node_types: self.node_types.clone(),
             kinds: self.kinds.clone(),
             hours: self.hours.clone(),
+            supplies: self.supplies.clone(),
             shares: Vec::new(),
             ..*self
         };
@@ -265,7 +329,7 @@ impl Problem {
             group.gpus += further;
         }
         let counts = demand.workloads().iter().map(|w| w.count).collect();
-        problem.add_demand(demand, &[(1, counts)]);
+        problem.add_demand(demand, &[Part::new(1, counts)]);
         problem
     }
 

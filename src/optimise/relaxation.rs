@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use highs::{Col, HighsModelStatus, RowProblem};
 
-use super::model::{ColumnBounds, LinearObjective, Model};
+use super::model::{ColumnBounds, LinearObjective, Model, Row};
 use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
@@ -71,6 +71,8 @@ struct Answer {
     columns: Vec<f64>,
     /// What one unit more of each column would cost.
     reduced_costs: Vec<f64>,
+    /// What one unit more of each row's limit would be worth.
+    row_prices: Vec<f64>,
 }
 
 /// What a relaxation came to.
@@ -161,6 +163,17 @@ impl Relaxation {
             self.set_bounds(column, bounds.lower as f64 / unit, bounds.upper as f64 / unit);
         }
         Ok(found)
+    }
+
+    /// What one unit more of each row's limit was worth in the last relaxation, either way, in whole
+    /// units of its objective; empty where there was none.
+    pub(crate) fn prices(&self, model: &Model) -> Vec<i64> {
+        let Some((objective, answer)) = &self.last else { return Vec::new() };
+        let unit = Scale::of(&objective.terms, model).unit();
+        let price = |(row, price): (&Row, &f64)| {
+            (price.abs() * unit / Scale::of(&row.terms, model).unit()).round() as i64
+        };
+        model.rows.iter().zip(&answer.row_prices).map(price).collect()
     }
 
     /// Integer columns that have one value in every solution whose objective reaches `value`, by
@@ -313,6 +326,7 @@ impl Relaxation {
                 value: solved.objective_value(),
                 columns: solution.columns().to_vec(),
                 reduced_costs: solution.dual_columns().to_vec(),
+                row_prices: solution.dual_rows().to_vec(),
             }
         });
         self.solver = Some(solved.into());

@@ -43,6 +43,11 @@ impl Scale {
 }
 
 impl Scale {
+    /// How many units of the sum one of the solver's is.
+    pub(super) fn unit(&self) -> f64 {
+        self.common as f64 * self.power as f64
+    }
+
     /// A value of the objective as the solver sees it.
     pub(super) fn value(&self, value: i128) -> f64 {
         value as f64 / self.common as f64 / self.power as f64

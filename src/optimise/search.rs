@@ -172,6 +172,15 @@ impl<'p> Search<'p> {
         Ok(relaxed.map(|relaxed| relaxed.bound))
     }
 
+    /// What the linear relaxation alone says of an objective; `None` where it says nothing.
+    ///
+    /// # Errors
+    /// As [`Search::optimise`].
+    pub(crate) fn relaxed(&mut self, objective: &LinearObjective) -> Result<Option<i128>> {
+        let relaxed = self.relaxation.solve(&self.formulation.model, objective)?;
+        Ok(relaxed.map(|r| r.bound))
+    }
+
     /// Bounds the objective by the linear relaxation, and looks for a solution that reaches the
     /// bound: the relaxation itself, if it is integer, or what a dive from it finds. Returns whether
     /// there is one.

@@ -1,6 +1,7 @@
 //! The stages of the goal, one after the other: each is solved and proved with all earlier ones
 //! held at their values.
 
+use std::cmp::Ordering;
 use std::time::Instant;
 
 use super::formulation::Formulation;
@@ -8,7 +9,7 @@ use super::model::LinearObjective;
 use super::options::{PlanOptions, Progress, StageProgress};
 use super::problem::Problem;
 use super::search::{Bound, Search, explain_time_limit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Spare;
 use crate::plan::goal::{self, Objective};
 use crate::plan::{Effort, Proof, Stage, Status};
@@ -22,10 +23,21 @@ pub(crate) struct Solution {
     pub values: Vec<i64>,
     /// What was proved.
     pub proof: Proof,
+    /// What each stage reached, as its sum has it.
+    pub reached: Vec<i128>,
     /// Whether free instances are made.
     pub keeps_spare: bool,
     /// Whether busy instances may go.
     pub allow_disruption: bool,
+}
+
+/// What another problem of the same stages has reached, for a search that asks for no less.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToBeat<'v> {
+    /// The value of each stage; all are maximised.
+    pub values: &'v [i128],
+    /// Whether equal values are enough.
+    pub or_equal: bool,
 }
 
 /// Runs the stages.
@@ -33,22 +45,41 @@ pub(crate) struct Solution {
 /// # Errors
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
 pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
+    let solution = run_to_beat(problem, options, None)?;
+    solution.ok_or_else(|| Error::internal("a search without a target gave up"))
+}
+
+/// As [`run`], but gives up as soon as a relaxation shows that `target` is out of reach: `None`.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_to_beat(
+    problem: &Problem,
+    options: &PlanOptions,
+    target: Option<ToBeat<'_>>,
+) -> Result<Option<Solution>> {
     let start = Instant::now();
     let mut stages = Stages {
         search: Search::new(problem, options, start),
         reached: Vec::new(),
         progress: options.progress.clone(),
     };
-    stages.run(options).map_err(|e| explain_time_limit(e, options.time_limit))?;
+    let ran = stages.run(options, target);
+    if !ran.map_err(|e| explain_time_limit(e, options.time_limit))? {
+        return Ok(None);
+    }
     let (status, proved) = stages.proof();
+    let value = |reached: &Reached| stages.search.value_of(&reached.sum.terms);
+    let reached = stages.reached.iter().map(value).collect();
     let (formulation, values) = stages.search.into_solution()?;
-    Ok(Solution {
+    Ok(Some(Solution {
         formulation,
         values,
         proof: Proof { status, stages: proved, solve_seconds: start.elapsed().as_secs_f64() },
+        reached,
         keeps_spare: options.spare != Spare::None,
         allow_disruption: options.allow_disruption,
-    })
+    }))
 }
 
 /// A stage that was solved.
@@ -67,7 +98,8 @@ struct Stages<'p> {
 }
 
 impl Stages<'_> {
-    fn run(&mut self, options: &PlanOptions) -> Result<()> {
+    /// Returns whether the target, if there is one, was reached.
+    fn run(&mut self, options: &PlanOptions, target: Option<ToBeat<'_>>) -> Result<bool> {
         let problem = self.search.problem;
         let scope = problem.scope(options);
         if scope.priorities.len() > 1 {
@@ -76,6 +108,14 @@ impl Stages<'_> {
             self.search.reach_limit(&all)?;
         }
         for objective in goal::objectives(&scope) {
+            if target.is_some_and(|t| self.is_behind(t)) {
+                return Ok(false);
+            }
+            if let Some(target) = target
+                && self.falls_short(objective, target)?
+            {
+                return Ok(false);
+            }
             self.stage(objective)?;
             match objective {
                 Objective::PlacedMib => self.search.narrow_served()?,
@@ -88,7 +128,40 @@ impl Stages<'_> {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(!target.is_some_and(|t| self.is_behind(t)))
+    }
+
+    /// The order of what was reached and the target, as far as the stages went.
+    fn against(&self, target: ToBeat<'_>) -> Ordering {
+        let reached = self.reached.iter().map(|r| self.search.value_of(&r.sum.terms));
+        let pairs = reached.zip(target.values);
+        pairs.map(|(own, other)| own.cmp(other)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Whether what was reached is less than the target, or equal to the end where that is too
+    /// little.
+    fn is_behind(&self, target: ToBeat<'_>) -> bool {
+        let ends = self.reached.len() == target.values.len();
+        match self.against(target) {
+            Ordering::Less => true,
+            Ordering::Equal => ends && !target.or_equal,
+            Ordering::Greater => false,
+        }
+    }
+
+    /// Whether the relaxation of the next stage shows that the target is out of reach.
+    fn falls_short(&mut self, objective: Objective, target: ToBeat<'_>) -> Result<bool> {
+        let at = self.reached.len();
+        if self.against(target).is_ne() || self.search.formulation.needs_more(objective) {
+            return Ok(false);
+        }
+        let sum = self.search.formulation.objective(self.search.problem, objective);
+        let (Some(bound), Some(wanted)) = (self.search.relaxed(&sum)?, target.values.get(at))
+        else {
+            return Ok(false);
+        };
+        let is_last = at + 1 == target.values.len();
+        Ok(bound < *wanted || is_last && !target.or_equal && bound == *wanted)
     }
 
     /// Optimises one objective and holds what it reached from here on.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::options::PlanOptions;
 use crate::fleet::{Fleet, Node};
-use crate::hardware::{BoardRef, MediaEngines, layout};
+use crate::hardware::{Board, BoardRef, MediaEngines, layout};
 use crate::plan::Spare;
 use crate::plan::{MigModePolicy, Strategy};
 use crate::reconfigure::change::{self, PresentInstance};
@@ -89,6 +89,12 @@ pub(crate) struct InstanceKind {
     pub pool: usize,
     /// Index of the profile in the board; `None` is the whole GPU with MIG off.
     pub profile: Option<usize>,
+    /// Of which supply it is: 0, but where the GPUs change their layouts, so that each configuration
+    /// is a supply of its own.
+    pub supply: usize,
+    /// Where the counts of a pattern say how many it makes; `None` is a whole GPU that no pattern
+    /// makes.
+    pub made_at: Option<usize>,
     /// Memory of one, in MiB.
     pub memory_mib: i64,
     /// Compute slices of one.
@@ -279,7 +285,7 @@ fn uniform_patterns(board: &BoardRef, media: bool) -> Vec<Pattern> {
 /// Whether a plan can gain by a profile. `+gfx` offers nothing that a demand can ask for over the
 /// plain profile of the same placements, and without demand for media the same holds of the media
 /// variants.
-pub(crate) fn is_useful(board: &BoardRef, profile: usize, media: bool) -> bool {
+pub(crate) fn is_useful(board: &Board, profile: usize, media: bool) -> bool {
     let name = &board.profiles[profile].name;
     name.is_plain()
         || media
@@ -296,6 +302,8 @@ pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<InstanceKind> {
                 kinds.push(InstanceKind {
                     pool: index,
                     profile: Some(p),
+                    supply: 0,
+                    made_at: Some(p),
                     memory_mib: profile.memory.0 as i64,
                     compute_slices: i64::from(profile.compute_slices),
                 });
@@ -304,6 +312,8 @@ pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<InstanceKind> {
         kinds.push(InstanceKind {
             pool: index,
             profile: None,
+            supply: 0,
+            made_at: None,
             memory_mib: pool.board.memory.0 as i64,
             compute_slices: i64::from(pool.board.compute_slices),
         });

@@ -24,6 +24,8 @@ pub enum Sense {
 /// Where the stages end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Until {
+    /// After `placed_mib`: enough to know how much of a demand is served.
+    PlacedMib,
     /// After `gpus_used`: enough to know how many GPUs a demand needs.
     GpusUsed,
     /// After `rounding_mib`: enough to compare one partition of the GPUs with another.
@@ -104,7 +106,10 @@ pub struct Scope {
 pub fn objectives(scope: &Scope) -> Vec<Objective> {
     let by_priority = scope.priorities.iter().rev().map(|p| Objective::PlacedWeight(*p));
     let mut objectives: Vec<Objective> = by_priority.collect();
-    objectives.extend([Objective::PlacedMib, Objective::GpusUsed]);
+    objectives.push(Objective::PlacedMib);
+    if scope.until >= Until::GpusUsed {
+        objectives.push(Objective::GpusUsed);
+    }
     if scope.until >= Until::RoundingMib {
         objectives.push(Objective::RoundingMib);
     }
@@ -315,6 +320,7 @@ mod tests {
                 "spare"
             ]
         );
+        assert_eq!(names(Until::PlacedMib, Spare::Mix).last().unwrap(), "placed_mib");
         assert_eq!(names(Until::GpusUsed, Spare::Mix).last().unwrap(), "gpus_used");
         assert_eq!(names(Until::RoundingMib, Spare::Mix).last().unwrap(), "rounding_mib");
         let largest = names(Until::Everything, Spare::Largest);

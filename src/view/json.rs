@@ -10,6 +10,7 @@ pub mod demand;
 pub mod events;
 pub mod replay;
 pub mod runs;
+pub mod schedule;
 #[cfg(test)]
 mod schemas;
 pub mod size;

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod over_time;
 pub mod replay;
 pub mod runs;
+pub mod schedule;
 pub mod size;
 pub mod status;
 pub mod summary;

@@ -31,6 +31,7 @@ mod prometheus;
 mod quickstart;
 mod real_gpu;
 mod rehearsal;
+mod schedule;
 mod schemas;
 mod seeds;
 mod suggest;

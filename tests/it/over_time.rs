@@ -582,6 +582,8 @@ fn the_walk_through_of_a_week() {
         assert!(stdout.contains(part), "{part} in {stdout}");
     }
     assert!(stderr.contains("team 'audio' appears on the last day only"), "{stderr}");
+    assert!(stderr.contains("Changes of a week (Europe/Berlin)"), "{stderr}");
+    assert!(folder.path().join("units/migplan-a.timer").exists());
     let replay: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(folder.path().join("replay.json")).unwrap())
             .unwrap();

@@ -61,6 +61,7 @@ fn plans_are_as_their_schema_says() {
         "migplan.compare/v1",
     );
     valid(&printed(&[&["replay", "--workloads", week][..], &gpus].concat()), "migplan.replay/v1");
+    valid(&printed(&[&["schedule", "-w", week][..], &gpus].concat()), "migplan.schedule/v1");
     let prices = ["--price", "a100-80gb=2", "--price", "h100-80gb=4.5"];
     let boards = ["--board", "a100-80gb", "--board", "h100-80gb", "--format", "json"];
     valid(

@@ -18,12 +18,7 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
         return Err(Error::usage("--report shows one hour, so it cannot be used with --over-time")
             .hint("`migplan replay --chart FILE` draws the plan over all hours"));
     }
-    let inputs = &args.inputs;
-    inputs.demand.check_named()?;
-    let catalogue = inputs.catalogue.read()?;
-    let fleet = inputs.fleet.read(&catalogue, console)?;
-    let (demand, seen) = inputs.demand.read_with_origins(&catalogue, Some(&fleet), console)?;
-    let demand = args.hours.read(&demand, seen.as_ref(), console)?;
+    let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;
     let options = args.with_present(options, &fleet, &catalogue, console)?;
     if let [_] = demand.periods() {
         // Demand that is the same in all hours is planned as ever.

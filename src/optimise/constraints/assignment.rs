@@ -67,7 +67,7 @@ impl Assignment {
         if !problem.is_over_time() {
             return;
         }
-        for (k, kind) in problem.kinds.iter().enumerate().filter(|(_, k)| k.profile.is_none()) {
+        for (k, kind) in problem.kinds.iter().enumerate().filter(|(_, k)| k.made_at.is_none()) {
             let mut reserved = None;
             for period in 0..problem.hours.len() {
                 let whole = self.in_kind(problem, k, period);
@@ -129,6 +129,35 @@ impl Assignment {
             }
         }
         columns
+    }
+
+    /// The columns of the replicas in one kind, or in the same instances of other supplies, in all
+    /// periods.
+    pub(crate) fn in_kind_of_any_period(&self, problem: &Problem, kind: usize) -> Vec<Column> {
+        let of_supply = |supply| problem.in_supply(kind, supply);
+        let kinds: BTreeMap<usize, usize> =
+            problem.supplies.iter().filter_map(|s| Some((*s, of_supply(*s)?))).collect();
+        let periods = problem.supplies.iter().enumerate();
+        periods
+            .filter_map(|(period, supply)| Some((period, *kinds.get(supply)?)))
+            .flat_map(|(period, kind)| self.in_kind(problem, kind, period))
+            .collect()
+    }
+
+    /// The columns of the replicas in one kind whose instances must outlive a change, by period and
+    /// by the supply that must hold them too.
+    pub(crate) fn staying(
+        &self,
+        problem: &Problem,
+        kind: usize,
+    ) -> BTreeMap<(usize, usize), Vec<Column>> {
+        let mut staying: BTreeMap<(usize, usize), Vec<Column>> = BTreeMap::new();
+        for (of_type, t) in self.assigned.iter().zip(&problem.item_types) {
+            if let (Some(supply), Ok(at)) = (t.stays_in, t.kinds.binary_search(&kind)) {
+                staying.entry((t.period, supply)).or_default().push(of_type[at]);
+            }
+        }
+        staying
     }
 
     /// The replicas that take whole GPUs of a pool with MIG off, by how many each takes.

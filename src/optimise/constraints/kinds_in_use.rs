@@ -22,10 +22,9 @@ impl KindsInUse {
         values: &[i64],
     ) -> (KindsInUse, Vec<i64>) {
         let (mut switches, mut used) = (Vec::new(), Vec::new());
-        for kind in 0..problem.kinds.len() {
-            let periods = 0..problem.hours.len();
-            let of_period = |period| assignment.in_kind(problem, kind, period);
-            let columns: Vec<Column> = periods.flat_map(of_period).collect();
+        // The same instance in several supplies is one kind.
+        for kind in (0..problem.kinds.len()).filter(|k| problem.kinds[*k].supply == 0) {
+            let columns = assignment.in_kind_of_any_period(problem, kind);
             let switch = model.integer(0, i64::from(!columns.is_empty()));
             for column in &columns {
                 let most = model.columns[*column].upper.min(problem.most_of_kind(kind));

@@ -15,6 +15,9 @@ pub(crate) struct Patterns {
     /// For each kind: the rows, one for each period, that say instances made ≥ replicas in them;
     /// none for a whole GPU.
     pub supply_rows: Vec<Vec<usize>>,
+    /// By kind and period: the row that says replicas whose instances outlive a change ≤ instances
+    /// after it.
+    pub outlive_rows: Vec<((usize, usize), usize)>,
 }
 
 impl Patterns {
@@ -25,7 +28,7 @@ impl Patterns {
             .iter()
             .map(|pool| pool.patterns.iter().map(|_| model.integer(0, pool.gpus)).collect())
             .collect();
-        Patterns { gpus, supply_rows: Vec::new() }
+        Patterns { gpus, supply_rows: Vec::new(), outlive_rows: Vec::new() }
     }
 
     /// Adds the supply of the profile of one kind, after what else its pool has to say.
@@ -36,13 +39,14 @@ impl Patterns {
         kind: usize,
         assignment: &Assignment,
     ) {
-        let Some(profile) = problem.kinds[kind].profile else {
+        let of = &problem.kinds[kind];
+        let Some(made_at) = of.made_at else {
             self.supply_rows.push(Vec::new());
             return;
         };
         let mut rows = Vec::with_capacity(problem.hours.len());
-        for period in 0..problem.hours.len() {
-            let mut terms = self.made(problem, problem.kinds[kind].pool, profile);
+        for period in (0..problem.hours.len()).filter(|p| problem.supplies[*p] == of.supply) {
+            let mut terms = self.made(problem, of.pool, made_at);
             terms.extend(assignment.in_kind(problem, kind, period).into_iter().map(|c| (c, -1)));
             rows.push(model.rows.len());
             model.at_least(terms, 0);
@@ -50,7 +54,25 @@ impl Patterns {
         self.supply_rows.push(rows);
     }
 
-    /// The instances of a profile that the patterns of its pool make.
+    /// Replicas whose instances outlive a change are in no more of a kind than there are after it.
+    pub(crate) fn outlive(
+        &mut self,
+        model: &mut Model,
+        problem: &Problem,
+        kind: usize,
+        assignment: &Assignment,
+    ) {
+        for ((period, supply), columns) in assignment.staying(problem, kind) {
+            let Some(after) = problem.in_supply(kind, supply) else { continue };
+            let Some(made_at) = problem.kinds[after].made_at else { continue };
+            let mut terms = self.made(problem, problem.kinds[after].pool, made_at);
+            terms.extend(columns.into_iter().map(|c| (c, -1)));
+            self.outlive_rows.push(((kind, period), model.rows.len()));
+            model.at_least(terms, 0);
+        }
+    }
+
+    /// The instances that the patterns of a pool make at one place of their counts.
     pub(crate) fn made(&self, problem: &Problem, pool: usize, profile: usize) -> Terms {
         problem.pools[pool]
             .patterns

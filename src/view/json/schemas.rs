@@ -10,7 +10,7 @@ use std::path::Path;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{catalogue, check, comparison, demand, events, replay, runs, size, status};
+use super::{catalogue, check, comparison, demand, events, replay, runs, schedule, size, status};
 use crate::emit::capacity::{CAPACITY_SCHEMA, Capacity};
 use crate::hardware::ProfileName;
 use crate::plan::{InstanceProfile, PLAN_SCHEMA, file::PlanDocument};
@@ -66,6 +66,7 @@ fn schemas() -> Vec<(String, Schema)> {
         schema_of::<events::EventLine>(events::EVENTS_SCHEMA),
         schema_of::<replay::ReplayDocument>(replay::REPLAY_SCHEMA),
         schema_of::<runs::RunsJson<'_>>(runs::RUNS_SCHEMA),
+        schema_of::<schedule::ScheduleDocument<'_>>(schedule::SCHEDULE_SCHEMA),
         schema_of::<size::SizeDocument>(size::SIZE_SCHEMA),
         schema_of::<status::StatusJson>(status::STATUS_SCHEMA),
     ]

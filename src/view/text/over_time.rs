@@ -64,7 +64,7 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
         unplaced_rows(&mut text, &plan.unplaced, layout.rows());
     }
     text.push('\n');
-    summary::proof(&mut text, plan);
+    summary::proof(&mut text, &plan.proof);
     text.truncate(text.trim_end().len());
     text
 }

@@ -8,7 +8,7 @@ use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
 use crate::compare::{Suggestion, best_preset};
 use crate::demand::Demand;
 use crate::plan::teams::{self, TeamTotals};
-use crate::plan::{GpuPlan, InstanceProfile, Plan, Stage, Status};
+use crate::plan::{GpuPlan, InstanceProfile, Plan, Proof, Stage, Status};
 use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
@@ -44,7 +44,7 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> Stri
     unplaced(&mut text, suggestion, layout);
     split_workloads(&mut text, plan, layout);
     presets(&mut text, suggestion, layout);
-    proof(&mut text, plan);
+    proof(&mut text, &plan.proof);
     if layout.all_rows {
         effort(&mut text, plan, layout);
     }
@@ -174,7 +174,7 @@ fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
     text.push('\n');
 }
 
-pub(super) fn proof(text: &mut String, plan: &Plan) {
+pub(super) fn proof(text: &mut String, proof: &Proof) {
     let stage = |s: &Stage| {
         let shown = |number| stage_value(&s.objective, number);
         let (name, value) = (&s.objective, shown(&s.value));
@@ -184,9 +184,9 @@ pub(super) fn proof(text: &mut String, plan: &Plan) {
             format!("{name} {value} (bound {})", shown(&s.bound))
         }
     };
-    let stages: Vec<String> = plan.proof.stages.iter().map(stage).collect();
-    let seconds = plan.proof.solve_seconds;
-    match plan.proof.status {
+    let stages: Vec<String> = proof.stages.iter().map(stage).collect();
+    let seconds = proof.solve_seconds;
+    match proof.status {
         Status::Optimal => {
             let _ = writeln!(
                 text,
@@ -195,8 +195,8 @@ pub(super) fn proof(text: &mut String, plan: &Plan) {
             );
         }
         Status::TimeLimit | Status::Interrupted | Status::SolverGap => {
-            let gap = plan.proof.stages.iter().find(|s| !s.proved()).and_then(gap_percent);
-            let why = match plan.proof.status {
+            let gap = proof.stages.iter().find(|s| !s.proved()).and_then(gap_percent);
+            let why = match proof.status {
                 Status::Interrupted => "it was interrupted",
                 Status::SolverGap => "the solver left a gap that it could not close",
                 _ => "the time limit ended the search",

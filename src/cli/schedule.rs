@@ -1,0 +1,147 @@
+//! `migplan schedule`: at most K configurations over the week, and what carries out the changes.
+
+use std::path::PathBuf;
+
+use super::hours_args::HoursArgs;
+use super::output::{Console, check_writable, write_result};
+use super::planning::{InputArgs, OptionArgs};
+use super::suggest::Format;
+use super::watch::Watch;
+use crate::emit::mig_parted;
+use crate::emit::weekly::{self, Weekly, WeeklyChange};
+use crate::error::{Diagnostic, Error, Result};
+use crate::optimise::{Keeps, PlanOptions};
+use crate::plan::Checked;
+use crate::schedule::{self, ScheduleOptions};
+use crate::view::json::{self, schedule::ScheduleDocument};
+use crate::view::text::schedule as text;
+
+/// Find at most K MIG configurations over the week, when each is active, and what changes them
+///
+/// Demand over time is the history that Prometheus has, or the column hours of a workloads file. A
+/// change costs the instances it destroys for some minutes, and never falls where a replica that
+/// holds one of them runs through. The mig-parted file with a label for each configuration goes to
+/// stdout, a summary to stderr.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  migplan schedule --workloads teams.csv --gpus 8xa100-80gb --timezone Europe/Berlin > config.yaml
+  migplan schedule --prometheus history.json --gpus 8xa100-80gb --systemd units > config.yaml
+  migplan schedule -w teams.csv --nodes nodes.json --keep gpus --cronjobs jobs.yaml -o config.yaml")]
+pub struct Args {
+    #[command(flatten)]
+    inputs: InputArgs,
+    #[command(flatten)]
+    hours: HoursArgs,
+    /// The most configurations
+    #[arg(long, value_name = "K", default_value_t = 2, visible_alias = "cuts")]
+    configs: usize,
+    /// Minutes of an hour that a change takes
+    #[arg(long, value_name = "MINUTES", default_value_t = 10)]
+    change_minutes: i64,
+    /// What a change leaves alone: instances, as migplan apply does, or only GPUs whose layout
+    /// stays, as mig-parted and the MIG manager do
+    #[arg(long, value_enum, default_value_t)]
+    keep: Keep,
+    /// Let changes end replicas that run through them
+    #[arg(long)]
+    allow_disruption: bool,
+    #[command(flatten)]
+    options: OptionArgs,
+    /// What to print: the mig-parted file, the schedule as JSON, or the schedule for people
+    #[arg(help_heading = "Output", long, value_enum, default_value_t)]
+    format: Format,
+    /// Write the result to this file instead of stdout
+    #[arg(help_heading = "Output", short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Label of the configurations: NAME-a, NAME-b, …
+    #[arg(help_heading = "Output", long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
+    name: String,
+    /// Write Kubernetes CronJobs that label the nodes, with the rights they need, to this file
+    #[arg(help_heading = "Output", long, value_name = "FILE")]
+    cronjobs: Option<PathBuf>,
+    /// Write systemd timers and services that run `migplan apply` to this folder
+    #[arg(help_heading = "Output", long, value_name = "DIR")]
+    systemd: Option<PathBuf>,
+}
+
+/// What a change leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Keep {
+    /// Every instance that both layouts of a GPU have.
+    #[default]
+    Instances,
+    /// GPUs whose layout stays as it is.
+    Gpus,
+}
+
+pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    for file in [&args.output, &args.cronjobs] {
+        check_writable(file.as_deref())?;
+    }
+    mig_parted::check_name(&args.name)?;
+    let options =
+        PlanOptions { allow_disruption: args.allow_disruption, ..args.options.read(false)? };
+    let wanted = ScheduleOptions {
+        configurations: args.configs,
+        change_minutes: args.change_minutes,
+        keeps: match args.keep {
+            Keep::Instances => Keeps::Instances,
+            Keep::Gpus => Keeps::Gpus,
+        },
+    };
+    wanted.check(&options)?;
+    let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;
+    schedule::check_demand(&demand)?;
+    let watch = Watch::new(console);
+    let found = schedule::schedule(&demand, &fleet, &watch.options(&options), &wanted)?;
+    drop(watch);
+    let plans: Vec<&Checked> = found.configurations.iter().map(|c| &c.plan.plan).collect();
+    let notes = text::notes(&found, &demand);
+    let file = mig_parted::write_several(&plans, &catalogue, &args.name, &notes)?;
+    let changes: Vec<WeeklyChange> =
+        found.changes.iter().map(|c| WeeklyChange { hour: c.at.hour, to: c.at.to }).collect();
+    let weekly = Weekly {
+        changes: &changes,
+        timezone: demand.zone().name(),
+        labels: &file.assignments,
+        name: &args.name,
+    };
+    write_engines(args, &weekly)?;
+    let output = args.output.as_deref();
+    let summary = |layout| text::summary(&found, &demand, &file.assignments, layout);
+    match args.format {
+        Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
+        Format::Json => {
+            let labels = &file.assignments;
+            let document = ScheduleDocument::new(&found, &demand, labels, wanted.change_minutes);
+            write_result(output, |out| json::write(&document, out))?;
+        }
+        Format::Text => {
+            let words = summary(console.layout(output));
+            write_result(output, |out| writeln!(out, "{words}"))?;
+        }
+    }
+    if args.format != Format::Text || output.is_some() {
+        console.say(&summary(console.stderr_layout()));
+    }
+    Ok(())
+}
+
+/// Writes what carries the changes out.
+fn write_engines(args: &Args, weekly: &Weekly<'_>) -> Result<()> {
+    if args.cronjobs.is_some() {
+        let text = weekly::cron_jobs(weekly)?;
+        write_result(args.cronjobs.as_deref(), |out| out.write_all(text.as_bytes()))?;
+    }
+    if let Some(folder) = &args.systemd {
+        std::fs::create_dir_all(folder).map_err(|e| {
+            let problem = Diagnostic::new(format!("cannot be made: {e}"));
+            Error::input(problem.in_file(folder.display().to_string()))
+        })?;
+        for unit in weekly::timers(weekly) {
+            let file = folder.join(&unit.name);
+            write_result(Some(&file), |out| out.write_all(unit.text.as_bytes()))?;
+        }
+    }
+    Ok(())
+}

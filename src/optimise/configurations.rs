@@ -1,0 +1,465 @@
+//! Several MIG configurations of the same GPUs, one after the other: each GPU has a layout in each
+//! of them, and a change from one to the next keeps what both layouts have in common.
+//!
+//! To the integer program each configuration is a supply of its own, and so is what a change
+//! between two of them keeps; a pattern says what one GPU offers in all of them. Layouts to which
+//! nothing can be added are enough: whatever is added to a layout serves no less in its
+//! configuration, and changes that touch it keep no less. So the most that can be served is exact,
+//! and the instances destroyed are the fewest that such layouts allow. When each configuration is
+//! active is not this file's business.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::assign::{self, Placed};
+use super::over_time::allocated;
+use super::problem::{Part, Problem};
+use super::stages::{self, Solution, ToBeat};
+use super::supply::{self, GpuGroup, InstanceKind, Pattern, Pool};
+use super::{PlanOptions, conditions, explain};
+use crate::demand::over_time::OverTime;
+use crate::error::Result;
+use crate::fleet::Fleet;
+use crate::hardware::layout::{self, Counts, Placement};
+use crate::hardware::{Board, BoardRef};
+use crate::plan::goal::Until;
+use crate::plan::over_time::OverTimePlan;
+use crate::plan::{Allocated, Assignment, Checked, GpuPlan, InstanceProfile, Proof, Spare};
+
+/// The instances of one GPU; `None` is MIG off.
+pub(crate) type GpuLayout = Option<Vec<Placement>>;
+
+/// What a change of configuration leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeps {
+    /// Every instance that both layouts of a GPU have: what `migplan apply` does.
+    #[default]
+    Instances,
+    /// GPUs whose layout stays as it is; all others are cleared: what nvidia-mig-parted does.
+    Gpus,
+}
+
+/// The layouts of one GPU, one for each configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Joint {
+    /// Of which group of its pool such a GPU is.
+    group: usize,
+    /// One for each configuration.
+    pub layouts: Vec<GpuLayout>,
+    /// For each supply, how often each profile, and at its end the whole GPU.
+    counts: Counts,
+}
+
+/// What the GPUs of one board can be.
+#[derive(Debug, Clone)]
+struct JointPool {
+    board: BoardRef,
+    /// GPUs of each group.
+    groups: Vec<i64>,
+    joints: Vec<Joint>,
+}
+
+/// What the GPUs of a fleet can be in several configurations.
+#[derive(Debug, Clone)]
+pub(crate) struct Joints {
+    configurations: usize,
+    keeps: Keeps,
+    pools: Vec<JointPool>,
+}
+
+/// For each pool, the layouts of its GPUs with the number of those that have them.
+pub(crate) type Chosen = Vec<Vec<(Vec<GpuLayout>, i64)>>;
+
+/// The supply that is what a change between two configurations keeps.
+pub(crate) fn kept_supply(configurations: usize, a: usize, b: usize) -> usize {
+    let (low, high) = (a.min(b), a.max(b));
+    let before: usize = (0..low).map(|i| configurations - 1 - i).sum();
+    configurations + before + (high - low - 1)
+}
+
+/// What a change from one layout of a GPU to the other keeps: instances, and whether the GPU stays
+/// whole with MIG off.
+fn kept(a: &GpuLayout, b: &GpuLayout, keeps: Keeps) -> (Vec<Placement>, bool) {
+    match (a, b) {
+        (None, None) => (Vec::new(), true),
+        (Some(a), Some(b)) if keeps == Keeps::Instances || a == b => {
+            (a.iter().filter(|p| b.contains(p)).copied().collect(), false)
+        }
+        _ => (Vec::new(), false),
+    }
+}
+
+/// Instances of one layout of a GPU that a change to another destroys; a GPU that no longer is
+/// whole counts as one.
+pub(crate) fn destroyed(from: &GpuLayout, to: &GpuLayout, keeps: Keeps) -> u64 {
+    let (instances, whole) = kept(from, to, keeps);
+    from.as_ref().map_or(u64::from(!whole), |of| (of.len() - instances.len()) as u64)
+}
+
+/// Layouts to which nothing can be added, first those that the driver's own order of placing makes.
+fn maximal_layouts(board: &Board, media: bool) -> Vec<Vec<Placement>> {
+    let useful = |p: usize| supply::is_useful(board, p, media);
+    let profiles = board.profiles.iter().enumerate().filter(|(p, _)| useful(*p));
+    let all: Vec<Placement> = profiles
+        .flat_map(|(profile, of)| of.starts.iter().map(move |s| Placement { start: *s, profile }))
+        .collect();
+    let can_grow = |layout: &Vec<Placement>| {
+        all.iter().any(|more| {
+            let mut larger = layout.clone();
+            larger.push(*more);
+            layout::check(board, &larger).is_ok()
+        })
+    };
+    let mut layouts = layout::placed_layouts(board, useful);
+    layouts.retain(|layout| !can_grow(layout));
+    layouts.iter_mut().for_each(|layout| layout.sort_unstable());
+    layouts.sort();
+    let usual = |l: &Vec<Placement>| {
+        layout::place(board, &layout::counts(board, l), &[]).as_ref() == Some(l)
+    };
+    layouts.sort_by_key(|layout| !usual(layout));
+    layouts
+}
+
+/// What each supply offers on a GPU with these layouts.
+fn counts(board: &Board, layouts: &[&GpuLayout], keeps: Keeps) -> Counts {
+    let of = |instances: &[Placement], whole: bool| {
+        let mut counts = layout::counts(board, instances);
+        counts.push(u32::from(whole));
+        counts
+    };
+    let mut all: Counts =
+        layouts.iter().flat_map(|l| of(l.as_deref().unwrap_or_default(), l.is_none())).collect();
+    for (i, a) in layouts.iter().enumerate() {
+        for b in &layouts[i + 1..] {
+            let (instances, whole) = kept(a, b, keeps);
+            all.extend(of(&instances, whole));
+        }
+    }
+    all
+}
+
+/// Leaves out what another one is at least as good as in every supply, with no more instances
+/// destroyed in any change.
+fn without_dominated(joints: Vec<Joint>, keeps: Keeps) -> Vec<Joint> {
+    /// Comparing more of them with each other costs more than it saves.
+    const MOST_COMPARED: usize = 6_000;
+    let mut distinct: Vec<Joint> = Vec::new();
+    let mut known: HashMap<(usize, Counts), ()> = HashMap::new();
+    for joint in joints {
+        if known.insert((joint.group, joint.counts.clone()), ()).is_none() {
+            distinct.push(joint);
+        }
+    }
+    if distinct.len() > MOST_COMPARED {
+        return distinct;
+    }
+    let prices: Vec<Vec<u64>> = distinct
+        .iter()
+        .map(|j| {
+            let pairs = j.layouts.iter().flat_map(|a| j.layouts.iter().map(move |b| (a, b)));
+            pairs.map(|(a, b)| destroyed(a, b, keeps)).collect()
+        })
+        .collect();
+    let within = |a: usize, b: usize| {
+        let (of_a, of_b) = (&distinct[a], &distinct[b]);
+        a != b
+            && of_a.group == of_b.group
+            && of_a.counts.iter().zip(&of_b.counts).all(|(x, y)| x <= y)
+            && prices[a].iter().zip(&prices[b]).all(|(x, y)| x >= y)
+    };
+    let all = 0..distinct.len();
+    let best: Vec<bool> = all.clone().map(|a| !all.clone().any(|b| within(a, b))).collect();
+    distinct.into_iter().zip(best).filter(|(_, best)| *best).map(|(joint, _)| joint).collect()
+}
+
+impl Joints {
+    /// Every pair of layouts, for two configurations. Whole GPUs are among them where the demand
+    /// asks for some.
+    pub(crate) fn pairs(base: &Problem, media: bool, whole: bool, keeps: Keeps) -> Joints {
+        let pools = base.pools.iter().map(|pool| {
+            let board = &pool.board;
+            let layouts = layouts_of(board, media, whole);
+            let pairs = layouts.iter().flat_map(|a| layouts.iter().map(move |b| [a, b]));
+            let joint = |pair: [&GpuLayout; 2]| Joint {
+                group: 0,
+                counts: counts(board, &pair, keeps),
+                layouts: pair.into_iter().cloned().collect(),
+            };
+            JointPool {
+                board: board.clone(),
+                groups: vec![pool.gpus],
+                joints: without_dominated(pairs.map(joint).collect(), keeps),
+            }
+        });
+        Joints { configurations: 2, keeps, pools: pools.collect() }
+    }
+
+    /// One configuration more beside those of `chosen`, which stay as they are.
+    pub(crate) fn one_more(
+        base: &Problem,
+        chosen: &Chosen,
+        media: bool,
+        whole: bool,
+        keeps: Keeps,
+    ) -> Joints {
+        let mut configurations = 1;
+        let pools = base.pools.iter().zip(chosen).map(|(pool, of_pool)| {
+            let board = &pool.board;
+            let layouts = layouts_of(board, media, whole);
+            let mut joints = Vec::new();
+            for (group, (known, _)) in of_pool.iter().enumerate() {
+                configurations = known.len() + 1;
+                // What a GPU has already may have fewer instances than fit, and costs no change.
+                for more in known.iter().chain(&layouts) {
+                    let all: Vec<&GpuLayout> = known.iter().chain([more]).collect();
+                    joints.push(Joint {
+                        group,
+                        counts: counts(board, &all, keeps),
+                        layouts: all.into_iter().cloned().collect(),
+                    });
+                }
+            }
+            JointPool {
+                board: board.clone(),
+                groups: of_pool.iter().map(|(_, gpus)| *gpus).collect(),
+                joints: without_dominated(joints, keeps),
+            }
+        });
+        let pools = pools.collect();
+        Joints { configurations, keeps, pools }
+    }
+
+    /// The problem of serving `parts`, where each supply is a configuration or what a change keeps.
+    /// `changes` is how often GPUs change from one configuration to another.
+    pub(crate) fn problem(
+        &self,
+        base: &Problem,
+        demand: &OverTime,
+        parts: &[Part],
+        changes: &BTreeMap<(usize, usize), i64>,
+    ) -> Problem {
+        let price = |joint: &Joint| -> i64 {
+            let of = |((from, to), times): (&(usize, usize), &i64)| {
+                destroyed(&joint.layouts[*from], &joint.layouts[*to], self.keeps) as i64 * times
+            };
+            changes.iter().map(of).sum()
+        };
+        let pools = self.pools.iter().map(|pool| Pool {
+            board: pool.board.clone(),
+            gpus: pool.groups.iter().sum(),
+            groups: pool
+                .groups
+                .iter()
+                .map(|gpus| GpuGroup { gpus: *gpus, ..GpuGroup::default() })
+                .collect(),
+            patterns: pool
+                .joints
+                .iter()
+                .map(|joint| Pattern {
+                    busy: vec![0; joint.counts.len()],
+                    counts: joint.counts.clone(),
+                    group: joint.group,
+                    destroyed: price(joint),
+                })
+                .collect(),
+        });
+        let supplies = self.configurations * (self.configurations + 1) / 2;
+        let of_supply = |supply: usize| {
+            base.kinds.iter().map(move |kind| {
+                let profiles = base.pools[kind.pool].board.profiles.len();
+                InstanceKind {
+                    supply,
+                    made_at: Some(supply * (profiles + 1) + kind.profile.unwrap_or(profiles)),
+                    ..kind.clone()
+                }
+            })
+        };
+        let kinds = (0..supplies).flat_map(of_supply).collect();
+        base.with_supplies(demand.peak(), parts, pools.collect(), kinds)
+    }
+
+    /// The most that is paid for what the GPUs can be, where `worth` is what one more of each kind
+    /// is worth in each supply.
+    pub(crate) fn most_paid(&self, base: &Problem, worth: &BTreeMap<usize, Vec<i128>>) -> i128 {
+        let of_pool = |(p, pool): (usize, &JointPool)| -> i128 {
+            let profiles = pool.board.profiles.len();
+            let mut places: Vec<(usize, i128)> = Vec::new();
+            for (supply, of_supply) in worth {
+                let kinds = base.kinds.iter().zip(of_supply);
+                for (kind, paid) in kinds.filter(|(k, paid)| k.pool == p && **paid > 0) {
+                    let at = kind.profile.unwrap_or(profiles);
+                    places.push((supply * (profiles + 1) + at, *paid));
+                }
+            }
+            let mut best = vec![0i128; pool.groups.len()];
+            for joint in &pool.joints {
+                let of = |(at, paid): &(usize, i128)| i128::from(joint.counts[*at]) * paid;
+                let sum = places.iter().map(of).sum();
+                best[joint.group] = best[joint.group].max(sum);
+            }
+            best.iter().zip(&pool.groups).map(|(best, gpus)| best * i128::from(*gpus)).sum()
+        };
+        self.pools.iter().enumerate().map(of_pool).sum()
+    }
+
+    /// The layouts that a solution chose.
+    pub(crate) fn chosen(&self, solution: &Solution) -> Chosen {
+        let of_pool = |(p, pool): (usize, &JointPool)| {
+            let gpus = solution.formulation.patterns.decode(p, &solution.values, |_| true);
+            let used = gpus.into_iter().filter(|(_, gpus)| *gpus > 0);
+            used.map(|(joint, gpus)| (pool.joints[joint].layouts.clone(), gpus)).collect()
+        };
+        self.pools.iter().enumerate().map(of_pool).collect()
+    }
+}
+
+/// Every layout that is worth having, MIG off among them where `whole`.
+fn layouts_of(board: &Board, media: bool, whole: bool) -> Vec<GpuLayout> {
+    let off = whole.then_some(None);
+    maximal_layouts(board, media).into_iter().map(Some).chain(off).collect()
+}
+
+/// The most that a problem of several configurations serves, or `None` where that is less than
+/// `target`.
+///
+/// # Errors
+/// As [`stages::run`].
+pub(crate) fn served(
+    problem: &Problem,
+    options: &PlanOptions,
+    target: Option<ToBeat<'_>>,
+) -> Result<Option<Solution>> {
+    stages::run_to_beat(problem, &options.beside(Until::PlacedMib), target)
+}
+
+/// The best layouts for a problem of several configurations: after what is served the fewest GPUs,
+/// the least internal fragmentation, the fewest kinds, the most compute slices, and the fewest
+/// instances destroyed.
+///
+/// # Errors
+/// As [`stages::run`].
+pub(crate) fn best(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
+    // What is free after all that is whatever the layouts leave.
+    let options = PlanOptions { spare: Spare::None, ..options.beside(Until::Everything) };
+    stages::run(problem, &options)
+}
+
+/// The replicas of each part, by workload and kind of instance.
+pub(crate) fn parts_allocated(problem: &Problem, solution: &Solution) -> Vec<Vec<Allocated>> {
+    (0..problem.hours.len()).map(|part| allocated(problem, solution, part)).collect()
+}
+
+/// For each node and GPU of the fleet, its layouts; `None` for a GPU that no configuration uses.
+/// GPUs with the same layouts lie side by side, so that few nodes differ.
+pub(crate) fn on_gpus(
+    fleet: &Fleet,
+    base: &Problem,
+    chosen: &Chosen,
+) -> Vec<Vec<Option<Vec<GpuLayout>>>> {
+    let mut left: Vec<Vec<(&Vec<GpuLayout>, i64)>> = chosen
+        .iter()
+        .map(|of_pool| of_pool.iter().rev().map(|(layouts, gpus)| (layouts, *gpus)).collect())
+        .collect();
+    let mut next = |board: &BoardRef| {
+        let pool = base.pools.iter().position(|p| p.board.id == board.id)?;
+        let (layouts, gpus) = left[pool].last_mut()?;
+        let layouts = layouts.clone();
+        *gpus -= 1;
+        if *gpus == 0 {
+            left[pool].pop();
+        }
+        Some(layouts)
+    };
+    fleet.nodes().iter().map(|node| node.gpus.iter().map(&mut next).collect()).collect()
+}
+
+/// The plan of one configuration: the layouts of all GPUs, and for each period of `demand`, which
+/// has the hours of this configuration alone, what is allocated. It shows the period that misses
+/// most replicas.
+///
+/// # Errors
+/// A contradiction inside (exit 1).
+pub(crate) fn plan(
+    demand: &OverTime,
+    fleet: &Fleet,
+    layouts: &[Vec<Option<&GpuLayout>>],
+    periods: Vec<Vec<Allocated>>,
+    proof: Proof,
+) -> Result<OverTimePlan> {
+    let missed = |p: usize| {
+        let served: u64 = periods[p].iter().map(|row| row.replicas).sum();
+        demand.periods()[p].counts.iter().sum::<u64>().saturating_sub(served)
+    };
+    let worst = (0..periods.len()).max_by_key(|p| (missed(*p), std::cmp::Reverse(*p)));
+    let shown = worst.unwrap_or(0);
+    let part = demand.demand_in(shown);
+    let options = PlanOptions::default();
+    let problem = Problem::over_time(demand, fleet, &options);
+    let rows = periods.get(shown).map_or(&[][..], Vec::as_slice);
+    let placed = place(demand, fleet, layouts, rows);
+    let plan = explain::plan(&part, fleet, &problem, proof, placed);
+    let conditions = conditions(fleet, &options);
+    let plan = Checked::over_time(plan, demand, shown, &periods, fleet, &conditions);
+    Ok(OverTimePlan { plan: plan.map_err(super::broken)?, shown, periods })
+}
+
+/// By board and kind of instance, the workloads with the replicas that wait for one.
+type Waiting = BTreeMap<(Arc<str>, InstanceProfile), Vec<(usize, u64)>>;
+
+/// Makes the instances of the layouts and assigns the replicas of `rows` to them.
+fn place(
+    demand: &OverTime,
+    fleet: &Fleet,
+    layouts: &[Vec<Option<&GpuLayout>>],
+    rows: &[Allocated],
+) -> Placed {
+    let workloads = demand.peak().workloads();
+    let mut waiting = Waiting::new();
+    for row in rows.iter().rev() {
+        let of = waiting.entry((row.board.clone(), row.profile.clone())).or_default();
+        of.push((row.workload, row.replicas));
+    }
+    let mut replicas = vec![0u64; workloads.len()];
+    let mut assign = |board: &Arc<str>, instance: &mut crate::plan::Instance| {
+        let key = (board.clone(), instance.profile.clone());
+        let Some(queue) = waiting.get_mut(&key) else { return };
+        let Some((workload, left)) = queue.last_mut() else { return };
+        let of = &workloads[*workload];
+        replicas[*workload] += 1;
+        instance.assignment = Some(Assignment {
+            team: of.team.clone(),
+            workload: of.name.clone(),
+            replica: replicas[*workload],
+            demand_mib: of.memory.map_or(instance.memory_mib, |m| m.0),
+        });
+        *left -= 1;
+        if *left == 0 {
+            queue.pop();
+        }
+    };
+    let mut gpus = Vec::new();
+    for (node, of_node) in fleet.nodes().iter().zip(layouts) {
+        let name: Arc<str> = node.name.as_str().into();
+        for (index, (board, layout)) in node.gpus.iter().zip(of_node).enumerate() {
+            let id: Arc<str> = board.id.as_str().into();
+            let instances = match layout {
+                Some(Some(placements)) => {
+                    placements.iter().map(|p| assign::free_instance(board, *p)).collect()
+                }
+                _ => vec![assign::full_instance(board, None)],
+            };
+            let mut gpu = GpuPlan {
+                node: name.clone(),
+                gpu: index as u32,
+                board: id.clone(),
+                mig: matches!(layout, Some(Some(_))),
+                instances,
+            };
+            gpu.instances.sort_by_key(|i| i.start);
+            gpu.instances.iter_mut().for_each(|i| assign(&id, i));
+            gpus.push(gpu);
+        }
+    }
+    Placed { gpus, replicas }
+}

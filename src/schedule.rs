@@ -1,0 +1,328 @@
+//! Which MIG configuration is active when: at most K configurations over the week, each a layout of
+//! every GPU, and the hours at which one takes over from the other.
+//!
+//! What is optimised is what the plan over time optimises, weight by priority and then memory, over
+//! all hours. During the first minutes of an hour in which the configuration changes only instances
+//! serve that both layouts of a GPU have. A replica that runs through a change keeps its instance:
+//! in every hour up to the change it is in one that outlives it. So no change waits for a pod or ends
+//! one, unless that is allowed.
+//!
+//! *What is searched* ([`Searched`]): every daily window of whole hours, on all days, from Monday to
+//! Friday, or on Saturday and Sunday, over midnight too, that the second configuration may have; a
+//! third and more are windows within the best schedule so far. Knows no files and no output formats,
+//! and not how a schedule is carried out.
+
+mod check;
+mod division;
+mod parts;
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use crate::demand::over_time::OverTime;
+use crate::error::{Error, Result};
+use crate::fleet::Fleet;
+use crate::hardware::BoardRef;
+use crate::optimise::configurations::{self, GpuLayout};
+use crate::optimise::{self, PlanOptions, over_time};
+use crate::plan::over_time::OverTimePlan;
+use crate::plan::{Allocated, Checked, Policy, Proof, Stage, Status};
+
+pub use crate::optimise::Keeps;
+pub use division::{ChangeAt, Division};
+use parts::HOUR_MINUTES;
+use search::{Found, Search};
+
+/// Which divisions are searched, in words.
+pub const SEARCHED_WINDOWS: &str = "every daily window of whole hours, over midnight too, on all days, from Monday to Friday, or on Saturday and Sunday";
+
+/// Most configurations of a schedule.
+pub const MOST_CONFIGURATIONS: usize = 12;
+
+/// How to search for a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleOptions {
+    /// The most configurations.
+    pub configurations: usize,
+    /// Minutes that a change takes, 0 to 60.
+    pub change_minutes: i64,
+    /// What a change leaves alone.
+    pub keeps: Keeps,
+}
+
+impl Default for ScheduleOptions {
+    fn default() -> ScheduleOptions {
+        ScheduleOptions { configurations: 2, change_minutes: 10, keeps: Keeps::default() }
+    }
+}
+
+/// What a search looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Searched {
+    /// Distinct divisions of the week, those included that another one is known to be as good as.
+    pub divisions: usize,
+    /// Of those, the ones that no bound ruled out.
+    pub solved: usize,
+    /// Whether nothing among the divisions serves more.
+    pub proved: bool,
+}
+
+/// One configuration of a schedule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// Its layouts, and what it serves in its hours.
+    pub plan: OverTimePlan,
+    /// The demand of its hours.
+    pub demand: OverTime,
+}
+
+/// A change of configuration, once a week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// When, and between which configurations.
+    pub at: ChangeAt,
+    /// Instances that it destroys.
+    pub destroyed: u64,
+    /// Instances that it creates.
+    pub created: u64,
+}
+
+/// What is served, in replica-minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// Asked for.
+    pub asked: u128,
+    /// Served.
+    pub served: u128,
+}
+
+/// One configuration for all hours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct One {
+    /// Its plan.
+    pub plan: OverTimePlan,
+    /// What it serves.
+    pub served: Served,
+}
+
+/// At most K configurations, and when each is active.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// The configurations, in the order in which the week has them; one where that is best.
+    pub configurations: Vec<Configuration>,
+    /// Which of them is active in which hour.
+    pub division: Division,
+    /// The changes of a week.
+    pub changes: Vec<Change>,
+    /// What the schedule serves.
+    pub served: Served,
+    /// The best single configuration.
+    pub one: One,
+    /// What was searched.
+    pub searched: Searched,
+    /// What was proved of the layouts in the division that was taken; sums over minutes.
+    pub proof: Proof,
+}
+
+/// Finds the best schedule.
+///
+/// # Errors
+/// As [`over_time::suggest`]; demand that is the same in all hours, rules of a site that a schedule
+/// does not know, numbers out of range (exit 2); a contradiction inside (exit 1).
+pub fn schedule(
+    demand: &OverTime,
+    fleet: &Fleet,
+    options: &PlanOptions,
+    wanted: &ScheduleOptions,
+) -> Result<Schedule> {
+    wanted.check(options)?;
+    over_time::refuse(demand, options)?;
+    let start = Instant::now();
+    // Half of the time is for one configuration, the rest for more.
+    let half = options.time_limit.map(|limit| limit / 2);
+    let halved = PlanOptions { time_limit: half, ..options.clone() };
+    let one_plan = over_time::suggest(demand, fleet, &halved)?;
+    let one = One { served: served_by(&one_plan, demand), plan: one_plan };
+    let mut searched =
+        Searched { divisions: 1, solved: 1, proved: one.plan.plan.proof.status == Status::Optimal };
+    let serves_all = one.served.served == one.served.asked;
+    if demand.periods().len() > 1 && wanted.configurations > 1 && !serves_all {
+        let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let options = PlanOptions { time_limit: left, ..options.clone() };
+        let search = Search::new(demand, fleet, &options, wanted);
+        let values = minutes_of(&search.base, &one.plan, demand);
+        if let Some(found) = search.run(&values, &mut searched)? {
+            searched.proved &= found.solution.proof.status == Status::Optimal;
+            return several(&search, &found, one, searched);
+        }
+    }
+    Ok(Schedule {
+        configurations: vec![Configuration { plan: one.plan.clone(), demand: demand.clone() }],
+        division: Division::constant(),
+        changes: Vec::new(),
+        served: one.served,
+        proof: one.plan.plan.proof.clone(),
+        one,
+        searched,
+    })
+}
+
+/// Whether demand says anything about hours, so that there is something to schedule.
+///
+/// # Errors
+/// Rows without hours in a week (exit 2).
+pub fn check_demand(demand: &OverTime) -> Result<()> {
+    let always = demand.peak().workloads().iter().all(|w| w.hours.is_always());
+    if demand.repeats() && always {
+        return Err(Error::usage(
+            "every workload runs in all hours, so there is nothing to schedule",
+        )
+        .hint("fill the column hours of the workloads file, such as 'Mon-Fri 08:00-19:00', or take a history with --prometheus or --prometheus-url"));
+    }
+    Ok(())
+}
+
+impl ScheduleOptions {
+    /// Whether a schedule can be searched for so.
+    ///
+    /// # Errors
+    /// Numbers out of range, and rules of a site that a schedule does not know (exit 2).
+    pub fn check(&self, options: &PlanOptions) -> Result<()> {
+        if !(1..=MOST_CONFIGURATIONS).contains(&self.configurations) {
+            return Err(Error::usage(format!(
+                "--configs {} is not between 1 and {MOST_CONFIGURATIONS}",
+                self.configurations
+            ))
+            .hint("two are day and night; each further one is one more change to carry out"));
+        }
+        if !(0..=HOUR_MINUTES).contains(&self.change_minutes) {
+            return Err(Error::usage(format!(
+                "--change-minutes {} is not between 0 and {HOUR_MINUTES}",
+                self.change_minutes
+            ))
+            .hint("a schedule changes at whole hours, and a change ends before the next hour"));
+        }
+        if options.policy != Policy::default() || options.present.is_some() {
+            return Err(Error::usage(
+                "a schedule takes GPUs one by one: no --strategy single, --mig-mode per-node, --keep-whole or --one-profile-per-workload",
+            )
+            .hint("drop the flag, or plan one configuration for all hours with `migplan suggest --over-time`"));
+        }
+        Ok(())
+    }
+}
+
+/// What a plan serves of all hours, in replica-minutes.
+fn served_by(plan: &OverTimePlan, demand: &OverTime) -> Served {
+    let mut served = Served::default();
+    for (period, rows) in demand.periods().iter().zip(&plan.periods) {
+        let minutes = u128::from(period.hours) * HOUR_MINUTES.unsigned_abs() as u128;
+        let sum = |counts: u64| u128::from(counts) * minutes;
+        served.asked += sum(period.counts.iter().sum());
+        served.served += sum(rows.iter().map(|row| row.replicas).sum());
+    }
+    served
+}
+
+/// What a plan serves in the order of the stages, up to the memory placed: weight by priority and
+/// MiB, times minutes.
+fn minutes_of(
+    base: &optimise::problem::Problem,
+    plan: &OverTimePlan,
+    demand: &OverTime,
+) -> Vec<i128> {
+    let workloads = demand.peak().workloads();
+    let boards: Vec<BoardRef> = base.pools.iter().map(|p| p.board.clone()).collect();
+    let mut weights: BTreeMap<i64, i128> =
+        base.classes.iter().map(|class| (-class.priority, 0)).collect();
+    let mut mib: i128 = 0;
+    for (period, rows) in demand.periods().iter().zip(&plan.periods) {
+        for row in rows {
+            let workload = &workloads[row.workload];
+            let minutes = i128::from(period.hours) * i128::from(HOUR_MINUTES);
+            let times = minutes * i128::from(row.replicas);
+            let each = workload.memory.map_or_else(|| row.memory_mib(&boards), |m| m.0);
+            *weights.entry(-workload.priority).or_default() +=
+                times * i128::from(workload.weight.0);
+            mib += times * i128::from(each);
+        }
+    }
+    weights.into_values().chain([mib]).collect()
+}
+
+/// The schedule of several configurations that a search found.
+///
+/// # Errors
+/// A contradiction inside (exit 1).
+fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> Result<Schedule> {
+    let Search { demand, fleet, schedule: wanted, .. } = search;
+    let gpus = configurations::on_gpus(fleet, &search.base, &found.chosen);
+    let rows = configurations::parts_allocated(&found.problem, &found.solution);
+    let mut of_each = Vec::new();
+    for configuration in 0..found.division.configurations() {
+        let active = |hour: usize| found.division.at(demand.hours()[hour].of_week) == configuration;
+        let own = demand.only(active);
+        // Periods are numbered by their first hour, in the part as in the whole.
+        let hours = demand.hours().iter().enumerate().filter(|(at, _)| active(*at));
+        let mut known = BTreeSet::new();
+        let periods: Vec<Vec<Allocated>> = hours
+            .filter(|(_, hour)| known.insert(hour.period))
+            .map(|(_, hour)| rows_of(found, &rows, configuration, hour.period))
+            .collect();
+        let layouts: Vec<Vec<Option<&GpuLayout>>> = gpus
+            .iter()
+            .map(|of_node| of_node.iter().map(|all| all.as_ref()?.get(configuration)).collect())
+            .collect();
+        let proof = Proof { stages: Vec::new(), ..found.solution.proof.clone() };
+        let plan = configurations::plan(&own, fleet, &layouts, periods, proof)?;
+        of_each.push(Configuration { plan, demand: own });
+    }
+    let change = |at: ChangeAt| {
+        let pairs = gpus.iter().flatten().flatten();
+        let (mut destroyed, mut created) = (0, 0);
+        for layouts in pairs {
+            let (from, to) = (&layouts[at.from], &layouts[at.to]);
+            destroyed += configurations::destroyed(from, to, wanted.keeps);
+            created += configurations::destroyed(to, from, wanted.keeps);
+        }
+        Change { at, destroyed, created }
+    };
+    let mut served = Served::default();
+    for (part, rows) in found.parts.parts.iter().zip(&rows) {
+        let minutes = u128::from(part.weight.unsigned_abs());
+        served.asked += minutes * u128::from(part.counts.iter().sum::<u64>());
+        served.served += minutes * u128::from(rows.iter().map(|r| r.replicas).sum::<u64>());
+    }
+    let plans: Vec<&Checked> = of_each.iter().map(|c| &c.plan.plan).collect();
+    check::check(search, found, &rows, &plans)?;
+    let stages = found.solution.proof.stages.iter().map(|stage| Stage {
+        objective: stage.objective.replace("_hours", "_minutes"),
+        ..stage.clone()
+    });
+    Ok(Schedule {
+        configurations: of_each,
+        changes: found.division.changes().into_iter().map(change).collect(),
+        division: found.division.clone(),
+        served,
+        one,
+        searched,
+        proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },
+    })
+}
+
+/// What a configuration has allocated in a period: of several parts of the period, the one that
+/// serves most.
+fn rows_of(
+    found: &Found,
+    rows: &[Vec<Allocated>],
+    configuration: usize,
+    period: usize,
+) -> Vec<Allocated> {
+    let parts = found.parts.parts.iter().zip(&found.parts.periods).zip(rows);
+    let of_period = parts
+        .filter(|((part, p), _)| part.supply == configuration && **p == period)
+        .map(|(_, rows)| rows);
+    let most = of_period.max_by_key(|rows| rows.iter().map(|r| r.replicas).sum::<u64>());
+    most.cloned().unwrap_or_default()
+}

@@ -1,0 +1,405 @@
+//! The best division and the best layouts for it.
+//!
+//! Two configurations are exact. The relaxation of one division gives each instance a price in each
+//! hour, and those prices bound what any other division can serve; the divisions are solved in the
+//! order of their bounds, until no bound is above what is served. Further configurations are added one
+//! by one to the best schedule so far, whose layouts stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::division::{self, Division};
+use super::parts::{self, Parts};
+use super::{ScheduleOptions, Searched};
+use crate::demand::hours::WEEK;
+use crate::demand::over_time::{OverTime, ReplicaSpan};
+use crate::error::{ExitCode, Result};
+use crate::fleet::Fleet;
+use crate::optimise::PlanOptions;
+use crate::optimise::configurations::{self, Chosen, Joints};
+use crate::optimise::prices::{self, Bounding, PartPrices, Priced, Worth};
+use crate::optimise::problem::Problem;
+use crate::optimise::stages::{Solution, ToBeat};
+use crate::plan::{Spare, Status};
+
+/// What every division is tried with.
+pub(super) struct Search<'d> {
+    pub demand: &'d OverTime,
+    pub fleet: &'d Fleet,
+    options: &'d PlanOptions,
+    pub schedule: &'d ScheduleOptions,
+    /// The same GPUs in one configuration: pools and kinds.
+    pub base: Problem,
+    spans: Option<Vec<Vec<ReplicaSpan>>>,
+    deadline: Option<Instant>,
+    media: bool,
+    whole: bool,
+}
+
+/// A division with what it serves, in the order of the stages up to the memory placed.
+#[derive(Debug, Clone)]
+struct Tried {
+    values: Vec<i128>,
+    /// Its place among those that were tried.
+    place: usize,
+    /// Its layouts, as far as the stages went.
+    solution: Arc<Solution>,
+}
+
+/// The best schedule of a search.
+pub(super) struct Found {
+    pub division: Division,
+    pub parts: Parts,
+    pub problem: Problem,
+    pub solution: Solution,
+    pub chosen: Chosen,
+}
+
+impl<'d> Search<'d> {
+    pub(super) fn new(
+        demand: &'d OverTime,
+        fleet: &'d Fleet,
+        options: &'d PlanOptions,
+        schedule: &'d ScheduleOptions,
+    ) -> Search<'d> {
+        let workloads = demand.peak().workloads();
+        // Instances may stay free, whatever the plan of one configuration would do with them.
+        let any_spare = PlanOptions { spare: Spare::Mix, ..options.clone() };
+        Search {
+            demand,
+            fleet,
+            options,
+            schedule,
+            base: Problem::over_time(demand, fleet, &any_spare),
+            spans: (!options.allow_disruption).then(|| parts::lasting(demand)),
+            deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            media: workloads.iter().any(|w| w.media && w.count > 0),
+            whole: workloads.iter().any(|w| w.whole_gpus > 0 && w.count > 0),
+        }
+    }
+
+    /// The options with the time that is left.
+    fn options(&self) -> PlanOptions {
+        let left = self.deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        PlanOptions { time_limit: left, ..self.options.clone() }
+    }
+
+    /// Whether replicas that run through a change may lose their instances.
+    pub(super) fn allows_disruption(&self) -> bool {
+        self.options.allow_disruption
+    }
+
+    fn served(&self, problem: &Problem, target: ToBeat<'_>) -> Result<Option<Solution>> {
+        configurations::served(problem, &self.options(), Some(target))
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|d| Instant::now() >= d)
+    }
+
+    fn parts(&self, division: &Division) -> Parts {
+        let minutes = self.schedule.change_minutes;
+        Parts::new(self.demand, division, minutes, self.spans.as_deref())
+    }
+
+    /// The divisions that a further configuration makes of `division`.
+    fn divisions(&self, division: &Division, searched: &mut Searched) -> Vec<Division> {
+        let all = division.windows(&division::all_edges()).len();
+        searched.divisions += all;
+        let hours = self.demand.hours();
+        let is_week = self.demand.repeats()
+            && hours.len() == WEEK
+            && hours.iter().enumerate().all(|(at, h)| h.of_week == at);
+        if !is_week {
+            return division.windows(&division::all_edges());
+        }
+        let periods: Vec<usize> = hours.iter().map(|h| h.period).collect();
+        let mut edges: BTreeSet<usize> = division::edges(&periods);
+        // What is served is linear between the changes that are there already.
+        edges.extend(division.changes().iter().flat_map(|c| {
+            let of_day = c.hour % 24;
+            [of_day, (of_day + 1) % 24, (of_day + 23) % 24]
+        }));
+        division.windows(&edges)
+    }
+
+    /// Tries each division, and returns the best that serves more than `least`. Of equals the first
+    /// is taken, which has the fewest changes.
+    fn best_of(
+        &self,
+        divisions: &[Division],
+        joints: &Joints,
+        least: &[i128],
+        searched: &mut Searched,
+    ) -> Result<Option<Tried>> {
+        let mut trial = Trial {
+            search: self,
+            divisions,
+            joints,
+            least,
+            open: (0..divisions.len())
+                .map(|place| Open { place, bound: i128::MAX, priced: 0 })
+                .collect(),
+            best: None,
+            solved: 0,
+            proved: true,
+        };
+        trial.by_bounds()?;
+        trial.all_open()?;
+        searched.solved += trial.solved;
+        searched.proved &= trial.proved;
+        Ok(trial.best)
+    }
+
+    /// The first stage, by its place, of which these values lack something, with what it and the one
+    /// after it are worth. `None` where that is the memory, or where the stages are not those of the
+    /// priorities alone.
+    fn deciding(&self, values: &[i128]) -> Option<(usize, Worth)> {
+        let mut asked: BTreeMap<i64, i128> = BTreeMap::new();
+        for (w, workload) in self.demand.peak().workloads().iter().enumerate() {
+            if self.base.usable_kinds(workload).is_empty() {
+                continue;
+            }
+            let sum = asked.entry(-workload.priority).or_default();
+            for period in self.demand.periods() {
+                let minutes = i128::from(period.hours) * i128::from(parts::HOUR_MINUTES);
+                *sum += minutes * i128::from(period.counts[w]) * i128::from(workload.weight.0);
+            }
+        }
+        asked.retain(|_, weight| *weight > 0);
+        if asked.len() + 1 != values.len() {
+            return None;
+        }
+        let priorities: Vec<(i64, i128)> = asked.into_iter().map(|(p, all)| (-p, all)).collect();
+        let mut stages = priorities.iter().zip(values);
+        let at = stages.position(|((_, asked), value)| asked > value)?;
+        let minutes = self.demand.hours().len() as i128 * i128::from(parts::HOUR_MINUTES);
+        let gpus = self.base.pools.iter();
+        let mib: i128 = gpus.map(|p| i128::from(p.gpus) * i128::from(p.board.memory.0)).sum();
+        let (then, most) = priorities
+            .get(at + 1)
+            .map_or((None, mib * minutes), |(priority, asked)| (Some(*priority), *asked));
+        // The least that two values of the first stage differ by.
+        let weights = self.base.classes.iter().map(|c| i128::from(c.weight));
+        let change = i128::from(self.schedule.change_minutes);
+        let step = weights.fold(0, gcd).max(1) * gcd(i128::from(parts::HOUR_MINUTES), change);
+        let factor = i64::try_from(most / step + 1).ok()?;
+        Some((at, Worth { priority: priorities[at].0, then, factor }))
+    }
+
+    /// The best schedule of at most so many configurations that serves more than `one`, which is
+    /// what one configuration serves, in minutes; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`configurations::best`].
+    pub(super) fn run(&self, one: &[i128], searched: &mut Searched) -> Result<Option<Found>> {
+        let keeps = self.schedule.keeps;
+        let mut found: Option<Found> = None;
+        let mut reached = one.to_vec();
+        for configurations in 2..=self.schedule.configurations {
+            let before = found.as_ref().map_or_else(Division::constant, |f| f.division.clone());
+            let joints = match &found {
+                None => Joints::pairs(&self.base, self.media, self.whole, keeps),
+                Some(f) => Joints::one_more(&self.base, &f.chosen, self.media, self.whole, keeps),
+            };
+            let divisions = self.divisions(&before, searched);
+            // The layouts of more than two are not found together.
+            searched.proved &= configurations == 2;
+            let Some(tried) = self.best_of(&divisions, &joints, &reached, searched)? else { break };
+            let division = divisions[tried.place].clone();
+            reached = tried.values;
+            let parts = self.parts(&division);
+            let problem = joints.problem(&self.base, self.demand, &parts.parts, &parts.changes);
+            let solution = match configurations::best(&problem, &self.options()) {
+                // Time is up: the layouts that serve as much are taken as they are.
+                Err(e) if e.code == ExitCode::TimeLimit => {
+                    searched.proved = false;
+                    Arc::unwrap_or_clone(tried.solution)
+                }
+                other => other?,
+            };
+            let chosen = joints.chosen(&solution);
+            found = Some(Found { division, parts, problem, solution, chosen });
+        }
+        Ok(found)
+    }
+}
+
+/// The greatest common divisor.
+fn gcd(a: i128, b: i128) -> i128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// A division that is neither solved nor ruled out.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    place: usize,
+    /// No more than this of the deciding stage can be served, as far as is known.
+    bound: i128,
+    /// With how many references it was bounded.
+    priced: usize,
+}
+
+/// A division whose relaxation has prices for all hours.
+struct Reference {
+    parts: Parts,
+    prices: Vec<PartPrices>,
+}
+
+/// The search among divisions with the same layouts to choose from.
+struct Trial<'t> {
+    search: &'t Search<'t>,
+    divisions: &'t [Division],
+    joints: &'t Joints,
+    least: &'t [i128],
+    open: Vec<Open>,
+    best: Option<Tried>,
+    solved: usize,
+    proved: bool,
+}
+
+impl Trial<'_> {
+    /// What is to be served more of.
+    fn reached(&self) -> &[i128] {
+        self.best.as_ref().map_or(self.least, |best| &best.values)
+    }
+
+    /// Solves the divisions in the order of their bounds, until no bound is above what is served.
+    /// The relaxation of each gives prices, which bound the others.
+    fn by_bounds(&mut self) -> Result<()> {
+        let Some((stage, worth)) = self.search.deciding(self.least) else { return Ok(()) };
+        let worth_of = |values: &[i128]| {
+            let then = values.get(stage + 1).copied().unwrap_or(0);
+            worth.of_stages(values[stage], then)
+        };
+        let demand = self.search.demand.peak();
+        let bounding = Bounding::new(&self.search.base, self.joints, demand, worth);
+        let mut references: Vec<Reference> = Vec::new();
+        // What decides may be served whole by then; the bounds say nothing of what comes after.
+        while self.search.deciding(self.reached()).is_some_and(|(at, _)| at == stage) {
+            let highest = |o: &Open| (o.bound, std::cmp::Reverse(o.place));
+            let Some(next) = (0..self.open.len()).max_by_key(|i| highest(&self.open[*i])) else {
+                return Ok(());
+            };
+            let reached = worth_of(self.reached());
+            if self.open[next].bound < reached {
+                self.open.clear();
+                return Ok(());
+            }
+            if self.search.is_over() {
+                return Ok(());
+            }
+            let priced = self.open[next].priced;
+            if priced < references.len() {
+                self.bound_again(&bounding, &references, next);
+                continue;
+            }
+            let Open { place, bound, .. } = self.open.swap_remove(next);
+            // With the memory all stages are in the bound, so equals only count by their place.
+            let ties = |bound: i128| bound == reached && worth.then.is_none();
+            let is_late = self.best.as_ref().is_none_or(|best| place > best.place);
+            if ties(bound) && is_late {
+                continue;
+            }
+            let parts = self.search.parts(&self.divisions[place]);
+            let problem = self.problem(&parts);
+            if let Some(Priced { bound, parts: prices }) = prices::relax(&problem, &worth)? {
+                references.push(Reference { parts, prices });
+                if bound < reached || ties(bound) && is_late {
+                    continue;
+                }
+            }
+            let target = target(self.best.as_ref(), self.least, place);
+            let solution = self.search.served(&problem, target);
+            self.take(place, solution)?;
+        }
+        Ok(())
+    }
+
+    /// Bounds the divisions whose bounds are the highest with the references that they lack.
+    fn bound_again(&mut self, bounding: &Bounding<'_>, references: &[Reference], next: usize) {
+        /// So many at once.
+        const TOGETHER: usize = 64;
+        let least = self.open[next].bound;
+        let mut order: Vec<usize> =
+            (0..self.open.len()).filter(|i| self.open[*i].priced < references.len()).collect();
+        order.sort_by_key(|i| (std::cmp::Reverse(self.open[*i].bound), self.open[*i].place));
+        // Nothing is known of any at first; then all are bounded.
+        let together = if least == i128::MAX { order.len() } else { TOGETHER };
+        order.truncate(together);
+        let (search, divisions) = (self.search, self.divisions);
+        let again = |i: &usize| {
+            let open = self.open[*i];
+            let parts = search.parts(&divisions[open.place]);
+            let bound = references[open.priced..].iter().map(|reference| {
+                let paid = parts.paid(&reference.parts, &reference.prices);
+                bounding.bound(&parts.parts, &paid)
+            });
+            let bound = bound.min().map_or(open.bound, |b| b.min(open.bound));
+            (*i, Open { bound, priced: references.len(), ..open })
+        };
+        let bounded: Vec<(usize, Open)> = order.par_iter().map(again).collect();
+        bounded.into_iter().for_each(|(i, open)| self.open[i] = open);
+    }
+
+    fn problem(&self, parts: &Parts) -> Problem {
+        self.joints.problem(&self.search.base, self.search.demand, &parts.parts, &parts.changes)
+    }
+
+    /// Takes what a division serves, if that is the best so far.
+    fn take(&mut self, place: usize, solution: Result<Option<Solution>>) -> Result<()> {
+        let solution = match solution {
+            // Time is up: what is known by then is taken.
+            Err(e) if e.code == ExitCode::TimeLimit => {
+                self.proved = false;
+                return Ok(());
+            }
+            other => other?,
+        };
+        let Some(solution) = solution else { return Ok(()) };
+        self.solved += 1;
+        self.proved &= solution.proof.status == Status::Optimal;
+        let tried = Tried { values: solution.reached.clone(), place, solution: solution.into() };
+        let is_better = |known: &Tried| {
+            tried.values.cmp(&known.values).then(known.place.cmp(&tried.place)).is_gt()
+        };
+        if self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(tried);
+        }
+        Ok(())
+    }
+
+    /// Tries every division that is still open, several at once.
+    fn all_open(&mut self) -> Result<()> {
+        let mut places: Vec<usize> = self.open.iter().map(|o| o.place).collect();
+        places.sort_unstable();
+        self.open.clear();
+        let (search, divisions, least) = (self.search, self.divisions, self.least);
+        let shared = Mutex::new(self);
+        places.par_iter().try_for_each(|place| -> Result<()> {
+            let Ok(mut trial) = shared.lock() else { return Ok(()) };
+            if search.is_over() {
+                trial.proved = false;
+                return Ok(());
+            }
+            let (best, joints) = (trial.best.clone(), trial.joints);
+            drop(trial);
+            let parts = search.parts(&divisions[*place]);
+            let problem = joints.problem(&search.base, search.demand, &parts.parts, &parts.changes);
+            let target = target(best.as_ref(), least, *place);
+            let solution = search.served(&problem, target);
+            shared.lock().map_or(Ok(()), |mut trial| trial.take(*place, solution))
+        })
+    }
+}
+
+/// What a division must serve to be the best. Of equals the first is taken.
+fn target<'v>(best: Option<&'v Tried>, least: &'v [i128], place: usize) -> ToBeat<'v> {
+    match best {
+        Some(tried) => ToBeat { values: &tried.values, or_equal: place < tried.place },
+        None => ToBeat { values: least, or_equal: false },
+    }
+}
