@@ -9,7 +9,7 @@ use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
-use crate::plan::goal::Objective;
+use crate::plan::goal::{self, Objective, Scope};
 use crate::plan::{Allocated, InstanceProfile, Plan, Spare, Status};
 
 impl Checked {
@@ -32,13 +32,14 @@ impl Checked {
         check.replicas();
         check.unplaced(&plan, fleet);
         check.totals(&plan, fleet);
+        let scope = scope(demand, fleet, conditions);
         // What is free in one period serves another.
         let conditions = Conditions { spare: Spare::Mix, ..conditions.clone() };
         check.rules(&plan, &conditions);
         check.present(&plan, fleet, &conditions);
         let sums = check.periods(&plan, demand, periods, fleet);
         check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
-        check.proof_over_time(&plan, demand, &sums);
+        check.proof_over_time(&plan, &goal::objectives(&scope), &sums);
         if check.violations.is_empty() { Ok(Checked(plan)) } else { Err(check.violations) }
     }
 }
@@ -51,6 +52,22 @@ struct Sums {
     allocated_mib: i128,
     compute_slices: i128,
     kinds: BTreeSet<(Arc<str>, InstanceProfile)>,
+    /// By the memory of an instance, how many are free in all periods.
+    free: BTreeMap<u64, u64>,
+}
+
+/// What decides which stages the proof may have; a stage may be missing, as that of a priority of
+/// which nothing could be served.
+fn scope(demand: &OverTime, fleet: &Fleet, conditions: &Conditions) -> Scope {
+    let boards = fleet.boards();
+    let profiles = boards.iter().flat_map(|b| &b.profiles);
+    Scope {
+        priorities: demand.peak().workloads().iter().map(|w| w.priority).collect(),
+        until: conditions.until,
+        knows_present: conditions.present.is_some(),
+        spare: conditions.spare,
+        sizes_mib: profiles.map(|p| p.memory.0).collect(),
+    }
 }
 
 /// Memory and compute slices of one instance, if it suffices for a replica.
@@ -90,6 +107,7 @@ impl Check<'_> {
             }
         }
         let mut sums = Sums::default();
+        let mut most: BTreeMap<(&str, &InstanceProfile), u64> = BTreeMap::new();
         if periods.len() != demand.periods().len() {
             self.fail("the plan has other periods than the demand".to_string());
         }
@@ -123,6 +141,8 @@ impl Check<'_> {
                 sums.kinds.insert((row.board.clone(), row.profile.clone()));
             }
             for (kind, replicas) in used {
+                let most = most.entry(kind).or_default();
+                *most = replicas.max(*most);
                 if replicas > supply.get(&kind).copied().unwrap_or(0) {
                     self.fail(format!("period {p}: more replicas in {} than instances", kind.1));
                 }
@@ -131,6 +151,14 @@ impl Check<'_> {
                 if served > asked {
                     self.fail(format!("period {p}: {} is served too often", workload.label()));
                 }
+            }
+        }
+        for (kind, count) in supply {
+            let (id, InstanceProfile::Mig(name)) = kind else { continue };
+            let board = boards.iter().find(|b| *b.id == *id);
+            if let Some((_, profile)) = board.and_then(|b| b.profile(name)) {
+                let taken = most.get(&kind).copied().unwrap_or(0);
+                *sums.free.entry(profile.memory.0).or_default() += count.saturating_sub(taken);
             }
         }
         sums
@@ -159,20 +187,7 @@ impl Check<'_> {
     }
 
     /// Each stage claims the sum over the hours; stages stand in the order of the goal.
-    fn proof_over_time(&mut self, plan: &Plan, demand: &OverTime, sums: &Sums) {
-        let workloads = demand.peak().workloads();
-        let priorities: BTreeSet<i64> = workloads.iter().map(|w| w.priority).collect();
-        let mut known: Vec<Objective> =
-            priorities.into_iter().rev().map(Objective::PlacedWeight).collect();
-        known.extend([
-            Objective::PlacedMib,
-            Objective::GpusUsed,
-            Objective::RoundingMib,
-            Objective::ProfileKinds,
-            Objective::ComputeSlices,
-            Objective::InstancesDestroyed,
-            Objective::SpareMix,
-        ]);
+    fn proof_over_time(&mut self, plan: &Plan, known: &[Objective], sums: &Sums) {
         let mut at = 0;
         let optimal = plan.proof.status == Status::Optimal;
         for stage in &plan.proof.stages {
@@ -182,9 +197,7 @@ impl Check<'_> {
             }
             let found = known.iter().skip(at).position(|o| o.name_over_time() == *name);
             let Some(found) = found else {
-                if !name.starts_with("spare[") {
-                    self.fail(format!("stage {name} is not known or not in the order of the goal"));
-                }
+                self.fail(format!("stage {name} is not known or not in the order of the goal"));
                 continue;
             };
             at += found + 1;
@@ -204,7 +217,9 @@ impl Check<'_> {
                     }
                     continue;
                 }
-                Objective::SpareMix | Objective::SpareOfSize(_) => continue,
+                Objective::SpareOfSize(mib) => sums.free.get(&mib).copied().unwrap_or(0).into(),
+                // What else would fit is no sum over the plan.
+                Objective::SpareMix => continue,
             };
             if optimal && objective.number(actual) != stage.value {
                 self.fail(format!(
