@@ -6,6 +6,7 @@ pub(super) mod greedy;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -425,6 +426,7 @@ pub(crate) fn more_gpus(
     if full.is_empty() || bound {
         return Ok(None);
     }
+    let start = Instant::now();
     let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
     let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
     // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on
@@ -468,6 +470,11 @@ pub(crate) fn more_gpus(
                 best = Some(needed);
             }
         }
+    }
+    // A board whose turn did not come may need fewer.
+    let stopped = options.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed));
+    if stopped || with_time_left(options, start).is_none() {
+        return Ok(None);
     }
     Ok(best.map(|(gpus, pool)| MoreGpus { board: problem.pools[pool].board.id.clone(), gpus }))
 }
