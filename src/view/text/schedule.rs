@@ -82,6 +82,8 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
         text.push('\n');
     }
     text += &super::wrapped(&searched(schedule), "", layout);
+    // The proof is that of the layouts, whatever other divisions serve.
+    text.push_str("With these changes: ");
     summary::proof(&mut text, &schedule.proof);
     text.truncate(text.trim_end().len());
     text
