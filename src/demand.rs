@@ -12,6 +12,7 @@ pub mod owner;
 pub mod pods;
 pub mod prometheus;
 pub mod quiet;
+pub mod quota;
 pub mod sizing;
 pub mod time;
 pub mod usage;
@@ -38,6 +39,9 @@ pub struct Workload {
     pub memory: Option<Mebibytes>,
     /// Replicas at the same time.
     pub count: u64,
+    /// Of those, so many come before anybody's further replicas of the same priority. In hours with
+    /// fewer replicas, all of them.
+    pub min: u64,
     /// A higher one is served strictly first.
     pub priority: i64,
     /// Worth of a replica among its equals in priority.
@@ -126,6 +130,7 @@ impl Workload {
             name: name.into(),
             memory: Some(memory),
             count,
+            min: 0,
             priority: 0,
             weight: Weight::ONE,
             compute_slices: 1,

@@ -2,7 +2,7 @@
 //!
 //! The way: `problem` aggregates, `formulation` puts the integer program together from
 //! `constraints`, `stages` takes the objectives of [`crate::plan::goal`] one after the other through
-//! `search`, which asks `relaxation` and `solve`; `assign` turns counts into instances on GPUs, `explain` says why
+//! `search`, which asks `relaxation` and `solve` (the shares of teams through `fair`); `assign` turns counts into instances on GPUs, `explain` says why
 //! replicas are unplaced. Knows no files, no NVML and no output format; the plan's checker knows
 //! nothing of this module, and every plan passes it before it leaves here.
 
@@ -11,6 +11,7 @@ pub(crate) mod configurations;
 mod constraints;
 mod curve;
 pub(crate) mod explain;
+mod fair;
 pub(crate) mod fewest;
 mod formulation;
 pub(crate) mod model;
@@ -89,6 +90,8 @@ pub fn conditions(fleet: &Fleet, options: &PlanOptions) -> Conditions {
     Conditions {
         policy: options.policy,
         spare: options.spare,
+        share: options.share,
+        quotas: options.quotas.clone(),
         until: options.until,
         present,
         allow_disruption: options.allow_disruption,

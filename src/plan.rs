@@ -11,12 +11,14 @@ pub mod exceeded;
 pub mod file;
 pub mod goal;
 pub mod over_time;
+pub mod quotas;
 pub mod teams;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::demand::quota::Quotas;
 use crate::hardware::ProfileName;
 
 pub use allocated::Allocated;
@@ -57,7 +59,7 @@ pub struct Policy {
 }
 
 /// The rules that a plan was made with, as its file keeps them for those who use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedPolicy {
     /// Rules of the site.
@@ -65,6 +67,16 @@ pub struct RecordedPolicy {
     pub rules: Policy,
     /// What became of free slices.
     pub spare: Spare,
+    /// Who came first among the replicas of one priority.
+    #[serde(default, skip_serializing_if = "is_by_weight")]
+    pub share: Share,
+    /// The most that teams could be allocated.
+    #[serde(default, skip_serializing_if = "Quotas::is_empty")]
+    pub quota: Quotas,
+}
+
+fn is_by_weight(share: &Share) -> bool {
+    *share == Share::Weight
 }
 
 /// The device plugin's `MIG_STRATEGY`.
@@ -116,6 +128,19 @@ pub enum Spare {
     Largest,
     /// No free instances.
     None,
+}
+
+/// Who comes first among the replicas of one priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// The most weight, whichever teams it is of.
+    #[default]
+    Weight,
+    /// The team with the smallest share: weight placed of the weight that it asks for.
+    Fair,
 }
 
 /// One GPU of a plan.

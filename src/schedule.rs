@@ -171,8 +171,15 @@ pub fn schedule(
 /// Whether demand says anything about hours, so that there is something to schedule.
 ///
 /// # Errors
-/// Rows without hours in a week (exit 2).
+/// Rows without hours in a week, or with a min (exit 2).
 pub fn check_demand(demand: &OverTime) -> Result<()> {
+    if let Some(with_min) = demand.peak().workloads().iter().find(|w| w.min > 0) {
+        return Err(Error::usage(format!(
+            "{} has a min, which a schedule does not guarantee",
+            with_min.label()
+        ))
+        .hint("drop the column min, or give the workload a higher priority"));
+    }
     let always = demand.peak().workloads().iter().all(|w| w.hours.is_always());
     if demand.repeats() && always {
         return Err(Error::usage(

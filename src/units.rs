@@ -263,6 +263,12 @@ impl Decimal {
         Some(product.div_ceil(denominator.checked_mul(10u128.pow(self.decimals))?))
     }
 
+    /// The same rounded down.
+    pub fn scale_floor(self, numerator: u128, denominator: u128) -> Option<u128> {
+        let product = self.mantissa.checked_mul(numerator)?;
+        Some(product / denominator.checked_mul(10u128.pow(self.decimals))?)
+    }
+
     /// The value as a whole number, `None` where it has a fraction.
     pub fn whole(self) -> Option<u128> {
         if self.decimals == 0 {
@@ -401,8 +407,71 @@ impl std::str::FromStr for Headroom {
     }
 }
 
+/// A part of a whole, such as the share that a team gets of what it asks for; compared exactly.
+#[derive(Debug, Clone, Copy)]
+pub struct Ratio {
+    part: u128,
+    whole: u128,
+}
+
+impl Ratio {
+    /// Of nothing every part is all of it.
+    pub fn new(part: u128, whole: u128) -> Ratio {
+        if whole == 0 { Ratio { part: 1, whole: 1 } } else { Ratio { part, whole } }
+    }
+
+    /// In millionths, rounded down.
+    pub fn millionths(self) -> u128 {
+        let scale = u128::from(Weight::SCALE);
+        let rest = (self.part % self.whole).saturating_mul(scale) / self.whole;
+        (self.part / self.whole).saturating_mul(scale).saturating_add(rest)
+    }
+
+    /// A number about half-way between two, in millionths or, where they are close, one of them.
+    pub fn between(self, other: Ratio) -> Ratio {
+        let middle = self.millionths().midpoint(other.millionths());
+        Ratio::new(middle, Weight::SCALE.into()).clamp(self.min(other), self.max(other))
+    }
+}
+
+impl Ord for Ratio {
+    /// Digit by digit of the continued fractions, so that no product can overflow.
+    fn cmp(&self, other: &Ratio) -> std::cmp::Ordering {
+        let (mut a, mut b) = (*self, *other);
+        loop {
+            let digits = (a.part / a.whole).cmp(&(b.part / b.whole));
+            let rests = (a.part % a.whole, b.part % b.whole);
+            if digits.is_ne() {
+                return digits;
+            }
+            if rests.0 == 0 || rests.1 == 0 {
+                return (rests.0 != 0).cmp(&(rests.1 != 0));
+            }
+            // The one with the larger reciprocal is the smaller.
+            (a, b) =
+                (Ratio { part: b.whole, whole: rests.1 }, Ratio { part: a.whole, whole: rests.0 });
+        }
+    }
+}
+
+impl PartialOrd for Ratio {
+    fn partial_cmp(&self, other: &Ratio) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Ratio {
+    fn eq(&self, other: &Ratio) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ratio {}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -463,5 +532,18 @@ mod tests {
         assert_eq!(Weight(1_500_000).to_string(), "1.5");
         assert_eq!(Weight::parse("0"), Err(NumberError::Zero));
         assert!(Weight::parse("1e9").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn ratios_compare_as_their_products(a in 0u64..40, b in 1u64..40, c in 0u64..40, d in 1u64..40, k in 1u128..1 << 90) {
+            let (a, b, c, d) = (u128::from(a), u128::from(b), u128::from(c), u128::from(d));
+            let (x, y) = (Ratio::new(a, b), Ratio::new(c, d));
+            prop_assert_eq!(x.cmp(&y), (a * d).cmp(&(c * b)));
+            prop_assert_eq!(x, Ratio::new(a * k, b * k));
+            prop_assert_eq!(x.millionths(), a * 1_000_000 / b);
+            let middle = x.between(y);
+            prop_assert!(x.min(y) <= middle && middle <= x.max(y));
+        }
     }
 }

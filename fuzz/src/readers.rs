@@ -125,7 +125,7 @@ pub fn plan(data: &[u8]) {
     let demand = read.demand.unwrap_or_else(|| Demand::new(Vec::new()));
     let name = read.name.as_deref().unwrap_or("migplan");
     let policy = read.policy.unwrap_or_default();
-    let document = PlanDocument::new(&read.plan, name, policy, &read.catalogue, &demand);
+    let document = PlanDocument::new(&read.plan, name, policy.clone(), &read.catalogue, &demand);
     let text = serde_json::to_string(&document).unwrap();
     let again = plan_file::read(text.as_bytes(), "-", &Catalogue::built_in());
     let again = again.unwrap_or_else(|e| panic!("{e}\n{text}"));

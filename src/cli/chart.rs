@@ -1,6 +1,7 @@
 //! `migplan chart`: pictures of a plan.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{name_of, open};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
@@ -14,7 +15,7 @@ use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::file::{self, PlanFile};
-use crate::plan::{Plan, Policy, RecordedPolicy, asked};
+use crate::plan::{Plan, Policy, RecordedPolicy, Share, asked};
 use crate::view::charts::{Chart, Picture, Theme};
 use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, Usage};
 
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = picture_file)]
     output: PathBuf,
     /// Draw this plan, as `suggest --plan` writes it (- is stdin)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "prometheus", "prometheus_url", "gpus", "fleet", "nodes"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "prometheus", "prometheus_url", "gpus", "fleet", "nodes", "quota"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,
@@ -200,6 +201,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
             let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
+            let options = args.options.with_quota(options, &demand, console)?;
             let watch = Watch::new(console);
             let options = watch.options(&options);
             if args.kind == Kind::FitIdle {
@@ -243,6 +245,7 @@ fn usage(
     };
     let (demand, seen) = args.demand.read_with_origins(catalogue, fleet.as_ref(), console)?;
     let seen = seen.ok_or_else(|| Error::internal("Prometheus is named, but was not read"))?;
+    let options = &args.options.with_quota(options.clone(), &demand, console)?;
     let plan = match &fleet {
         None => None,
         Some(fleet) => {
@@ -287,11 +290,15 @@ fn of_file(
 /// Flags that name other rules (exit 2).
 fn with_recorded(options: &PlanOptions, recorded: Option<RecordedPolicy>) -> Result<PlanOptions> {
     let Some(recorded) = recorded else { return Ok(options.clone()) };
-    if options.policy != Policy::default() && options.policy != recorded.rules {
+    let other_share = options.share != Share::Weight && options.share != recorded.share;
+    let other_rules = options.policy != Policy::default() && options.policy != recorded.rules;
+    if other_rules || other_share {
         return Err(Error::usage("the flags name other rules than the plan was made with")
             .hint("leave them out: the plan's own rules are used"));
     }
-    Ok(PlanOptions { policy: recorded.rules, spare: recorded.spare, ..options.clone() })
+    let RecordedPolicy { rules: policy, spare, share, quota } = recorded;
+    let quotas = Arc::new(quota);
+    Ok(PlanOptions { policy, spare, share, quotas, ..options.clone() })
 }
 
 /// The picture of a comparison, with the frontier.

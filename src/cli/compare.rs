@@ -60,6 +60,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let options = args.options.read(false)?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
+    let options = args.options.with_quota(options, &demand, console)?;
     let watch = Watch::new(console);
     let comparison = compare::compare(&demand, &fleet, &watch.options(&options))?;
     drop(watch);

@@ -1,17 +1,20 @@
 //! Flags that say how to plan and for what, shared by the commands that make a plan.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::files::{name_of, open};
 use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::Console;
-use crate::demand::Demand;
 use crate::demand::over_time::OverTime;
+use crate::demand::{Demand, quota};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
-use crate::plan::{MigModePolicy, Policy, Spare, Strategy};
+use crate::plan::{MigModePolicy, Policy, Share, Spare, Strategy};
 
 /// The rules of a site.
 #[derive(Debug, Clone, clap::Args)]
@@ -68,6 +71,13 @@ pub struct OptionArgs {
     /// What becomes of the slices that the demand leaves free on GPUs in use
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     spare: Spare,
+    /// Who comes first among replicas of one priority: the most weight, whichever teams it is of, or
+    /// the team with the smallest share of what it asks for
+    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
+    share: Share,
+    /// The most that teams may be allocated (CSV: team,gpus,memory_gib)
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    quota: Option<PathBuf>,
     /// Stop proving after so many seconds and take the best plan so far
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
@@ -82,10 +92,42 @@ impl OptionArgs {
     pub fn read(&self, keeps_present: bool) -> Result<PlanOptions> {
         Ok(PlanOptions {
             spare: self.spare,
+            share: self.share,
             time_limit: self.time_limit,
             policy: self.policy.read(keeps_present)?,
             ..PlanOptions::default()
         })
+    }
+}
+
+impl OptionArgs {
+    /// The same options with the quotas of the teams of `demand`.
+    ///
+    /// # Errors
+    /// A quota file that cannot be read, all its problems at once (exit 3).
+    pub fn with_quota(
+        &self,
+        options: PlanOptions,
+        demand: &Demand,
+        console: &Console,
+    ) -> Result<PlanOptions> {
+        let Some(file) = &self.quota else { return Ok(options) };
+        let (quotas, warnings) = quota::read(open(file)?, &name_of(file))?;
+        console.warn(&warnings);
+        console.warn(&quotas.without_demand(demand, &name_of(file)));
+        Ok(PlanOptions { quotas: Arc::new(quotas), ..options })
+    }
+
+    /// Refuses rules between teams where no plan for one time is made.
+    ///
+    /// # Errors
+    /// `--share fair` or `--quota` is given (exit 2).
+    pub fn refuse_teams(&self, command: &str) -> Result<()> {
+        if self.share == Share::Weight && self.quota.is_none() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{command} knows no fair shares and no quotas"))
+            .hint("drop --share fair and --quota"))
     }
 }
 

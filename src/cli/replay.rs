@@ -71,6 +71,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     for file in [&args.output, &args.chart] {
         check_writable(file.as_deref())?;
     }
+    args.options.refuse_teams("replay")?;
     let options = args.options.read(false)?;
     let inputs = &args.inputs;
     let (catalogue, demand, fleet) = inputs.read_over_time(&args.hours, console)?;

@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
+    args.options.refuse_teams("schedule")?;
     let options =
         PlanOptions { allow_disruption: args.allow_disruption, ..args.options.read(false)? };
     let wanted = ScheduleOptions {

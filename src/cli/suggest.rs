@@ -19,7 +19,7 @@ use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
 use crate::plan::file::PlanDocument;
-use crate::plan::{RecordedPolicy, exceeded};
+use crate::plan::{Share, exceeded};
 use crate::text::plural;
 use crate::view::json;
 use crate::view::text::summary;
@@ -106,6 +106,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     }
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let options = args.with_present(options, &fleet, &catalogue, console)?;
+    let options = args.options.with_quota(options, &demand, console)?;
     run_once(args, &options, &catalogue, &demand, &fleet, console)
 }
 
@@ -154,9 +155,16 @@ fn run_once(
     // What nobody reads need not be found.
     let for_people = args.format == Format::Text || !console.is_quiet();
     let suggest = if for_people { compare::suggest_with_presets } else { compare::suggest_alone };
-    let suggestion = suggest(demand, fleet, &watch.options(options))?;
-    drop(watch);
+    let watched = watch.options(options);
+    let suggestion = suggest(demand, fleet, &watched)?;
     let plan = &suggestion.plan;
+    let cost = match options.share {
+        Share::Fair if !console.is_quiet() => {
+            compare::cost_of_fairness(plan, demand, fleet, &watched)?
+        }
+        _ => None,
+    };
+    drop(watch);
     let file = mig_parted::write(
         plan,
         catalogue,
@@ -166,8 +174,7 @@ fn run_once(
             notes: summary::notes(plan),
         },
     )?;
-    let policy = RecordedPolicy { rules: options.policy, spare: options.spare };
-    let document = PlanDocument::new(plan, &args.name, policy, catalogue, demand);
+    let document = PlanDocument::new(plan, &args.name, options.recorded(), catalogue, demand);
     files_beside(args, &file, &document)?;
     if let Some(report_file) = &args.report {
         let comparison = compare::compare_plan(plan.clone(), demand, fleet, options)?;
@@ -188,6 +195,9 @@ fn run_once(
     }
     if !console.is_quiet() && (args.format != Format::Text || output.is_some()) {
         console.say(&summary::summary(&suggestion, demand, console.stderr_layout()));
+    }
+    if let Some(cost) = &cost {
+        console.say(&summary::fairness(cost, console.stderr_layout()));
     }
     console.warn(exceeded::warning(&exceeded::exceeded(plan, demand)).as_slice());
     let unplaced = plan.totals.replicas - plan.totals.placed;

@@ -19,6 +19,7 @@ use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
+use crate::plan::quotas::{self, QuotaUse};
 use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy};
 
 /// The name of the plan's own row.
@@ -38,6 +39,8 @@ pub struct Suggestion {
     /// The fewest further GPUs that would place what the fleet is too full for, where there is
     /// such demand.
     pub more_gpus: Option<MoreGpus>,
+    /// The quotas of teams, with what the plan allocates.
+    pub quotas: Vec<QuotaUse>,
 }
 
 /// How layouts that are given serve the demand at their best.
@@ -511,7 +514,7 @@ pub fn suggest_with_presets(
     );
     let (plan, more_gpus) = suggestion?;
     let presets = presets?;
-    Ok(Suggestion { presets, more_gpus, ..beside(plan, demand, fleet, &problem) })
+    Ok(Suggestion { presets, more_gpus, ..beside(plan, demand, fleet, &problem, options) })
 }
 
 /// As [`suggest_with_presets`], without presets and further GPUs: where nobody reads them, they
@@ -522,11 +525,18 @@ pub fn suggest_with_presets(
 pub fn suggest_alone(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Suggestion> {
     let problem = Problem::new(demand, fleet, options);
     let plan = optimise::plan(demand, fleet, &problem, options)?;
-    Ok(beside(plan, demand, fleet, &problem))
+    Ok(beside(plan, demand, fleet, &problem, options))
 }
 
-fn beside(plan: Checked, demand: &Demand, fleet: &Fleet, problem: &Problem) -> Suggestion {
+fn beside(
+    plan: Checked,
+    demand: &Demand,
+    fleet: &Fleet,
+    problem: &Problem,
+    options: &PlanOptions,
+) -> Suggestion {
     Suggestion {
+        quotas: quotas::in_use(&plan, demand, &fleet.boards(), &options.quotas),
         plan_row: of_plan(&plan, demand, fleet, problem),
         priorities: priorities(problem),
         plan,

@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::optimise::model::{Terms, dot};
 use crate::optimise::problem::{Problem, Unservable};
 use crate::optimise::{self, PlanOptions, Until, stages};
-use crate::plan::{Checked, Plan, Status};
+use crate::plan::{Checked, Plan, Share, Status};
 
 /// With more numbers of GPUs than this, the frontier is found at some of them.
 const MOST_POINTS: u64 = 24;
@@ -142,7 +142,7 @@ fn beside(
 }
 
 /// The most that fits on 1, 2, 3 … of the fleet's GPUs, up to what the plan uses; of many numbers
-/// of GPUs only some. The last point is the plan itself.
+/// of GPUs only some. The last point is the plan itself, unless it is a fair one.
 ///
 /// # Errors
 /// As [`compare`].
@@ -162,6 +162,10 @@ pub fn frontier(
         used_mib: row.used_mib,
         proved: plan.proof.status == Status::Optimal,
     };
+    if options.share == Share::Fair {
+        // A fair plan may place less than what could be placed on its GPUs.
+        return up_to(&problem, last.gpus, options);
+    }
     let mut frontier = up_to(&problem, last.gpus.saturating_sub(1), options)?;
     if last.gpus > 0 {
         frontier.points.push(last);

@@ -34,6 +34,7 @@ const COLUMNS: &[Column] = &[
     Column { name: "boards", required: false },
     Column { name: "gpus", required: false },
     Column { name: "hours", required: false },
+    Column { name: "min", required: false },
 ];
 const TEAM: usize = 0;
 const WORKLOAD: usize = 1;
@@ -51,11 +52,12 @@ const MEDIA: usize = 10;
 const BOARDS: usize = 11;
 const GPUS: usize = 12;
 const HOURS: usize = 13;
+const MIN: usize = 14;
 
 /// The most whole GPUs that one replica may want; no node has more.
 const MAX_WHOLE_GPUS: u64 = 1024;
 
-const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus, hours; such as 'nlp,serving,30GiB,2'; hours are days and whole hours, such as 'Mon-Fri 08:00-19:00'";
+const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus, hours, min; such as 'nlp,serving,30GiB,2'; hours are days and whole hours, such as 'Mon-Fri 08:00-19:00'";
 
 /// What a row may share with the rows before it.
 struct Shared<'c> {
@@ -145,6 +147,13 @@ fn read_row(
     let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS, problems);
     let memory = memory(row, whole_gpus, problems);
     let count = whole(row, COUNT, 1, MAX_COUNT, problems);
+    let min = whole(row, MIN, 0, MAX_COUNT, problems);
+    if min > count {
+        problems.push(row.problem(
+            MIN,
+            format_args!("is more than count, which is {count}; min is a part of the count"),
+        ));
+    }
     let priority = priority(row, problems);
     let weight = row.get(WEIGHT).map_or(Weight::ONE, |text| {
         Weight::parse(text).unwrap_or_else(|e| {
@@ -183,6 +192,7 @@ fn read_row(
         name: Arc::from(workload?),
         memory,
         count,
+        min,
         priority,
         weight,
         compute_slices: u32::try_from(compute_slices).ok()?,
@@ -343,14 +353,15 @@ mod tests {
     #[test]
     fn every_column_is_read() {
         let (demand, warnings) = demand(
-            "team;workload;memory;count;priority;weight;compute;media;boards;gpus;qos\n\
-             nlp;train;30GiB;2;-5;1.5;3;true;h100-80gb|a100-80gb;;x\n\
-             nlp;big;;;;;;;;4;\n",
+            "team;workload;memory;count;priority;weight;compute;media;boards;gpus;qos;min\n\
+             nlp;train;30GiB;2;-5;1.5;3;true;h100-80gb|a100-80gb;;x;2\n\
+             nlp;big;;;;;;;;4;;\n",
         )
         .unwrap();
         let [big, train] = demand.workloads() else { panic!() };
         assert_eq!(train.memory, Some(Mebibytes(30_720)));
         assert_eq!((train.count, train.priority, train.weight.0), (2, -5, 1_500_000));
+        assert_eq!((train.min, big.min), (2, 0));
         assert_eq!((train.compute_slices, train.media, train.whole_gpus), (3, true, 0));
         assert_eq!(*train.boards, ["a100-sxm4-80gb".to_string(), "h100-sxm5-80gb".to_string()]);
         assert_eq!((big.memory, big.whole_gpus, big.count, big.compute_slices), (None, 4, 1, 1));
@@ -390,6 +401,23 @@ mod tests {
             "teams.csv:5: column 'memory': '1e30GiB' is too large",
             "teams.csv:6: column 'memory': is empty",
             "teams.csv:8: columns 'team' and 'workload': 't/f' is on line 7 already",
+        ] {
+            assert!(text.contains(part), "missing: {part}\nin:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_min_is_a_part_of_the_count() {
+        let text = demand(
+            "team,workload,memory,count,min\nt,a,1GiB,2,3\nt,b,1GiB,,2\nt,c,1GiB,5,-1\nt,d,1GiB,5,0.5\n",
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "teams.csv:2: column 'min': '3' is more than count, which is 2",
+            "teams.csv:3: column 'min': '2' is more than count, which is 1",
+            "teams.csv:4: column 'min': '-1' is negative",
+            "teams.csv:5: column 'min': '0.5' is not a whole number",
         ] {
             assert!(text.contains(part), "missing: {part}\nin:\n{text}");
         }

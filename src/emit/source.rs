@@ -27,7 +27,7 @@ impl<'p> From<&'p PlanFile> for PlanSource<'p> {
             plan: &file.plan,
             catalogue: &file.catalogue,
             name: file.name.as_deref(),
-            strategy: file.policy.map(|policy| policy.rules.strategy),
+            strategy: file.policy.as_ref().map(|policy| policy.rules.strategy),
         }
     }
 }

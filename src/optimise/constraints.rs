@@ -11,5 +11,7 @@ pub(crate) mod node_mode;
 pub(crate) mod one_name;
 pub(crate) mod patterns;
 pub(crate) mod present;
+pub(crate) mod quota;
 pub(crate) mod single_profile;
 pub(crate) mod spare;
+pub(crate) mod team_shares;

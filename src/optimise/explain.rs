@@ -1,10 +1,14 @@
 //! Why replicas are unplaced, and the sums of a plan.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::assign::Placed;
 use super::problem::{Problem, Unservable};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, Profile};
+use crate::plan::quotas::{self, Allocation};
 use crate::plan::{GpuPlan, Plan, Proof, Reason, Totals, Unplaced};
 use crate::text::plural;
 use crate::units::Mebibytes;
@@ -19,6 +23,7 @@ pub(crate) fn plan(
 ) -> Plan {
     let boards = fleet.boards();
     let spare = spare_instances(&placed.gpus, problem);
+    let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
     let mut unplaced: Vec<(i64, Unplaced)> = Vec::new();
     for (index, workload) in demand.workloads().iter().enumerate() {
         let replicas = workload.count - placed.replicas[index];
@@ -27,7 +32,8 @@ pub(crate) fn plan(
         }
         let (reason, detail, help) = match problem.unservable.get(&index) {
             Some(why) => unservable(*why, workload, &boards),
-            None => full(workload, replicas, &spare, &boards),
+            None => over_quota(workload, problem, &allocations, &boards)
+                .unwrap_or_else(|| full(workload, replicas, &spare, &boards)),
         };
         let unplaced_row = Unplaced {
             team: workload.team.clone(),
@@ -208,6 +214,30 @@ fn spare_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<SpareInstance> {
         }
     }
     found
+}
+
+/// Why a team that has a quota gets no more, where no instance that suffices is within it.
+fn over_quota(
+    workload: &Workload,
+    problem: &Problem,
+    allocations: &BTreeMap<Arc<str>, Allocation>,
+    boards: &[BoardRef],
+) -> Option<(Reason, String, Option<String>)> {
+    let quota = problem.team_quotas.of(&workload.team)?;
+    let allocation = allocations.get(&workload.team)?;
+    if !allocation.leaves_nothing(quota, workload, boards) {
+        return None;
+    }
+    let needs = match (workload.memory, workload.whole_gpus) {
+        (Some(memory), 0) => memory.to_string(),
+        (_, gpus) => plural(u64::from(gpus), "whole GPU"),
+    };
+    let team = &workload.team;
+    let detail = format!(
+        "needs {needs}; team {team}'s quota of {quota} leaves no instance for it ({} in use)",
+        allocation.of(quota)
+    );
+    Some((Reason::FleetFull, detail, Some(format!("a larger quota for {team}"))))
 }
 
 /// Why a full fleet cannot serve a workload, and what would help.

@@ -122,9 +122,9 @@ pub(crate) fn cheapest(
     Ok(Some(Cheapest { gpus, proved }))
 }
 
-/// The fewest GPUs that serve at least `share` (in millionths) of the weight-hours of each priority,
-/// of all that so many GPUs as one likes could serve, which the problem's are. `None` where even
-/// they do not.
+/// The fewest GPUs that serve all guaranteed replicas and at least `share` (in millionths) of the
+/// weight-hours of each priority, of all that so many GPUs as one likes could serve, which the
+/// problem's are. `None` where even they do not.
 ///
 /// # Errors
 /// As [`cheapest`].
@@ -154,6 +154,15 @@ pub(crate) fn fewest_for_share(
         let least = i64::try_from(least)
             .map_err(|_| Error::internal("a sum of weights is beyond 64 bits"))?;
         search.formulation.model.at_least(terms, least);
+        // What is guaranteed is served whole, whatever the share: so many GPUs can.
+        let terms = search.formulation.guaranteed_weight(problem, priority);
+        let guaranteed = LinearObjective { sense: Sense::Maximise, terms };
+        if search.natural_limit(&guaranteed) != Some(search.value_of(&guaranteed.terms)) {
+            return Ok(None);
+        }
+        if !guaranteed.terms.is_empty() {
+            search.hold(guaranteed)?;
+        }
     }
     let terms = search.formulation.gpus_used(problem);
     let objective = LinearObjective { sense: Sense::Minimise, terms };

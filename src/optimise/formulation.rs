@@ -12,9 +12,10 @@ use super::constraints::patterns::Patterns;
 use super::constraints::present::PresentGroups;
 use super::constraints::single_profile::SingleProfile;
 use super::constraints::spare::{self, FurtherReplicas, MostAllocated};
-use super::constraints::{gpus, one_name};
+use super::constraints::team_shares::TeamShares;
+use super::constraints::{gpus, one_name, quota};
 use super::model::{LinearObjective, Model, Terms, merge};
-use super::problem::Problem;
+use super::problem::{DemandClass, Problem};
 use crate::plan::goal::{Objective, Sense};
 
 /// The model of a problem with the meaning of its columns.
@@ -34,6 +35,8 @@ pub(crate) struct Formulation {
     pub single_profile: SingleProfile,
     /// GPUs of each present state.
     pub present: PresentGroups,
+    /// The weight that each team is served, where shares count.
+    pub shares: TeamShares,
     memory: ServedMemory,
     kinds_in_use: KindsInUse,
     further: FurtherReplicas,
@@ -71,6 +74,7 @@ impl Formulation {
             single_profile.add_pool(&mut model, problem, pool, &modes, &patterns);
         }
         one_name::add(&mut model, problem, &assignment);
+        quota::add(&mut model, problem, &assignment);
         let memory = ServedMemory::add(&mut model, problem, &assignment.served);
         let mut formulation = Formulation {
             model,
@@ -80,6 +84,7 @@ impl Formulation {
             flows,
             single_profile,
             present,
+            shares: TeamShares::default(),
             memory,
             kinds_in_use: KindsInUse::default(),
             further: FurtherReplicas::default(),
@@ -106,6 +111,10 @@ impl Formulation {
         values: &[i64],
     ) -> Vec<i64> {
         match objective {
+            Objective::TeamShare(priority) => {
+                let (model, served) = (&mut self.model, &self.assignment.served);
+                self.shares.add(model, problem, served, priority, values)
+            }
             Objective::ProfileKinds => {
                 let (model, assignment) = (&mut self.model, &self.assignment);
                 let (switches, used) = KindsInUse::add(model, problem, assignment, values);
@@ -127,7 +136,11 @@ impl Formulation {
     /// The sum that an objective optimises; its value may differ by a constant.
     pub(crate) fn objective(&self, problem: &Problem, objective: Objective) -> LinearObjective {
         let terms = match objective {
-            Objective::PlacedWeight(priority) => self.placed_weight(problem, priority),
+            Objective::GuaranteedWeight(priority) => self.guaranteed_weight(problem, priority),
+            // Shares are raised one after the other; together they are the weight.
+            Objective::TeamShare(priority) | Objective::PlacedWeight(priority) => {
+                self.placed_weight(problem, priority)
+            }
             Objective::PlacedMib => self.placed_mib(problem),
             Objective::GpusUsed => self.gpus_used(problem),
             Objective::RoundingMib => self.allocated_mib(problem),
@@ -154,10 +167,19 @@ impl Formulation {
 
     /// The weight of the replicas of a priority that are served, in millionths, times their hours.
     pub(crate) fn placed_weight(&self, problem: &Problem, priority: i64) -> Terms {
+        self.weight(problem, |class| class.priority == priority)
+    }
+
+    /// The same of the guaranteed replicas alone.
+    pub(crate) fn guaranteed_weight(&self, problem: &Problem, priority: i64) -> Terms {
+        self.weight(problem, |class| class.priority == priority && class.guaranteed)
+    }
+
+    /// The weight of the replicas served of some classes, in millionths, times their hours.
+    fn weight(&self, problem: &Problem, of: impl Fn(&DemandClass) -> bool) -> Terms {
         let classes = problem.classes.iter().zip(&self.assignment.served);
-        let of_priority = classes.filter(|(class, _)| class.priority == priority);
         let weight = |class| problem.hours_of(class) * class.weight;
-        of_priority.map(|(class, column)| (*column, weight(class))).collect()
+        classes.filter(|(c, _)| of(c)).map(|(class, column)| (*column, weight(class))).collect()
     }
 
     /// The number of replicas served, whatever their priority.
@@ -236,8 +258,10 @@ impl Formulation {
         self.memory.tangents()
     }
 
-    /// Sets the memory of a solution to what its replicas need.
+    /// Sets the memory of a solution to what its replicas need, and the weight of the teams to what
+    /// theirs weigh.
     pub(crate) fn settle(&self, problem: &Problem, values: &mut [i64]) {
+        self.shares.settle(values);
         self.memory.settle(problem, &self.assignment.served, values);
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Number;
 
+use crate::demand::quota::Quotas;
 use crate::plan::Policy;
-use crate::plan::Spare;
 use crate::plan::goal::{Objective, Until};
+use crate::plan::{RecordedPolicy, Share, Spare};
 use crate::reconfigure::change::PresentGpu;
 
 /// How to plan.
@@ -17,6 +18,10 @@ use crate::reconfigure::change::PresentGpu;
 pub struct PlanOptions {
     /// What becomes of free slices.
     pub spare: Spare,
+    /// Who comes first among the replicas of one priority.
+    pub share: Share,
+    /// The most that teams may be allocated.
+    pub quotas: Arc<Quotas>,
     /// Stop proving after this time and take the best plan so far.
     pub time_limit: Option<Duration>,
     /// The last stage to solve.
@@ -35,10 +40,21 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// The same for a search beside that for the plan, which ends at `until` and is not told of.
+    /// The rules, as the file of a plan keeps them.
+    pub fn recorded(&self) -> RecordedPolicy {
+        RecordedPolicy {
+            rules: self.policy,
+            spare: self.spare,
+            share: self.share,
+            quota: (*self.quotas).clone(),
+        }
+    }
+
+    /// The same for a search beside that for the plan, which ends at `until`, is not told of, and
+    /// is for the most weight: what can be had at best.
     #[must_use]
     pub(crate) fn beside(&self, until: Until) -> PlanOptions {
-        PlanOptions { until, progress: None, ..self.clone() }
+        PlanOptions { until, share: Share::Weight, progress: None, ..self.clone() }
     }
 }
 

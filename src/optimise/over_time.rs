@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 
 use crate::plan::over_time::OverTimePlan;
-use crate::plan::{Allocated, Checked, InstanceProfile, Spare};
+use crate::plan::{Allocated, Checked, InstanceProfile, Share, Spare};
 
 /// Finds the best partition for all hours of `demand` and proves it, stage by stage. With one
 /// period it is the plan for that period.
 ///
 /// # Errors
-/// Replicas of several whole GPUs, which no plan over time holds, or `--spare none` around a known
+/// Replicas of several whole GPUs, fair shares or quotas, which no plan over time holds, or `--spare none` around a known
 /// present state (exit 2); no plan within the time limit (exit 5); a contradiction inside (exit 1).
 pub fn suggest(demand: &OverTime, fleet: &Fleet, options: &PlanOptions) -> Result<OverTimePlan> {
     if demand.periods().len() <= 1 {
@@ -51,6 +51,10 @@ pub(crate) fn refuse(demand: &OverTime, options: &PlanOptions) -> Result<()> {
             several.label()
         ))
         .hint("keep GPUs for it with --keep-whole or a fleet of their own, and plan the other workloads over time"));
+    }
+    if options.share == Share::Fair || !options.quotas.is_empty() {
+        return Err(Error::usage("a plan over time knows no fair shares and no quotas")
+            .hint("drop --share fair and --quota, or plan without --over-time; the column min holds in every hour"));
     }
     if options.present.is_some() && options.spare == Spare::None {
         return Err(Error::usage("--over-time with --current cannot have --spare none")

@@ -5,6 +5,7 @@
 //! weight are one *demand class*. Nothing here grows with the number of GPUs, and of the distinct
 //! memory values only sorted lists remain. Knows no solver.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,12 +13,14 @@ use super::curve::{Curve, Member};
 use super::options::PlanOptions;
 use super::supply::{self, GpuGroup, InstanceKind, NodeType, Pattern, Pool};
 use crate::demand::over_time::{OverTime, Period};
+use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{FULL_GPU, layout};
-use crate::plan::Spare;
 use crate::plan::goal::{self, Scope};
 use crate::plan::{MigModePolicy, Policy};
+use crate::plan::{Share, Spare};
+use crate::units::Weight;
 
 /// Replicas for which the same kinds of instance suffice: an item of the packing problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +39,8 @@ pub(crate) struct ItemType {
     /// The supply that must hold the replicas too, beside that of their period: their instances
     /// outlive a change of layouts.
     pub stays_in: Option<usize>,
+    /// Index of the quota of the replicas' team, if it has one.
+    pub quota: Option<usize>,
 }
 
 /// One period as the problem sees it: how much it weighs, and the replicas that run in it.
@@ -57,8 +62,17 @@ impl Part {
     }
 }
 
-/// Replicas of one type, priority and weight. Which of them are served is decided by number alone:
-/// the largest demands first.
+/// The most that a team may be allocated in a period.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Usable memory, in MiB.
+    pub memory_mib: Option<i64>,
+    /// GPUs, in parts of which [`Problem::parts_of_gpu`] are one.
+    pub gpu_parts: Option<i64>,
+}
+
+/// Replicas of one type, priority and weight, guaranteed ones apart from the others. Which of them
+/// are served is decided by number alone: the largest demands first.
 #[derive(Debug, Clone)]
 pub(crate) struct DemandClass {
     /// Index of the type.
@@ -67,10 +81,34 @@ pub(crate) struct DemandClass {
     pub priority: i64,
     /// Worth of one replica, in millionths.
     pub weight: i64,
+    /// Whether these are the replicas of each workload up to its `min`.
+    pub guaranteed: bool,
+    /// Index of the team, where the shares of teams count.
+    pub team: Option<usize>,
     /// Workloads, the largest demand first, then by team and name: index, MiB of a replica, count.
     pub members: Arc<[Member]>,
     /// Memory served by the first `n` replicas.
     pub curve: Arc<Curve>,
+}
+
+/// What the replicas of a class have in common, in the order of the classes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ClassKey {
+    priority: Reverse<i64>,
+    weight: Reverse<i64>,
+    item_type: ItemType,
+    guaranteed: Reverse<bool>,
+    team: Option<usize>,
+}
+
+/// A team of one priority, where the shares of teams count.
+#[derive(Debug, Clone)]
+pub(crate) struct Team {
+    /// The priority.
+    pub priority: i64,
+    /// The weight that it asks for and that the fleet could serve at all, in millionths, times its
+    /// hours.
+    pub asked: u128,
 }
 
 /// Why a workload cannot be served by this fleet, however empty it is.
@@ -101,13 +139,22 @@ pub(crate) struct Problem {
     pub kinds: Vec<InstanceKind>,
     /// Item types, sorted.
     pub item_types: Vec<ItemType>,
-    /// Classes, by falling priority, then falling weight, then type.
+    /// Classes, by falling priority, then falling weight, then type; guaranteed ones first.
     pub classes: Vec<DemandClass>,
+    /// The teams of each priority, by falling priority, then by name; none where shares of teams do
+    /// not count.
+    pub teams: Vec<Team>,
+    /// The quotas by team.
+    pub team_quotas: Arc<Quotas>,
+    /// The same in numbers, in the same order.
+    pub quotas: Vec<Limits>,
+    /// Parts of a GPU, so that the memory slices of each board are whole parts.
+    pub parts_of_gpu: i64,
     /// The hours of each period of the demand; one period of weight 1 without demand over time.
     pub hours: Vec<i64>,
     /// The supply that serves each period.
     pub supplies: Vec<usize>,
-    /// For each item type, periods aside, its share of all replicas asked for, as
+    /// For each item type, periods and quotas aside, its share of all replicas asked for, as
     /// [`goal::shares`] has it: the first index of such a type, and the share.
     pub shares: Vec<(usize, i64)>,
     /// Workloads that no empty fleet could serve, by index.
@@ -148,13 +195,18 @@ impl Problem {
             kinds,
             item_types: Vec::new(),
             classes: Vec::new(),
+            teams: Vec::new(),
+            team_quotas: options.quotas.clone(),
+            quotas: Vec::new(),
+            parts_of_gpu: 1,
             hours: Vec::new(),
             supplies: Vec::new(),
             shares: Vec::new(),
             unservable: BTreeMap::new(),
             most_gpus: None,
         };
-        problem.add_demand(demand, parts);
+        problem.add_quotas();
+        problem.add_demand(demand, parts, options.share);
         problem
     }
 
@@ -173,19 +225,50 @@ impl Problem {
             knows_present: true,
             item_types: Vec::new(),
             classes: Vec::new(),
+            teams: Vec::new(),
             shares: Vec::new(),
             unservable: BTreeMap::new(),
             ..self.clone()
         };
-        problem.add_demand(demand, parts);
+        problem.add_demand(demand, parts, Share::Weight);
         problem
     }
 
+    /// Puts the quotas into numbers.
+    fn add_quotas(&mut self) {
+        let slices = self.pools.iter().map(|pool| i64::from(pool.board.memory_slices));
+        self.parts_of_gpu = slices.fold(1, lcm);
+        let parts = |millionths: u64| {
+            let parts = i128::from(millionths) * i128::from(self.parts_of_gpu);
+            i64::try_from(parts / i128::from(Weight::SCALE)).unwrap_or(i64::MAX)
+        };
+        let limits = self.team_quotas.iter().map(|quota| Limits {
+            memory_mib: quota.memory.map(|most| i64::try_from(most.0).unwrap_or(i64::MAX)),
+            gpu_parts: quota.gpus.map(parts),
+        });
+        self.quotas = limits.collect();
+    }
+
+    /// What a replica of so many whole GPUs (0 for an instance) takes of its team's quota in a
+    /// kind: memory in MiB, and parts of a GPU.
+    pub(crate) fn takes(&self, kind: usize, whole_gpus: u32) -> (i64, i64) {
+        let kind = &self.kinds[kind];
+        let board = &self.pools[kind.pool].board;
+        let slices = kind.profile.map_or(board.memory_slices, |p| board.profiles[p].memory_slices);
+        let times = i64::from(whole_gpus.max(1));
+        let of_slice = self.parts_of_gpu / i64::from(board.memory_slices);
+        (kind.memory_mib * times, i64::from(slices) * of_slice * times)
+    }
+
     /// Sorts the workloads into item types and demand classes.
-    fn add_demand(&mut self, demand: &Demand, parts: &[Part]) {
+    fn add_demand(&mut self, demand: &Demand, parts: &[Part], share: Share) {
         self.hours = parts.iter().map(|p| p.weight).collect();
         self.supplies = parts.iter().map(|p| p.supply).collect();
-        let mut grouped: BTreeMap<(i64, i64, ItemType), Vec<Member>> = BTreeMap::new();
+        let teams = match share {
+            Share::Weight => BTreeMap::new(),
+            Share::Fair => self.add_teams(demand, parts),
+        };
+        let mut grouped: BTreeMap<ClassKey, Vec<Member>> = BTreeMap::new();
         for (index, workload) in demand.workloads().iter().enumerate() {
             let kinds = match self.usable(workload) {
                 Ok(kinds) => kinds,
@@ -196,6 +279,8 @@ impl Problem {
             };
             let by_itself = self.policy.one_profile_per_workload && workload.count > 1;
             let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
+            let quota = self.team_quotas.position(&workload.team);
+            let team = teams.get(&team_key(workload)).copied();
             for (period, part) in parts.iter().enumerate() {
                 let staying = part.staying.as_ref().map(|(supply, of)| (*supply, of[index]));
                 let (stays_in, staying) =
@@ -203,7 +288,10 @@ impl Problem {
                 let ending = part.counts[index].saturating_sub(staying);
                 let of_supply = kinds.iter().filter(|k| self.kinds[**k].supply == part.supply);
                 let of_supply: Vec<usize> = of_supply.copied().collect();
-                for (stays_in, count) in [(None, ending), (stays_in, staying)] {
+                let min = workload.min.min(ending);
+                for (stays_in, guaranteed, count) in
+                    [(None, true, min), (None, false, ending - min), (stays_in, false, staying)]
+                {
                     if count == 0 {
                         continue;
                     }
@@ -214,10 +302,16 @@ impl Problem {
                         one_name: by_itself.then_some(index),
                         period,
                         stays_in,
+                        quota,
                     };
-                    let class =
-                        grouped.entry((-workload.priority, -weight, item_type)).or_default();
-                    class.push(Member {
+                    let key = ClassKey {
+                        priority: Reverse(workload.priority),
+                        weight: Reverse(weight),
+                        item_type,
+                        guaranteed: Reverse(guaranteed),
+                        team,
+                    };
+                    grouped.entry(key).or_default().push(Member {
                         workload: index,
                         memory_mib: workload.memory.map_or(0, |m| m.0 as i64),
                         count: i64::try_from(count).unwrap_or(i64::MAX),
@@ -225,19 +319,21 @@ impl Problem {
                 }
             }
         }
-        let item_types: BTreeSet<&ItemType> = grouped.keys().map(|(_, _, t)| t).collect();
+        let item_types: BTreeSet<&ItemType> = grouped.keys().map(|key| &key.item_type).collect();
         self.item_types = item_types.into_iter().cloned().collect();
         let mut wanted = vec![0u128; self.item_types.len()];
-        for ((priority, weight, item_type), mut members) in grouped {
+        for (key, mut members) in grouped {
             // Members arrive in the order of the demand, so equal ones stay by team and name.
-            members.sort_by_key(|m| std::cmp::Reverse(m.memory_mib));
-            let of_type = self.item_types.binary_search(&item_type).unwrap_or_default();
+            members.sort_by_key(|m| Reverse(m.memory_mib));
+            let of_type = self.item_types.binary_search(&key.item_type).unwrap_or_default();
             wanted[of_type] += members.iter().map(|m| m.count as u128).sum::<u128>();
-            keep_first(&mut members, self.capacity(&item_type));
+            keep_first(&mut members, self.capacity(&key.item_type));
             self.classes.push(DemandClass {
                 item_type: of_type,
-                priority: -priority,
-                weight: -weight,
+                priority: key.priority.0,
+                weight: key.weight.0,
+                guaranteed: key.guaranteed.0,
+                team: key.team,
                 curve: Arc::new(Curve::new(&members)),
                 members: members.into(),
             });
@@ -245,12 +341,33 @@ impl Problem {
         self.shares = self.shares_of(&wanted);
     }
 
+    /// Lists the teams with what they ask for; returns the index of each.
+    fn add_teams<'d>(
+        &mut self,
+        demand: &'d Demand,
+        parts: &[Part],
+    ) -> BTreeMap<TeamKey<'d>, usize> {
+        let mut asked: BTreeMap<TeamKey, u128> = BTreeMap::new();
+        for (index, workload) in demand.workloads().iter().enumerate() {
+            let replicas = |part: &Part| {
+                u128::from(part.counts[index]) * u128::from(part.weight.unsigned_abs())
+            };
+            let weight = u128::from(workload.weight.0) * parts.iter().map(replicas).sum::<u128>();
+            if weight > 0 && self.usable(workload).is_ok() {
+                *asked.entry(team_key(workload)).or_default() += weight;
+            }
+        }
+        let team = |(key, asked): (&TeamKey, &u128)| Team { priority: key.0.0, asked: *asked };
+        self.teams = asked.iter().map(team).collect();
+        asked.into_keys().enumerate().map(|(t, key)| (key, t)).collect()
+    }
+
     /// The shares of the item types, replicas of all hours added up, from the replicas of each.
     fn shares_of(&self, wanted: &[u128]) -> Vec<(usize, i64)> {
         let mut first: BTreeMap<ItemType, usize> = BTreeMap::new();
         let mut sums: BTreeMap<usize, u128> = BTreeMap::new();
         for (t, item_type) in self.item_types.iter().enumerate() {
-            let of_any_period = ItemType { period: 0, ..item_type.clone() };
+            let of_any_period = ItemType { period: 0, quota: None, ..item_type.clone() };
             let at = *first.entry(of_any_period).or_insert(t);
             *sums.entry(at).or_default() += wanted[t] * self.hours[item_type.period] as u128;
         }
@@ -279,8 +396,11 @@ impl Problem {
     /// What decides which objectives apply.
     pub(crate) fn scope(&self, options: &PlanOptions) -> Scope {
         let sizes = self.kinds.iter().filter(|k| k.profile.is_some()).map(|k| k.memory_mib);
+        let guaranteed = self.classes.iter().filter(|c| c.guaranteed);
         Scope {
             priorities: self.classes.iter().map(|c| c.priority).collect(),
+            guaranteed: guaranteed.map(|c| c.priority).collect(),
+            share: options.share,
             until: options.until,
             knows_present: self.knows_present,
             spare: options.spare,
@@ -317,6 +437,9 @@ impl Problem {
             pools: self.pools.clone(),
             node_types: self.node_types.clone(),
             kinds: self.kinds.clone(),
+            teams: Vec::new(),
+            team_quotas: self.team_quotas.clone(),
+            quotas: self.quotas.clone(),
             hours: self.hours.clone(),
             supplies: self.supplies.clone(),
             shares: Vec::new(),
@@ -329,7 +452,8 @@ impl Problem {
             group.gpus += further;
         }
         let counts = demand.workloads().iter().map(|w| w.count).collect();
-        problem.add_demand(demand, &[Part::new(1, counts)]);
+        // How many GPUs place everything has nothing to do with shares.
+        problem.add_demand(demand, &[Part::new(1, counts)], Share::Weight);
         problem
     }
 
@@ -390,6 +514,21 @@ impl Problem {
             })
             .sum()
     }
+}
+
+fn lcm(a: i64, b: i64) -> i64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
+}
+
+/// What tells the teams of each priority apart, in their order.
+type TeamKey<'d> = (Reverse<i64>, &'d str);
+
+fn team_key(workload: &Workload) -> TeamKey<'_> {
+    (Reverse(workload.priority), &workload.team)
 }
 
 /// Drops what comes after the first `most` replicas: the fleet could never hold it, and sums over

@@ -15,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::formulation::Formulation;
-use super::model::{LinearObjective, Terms, dot};
+use super::model::{Column, LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
 use super::relaxation::{Ends, Relaxation};
@@ -290,8 +290,31 @@ impl<'p> Search<'p> {
         Bound { value, status }
     }
 
+    /// Looks for any solution where these columns have at least these values, and takes it. Returns
+    /// whether there is one; that there is none is not proved.
+    ///
+    /// # Errors
+    /// A solver that breaks down (exit 1).
+    pub(crate) fn find_with(&mut self, lower: &[(Column, i64)]) -> Result<bool> {
+        let mut model = self.formulation.model.clone();
+        for (column, value) in lower {
+            model.columns[*column].lower = (*value).max(model.columns[*column].lower);
+        }
+        let any = LinearObjective { sense: Sense::Maximise, terms: Terms::new() };
+        self.effort.solves += 1;
+        let limits = (self.ends.deadline, self.ends.stop.as_ref());
+        let answer = solve::solve(&model, &any, None, limits, Care::Usual)?;
+        let Some(mut values) = answer.and_then(|answer| answer.values) else { return Ok(false) };
+        self.formulation.settle(self.problem, &mut values);
+        let holds = model.holds(&values);
+        if holds {
+            self.values = Some(values);
+        }
+        Ok(holds)
+    }
+
     /// The search is over: an error only where there is no solution to fall back to.
-    fn ended(&self) -> Result<Status> {
+    pub(crate) fn ended(&self) -> Result<Status> {
         match (&self.values, self.ends.stopped()) {
             (Some(_), true) => Ok(Status::Interrupted),
             (Some(_), false) => Ok(Status::TimeLimit),

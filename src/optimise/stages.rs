@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Instant;
 
+use super::fair;
 use super::formulation::Formulation;
 use super::model::LinearObjective;
 use super::options::{PlanOptions, Progress, StageProgress};
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::plan::Spare;
 use crate::plan::goal::{self, Objective};
 use crate::plan::{Effort, Proof, Stage, Status};
+use crate::units::Ratio;
 
 /// The counts that the stages settled on.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ pub(crate) fn run_to_beat(
         return Ok(None);
     }
     let (status, proved) = stages.proof();
-    let value = |reached: &Reached| stages.search.value_of(&reached.sum.terms);
+    let value = |reached: &Reached| stages.value(reached);
     let reached = stages.reached.iter().map(value).collect();
     let (formulation, values) = stages.search.into_solution()?;
     Ok(Some(Solution {
@@ -85,10 +87,18 @@ pub(crate) fn run_to_beat(
 /// A stage that was solved.
 struct Reached {
     objective: Objective,
-    sum: LinearObjective,
+    value: Value,
     bound: Bound,
     seconds: f64,
     effort: Effort,
+}
+
+/// Where the value of a stage is to be found in a solution.
+enum Value {
+    /// A sum.
+    Sum(LinearObjective),
+    /// So many distinct shares of teams are smaller; in millionths.
+    Share(usize),
 }
 
 struct Stages<'p> {
@@ -108,6 +118,10 @@ impl Stages<'_> {
             self.search.reach_limit(&all)?;
         }
         for objective in goal::objectives(&scope) {
+            if let Objective::TeamShare(priority) = objective {
+                self.team_shares(priority)?;
+                continue;
+            }
             if target.is_some_and(|t| self.is_behind(t)) {
                 return Ok(false);
             }
@@ -133,7 +147,7 @@ impl Stages<'_> {
 
     /// The order of what was reached and the target, as far as the stages went.
     fn against(&self, target: ToBeat<'_>) -> Ordering {
-        let reached = self.reached.iter().map(|r| self.search.value_of(&r.sum.terms));
+        let reached = self.reached.iter().map(|r| self.value(r));
         let pairs = reached.zip(target.values);
         pairs.map(|(own, other)| own.cmp(other)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     }
@@ -180,8 +194,46 @@ impl Stages<'_> {
         search.hold(sum.clone())?;
         let effort = search.take_effort();
         let seconds = start.elapsed().as_secs_f64();
-        self.reached.push(Reached { objective, sum, bound, seconds, effort });
+        self.reached.push(Reached { objective, value: Value::Sum(sum), bound, seconds, effort });
         Ok(())
+    }
+
+    /// Raises the shares of the teams of a priority: a stage for each level.
+    fn team_shares(&mut self, priority: i64) -> Result<()> {
+        let objective = Objective::TeamShare(priority);
+        let in_millionths = |share: Ratio| i128::try_from(share.millionths()).unwrap_or(i128::MAX);
+        let progress = self.progress.clone();
+        let tell = |share, proved: bool| {
+            let number = objective.number(in_millionths(share));
+            if let Some(progress) = &progress {
+                let bound = proved.then(|| number.clone());
+                progress.tell(StageProgress { objective, value: Some(number), bound });
+            }
+        };
+        for (level, found) in fair::raise(&mut self.search, priority, tell)?.into_iter().enumerate()
+        {
+            self.reached.push(Reached {
+                objective,
+                value: Value::Share(level),
+                bound: Bound { value: in_millionths(found.bound), status: found.status },
+                seconds: found.seconds,
+                effort: found.effort,
+            });
+        }
+        Ok(())
+    }
+
+    /// The value of a stage in the last solution, without its constant.
+    fn value(&self, reached: &Reached) -> i128 {
+        match (&reached.value, reached.objective) {
+            (Value::Sum(sum), _) => self.search.value_of(&sum.terms),
+            (Value::Share(level), Objective::TeamShare(priority)) => {
+                let shares = &self.search.formulation.shares;
+                let share = shares.shares(priority, self.search.values()).get(*level).copied();
+                share.map_or(reached.bound.value, |share| share.millionths() as i128)
+            }
+            (Value::Share(_), _) => 0,
+        }
     }
 
     /// Tells how far a stage is.
@@ -205,7 +257,12 @@ impl Stages<'_> {
         let name = |o: Objective| if over_time { o.name_over_time() } else { o.name() };
         let stage = |reached: &Reached| {
             let constant = self.constant(reached.objective);
-            let value = self.search.value_of(&reached.sum.terms);
+            let value = self.value(reached);
+            // Shares that differ by less than a millionth look the same.
+            let share = matches!(reached.value, Value::Share(_));
+            if status == Status::Optimal && share {
+                status = reached.bound.status;
+            }
             if status == Status::Optimal && value != reached.bound.value {
                 status = match reached.bound.status {
                     // A later solution passes what was called the bound.

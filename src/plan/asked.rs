@@ -25,6 +25,8 @@ pub(super) struct DemandRow {
     memory_mib: Option<u64>,
     count: u64,
     #[serde(skip_serializing_if = "is_default", default)]
+    min: u64,
+    #[serde(skip_serializing_if = "is_default", default)]
     priority: i64,
     #[serde(skip_serializing_if = "is_one", default = "one")]
     weight: f64,
@@ -73,6 +75,7 @@ impl From<&Workload> for DemandRow {
             workload: workload.name.clone(),
             memory_mib: workload.memory.map(|m| m.0),
             count: workload.count,
+            min: workload.min,
             priority: workload.priority,
             weight: workload.weight.0 as f64 / Weight::SCALE as f64,
             compute: workload.compute_slices,
@@ -102,6 +105,9 @@ impl DemandRow {
         if self.count > MAX_COUNT {
             return Err(format!("count is more than {MAX_COUNT}"));
         }
+        if self.min > self.count {
+            return Err("min is more than count".to_string());
+        }
         if !(self.weight > 0.0 && self.weight <= most_weight) {
             return Err(format!("weight is not between 0 and {most_weight}"));
         }
@@ -110,6 +116,7 @@ impl DemandRow {
             name: self.workload.clone(),
             memory: self.memory_mib.map(Mebibytes),
             count: self.count,
+            min: self.min,
             priority: self.priority,
             // Six decimals survive the way through a float: a weight has at most 13 digits.
             weight: Weight(((self.weight * Weight::SCALE as f64).round() as u64).max(1)),
@@ -176,6 +183,7 @@ mod tests {
     fn a_demand_survives_the_file() {
         let mut rare = Workload::new("b", "rare", Mebibytes(9), 3);
         rare.priority = -7;
+        rare.min = 2;
         rare.weight = Weight(1_234_567);
         rare.compute_slices = 4;
         rare.media = true;
@@ -200,8 +208,9 @@ mod tests {
             {"team": "a", "workload": "b", "count": 1},
             {"team": "a", "workload": "c", "count": 1, "memory_mib": 0},
             {"team": "a", "workload": "d", "count": 1, "memory_mib": 1, "weight": -1},
-            {"team": "", "workload": "e", "count": 1, "memory_mib": 1}]"#;
+            {"team": "", "workload": "e", "count": 1, "memory_mib": 1},
+            {"team": "a", "workload": "f", "count": 1, "min": 2, "memory_mib": 1}]"#;
         let rows: Vec<DemandRow> = serde_json::from_str(text).unwrap();
-        assert_eq!(demand(&rows, "f").unwrap_err().problems.len(), 4);
+        assert_eq!(demand(&rows, "f").unwrap_err().problems.len(), 5);
     }
 }

@@ -9,7 +9,9 @@ mod boards;
 mod over_time;
 mod present;
 mod proof;
+mod quotas;
 mod rules;
+mod shares;
 mod spare;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +20,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::goal::Until;
-use super::{GpuPlan, InstanceProfile, PLAN_SCHEMA, Plan, Policy, Reason, Spare, Totals};
+use super::{GpuPlan, InstanceProfile, PLAN_SCHEMA, Plan, Policy, Reason, Share, Spare, Totals};
+use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{Board, Catalogue, Profile, ProfileName};
@@ -86,6 +89,10 @@ pub struct Conditions {
     pub policy: Policy,
     /// What becomes of free slices.
     pub spare: Spare,
+    /// Who comes first among the replicas of one priority.
+    pub share: Share,
+    /// The most that teams may be allocated.
+    pub quotas: Arc<Quotas>,
     /// Where the stages end.
     pub until: Until,
     /// What each GPU of the one node holds now, by index, where that is known.
@@ -132,6 +139,7 @@ pub fn violations(
     check.unplaced(plan, fleet);
     check.totals(plan, fleet);
     check.rules(plan, conditions);
+    check.quotas(plan, fleet, &conditions.quotas);
     check.present(plan, fleet, conditions);
     check.proof(plan, fleet, conditions);
     check.violations

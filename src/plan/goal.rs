@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Number;
 
-use super::Spare;
+use super::{Share, Spare};
 use crate::units::Weight;
 
 /// Which way an objective goes.
@@ -38,6 +38,12 @@ pub enum Until {
 /// One objective of the goal. The variants stand in the order of the goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Objective {
+    /// The weight of the replicas of one priority that are placed, of each workload up to its
+    /// guaranteed number; before the weight of all replicas of that priority.
+    GuaranteedWeight(i64),
+    /// The shares of the teams in one priority, the smallest first: weight placed of the weight that
+    /// the team asks for and that this fleet could serve at all. One value for each distinct share.
+    TeamShare(i64),
     /// The weight of the replicas of one priority that are placed; the highest priority first.
     PlacedWeight(i64),
     /// The memory placed.
@@ -65,6 +71,8 @@ pub enum Unit {
     Weight,
     /// MiB.
     Mebibytes,
+    /// Millionths of a whole, rounded down.
+    Millionths,
     /// Things of which `noun` is one.
     Count {
         /// One of them, such as `GPU`.
@@ -92,6 +100,10 @@ pub struct Description {
 pub struct Scope {
     /// The priorities of the demand that the fleet could serve at all.
     pub priorities: BTreeSet<i64>,
+    /// Of those, the priorities with guaranteed replicas.
+    pub guaranteed: BTreeSet<i64>,
+    /// Whether the shares of the teams come before the weight of all.
+    pub share: Share,
     /// Where the stages end.
     pub until: Until,
     /// Whether the present state of the GPUs is known.
@@ -104,8 +116,16 @@ pub struct Scope {
 
 /// The objectives that apply, in the order of the goal.
 pub fn objectives(scope: &Scope) -> Vec<Objective> {
-    let by_priority = scope.priorities.iter().rev().map(|p| Objective::PlacedWeight(*p));
-    let mut objectives: Vec<Objective> = by_priority.collect();
+    let mut objectives = Vec::new();
+    for priority in scope.priorities.iter().rev() {
+        if scope.guaranteed.contains(priority) {
+            objectives.push(Objective::GuaranteedWeight(*priority));
+        }
+        if scope.share == Share::Fair {
+            objectives.push(Objective::TeamShare(*priority));
+        }
+        objectives.push(Objective::PlacedWeight(*priority));
+    }
     objectives.push(Objective::PlacedMib);
     if scope.until >= Until::GpusUsed {
         objectives.push(Objective::GpusUsed);
@@ -132,7 +152,9 @@ pub fn objectives(scope: &Scope) -> Vec<Objective> {
 }
 
 /// One objective of each row of the table, in the order of the goal: what documentation lists.
-pub const TABLE: [Objective; 9] = [
+pub const TABLE: [Objective; 11] = [
+    Objective::GuaranteedWeight(0),
+    Objective::TeamShare(0),
     Objective::PlacedWeight(0),
     Objective::PlacedMib,
     Objective::GpusUsed,
@@ -158,6 +180,20 @@ impl Objective {
         };
         let always = "always";
         match self {
+            Objective::GuaranteedWeight(_) => row(
+                "guaranteed_weight[priority=P]",
+                Maximise,
+                Unit::Weight,
+                "the most weight placed of the replicas that the column min guarantees",
+                "for each priority with a min, before its placed_weight",
+            ),
+            Objective::TeamShare(_) => row(
+                "team_share[priority=P]",
+                Maximise,
+                Unit::Millionths,
+                "the smallest share of a team raised, then the next smallest, and so on",
+                "with --share fair, for each priority before its placed_weight",
+            ),
             Objective::PlacedWeight(_) => row(
                 "placed_weight[priority=P]",
                 Maximise,
@@ -224,6 +260,10 @@ impl Objective {
     /// The name in the proof, such as `placed_weight[priority=10]`.
     pub fn name(self) -> String {
         match self {
+            Objective::GuaranteedWeight(priority) => {
+                format!("guaranteed_weight[priority={priority}]")
+            }
+            Objective::TeamShare(priority) => format!("team_share[priority={priority}]"),
             Objective::PlacedWeight(priority) => format!("placed_weight[priority={priority}]"),
             Objective::SpareOfSize(mib) => format!("spare[{mib}MiB]"),
             other => other.description().name.to_string(),
@@ -234,13 +274,17 @@ impl Objective {
     /// weighted with their hours.
     pub fn name_over_time(self) -> String {
         match self {
+            Objective::GuaranteedWeight(priority) => {
+                format!("guaranteed_weight_hours[priority={priority}]")
+            }
             Objective::PlacedWeight(priority) => {
                 format!("placed_weight_hours[priority={priority}]")
             }
             Objective::PlacedMib => "placed_mib_hours".to_string(),
             Objective::RoundingMib => "rounding_mib_hours".to_string(),
             Objective::ComputeSlices => "compute_slice_hours".to_string(),
-            Objective::GpusUsed
+            Objective::TeamShare(_)
+            | Objective::GpusUsed
             | Objective::ProfileKinds
             | Objective::InstancesDestroyed
             | Objective::SpareMix
@@ -251,9 +295,15 @@ impl Objective {
     /// The objective of that name; `None` where there is none.
     pub fn from_name(name: &str) -> Option<Objective> {
         let between = |prefix, suffix| name.strip_prefix(prefix)?.strip_suffix(suffix);
-        let priority = between("placed_weight[priority=", "]").and_then(|p| p.parse().ok());
-        let size = between("spare[", "MiB]").and_then(|mib| mib.parse().ok());
-        let found = priority.map(Objective::PlacedWeight).or(size.map(Objective::SpareOfSize));
+        let priority = |prefix| between(prefix, "]").and_then(|p| p.parse().ok());
+        let guaranteed = priority("guaranteed_weight[priority=").map(Objective::GuaranteedWeight);
+        let share = || priority("team_share[priority=").map(Objective::TeamShare);
+        let placed = || priority("placed_weight[priority=").map(Objective::PlacedWeight);
+        let size = || between("spare[", "MiB]").and_then(|mib| mib.parse().ok());
+        let found = guaranteed
+            .or_else(share)
+            .or_else(placed)
+            .or_else(|| size().map(Objective::SpareOfSize));
         let mut plain = TABLE.into_iter().filter(|o| !o.description().name.contains('['));
         // Only the spelling that `name` has: `+5` and `05` are no priorities.
         found.filter(|o| o.name() == name).or_else(|| plain.find(|o| o.description().name == name))
@@ -271,7 +321,7 @@ impl Objective {
             Unit::Weight => {
                 Number::from_f64(value as f64 / scale as f64).unwrap_or_else(|| Number::from(0))
             }
-            Unit::Mebibytes | Unit::Count { .. } => whole(value),
+            Unit::Mebibytes | Unit::Millionths | Unit::Count { .. } => whole(value),
         }
     }
 }
@@ -293,6 +343,8 @@ mod tests {
     fn scope(until: Until, spare: Spare) -> Scope {
         Scope {
             priorities: BTreeSet::from([-3, 0, 10]),
+            guaranteed: BTreeSet::from([0]),
+            share: Share::Weight,
             until,
             knows_present: true,
             spare,
@@ -309,6 +361,7 @@ mod tests {
             names(Until::Everything, Spare::Mix),
             [
                 "placed_weight[priority=10]",
+                "guaranteed_weight[priority=0]",
                 "placed_weight[priority=0]",
                 "placed_weight[priority=-3]",
                 "placed_mib",
@@ -323,8 +376,18 @@ mod tests {
         assert_eq!(names(Until::PlacedMib, Spare::Mix).last().unwrap(), "placed_mib");
         assert_eq!(names(Until::GpusUsed, Spare::Mix).last().unwrap(), "gpus_used");
         assert_eq!(names(Until::RoundingMib, Spare::Mix).last().unwrap(), "rounding_mib");
+        let fair = Scope { share: Share::Fair, ..scope(Until::GpusUsed, Spare::Mix) };
+        let fair: Vec<String> = objectives(&fair).into_iter().map(Objective::name).collect();
+        assert_eq!(
+            fair[2..5],
+            [
+                "guaranteed_weight[priority=0]",
+                "team_share[priority=0]",
+                "placed_weight[priority=0]"
+            ]
+        );
         let largest = names(Until::Everything, Spare::Largest);
-        assert_eq!(largest[9..], ["spare[19968MiB]", "spare[9728MiB]"]);
+        assert_eq!(largest[10..], ["spare[19968MiB]", "spare[9728MiB]"]);
         assert_eq!(names(Until::Everything, Spare::None).last().unwrap(), "instances_destroyed");
     }
 
@@ -334,8 +397,10 @@ mod tests {
             TABLE.iter().position(|t| std::mem::discriminant(t) == std::mem::discriminant(o))
         };
         for spare in [Spare::Mix, Spare::Largest, Spare::None] {
-            let ranks: Vec<_> =
-                objectives(&scope(Until::Everything, spare)).iter().map(rank).collect();
+            // Of one priority: those of the next one begin the row anew.
+            let priorities = BTreeSet::from([0]);
+            let scope = Scope { priorities, ..scope(Until::Everything, spare) };
+            let ranks: Vec<_> = objectives(&scope).iter().map(rank).collect();
             assert!(ranks.iter().all(Option::is_some) && ranks.is_sorted(), "{ranks:?}");
         }
     }
@@ -344,6 +409,8 @@ mod tests {
     fn a_name_leads_back_to_its_objective() {
         for objective in TABLE.into_iter().chain([
             Objective::PlacedWeight(i64::MIN),
+            Objective::GuaranteedWeight(-7),
+            Objective::TeamShare(3),
             Objective::PlacedWeight(7),
             Objective::SpareOfSize(9_728),
         ]) {

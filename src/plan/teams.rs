@@ -66,6 +66,23 @@ pub fn totals(plan: &Plan, demand: &Demand) -> Vec<TeamTotals> {
     teams.into_values().map(complete).collect()
 }
 
+/// Of the replicas that the column `min` guarantees, how many are placed, and how many there are;
+/// `None` where nothing is guaranteed.
+pub fn guaranteed(plan: &Plan, demand: &Demand) -> Option<(u64, u64)> {
+    let mut unplaced: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for row in &plan.unplaced {
+        let sum = unplaced.entry((&row.team, &row.workload)).or_default();
+        *sum = sum.saturating_add(row.replicas);
+    }
+    let (mut placed, mut all) = (0u64, 0u64);
+    for workload in demand.workloads() {
+        let missing = unplaced.get(&(&*workload.team, &*workload.name)).copied().unwrap_or(0);
+        placed = placed.saturating_add(workload.min.min(workload.count.saturating_sub(missing)));
+        all = all.saturating_add(workload.min);
+    }
+    (all > 0).then_some((placed, all))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,7 +110,11 @@ mod tests {
         let mut whole = Workload::new("b", "whole", Mebibytes(1), 1);
         whole.memory = None;
         whole.whole_gpus = 1;
-        let demand = Demand::new(vec![Workload::new("a", "x", Mebibytes(31000), 3), whole]);
+        let mut x = Workload::new("a", "x", Mebibytes(31000), 3);
+        x.min = 2;
+        let demand = Demand::new(vec![x, whole]);
+        assert_eq!(guaranteed(&plan, &demand), Some((1, 2)));
+        assert_eq!(guaranteed(&plan, &Demand::default()), None);
         let teams = totals(&plan, &demand);
         let row = |t: &TeamTotals| (t.replicas, t.placed, t.unplaced(), t.demand_mib, t.placed_mib);
         assert_eq!(row(&teams[0]), (3, 1, 2, 93_000, 31_000));

@@ -27,7 +27,7 @@ use crate::optimise::StageProgress;
 use crate::plan::goal::{Objective, Sense, Unit};
 use crate::plan::{Plan, Unplaced};
 use crate::text::{plural, thousands};
-use crate::units::Mebibytes;
+use crate::units::{Mebibytes, millionths};
 
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,6 +139,7 @@ fn stage_value(objective: &str, number: &Number) -> String {
     let unit = Objective::from_name(objective).map(|objective| objective.description().unit);
     match (unit, number.as_u64()) {
         (Some(Unit::Mebibytes), Some(mib)) => Mebibytes(mib).human(),
+        (Some(Unit::Millionths), Some(n)) => format!("{} %", millionths(u128::from(n) * 100)),
         (_, Some(whole)) => thousands(whole),
         _ => number.to_string(),
     }

@@ -35,3 +35,4 @@ mod schedule;
 mod schemas;
 mod seeds;
 mod suggest;
+mod teams;

@@ -3,19 +3,20 @@
 //! independent checker.
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::common::random::Random;
 use crate::common::{
     A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, cases, gpus, naive, stage,
     suggest,
 };
+use migplan::demand::quota::{Quota, Quotas};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
 use migplan::optimise::{PlanOptions, Spare};
-use migplan::plan::{MigModePolicy, Plan, Policy, Status, Strategy as SiteStrategy};
-use migplan::units::{Mebibytes, Weight};
+use migplan::plan::{MigModePolicy, Plan, Policy, Share, Status, Strategy as SiteStrategy};
+use migplan::units::{Mebibytes, Ratio, Weight};
 use proptest::prelude::*;
 
 /// What brute force knows of a GPU.
@@ -23,26 +24,38 @@ struct Card {
     board: &'static str,
     profiles: Vec<Typed>,
     legal: BTreeSet<Vec<u32>>,
+    slices: u32,
     full: (u32, u64),
 }
 
 static CARDS: LazyLock<[Card; 2]> = LazyLock::new(|| {
-    let card = |board, profiles: Vec<Typed>, full| Card {
+    let card = |board, profiles: Vec<Typed>, slices, full| Card {
         board,
+        slices,
         legal: all_multisets(&profiles),
         profiles,
         full,
     };
     [
-        card("a100-sxm4-80gb", [A100_80GB, &[A100_80GB_MEDIA]].concat(), (7, 81_920)),
-        card("a30-24gb", [A30, A30_MEDIA].concat(), (4, 24_576)),
+        card("a100-sxm4-80gb", [A100_80GB, &[A100_80GB_MEDIA]].concat(), 8, (7, 81_920)),
+        card("a30-24gb", [A30, A30_MEDIA].concat(), 4, (4, 24_576)),
     ]
 });
+
+/// The stages of one priority as one value of which the greatest is best.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Tier {
+    guaranteed: u64,
+    /// The shares of the teams, the smallest first; empty where they do not count.
+    shares: Vec<Ratio>,
+    placed: u64,
+}
 
 /// The goal's stages as one value of which the greatest is best.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Goal {
-    weights: Vec<u64>,
+    /// The highest priority first.
+    tiers: Vec<Tier>,
     placed_mib: u64,
     gpus_used: Reverse<u64>,
     rounding_mib: Reverse<u64>,
@@ -55,12 +68,16 @@ struct BruteForce<'a> {
     cards: Vec<&'a Card>,
     /// For each node, its cards: a replica of several whole GPUs stays on one.
     nodes: Vec<Vec<usize>>,
-    replicas: Vec<&'a Workload>,
-    priorities: Vec<i64>,
+    demand: &'a Demand,
+    fleet: &'a Fleet,
+    options: &'a PlanOptions,
+    /// The workload of each replica.
+    replicas: Vec<usize>,
     best: Option<Goal>,
     /// For each card, the counts of its profiles; the last entry is the whole GPU.
     used: Vec<Vec<u32>>,
-    seated: Vec<Option<(u64, u64)>>,
+    /// For each replica that is seated: memory, memory of its instance, eighths of a GPU.
+    seated: Vec<Option<(u64, u64, u64)>>,
 }
 
 impl BruteForce<'_> {
@@ -74,13 +91,14 @@ impl BruteForce<'_> {
     }
 
     fn run(&mut self, replica: usize) {
-        let Some(workload) = self.replicas.get(replica).copied() else {
+        let Some(index) = self.replicas.get(replica).copied() else {
             self.judge();
             return;
         };
+        let workload = &self.demand.workloads()[index];
         // Equal replicas are seated in order: once one is left out, the rest are.
         let twin_left_out = replica > 0
-            && std::ptr::eq(self.replicas[replica - 1], workload)
+            && self.replicas[replica - 1] == index
             && self.seated[replica - 1].is_none();
         self.seated[replica] = None;
         self.run(replica + 1);
@@ -97,14 +115,15 @@ impl BruteForce<'_> {
                 continue;
             }
             for p in 0..self.cards[card].profiles.len() {
-                let (name, compute, _, _, usable) = self.cards[card].profiles[p];
+                let (name, compute, slices, _, usable) = self.cards[card].profiles[p];
+                let eighths = u64::from(slices * 8 / self.cards[card].slices);
                 let fits = usable >= memory
                     && compute >= workload.compute_slices
                     && (!workload.media || name.ends_with("+me"));
                 if fits {
                     self.used[card][p] += 1;
                     if self.legal(card) {
-                        self.seated[replica] = Some((memory, usable));
+                        self.seated[replica] = Some((memory, usable, eighths));
                         self.run(replica + 1);
                     }
                     self.used[card][p] -= 1;
@@ -134,7 +153,7 @@ impl BruteForce<'_> {
                 }
                 chosen.iter().for_each(|c| *self.used[*c].last_mut().unwrap() += 1);
                 if chosen.iter().all(|c| self.legal(*c)) {
-                    self.seated[replica] = Some((memory, offered));
+                    self.seated[replica] = Some((memory, offered, 8 * size as u64));
                     self.run(replica + 1);
                 }
                 chosen.iter().for_each(|c| *self.used[*c].last_mut().unwrap() -= 1);
@@ -144,15 +163,26 @@ impl BruteForce<'_> {
     }
 
     fn judge(&mut self) {
-        let mut weights = vec![0; self.priorities.len()];
+        let mut placed_of = vec![0; self.demand.workloads().len()];
         let (mut placed, mut allocated) = (0, 0);
+        let mut taken: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         for (workload, seat) in self.replicas.iter().zip(&self.seated) {
-            if let Some((memory, usable)) = seat {
-                let at = self.priorities.iter().position(|p| *p == workload.priority).unwrap();
-                weights[at] += workload.weight.0;
+            if let Some((memory, usable, eighths)) = seat {
+                let team = &*self.demand.workloads()[*workload].team;
+                let of_team = taken.entry(team).or_insert((0, 0));
+                *of_team = (of_team.0 + usable, of_team.1 + eighths);
+                placed_of[*workload] += 1;
                 placed += memory;
                 allocated += usable;
             }
+        }
+        let over = |quota: &Quota| {
+            let (mib, eighths) = taken.get(&*quota.team).copied().unwrap_or((0, 0));
+            quota.memory.is_some_and(|most| mib > most.0)
+                || quota.gpus.is_some_and(|most| eighths * Weight::SCALE > 8 * most)
+        };
+        if self.options.quotas.iter().any(over) {
+            return;
         }
         let mut kinds = BTreeSet::new();
         let (mut gpus_used, mut compute_slices) = (0, 0);
@@ -165,7 +195,7 @@ impl BruteForce<'_> {
             }
         }
         let goal = Goal {
-            weights,
+            tiers: tiers(self.demand, self.fleet, self.options.share, &placed_of),
             placed_mib: placed,
             gpus_used: Reverse(gpus_used),
             rounding_mib: Reverse(allocated - placed),
@@ -178,11 +208,61 @@ impl BruteForce<'_> {
     }
 }
 
+/// The stages of each priority, the highest first, where so many replicas of each workload are
+/// placed.
+fn tiers(demand: &Demand, fleet: &Fleet, share: Share, placed_of: &[u64]) -> Vec<Tier> {
+    let mut tiers: BTreeMap<Reverse<i64>, Tier> = BTreeMap::new();
+    let mut teams: BTreeMap<(Reverse<i64>, &str), (u64, u64)> = BTreeMap::new();
+    for (workload, placed) in demand.workloads().iter().zip(placed_of) {
+        let priority = Reverse(workload.priority);
+        let nothing = Tier { guaranteed: 0, shares: Vec::new(), placed: 0 };
+        let tier = tiers.entry(priority).or_insert(nothing);
+        tier.guaranteed += workload.weight.0 * placed.min(&workload.min);
+        tier.placed += workload.weight.0 * placed;
+        if share == Share::Fair && servable(workload, fleet) {
+            let team = teams.entry((priority, &workload.team)).or_default();
+            team.0 += workload.weight.0 * placed;
+            team.1 += workload.weight.0 * workload.count;
+        }
+    }
+    for ((priority, _), (placed, asked)) in teams {
+        let tier = tiers.get_mut(&priority).unwrap();
+        tier.shares.push(Ratio::new(placed.into(), asked.into()));
+        tier.shares.sort();
+    }
+    tiers.into_values().collect()
+}
+
+/// Whether the fleet could serve a replica if nothing else were on it.
+fn servable(workload: &Workload, fleet: &Fleet) -> bool {
+    let on_node = |node: &Node| {
+        CARDS.iter().filter(|card| allows(workload, card)).any(|card| {
+            let gpus = node.gpus.iter().filter(|b| b.id == card.board).count() as u64;
+            let memory = workload.memory.map_or(0, |m| m.0);
+            let whole = u64::from(workload.whole_gpus);
+            let suffices = |(name, compute, _, _, usable): &Typed| {
+                *usable >= memory
+                    && *compute >= workload.compute_slices
+                    && (!workload.media || name.ends_with("+me"))
+            };
+            match whole {
+                0 => gpus > 0 && card.profiles.iter().any(suffices),
+                _ => {
+                    gpus >= whole
+                        && card.full.0 >= workload.compute_slices
+                        && card.full.1 * whole >= memory
+                }
+            }
+        })
+    };
+    fleet.nodes().iter().any(on_node)
+}
+
 fn allows(workload: &Workload, card: &Card) -> bool {
     workload.boards.is_empty() || workload.boards.iter().any(|b| b == card.board)
 }
 
-fn brute_force(demand: &Demand, fleet: &Fleet) -> Goal {
+fn brute_force(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Goal {
     let mut cards = Vec::new();
     let mut nodes = Vec::new();
     for node in fleet.nodes() {
@@ -192,16 +272,17 @@ fn brute_force(demand: &Demand, fleet: &Fleet) -> Goal {
         }
         nodes.push((first..cards.len()).collect());
     }
-    let replicas: Vec<&Workload> =
-        demand.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize)).collect();
-    let priorities: BTreeSet<Reverse<i64>> =
-        demand.workloads().iter().map(|w| Reverse(w.priority)).collect();
+    let workloads = demand.workloads().iter().enumerate();
+    let replicas: Vec<usize> =
+        workloads.flat_map(|(i, w)| std::iter::repeat_n(i, w.count as usize)).collect();
     let mut search = BruteForce {
         used: cards.iter().map(|c| vec![0; c.profiles.len() + 1]).collect(),
         seated: vec![None; replicas.len()],
-        priorities: priorities.into_iter().map(|p| p.0).collect(),
         cards,
         nodes,
+        demand,
+        fleet,
+        options,
         replicas,
         best: None,
     };
@@ -209,27 +290,41 @@ fn brute_force(demand: &Demand, fleet: &Fleet) -> Goal {
     search.best.unwrap()
 }
 
-fn goal_of(plan: &Plan, demand: &Demand) -> Goal {
-    let priorities: BTreeSet<Reverse<i64>> =
-        demand.workloads().iter().map(|w| Reverse(w.priority)).collect();
+fn goal_of(plan: &Plan, demand: &Demand, fleet: &Fleet, share: Share) -> Goal {
     let named: BTreeMap<&str, f64> = plan
         .proof
         .stages
         .iter()
         .map(|s| (s.objective.as_str(), s.value.as_f64().unwrap()))
         .collect();
-    let weight = |p: i64| {
-        let value = named.get(format!("placed_weight[priority={p}]").as_str()).copied();
-        (value.unwrap_or(0.0) * Weight::SCALE as f64).round() as u64
+    let missing = |w: &Workload| {
+        let rows = plan.unplaced.iter().filter(|u| u.team == w.team && u.workload == w.name);
+        rows.map(|u| u.replicas).sum::<u64>()
     };
+    let placed_of: Vec<u64> = demand.workloads().iter().map(|w| w.count - missing(w)).collect();
     Goal {
-        weights: priorities.iter().map(|p| weight(p.0)).collect(),
+        tiers: tiers(demand, fleet, share, &placed_of),
         placed_mib: named["placed_mib"] as u64,
         gpus_used: Reverse(named["gpus_used"] as u64),
         rounding_mib: Reverse(named["rounding_mib"] as u64),
         kinds: Reverse(named["profile_kinds"] as usize),
         compute_slices: named["compute_slices"] as u64,
     }
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    prop_oneof![Just(Share::Weight), Just(Share::Fair)]
+}
+
+/// Mostly none; else limits in GPUs, in memory or in both for some of the teams.
+fn quotas() -> impl Strategy<Value = Arc<Quotas>> {
+    let gpus =
+        prop::option::of((0u64..=16).prop_map(|eighths| eighths * Weight::SCALE / 8 + eighths % 3));
+    let memory = prop::option::of((5_000u64..90_000).prop_map(Mebibytes));
+    let quota = (prop_oneof![Just("s"), Just("t"), Just("u")], gpus, memory)
+        .prop_map(|(team, gpus, memory)| Quota { team: team.into(), gpus, memory });
+    prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(quota, 1..=2)]
+        .prop_map(|quotas| Arc::new(Quotas::from(quotas)))
 }
 
 fn workload() -> impl Strategy<Value = Workload> {
@@ -251,22 +346,26 @@ fn workload() -> impl Strategy<Value = Workload> {
         prop_oneof![5 => Just(""), 1 => Just("a100-sxm4-80gb"), 1 => Just("a30-24gb")],
         prop_oneof![6 => Just(0u32), 1 => Just(1), 1 => Just(2)],
         any::<bool>(),
+        (prop_oneof![2 => Just(0u64), 1 => 1u64..=2], prop_oneof![Just("s"), Just("t"), Just("u")]),
     )
-        .prop_map(|(memory, count, priority, weight, compute, media, board, whole, all)| {
-            let mut workload = Workload::new("t", "", Mebibytes(memory), count);
-            workload.priority = priority;
-            workload.weight = Weight((weight * Weight::SCALE as f64) as u64);
-            workload.compute_slices = compute;
-            workload.whole_gpus = whole;
-            workload.media = media && whole == 0;
-            if !board.is_empty() {
-                workload.boards = vec![board.to_string()].into();
-            }
-            if whole > 0 && all {
-                workload.memory = None;
-            }
-            workload
-        })
+        .prop_map(
+            |(memory, count, priority, weight, compute, media, board, whole, all, (min, team))| {
+                let mut workload = Workload::new(team, "", Mebibytes(memory), count);
+                workload.min = min.min(count);
+                workload.priority = priority;
+                workload.weight = Weight((weight * Weight::SCALE as f64) as u64);
+                workload.compute_slices = compute;
+                workload.whole_gpus = whole;
+                workload.media = media && whole == 0;
+                if !board.is_empty() {
+                    workload.boards = vec![board.to_string()].into();
+                }
+                if whole > 0 && all {
+                    workload.memory = None;
+                }
+                workload
+            },
+        )
 }
 
 fn demand_of(mut workloads: Vec<Workload>) -> Demand {
@@ -301,11 +400,17 @@ proptest! {
         workloads in prop::collection::vec(workload(), 1..=4),
         fleet in small_fleet(),
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
+        share in share(),
+        quotas in quotas(),
     ) {
         let demand = demand_of(workloads);
-        prop_assume!(demand.replicas() <= 5);
-        let plan = suggest(&demand, &fleet, &PlanOptions { spare, ..PlanOptions::default() });
-        prop_assert_eq!(goal_of(&plan, &demand), brute_force(&demand, &fleet));
+        prop_assume!(demand.replicas() <= 6);
+        let options = PlanOptions { spare, share, quotas, ..PlanOptions::default() };
+        let plan = suggest(&demand, &fleet, &options);
+        prop_assert_eq!(
+            goal_of(&plan, &demand, &fleet, share),
+            brute_force(&demand, &fleet, &options)
+        );
     }
 }
 
@@ -333,9 +438,11 @@ proptest! {
         workloads in prop::collection::vec(workload(), 1..60),
         fleet in large_fleet(),
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
+        share in share(),
+        quotas in quotas(),
     ) {
         let fleet = gpus(&fleet);
-        let options = PlanOptions { spare, ..PlanOptions::default() };
+        let options = PlanOptions { spare, share, quotas, ..PlanOptions::default() };
         let demand = demand_of(workloads);
         let mut plan = suggest(&demand, &fleet, &options);
         prop_assert_eq!(plan.proof.status, Status::Optimal);
@@ -404,12 +511,15 @@ proptest! {
         fleet in small_nodes(),
         policy in policy(),
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
+        share in share(),
+        quotas in quotas(),
     ) {
         let demand = demand_of(workloads);
-        let free = suggest(&demand, &fleet, &PlanOptions { spare, ..PlanOptions::default() });
-        let plan = suggest(&demand, &fleet, &PlanOptions { spare, policy, ..PlanOptions::default() });
+        let options = PlanOptions { spare, share, quotas, ..PlanOptions::default() };
+        let free = suggest(&demand, &fleet, &options);
+        let plan = suggest(&demand, &fleet, &PlanOptions { policy, ..options });
         // A rule never helps.
-        let weights = |plan: &Plan| goal_of(plan, &demand).weights;
-        prop_assert!(weights(&plan) <= weights(&free));
+        let tiers = |plan: &Plan| goal_of(plan, &demand, &fleet, share).tiers;
+        prop_assert!(tiers(&plan) <= tiers(&free));
     }
 }

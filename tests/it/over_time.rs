@@ -63,6 +63,8 @@ fn configuration(fleet: &Fleet, numbers: &[usize]) -> Configuration {
 /// What brute force tries: replicas one after the other, on every instance that suffices.
 struct BruteForce<'a> {
     replicas: Vec<&'a Workload>,
+    /// For each replica so far, whether it is placed.
+    placed: Vec<bool>,
     priorities: [i64; 2],
     /// Instances: profile index, or none for a whole GPU.
     instances: Vec<Option<usize>>,
@@ -71,7 +73,7 @@ struct BruteForce<'a> {
     best: Best,
 }
 
-/// Weight by priority, MiB placed, MiB allocated.
+/// For each priority the weight of guaranteed replicas and of all; MiB placed, MiB allocated.
 type Best = (Vec<u64>, u64, Reverse<u64>);
 
 impl BruteForce<'_> {
@@ -79,7 +81,11 @@ impl BruteForce<'_> {
         let reached = (weights.clone(), mib, Reverse(allocated));
         self.best = std::cmp::max(self.best.clone(), reached);
         let Some(workload) = self.replicas.get(at).copied() else { return };
+        self.placed.push(false);
         self.run(at + 1, weights.clone(), mib, allocated);
+        self.placed.pop();
+        let so_far = self.replicas.iter().zip(&self.placed);
+        let equal = so_far.filter(|(w, placed)| **placed && std::ptr::eq(**w, workload)).count();
         let size = workload.whole_gpus.max(1) as usize;
         let memory = workload.memory.unwrap().0;
         let fits = |i: &Option<usize>| match i {
@@ -108,19 +114,23 @@ impl BruteForce<'_> {
             chosen.iter().for_each(|i| self.taken[*i] = true);
             let mut more = weights.clone();
             let at_priority = self.priorities.iter().position(|p| *p == workload.priority).unwrap();
-            more[at_priority] += workload.weight.0;
+            let guaranteed = (equal as u64) < workload.min;
+            more[2 * at_priority] += workload.weight.0 * u64::from(guaranteed);
+            more[2 * at_priority + 1] += workload.weight.0;
             let of = |i: &Option<usize>| {
                 i.map_or(self.board.memory.0, |p| self.board.profiles[p].memory.0)
             };
             let taken: u64 = chosen.iter().map(|i| of(&self.instances[*i])).sum();
+            self.placed.push(true);
             self.run(at + 1, more, mib + memory, allocated + taken);
+            self.placed.pop();
             chosen.iter().for_each(|i| self.taken[*i] = false);
         }
     }
 }
 
 fn nothing() -> Best {
-    (vec![0; 2], 0, Reverse(0))
+    (vec![0; 4], 0, Reverse(0))
 }
 
 /// The same rule as the template, hour by hour and pod by pod.
@@ -195,14 +205,15 @@ proptest! {
             let replicas = part.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize));
             let mut search = BruteForce {
                 replicas: replicas.collect(),
+                placed: Vec::new(),
                 priorities,
                 taken: vec![false; instances.len()],
                 instances: instances.clone(),
                 board,
                 best: nothing(),
             };
-            search.run(0, vec![0; 2], 0, 0);
-            for (sum, best) in weights.iter_mut().zip(&search.best.0) {
+            search.run(0, vec![0; 4], 0, 0);
+            for (sum, best) in weights.iter_mut().zip(search.best.0.iter().skip(1).step_by(2)) {
                 *sum += u128::from(*best) * u128::from(period.hours);
             }
             mib += u128::from(search.best.1) * u128::from(period.hours);
@@ -280,7 +291,7 @@ enum State {
     Unused,
 }
 
-/// Weight-hours by priority, MiB-hours, GPUs in use, allocated MiB-hours.
+/// Weight-hours of guaranteed replicas and of all, by priority, MiB-hours, GPUs in use, allocated MiB-hours.
 type Goal = (Vec<u64>, u64, Reverse<u64>, Reverse<u64>);
 
 /// Tries every partition of the GPUs and, in every period, every assignment.
@@ -320,20 +331,21 @@ fn best_partition(demand: &OverTime, fleet: &Fleet) -> Goal {
                 }
             }
         }
-        let (mut weights, mut mib, mut allocated) = (vec![0; 2], 0, 0);
+        let (mut weights, mut mib, mut allocated) = (vec![0; 4], 0, 0);
         for (p, period) in demand.periods().iter().enumerate() {
             let part = demand.demand_in(p);
             let replicas =
                 part.workloads().iter().flat_map(|w| std::iter::repeat_n(w, w.count as usize));
             let mut search = BruteForce {
                 replicas: replicas.collect(),
+                placed: Vec::new(),
                 priorities: [1, 0],
                 taken: vec![false; instances.len()],
                 instances: instances.clone(),
                 board,
                 best: nothing(),
             };
-            search.run(0, vec![0; 2], 0, 0);
+            search.run(0, vec![0; 4], 0, 0);
             let (of, served, Reverse(taken)) = search.best;
             weights.iter_mut().zip(of).for_each(|(sum, w)| *sum += w * period.hours);
             mib += served * period.hours;
@@ -360,13 +372,14 @@ proptest! {
     /// The plan over time is what trying every partition finds, stage by stage.
     #[test]
     fn the_plan_over_time_is_the_optimum(
-        rows in prop::collection::vec((500u64..25_000, 1u64..3, 0i64..2, 1u64..4, 0usize..9, 0..HOURS.len()), 2..5),
+        rows in prop::collection::vec((500u64..25_000, 1u64..3, 0i64..2, 1u64..4, 0usize..9, 0..HOURS.len(), 0u64..3), 2..5),
         gpus_in_fleet in 1usize..=2,
     ) {
-        let workload = |(memory, count, priority, weight, whole, hours): (u64, u64, i64, u64, usize, usize)| {
+        let workload = |(memory, count, priority, weight, whole, hours, min): (u64, u64, i64, u64, usize, usize, u64)| {
             let mut workload = Workload::new("t", "", Mebibytes(memory), count);
             workload.priority = priority;
             workload.weight = Weight(weight * Weight::SCALE / 2);
+            workload.min = min.min(count);
             workload.whole_gpus = u32::from(whole == 0);
             workload.hours = HOURS[hours].parse().unwrap();
             workload
@@ -377,9 +390,12 @@ proptest! {
         let found = optimise::over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
         let plan = &found.plan;
         let (weights, mib, Reverse(used), Reverse(allocated)) = best_partition(&demand, &fleet);
-        for (priority, weight) in [1, 0].into_iter().zip(weights) {
-            let value = stage_of(plan, &format!("placed_weight_hours[priority={priority}]"));
-            prop_assert_eq!((value * 1e6).round() as u64, weight, "priority {}", priority);
+        let stages = [1, 0].into_iter().flat_map(|priority| {
+            ["guaranteed", "placed"].map(|s| format!("{s}_weight_hours[priority={priority}]"))
+        });
+        for (name, weight) in stages.zip(weights) {
+            let value = stage_of(plan, &name);
+            prop_assert_eq!((value * 1e6).round() as u64, weight, "{}", name);
         }
         prop_assert_eq!(stage_of(plan, "placed_mib_hours") as u64, mib);
         prop_assert_eq!(stage_of(plan, "gpus_used") as u64, used);

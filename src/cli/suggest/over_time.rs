@@ -7,7 +7,6 @@ use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Result};
 use crate::optimise::PlanOptions;
-use crate::plan::RecordedPolicy;
 use crate::plan::file::PlanDocument;
 use crate::plan::over_time::OverTimeFile;
 use crate::view::json;
@@ -20,6 +19,7 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
     }
     let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;
     let options = args.with_present(options, &fleet, &catalogue, console)?;
+    let options = args.options.with_quota(options, demand.peak(), console)?;
     if let [_] = demand.periods() {
         // Demand that is the same in all hours is planned as ever.
         return run_once(args, &options, &catalogue, &demand.demand_in(0), &fleet, console);
@@ -39,9 +39,9 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
     )?;
     let boards = fleet.boards();
     let periods = OverTimeFile::new(&suggestion.plan, &demand, |row| row.memory_mib(&boards));
-    let policy = RecordedPolicy { rules: options.policy, spare: options.spare };
-    let document = PlanDocument::new(plan, &args.name, policy, &catalogue, demand.peak())
-        .with_periods(periods);
+    let document =
+        PlanDocument::new(plan, &args.name, options.recorded(), &catalogue, demand.peak())
+            .with_periods(periods);
     files_beside(args, &file, &document)?;
     let output = args.output.as_deref();
     match args.format {

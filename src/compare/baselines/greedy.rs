@@ -14,7 +14,7 @@ use super::{Baseline, Sums};
 use crate::demand::Demand;
 use crate::fleet::Fleet;
 use crate::hardware::layout::{self, Placement};
-use crate::optimise::problem::Problem;
+use crate::optimise::problem::{Limits, Problem};
 
 /// Which GPU a replica gets of those that can take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,8 @@ type Shape = usize;
 /// The shape of a GPU that is allocated whole.
 const WHOLE: Shape = usize::MAX;
 
-/// What one more replica makes of a shape: the next shape, and the memory of its instance.
-type Step = Option<(Shape, u64)>;
+/// What one more replica makes of a shape: the next shape, and the kind and memory of its instance.
+type Step = Option<(Shape, usize, u64)>;
 
 /// The shapes of one pool's GPUs seen so far, and what each type of replica makes of them.
 struct Shapes {
@@ -110,6 +110,8 @@ struct Packer<'p> {
     placed: u64,
     placed_mib: u64,
     allocated_mib: u64,
+    /// What is left of each team's quota.
+    left: Vec<Limits>,
 }
 
 impl<'p> Packer<'p> {
@@ -126,6 +128,7 @@ impl<'p> Packer<'p> {
             placed: 0,
             placed_mib: 0,
             allocated_mib: 0,
+            left: problem.quotas.clone(),
         };
         for node in fleet.nodes() {
             let first = packer.groups.len();
@@ -174,9 +177,26 @@ impl<'p> Packer<'p> {
         };
         let pool = self.groups[self.gpus[gpu].group].pool;
         let shape = self.gpus[gpu].shape;
-        let (next, memory_mib) = self.shapes[pool].step(self.problem, pool, shape, of_type)?;
+        let (next, kind, memory_mib) =
+            self.shapes[pool].step(self.problem, pool, shape, of_type)?;
+        self.take_of_quota(of_type, kind)?;
         self.reshape(gpu, next);
         Some(memory_mib)
+    }
+
+    /// Takes an instance, or whole GPUs, of a kind out of the quota of the replica's team; `None`
+    /// where too little is left.
+    fn take_of_quota(&mut self, of_type: usize, kind: usize) -> Option<()> {
+        let item_type = &self.problem.item_types[of_type];
+        let Some(quota) = item_type.quota else { return Some(()) };
+        let (mib, parts) = self.problem.takes(kind, item_type.whole_gpus);
+        let Limits { memory_mib, gpu_parts } = &mut self.left[quota];
+        if memory_mib.is_some_and(|left| left < mib) || gpu_parts.is_some_and(|left| left < parts) {
+            return None;
+        }
+        memory_mib.iter_mut().for_each(|left| *left -= mib);
+        gpu_parts.iter_mut().for_each(|left| *left -= parts);
+        Some(())
     }
 
     fn first_gpu(&mut self, of_type: usize) -> Option<usize> {
@@ -197,7 +217,7 @@ impl<'p> Packer<'p> {
             for shape in 0..self.buckets[pool].len() {
                 let Some(&gpu) = self.buckets[pool][shape].first() else { continue };
                 let step = self.shapes[pool].step(self.problem, pool, shape, of_type);
-                if let Some((next, _)) = step {
+                if let Some((next, ..)) = step {
                     let rank = (self.shapes[pool].free_mib[next], gpu);
                     best = Some(best.map_or(rank, |b| b.min(rank)));
                 }
@@ -225,6 +245,9 @@ impl<'p> Packer<'p> {
             }
         };
         let pool = self.groups[group].pool;
+        // The whole GPU is the last kind of its pool.
+        let kind = *kinds.iter().rfind(|k| self.problem.kinds[**k].pool == pool)?;
+        self.take_of_quota(of_type, kind)?;
         for _ in 0..whole {
             let of_group = &mut self.groups[group];
             while self.gpus[of_group.gpus[of_group.cursor]].shape != 0 {
@@ -347,7 +370,12 @@ impl Shapes {
                         self.layouts.len() - 1
                     }
                 };
-                return Some((next, board.profiles[profile].memory.0));
+                let is_it = |k: &&usize| {
+                    let kind = &problem.kinds[**k];
+                    kind.pool == pool && kind.profile == Some(profile)
+                };
+                let kind = problem.item_types[of_type].kinds.iter().find(is_it)?;
+                return Some((next, *kind, board.profiles[profile].memory.0));
             }
         }
         None

@@ -37,7 +37,7 @@ pub fn write(
 }
 
 /// The cells in the order of the columns.
-fn fields(workload: &Workload) -> [String; 11] {
+fn fields(workload: &Workload) -> [String; 12] {
     [
         workload.team.to_string(),
         workload.name.to_string(),
@@ -50,6 +50,7 @@ fn fields(workload: &Workload) -> [String; 11] {
         workload.boards.join("|"),
         if workload.whole_gpus == 0 { String::new() } else { workload.whole_gpus.to_string() },
         workload.hours.to_string(),
+        workload.min.to_string(),
     ]
 }
 
@@ -82,12 +83,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_back_the_same(
-            rows in prop::collection::vec((name(), name(), 1u64..1 << 40, 0u64..1_000_000_000, -9i64..9, 1u64..1_000_000_000_000, 1u32..8, any::<bool>(), 0u32..9, any::<bool>(), 0usize..4), 1..8),
+            rows in prop::collection::vec((name(), name(), 1u64..1 << 40, 0u64..1_000_000_000, -9i64..9, 1u64..1_000_000_000_000, 1u32..8, any::<bool>(), 0u32..9, any::<bool>(), 0usize..4, 0u64..9), 1..8),
             note in ".*",
         ) {
             let mut workloads = std::collections::BTreeMap::new();
-            for (team, name, mib, count, priority, weight, compute, media, gpus, boards, hours) in rows {
+            for (team, name, mib, count, priority, weight, compute, media, gpus, boards, hours, min) in rows {
                 let mut workload = Workload::new(&team, &name, Mebibytes(mib), count);
+                workload.min = min.min(count);
                 workload.priority = priority;
                 workload.weight = Weight(weight);
                 workload.compute_slices = compute;

@@ -10,7 +10,7 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{Allocated, InstanceProfile, Plan, Spare, Status};
+use crate::plan::{Allocated, InstanceProfile, Plan, Share, Spare, Status};
 
 impl Checked {
     /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
@@ -48,6 +48,8 @@ impl Checked {
 #[derive(Debug, Default)]
 struct Sums {
     weights: BTreeMap<i64, i128>,
+    /// Of those, of replicas up to the `min` of each workload.
+    guaranteed: BTreeMap<i64, i128>,
     placed_mib: i128,
     allocated_mib: i128,
     compute_slices: i128,
@@ -63,6 +65,8 @@ fn scope(demand: &OverTime, fleet: &Fleet, conditions: &Conditions) -> Scope {
     let profiles = boards.iter().flat_map(|b| &b.profiles);
     Scope {
         priorities: demand.peak().workloads().iter().map(|w| w.priority).collect(),
+        guaranteed: demand.peak().workloads().iter().map(|w| w.priority).collect(),
+        share: Share::Weight,
         until: conditions.until,
         knows_present: conditions.present.is_some(),
         spare: conditions.spare,
@@ -148,6 +152,9 @@ impl Check<'_> {
                 }
             }
             for ((workload, served), asked) in workloads.iter().zip(&served).zip(&*period.counts) {
+                let guaranteed = sums.guaranteed.entry(workload.priority).or_default();
+                let replicas = hours * i128::from(*served.min(&workload.min));
+                *guaranteed += replicas * i128::from(workload.weight.0);
                 if served > asked {
                     self.fail(format!("period {p}: {} is served too often", workload.label()));
                 }
@@ -190,6 +197,12 @@ impl Check<'_> {
     fn proof_over_time(&mut self, plan: &Plan, known: &[Objective], sums: &Sums) {
         let mut at = 0;
         let optimal = plan.proof.status == Status::Optimal;
+        for (priority, _) in sums.guaranteed.iter().filter(|(_, weight)| **weight > 0) {
+            let name = Objective::GuaranteedWeight(*priority).name_over_time();
+            if optimal && plan.proof.stages.iter().all(|s| s.objective != name) {
+                self.fail(format!("the proof lacks the stage {name}"));
+            }
+        }
         for stage in &plan.proof.stages {
             let name = &stage.objective;
             if optimal && !stage.proved() {
@@ -203,6 +216,7 @@ impl Check<'_> {
             at += found + 1;
             let objective = known[at - 1];
             let actual = match objective {
+                Objective::GuaranteedWeight(p) => sums.guaranteed.get(&p).copied().unwrap_or(0),
                 Objective::PlacedWeight(p) => sums.weights.get(&p).copied().unwrap_or(0),
                 Objective::PlacedMib => sums.placed_mib,
                 Objective::RoundingMib => sums.allocated_mib - sums.placed_mib,
@@ -219,7 +233,7 @@ impl Check<'_> {
                 }
                 Objective::SpareOfSize(mib) => sums.free.get(&mib).copied().unwrap_or(0).into(),
                 // What else would fit is no sum over the plan.
-                Objective::SpareMix => continue,
+                Objective::TeamShare(_) | Objective::SpareMix => continue,
             };
             if optimal && objective.number(actual) != stage.value {
                 self.fail(format!(

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Conditions, allows};
+use crate::demand::Workload;
 use crate::fleet::Fleet;
 use crate::plan::goal::{self, Objective, Scope};
 use crate::plan::{Plan, Reason, Status};
 
 impl Check<'_> {
     pub(super) fn proof(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
-        let weights = self.weights();
+        let weights = self.weights(|_, placed| placed);
+        let guaranteed = self.weights(|workload, placed| placed.min(workload.min));
         let mut claimed: Vec<Objective> = Vec::new();
         for stage in &plan.proof.stages {
             let Some(objective) = Objective::from_name(&stage.objective) else {
@@ -24,7 +26,7 @@ impl Check<'_> {
                 Objective::GpusUsed | Objective::InstancesDestroyed | Objective::SpareOfSize(_)
             );
             let exact = plan.proof.status == Status::Optimal || !may_be_better;
-            if let Some(actual) = self.actual(objective, &weights).filter(|_| exact)
+            if let Some(actual) = self.actual(objective, &weights, &guaranteed).filter(|_| exact)
                 && objective.number(actual) != stage.value
             {
                 self.fail(format!(
@@ -41,7 +43,9 @@ impl Check<'_> {
                 self.fail(format!("stage {} has a gap in an optimal plan", stage.objective));
             }
         }
+        claimed.dedup_by(|next, o| next == o && matches!(o, Objective::TeamShare(_)));
         self.stages(plan, fleet, conditions, &claimed);
+        self.team_shares(plan, fleet, conditions.share);
     }
 
     /// The stages stand in the order of the goal, and an optimal plan has all that apply.
@@ -64,7 +68,7 @@ impl Check<'_> {
             // Sizes that no instance of the plan has may be left to the optimiser.
             Objective::SpareOfSize(_) => false,
             // A priority of which nothing could be placed and nothing is counts nowhere.
-            Objective::PlacedWeight(p) => counting.contains(p),
+            Objective::TeamShare(p) | Objective::PlacedWeight(p) => counting.contains(p),
             _ => true,
         };
         let missing = expected.iter().filter(due).find(|e| !claimed.contains(e)).copied();
@@ -110,8 +114,12 @@ impl Check<'_> {
             }
         }
         let profiles = boards.iter().flat_map(|b| &b.profiles);
+        let with_min = self.workloads.iter().filter(|w| w.min > 0 && w.count > 0);
+        let servable = |w: &Workload| boards.iter().any(|b| allows(w, b) && self.could_serve(b, w));
         Scope {
+            guaranteed: with_min.filter(|w| servable(w)).map(|w| w.priority).collect(),
             priorities,
+            share: conditions.share,
             until: conditions.until,
             knows_present: conditions.present.is_some(),
             spare: conditions.spare,
@@ -119,11 +127,13 @@ impl Check<'_> {
         }
     }
 
-    /// The weight placed of each priority, in millionths.
-    fn weights(&self) -> BTreeMap<i64, u128> {
+    /// The weight placed of each priority, in millionths, where `counted` says how many of the
+    /// replicas placed of a workload count.
+    fn weights(&self, counted: impl Fn(&Workload, u64) -> u64) -> BTreeMap<i64, u128> {
         let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
         for (workload, found) in self.workloads.iter().zip(&self.found) {
-            let weight = u128::from(workload.weight.0) * found.len() as u128;
+            let replicas = counted(workload, found.len() as u64);
+            let weight = u128::from(workload.weight.0) * u128::from(replicas);
             *weights.entry(workload.priority).or_default() += weight;
         }
         weights
@@ -131,13 +141,19 @@ impl Check<'_> {
 
     /// What the plan really reaches; `None` where a value is not a sum over the plan but a claim
     /// about what else would fit, which is checked by itself.
-    fn actual(&self, objective: Objective, weights: &BTreeMap<i64, u128>) -> Option<i128> {
+    fn actual(
+        &self,
+        objective: Objective,
+        weights: &BTreeMap<i64, u128>,
+        guaranteed: &BTreeMap<i64, u128>,
+    ) -> Option<i128> {
+        let of = |weights: &BTreeMap<i64, u128>, priority| {
+            i128::try_from(weights.get(&priority).copied().unwrap_or(0)).unwrap_or(i128::MAX)
+        };
         let rounding = i128::from(self.allocated_mib) - i128::from(self.sums.placed_mib);
         Some(match objective {
-            Objective::PlacedWeight(priority) => {
-                let weight = weights.get(&priority).copied().unwrap_or(0);
-                i128::try_from(weight).unwrap_or(i128::MAX)
-            }
+            Objective::GuaranteedWeight(priority) => of(guaranteed, priority),
+            Objective::PlacedWeight(priority) => of(weights, priority),
             Objective::PlacedMib => self.sums.placed_mib.into(),
             Objective::GpusUsed => self.sums.gpus_used.into(),
             Objective::RoundingMib => rounding,
@@ -145,7 +161,8 @@ impl Check<'_> {
             Objective::ComputeSlices => self.compute_slices.into(),
             Objective::InstancesDestroyed => self.destroyed.into(),
             Objective::SpareOfSize(mib) => self.free_of_size(mib).into(),
-            Objective::SpareMix => return None,
+            // Checked by themselves, as several stages are of one name, or a claim.
+            Objective::TeamShare(_) | Objective::SpareMix => return None,
         })
     }
 }

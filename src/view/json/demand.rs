@@ -40,6 +40,8 @@ pub struct WorkloadRow {
     pub memory_mib: Option<Mebibytes>,
     /// Replicas at the same time.
     pub count: u64,
+    /// Of those, so many come before anybody's further replicas of the same priority.
+    pub min: u64,
     /// A higher one comes strictly first.
     pub priority: i64,
     /// Worth of a replica among its equals in priority.
@@ -152,6 +154,7 @@ impl WorkloadRow {
             workload: workload.name.clone(),
             memory_mib: workload.memory,
             count: workload.count,
+            min: workload.min,
             priority: workload.priority,
             weight: workload.weight.0 as f64 / Weight::SCALE as f64,
             compute: workload.compute_slices,

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use super::table::table;
 use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
-use crate::compare::{Suggestion, best_preset};
+use crate::compare::{FairnessCost, Suggestion, best_preset};
 use crate::demand::Demand;
+use crate::plan::quotas::QuotaUse;
 use crate::plan::teams::{self, TeamTotals};
 use crate::plan::{GpuPlan, InstanceProfile, Plan, Proof, Stage, Status};
 use crate::text::{plural, thousands};
@@ -31,6 +32,11 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> Stri
         plural(totals.gpus, "GPU")
     );
     team_table(&mut text, plan, demand, layout);
+    if let Some((placed, all)) = teams::guaranteed(plan, demand) {
+        let (placed, all) = (thousands(placed), plural(all, "guaranteed replica"));
+        let _ = writeln!(text, "{placed} of {all} placed (column min).\n");
+    }
+    quotas(&mut text, suggestion, layout);
     layout_table(&mut text, plan, layout);
     let _ = writeln!(
         text,
@@ -72,6 +78,24 @@ fn team_table(text: &mut String, plan: &Plan, demand: &Demand, layout: Layout) {
     }
     let _ = write!(text, "\n{}", shown.render(layout.width));
     and_more(text, count, rows, "team");
+    text.push('\n');
+}
+
+/// What each team with a quota is allocated; those first that it leaves nothing.
+fn quotas(text: &mut String, suggestion: &Suggestion, layout: Layout) {
+    if suggestion.quotas.is_empty() {
+        return;
+    }
+    let mut order: Vec<&QuotaUse> = suggestion.quotas.iter().collect();
+    order.sort_by_key(|quota| !quota.reached);
+    let mut shown = table(&["quota of", "allocated", "of", ""], |column| [1, 2].contains(&column));
+    for QuotaUse { quota, allocation, reached } in order.iter().take(layout.rows()) {
+        let reached = if *reached { "reached" } else { "" };
+        let of = [quota.team.to_string(), allocation.of(quota), quota.to_string(), reached.into()];
+        shown.add_row(of);
+    }
+    let _ = write!(text, "{}", shown.render(layout.width));
+    and_more(text, suggestion.quotas.len(), layout.rows(), "quota");
     text.push('\n');
 }
 
@@ -175,16 +199,25 @@ fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
 }
 
 pub(super) fn proof(text: &mut String, proof: &Proof) {
-    let stage = |s: &Stage| {
+    let value = |s: &Stage| {
         let shown = |number| stage_value(&s.objective, number);
-        let (name, value) = (&s.objective, shown(&s.value));
         if s.proved() {
-            format!("{name} {value}")
+            shown(&s.value)
         } else {
-            format!("{name} {value} (bound {})", shown(&s.bound))
+            format!("{} (bound {})", shown(&s.value), shown(&s.bound))
         }
     };
-    let stages: Vec<String> = proof.stages.iter().map(stage).collect();
+    let stage = |s: &Stage| format!("{} {}", s.objective, value(s));
+    // The levels of the teams' shares are stages of one name.
+    let levels = proof.stages.chunk_by(|a, b| a.objective == b.objective);
+    let stages = levels.map(|levels| match levels {
+        [first, .., last] => {
+            let count = levels.len() as u64;
+            format!("{} to {} ({})", stage(first), value(last), plural(count, "level"))
+        }
+        one => one.iter().map(stage).collect(),
+    });
+    let stages: Vec<String> = stages.collect();
     let seconds = proof.solve_seconds;
     match proof.status {
         Status::Optimal => {
@@ -209,6 +242,27 @@ pub(super) fn proof(text: &mut String, proof: &Proof) {
             );
         }
     }
+}
+
+/// What a fair plan costs: `Fair: 22 replicas placed instead of 24, research 6 instead of 2.`
+pub fn fairness(cost: &FairnessCost, layout: Layout) -> String {
+    if cost.teams.is_empty() {
+        return "Fair: every team gets as many replicas as with the most weight.".to_string();
+    }
+    let rows = layout.rows();
+    let mut parts = vec![format!(
+        "{} placed instead of {}",
+        plural(cost.placed, "replica"),
+        thousands(cost.most_weight)
+    )];
+    parts.extend(cost.teams.iter().take(rows).map(|(team, fair, most)| {
+        format!("{team} {} instead of {}", thousands(*fair), thousands(*most))
+    }));
+    if cost.teams.len() > rows {
+        let more = (cost.teams.len() - rows) as u64;
+        parts.push(format!("and {} (-v shows all)", plural(more, "more team")));
+    }
+    format!("Fair: {}; --share weight places the most.", parts.join(", "))
 }
 
 /// What each stage took to solve.

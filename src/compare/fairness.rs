@@ -1,0 +1,45 @@
+//! What `--share fair` costs: a fair plan beside what the most weight would place.
+
+use std::sync::Arc;
+
+use crate::demand::Demand;
+use crate::error::{ExitCode, Result};
+use crate::fleet::Fleet;
+use crate::optimise::{self, PlanOptions, Until};
+use crate::plan::{Plan, teams};
+
+/// A fair plan beside one of the most weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FairnessCost {
+    /// Replicas that the fair plan places.
+    pub placed: u64,
+    /// Replicas placed with the most weight.
+    pub most_weight: u64,
+    /// The teams with another number of replicas, by name: of the fair plan, with the most weight.
+    pub teams: Vec<(Arc<str>, u64, u64)>,
+}
+
+/// Compares a fair plan with what the most weight would place on the same GPUs. `None` where there
+/// is no time left to find out.
+///
+/// # Errors
+/// As [`optimise::suggest`].
+pub fn cost_of_fairness(
+    plan: &Plan,
+    demand: &Demand,
+    fleet: &Fleet,
+    options: &PlanOptions,
+) -> Result<Option<FairnessCost>> {
+    // Which replicas are placed is settled once the GPUs in use are.
+    let other = match optimise::suggest(demand, fleet, &options.beside(Until::GpusUsed)) {
+        Err(e) if e.code == ExitCode::TimeLimit => return Ok(None),
+        other => other?,
+    };
+    let both = teams::totals(plan, demand).into_iter().zip(teams::totals(&other, demand));
+    let differ = both.filter(|(fair, most)| fair.placed != most.placed);
+    Ok(Some(FairnessCost {
+        placed: plan.totals.placed,
+        most_weight: other.totals.placed,
+        teams: differ.map(|(fair, most)| (fair.team, fair.placed, most.placed)).collect(),
+    }))
+}

@@ -1,0 +1,145 @@
+//! What a plan allocates to each team that has a quota, and whether the quota stops more.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{GpuPlan, Plan, Reason};
+use crate::demand::quota::{Quota, Quotas};
+use crate::demand::{Demand, Workload};
+use crate::hardware::BoardRef;
+use crate::units::{Mebibytes, Ratio, Weight};
+
+/// What a team is allocated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allocation {
+    /// Usable memory of its instances, in MiB.
+    pub memory_mib: u64,
+    /// Memory slices of its instances, by the memory slices of their GPUs.
+    slices: BTreeMap<u32, u64>,
+}
+
+/// A team with a quota, and what it is allocated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuotaUse {
+    /// The quota.
+    pub quota: Quota,
+    /// What the team is allocated.
+    pub allocation: Allocation,
+    /// Whether the quota leaves nothing for a replica that is unplaced.
+    pub reached: bool,
+}
+
+impl Allocation {
+    fn add(&mut self, memory_mib: u64, slices: u32, of_gpu: u32, times: u64) {
+        self.memory_mib = self.memory_mib.saturating_add(memory_mib.saturating_mul(times));
+        *self.slices.entry(of_gpu.max(1)).or_default() += u64::from(slices) * times;
+    }
+
+    /// GPUs, as a sum of their parts.
+    pub fn gpus(&self) -> Ratio {
+        let common: u128 = self.slices.keys().fold(1, |all, of| lcm(all, u128::from(*of)));
+        let parts = self.slices.iter().map(|(of, n)| u128::from(*n) * (common / u128::from(*of)));
+        Ratio::new(parts.sum(), common)
+    }
+
+    /// What it is of the limits that a quota has: `2.5 GPUs and 38 GiB`.
+    pub fn of(&self, quota: &Quota) -> String {
+        let rounded = u64::try_from(self.gpus().millionths()).unwrap_or(u64::MAX);
+        Quota {
+            team: quota.team.clone(),
+            gpus: quota.gpus.map(|_| rounded),
+            memory: quota.memory.map(|_| Mebibytes(self.memory_mib)),
+        }
+        .to_string()
+    }
+
+    /// Whether it is within a quota.
+    pub fn within(&self, quota: &Quota) -> bool {
+        quota.memory.is_none_or(|most| Mebibytes(self.memory_mib) <= most)
+            && quota.gpus.is_none_or(|most| {
+                self.gpus() <= Ratio::new(u128::from(most), u128::from(Weight::SCALE))
+            })
+    }
+
+    /// Whether no instance that suffices for one more replica of `workload` is within the quota.
+    pub fn leaves_nothing(&self, quota: &Quota, workload: &Workload, boards: &[BoardRef]) -> bool {
+        let with = |memory_mib: u64, slices: u32, of_gpu: u32| {
+            let mut more = self.clone();
+            more.add(memory_mib, slices, of_gpu, u64::from(workload.whole_gpus.max(1)));
+            more.within(quota)
+        };
+        let memory = workload.memory.unwrap_or_default();
+        !boards.iter().filter(|board| workload.allows(board)).any(|board| {
+            let all = board.memory_slices;
+            if workload.whole_gpus > 0 {
+                return with(board.memory.0, all, all)
+                    || board.profiles.iter().any(|p| {
+                        workload.whole_gpus == 1
+                            && p.memory_slices == all
+                            && p.memory >= memory
+                            && with(p.memory.0, all, all)
+                    });
+            }
+            board.profiles.iter().any(|p| {
+                p.memory >= memory
+                    && p.compute_slices >= workload.compute_slices
+                    && (!workload.media || p.has_media())
+                    && with(p.memory.0, p.memory_slices, all)
+            })
+        })
+    }
+}
+
+/// What each team with a quota is allocated on these GPUs.
+pub fn allocations(
+    gpus: &[GpuPlan],
+    boards: &[BoardRef],
+    quotas: &Quotas,
+) -> BTreeMap<Arc<str>, Allocation> {
+    let mut found: BTreeMap<Arc<str>, Allocation> =
+        quotas.iter().map(|quota| (quota.team.clone(), Allocation::default())).collect();
+    if found.is_empty() {
+        return found;
+    }
+    for gpu in gpus {
+        let Some(board) = boards.iter().find(|b| *b.id == *gpu.board) else { continue };
+        for instance in &gpu.instances {
+            let team = instance.assignment.as_ref().and_then(|a| found.get_mut(&a.team));
+            if let Some(allocation) = team {
+                allocation.add(instance.memory_mib, instance.size, board.memory_slices, 1);
+            }
+        }
+    }
+    found
+}
+
+/// The quotas of the teams that ask for anything, with what a plan allocates.
+pub fn in_use(plan: &Plan, demand: &Demand, boards: &[BoardRef], quotas: &Quotas) -> Vec<QuotaUse> {
+    let unplaced = |quota: &Quota, allocation: &Allocation| {
+        let full = plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull);
+        let mut of_team = full.filter(|row| row.team == quota.team);
+        of_team.any(|row| {
+            let is_it = |w: &&Workload| w.team == row.team && w.name == row.workload;
+            let workload = demand.workloads().iter().find(is_it);
+            workload.is_some_and(|w| allocation.leaves_nothing(quota, w, boards))
+        })
+    };
+    let found = allocations(&plan.gpus, boards, quotas);
+    let asks = |quota: &&Quota| demand.workloads().iter().any(|w| w.team == quota.team);
+    quotas
+        .iter()
+        .filter(asks)
+        .map(|quota| {
+            let allocation = found.get(&quota.team).cloned().unwrap_or_default();
+            QuotaUse { reached: unplaced(quota, &allocation), quota: quota.clone(), allocation }
+        })
+        .collect()
+}
+
+fn lcm(a: u128, b: u128) -> u128 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x.max(1) * b
+}
