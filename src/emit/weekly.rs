@@ -96,6 +96,10 @@ impl Weekly<'_> {
 /// # Errors
 /// Names that Kubernetes does not accept (exit 2).
 pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<String> {
+    if weekly.changes.is_empty() {
+        // No job, so no rights either.
+        return Ok("# One MIG configuration for all hours: no change to carry out.\n".to_string());
+    }
     // A Job's name is the CronJob's with eleven more characters, and a label's value.
     let name = naming::dns_label(weekly.name, 40, "migplan");
     let account = format!("{name}-schedule");

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::common::{gpus, migplan, migplan_with};
+use crate::common::{cases, gpus, migplan, migplan_with};
 use migplan::compare::over_time;
 use migplan::compare::replay::{Configuration, Row, Rule, replay};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
@@ -174,7 +174,7 @@ fn plain_template(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     /// The bound is what trying every assignment in every hour finds; the template is what the
     /// plainest loop does, and never more than the bound.
@@ -367,7 +367,7 @@ fn stage_of(plan: &Plan, name: &str) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(cases(40))]
 
     /// The plan over time is what trying every partition finds, stage by stage.
     #[test]

@@ -270,7 +270,7 @@ fn options(change_minutes: i64, keeps: Keeps) -> ScheduleOptions {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(cases(40))]
 
     /// Two configurations are the best of every division and every pair of layouts.
     #[test]

@@ -55,10 +55,11 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
     if schedule.changes.is_empty() {
         text.push_str("One configuration is best: no change is worth its cost.\n");
     }
+    text.push('\n');
     for (at, configuration) in schedule.configurations.iter().enumerate() {
         let _ = writeln!(
             text,
-            "\n{}, active in {} of {}:",
+            "{}, active in {} of {}:",
             label(labels, at),
             thousands(configuration.demand.hours().len() as u64),
             plural(demand.hours().len() as u64, "hour"),
@@ -83,7 +84,9 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
     }
     text += &super::wrapped(&searched(schedule), "", layout);
     // The proof is that of the layouts, whatever other divisions serve.
-    text.push_str("With these changes: ");
+    if !schedule.changes.is_empty() {
+        text.push_str("With these changes: ");
+    }
     summary::proof(&mut text, &schedule.proof);
     text.truncate(text.trim_end().len());
     text
@@ -95,7 +98,7 @@ pub fn notes(schedule: &Schedule, demand: &OverTime) -> Vec<String> {
     let letter = |configuration: usize| char::from(b'a' + u8::try_from(configuration).unwrap_or(0));
     for change in &schedule.changes {
         notes.push(format!(
-            "{} ({}): '-{}' to '-{}', {} destroyed, {} created",
+            "{} ({}): from configuration {} to {}, {} destroyed, {} created",
             change.at.name(),
             demand.zone().name(),
             letter(change.at.from),
