@@ -132,7 +132,7 @@ impl<'n> Configs<'n> {
 /// Every node of a plan, ordered by name, with the label of its configuration.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(super) fn labels(view: &PlanView<'_>, name: &str) -> Result<Vec<(Arc<str>, String)>> {
     let configs = Configs::new(&view.nodes, view.catalogue, name)?;
     Ok(assignments(&view.nodes, &configs))
@@ -143,7 +143,7 @@ fn assignments(nodes: &[NodeGpus<'_>], configs: &Configs<'_>) -> Vec<(Arc<str>, 
     nodes.iter().map(|node| node.name.clone()).zip(labels).collect()
 }
 
-/// As [`write`], with these configurations beside the plan's own.
+/// As [`write()`], with these configurations beside the plan's own.
 pub(super) fn write_with(
     nodes: &[NodeGpus<'_>],
     catalogue: &Catalogue,
@@ -180,7 +180,7 @@ pub struct SeveralFile {
 /// `name-b`, and so on; of one plan `name`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_several(
     plans: &[&Checked],
     catalogue: &Catalogue,

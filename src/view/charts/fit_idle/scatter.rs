@@ -207,7 +207,9 @@ fn place_label(
         let (dx, dy) = (angle.cos(), angle.sin());
         let near = (point.0 + dx * distance, point.1 + dy * distance);
         let at = Box::new(near.0 + (dx - 1.0) * w / 2.0, near.1 + (dy - 1.0) * h / 2.0, w, h);
-        let lies_over = |boxes: &[Box]| boxes.iter().any(|t| t.overlaps(&at));
+        // With air around it, so that two labels are not read as one.
+        let airy = Box::new(at.x - 4.0, at.y - 1.0, at.w + 8.0, at.h + 2.0);
+        let lies_over = |boxes: &[Box]| boxes.iter().any(|t| t.overlaps(&airy));
         if !at.inside(&plot) || lies_over(&taken.signs) || (off_lines && lies_over(&taken.lines)) {
             continue;
         }
