@@ -171,6 +171,13 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// The team whose name is most like `name`, for a hint; `None` without workloads.
+    pub fn nearest_team(&self, name: &str) -> Option<&str> {
+        let likeness = |team: &str| strsim::jaro_winkler(team, name);
+        let teams = self.workloads.iter().map(|w| &*w.team);
+        teams.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    }
+
     /// The workloads of `file` that another file has already, as problems; `file_of` remembers,
     /// from file to file, where each was.
     pub fn duplicates(

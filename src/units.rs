@@ -468,6 +468,11 @@ impl PartialEq for Ratio {
 
 impl Eq for Ratio {}
 
+/// The greatest common divisor of two integers; of one and 0 that one.
+pub(crate) fn gcd<T: Copy + Default + PartialEq + std::ops::Rem<Output = T>>(a: T, b: T) -> T {
+    if b == T::default() { a } else { gcd(b, a % b) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

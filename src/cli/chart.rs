@@ -139,12 +139,8 @@ impl LookArgs {
             if demand.workloads().iter().any(|w| *w.team == **team) {
                 return Ok(Question::Team(team));
             }
-            let names = demand.workloads().iter().map(|w| &*w.team);
-            let near = names.max_by(|a, b| {
-                strsim::jaro_winkler(a, team).total_cmp(&strsim::jaro_winkler(b, team))
-            });
             let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
-            return Err(match near {
+            return Err(match demand.nearest_team(team) {
                 Some(near) => error.hint(format!("did you mean '{near}'?")),
                 None => error,
             });

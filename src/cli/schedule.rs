@@ -108,24 +108,17 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         name: &args.name,
     };
     write_engines(args, &weekly)?;
-    let output = args.output.as_deref();
-    let summary = |layout| text::summary(&found, &demand, &file.assignments, layout);
-    match args.format {
-        Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
-        Format::Json => {
+    args.format.print(
+        args.output.as_deref(),
+        console,
+        &file.text,
+        |out| {
             let labels = &file.assignments;
-            let document = ScheduleDocument::new(&found, &demand, labels, wanted.change_minutes);
-            write_result(output, |out| json::write(&document, out))?;
-        }
-        Format::Text => {
-            let words = summary(console.layout(output));
-            write_result(output, |out| writeln!(out, "{words}"))?;
-        }
-    }
-    if args.format != Format::Text || output.is_some() {
-        console.say(&summary(console.stderr_layout()));
-    }
-    Ok(())
+            json::write(&ScheduleDocument::new(&found, &demand, labels, wanted.change_minutes), out)
+        },
+        |layout| text::summary(&found, &demand, &file.assignments, layout),
+        |_| String::new(),
+    )
 }
 
 /// Writes what carries the changes out.

@@ -2,7 +2,8 @@
 
 mod over_time;
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::current::CurrentArgs;
@@ -22,7 +23,7 @@ use crate::plan::file::PlanDocument;
 use crate::plan::{Share, exceeded};
 use crate::text::plural;
 use crate::view::json;
-use crate::view::text::summary;
+use crate::view::text::{Layout, summary};
 
 /// Find the best MIG layout of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -89,6 +90,37 @@ pub enum Format {
     Json,
     /// The plan for people.
     Text,
+}
+
+impl Format {
+    /// Prints a result in this form to stdout or `output`; and where people do not see its summary
+    /// there, the summary on stderr. `details` follow the summary in the form for people.
+    ///
+    /// # Errors
+    /// As [`write_result`].
+    pub(super) fn print(
+        self,
+        output: Option<&Path>,
+        console: &Console,
+        yaml: &str,
+        json: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        summary: impl Fn(Layout) -> String,
+        details: impl FnOnce(Layout) -> String,
+    ) -> Result<()> {
+        match self {
+            Format::Yaml => write_result(output, |out| out.write_all(yaml.as_bytes()))?,
+            Format::Json => write_result(output, json)?,
+            Format::Text => {
+                let layout = console.layout(output);
+                let (summary, details) = (summary(layout), details(layout));
+                write_result(output, |out| write!(out, "{summary}\n{details}"))?;
+            }
+        }
+        if !console.is_quiet() && (self != Format::Text || output.is_some()) {
+            console.say(&summary(console.stderr_layout()));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
@@ -182,20 +214,14 @@ fn run_once(
             Subject { comparison: &comparison, demand, fleet, catalogue, options, config: &file };
         report::write(report_file, &subject)?;
     }
-    let output = args.output.as_deref();
-    match args.format {
-        Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
-        Format::Json => write_result(output, |out| json::write(&document, out))?,
-        Format::Text => {
-            let layout = console.layout(output);
-            let text = summary::summary(&suggestion, demand, layout);
-            let gpus = summary::gpus(plan, layout);
-            write_result(output, |out| write!(out, "{text}\n{gpus}"))?;
-        }
-    }
-    if !console.is_quiet() && (args.format != Format::Text || output.is_some()) {
-        console.say(&summary::summary(&suggestion, demand, console.stderr_layout()));
-    }
+    args.format.print(
+        args.output.as_deref(),
+        console,
+        &file.text,
+        |out| json::write(&document, out),
+        |layout| summary::summary(&suggestion, demand, layout),
+        |layout| summary::gpus(plan, layout),
+    )?;
     if let Some(cost) = &cost {
         console.say(&summary::fairness(cost, console.stderr_layout()));
     }

@@ -16,12 +16,11 @@ use super::{Demand, MAX_COUNT, Workload, owner};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::kubernetes::list::{self, Item};
-use crate::kubernetes::{profile_of_label, single_profile as profile_of_product};
+use crate::kubernetes::{
+    GPU_RESOURCE, PRODUCT_LABEL, profile_of_label, single_profile as profile_of_product,
+};
 use crate::text::plural;
 use crate::units::Mebibytes;
-
-const GPU: &str = "nvidia.com/gpu";
-const PRODUCT: &str = "nvidia.com/gpu.product";
 
 #[derive(Deserialize)]
 struct PodItem {
@@ -151,7 +150,7 @@ impl Gathering {
                 return;
             }
         };
-        let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT));
+        let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT_LABEL));
         let single = pod
             .spec
             .node_name
@@ -334,7 +333,7 @@ pub(super) fn ask(
             "asks for {resource}, a share by time slicing without memory of its own"
         ));
     }
-    if resource == GPU {
+    if resource == GPU_RESOURCE {
         return Ok(single.map_or(Ask::Gpus(count), |profile| Ask::Instance(profile.clone())));
     }
     let profile =

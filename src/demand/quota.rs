@@ -117,9 +117,7 @@ impl Quotas {
         let names = || demand.workloads().iter().map(|w| &*w.team);
         let unknown = self.0.keys().filter(|team| !names().any(|name| *name == ***team));
         let warning = |team: &Arc<str>| {
-            let near = names().max_by(|a, b| {
-                strsim::jaro_winkler(a, team).total_cmp(&strsim::jaro_winkler(b, team))
-            });
+            let near = demand.nearest_team(team);
             let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
             Diagnostic::new(format!("no workload is of the team '{team}'{hint}")).in_file(file)
         };

@@ -2,6 +2,7 @@
 
 use super::model::{Model, Terms};
 use crate::plan::goal::Sense;
+use crate::units::gcd;
 
 /// HiGHS works to 1e-6, so the coefficients it sees are kept below this.
 const LARGEST_COEFFICIENT: i64 = 1024;
@@ -62,10 +63,6 @@ impl Scale {
     pub(super) fn bound(&self, stated: f64, sense: Sense) -> i128 {
         integer_bound(stated * self.power as f64, sense) * i128::from(self.common)
     }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The best integer that a bound allows, forgiving the solver 0.4 of a unit.

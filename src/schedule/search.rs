@@ -24,6 +24,7 @@ use crate::optimise::prices::{self, Bounding, PartPrices, Priced, Worth};
 use crate::optimise::problem::Problem;
 use crate::optimise::stages::{Solution, ToBeat};
 use crate::plan::{Spare, Status};
+use crate::units::gcd;
 
 /// What every division is tried with.
 pub(super) struct Search<'d> {
@@ -226,11 +227,6 @@ impl<'d> Search<'d> {
         }
         Ok(found)
     }
-}
-
-/// The greatest common divisor.
-fn gcd(a: i128, b: i128) -> i128 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// A division that is neither solved nor ruled out.

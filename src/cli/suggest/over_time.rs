@@ -1,7 +1,7 @@
 //! `migplan suggest --over-time`: one plan for all hours of a week or a history.
 
-use super::{Args, Format, files_beside, run_once};
-use crate::cli::output::{Console, write_result};
+use super::{Args, files_beside, run_once};
+use crate::cli::output::Console;
 use crate::cli::watch::Watch;
 use crate::compare;
 use crate::emit::mig_parted;
@@ -43,20 +43,14 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
         PlanDocument::new(plan, &args.name, options.recorded(), &catalogue, demand.peak())
             .with_periods(periods);
     files_beside(args, &file, &document)?;
-    let output = args.output.as_deref();
-    match args.format {
-        Format::Yaml => write_result(output, |out| out.write_all(file.text.as_bytes()))?,
-        Format::Json => write_result(output, |out| json::write(&document, out))?,
-        Format::Text => {
-            let layout = console.layout(output);
-            let words = text::summary(&suggestion, &demand, layout);
-            let gpus = summary::gpus(plan, layout);
-            write_result(output, |out| write!(out, "{words}\n{gpus}"))?;
-        }
-    }
-    if args.format != Format::Text || output.is_some() {
-        console.say(&text::summary(&suggestion, &demand, console.stderr_layout()));
-    }
+    args.format.print(
+        args.output.as_deref(),
+        console,
+        &file.text,
+        |out| json::write(&document, out),
+        |layout| text::summary(&suggestion, &demand, layout),
+        |layout| summary::gpus(plan, layout),
+    )?;
     let served = suggestion.replay.rows.first().map(|row| row.total()).unwrap_or_default();
     if args.strict && served.served < served.asked {
         return Err(Error::new(ExitCode::Unplaced, "some replica-hours are unplaced")

@@ -3,7 +3,7 @@
 
 use crate::optimise::model::{Column, ColumnBounds, Model, Terms};
 use crate::optimise::problem::Problem;
-use crate::units::Ratio;
+use crate::units::{Ratio, gcd};
 
 /// The teams of the priorities so far.
 #[derive(Debug, Clone, Default)]
@@ -107,8 +107,4 @@ impl TeamColumn {
         }
         Some(low)
     }
-}
-
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
