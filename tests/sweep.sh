@@ -1,6 +1,7 @@
 #!/bin/sh
 # Faults at every NVML call, signals, kills, lost GPUs, runs at once, and the soak: all of them, on
-# the real binary. Takes a while; `tests/run.sh` takes a part of each.
+# the real binary; then plans over time and schedules against exhaustive search. Takes a while;
+# `tests/run.sh` takes a part of each.
 #
 #   tests/sweep.sh            everything
 #   tests/sweep.sh 3/10       the third of ten parts of every sweep
@@ -15,3 +16,6 @@ for soak in ${SOAK:-1:2000 2:2000 3:2000 4:2000 5:2000}; do
     echo "== soak $soak"
     MIGPLAN_SOAK="$soak" cargo test --quiet --test it apply_sweep::a_soak -- --nocapture
 done
+echo "== plans over time and schedules against exhaustive search"
+PROPTEST_CASES="${PLANS:-500}" cargo test --quiet --test it over_time_optimal::
+PROPTEST_CASES="${SCHEDULES:-100}" cargo test --quiet --test it schedule::no_schedule_of_two

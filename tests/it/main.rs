@@ -26,6 +26,7 @@ mod layering;
 mod library;
 mod optimal;
 mod over_time;
+mod over_time_optimal;
 mod pictures;
 mod prometheus;
 mod quickstart;

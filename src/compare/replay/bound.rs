@@ -2,8 +2,8 @@
 //!
 //! Which sets of replicas can be served at once is decided by a matching between replicas and
 //! instances, so these sets are a matroid (transversal; Edmonds and Fulkerson 1965), and taking
-//! replicas greedily (by priority, weight, memory) where an augmenting path frees an instance for one more
-//! is exact for the goal's first stages. Equal replicas and instances are counts, so a period costs
+//! replicas greedily (by priority, guaranteed ones first, then by weight and memory) where an augmenting
+//! path frees an instance for one more is exact for the goal's first stages. Equal replicas and instances are counts, so a period costs
 //! little whatever its numbers. Replicas of several whole GPUs are no matroid: where there are any,
 //! all that want whole GPUs go to the optimiser, with the GPUs that have MIG off.
 
@@ -136,8 +136,9 @@ fn best_whole(
 /// Workloads and kinds as a matching sees them.
 struct Matching<'a> {
     workloads: &'a [Workload],
-    /// Workloads in the order in which they are served.
-    order: Vec<usize>,
+    /// Workloads in the order in which they are served; of one with a `min` first the replicas that it
+    /// guarantees, marked so, and later the others.
+    order: Vec<(usize, bool)>,
     /// For each workload its type.
     type_of: Vec<usize>,
     /// For each type, the kinds that suffice for it, the smallest first.
@@ -168,11 +169,14 @@ impl<'a> Matching<'a> {
             }
             type_of.push(t);
         }
-        let mut order: Vec<usize> = (0..workloads.len()).collect();
-        order.sort_by_key(|w| {
+        let with_min = (0..workloads.len()).filter(|w| workloads[*w].min > 0).map(|w| (w, true));
+        let mut order: Vec<(usize, bool)> =
+            with_min.chain((0..workloads.len()).map(|w| (w, false))).collect();
+        order.sort_by_key(|(w, guaranteed)| {
             let workload = &workloads[*w];
             let memory = workload.memory.map_or(u64::MAX, |m| m.0);
-            (Reverse(workload.priority), Reverse(workload.weight), Reverse(memory), *w)
+            let first = (Reverse(workload.priority), Reverse(*guaranteed));
+            (first, Reverse(workload.weight), Reverse(memory), *w)
         });
         Matching {
             workloads,
@@ -193,10 +197,13 @@ impl<'a> Matching<'a> {
         };
         let mut best = Best { replicas: vec![0; counts.len()], mib: 0 };
         let mut all_memory = vec![false; self.types.len()];
-        for &w in &self.order {
+        let mut left = counts.to_vec();
+        for &(w, guaranteed) in &self.order {
             let t = self.type_of[w];
-            let got = flow.augment(t, counts[w]);
-            best.replicas[w] = got;
+            let wanted = if guaranteed { left[w].min(self.workloads[w].min) } else { left[w] };
+            left[w] -= wanted;
+            let got = flow.augment(t, wanted);
+            best.replicas[w] += got;
             match self.workloads[w].memory {
                 Some(memory) => best.mib += u128::from(got) * u128::from(memory.0),
                 None => all_memory[t] = true,

@@ -10,7 +10,7 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{Allocated, InstanceProfile, Plan, Share, Spare, Status};
+use crate::plan::{Allocated, Instance, InstanceProfile, Plan, Share, Spare, Status};
 
 impl Checked {
     /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
@@ -37,7 +37,8 @@ impl Checked {
         let conditions = Conditions { spare: Spare::Mix, ..conditions.clone() };
         check.rules(&plan, &conditions);
         check.present(&plan, fleet, &conditions);
-        let sums = check.periods(&plan, demand, periods, fleet);
+        let mut sums = check.periods(&plan, demand, periods, fleet);
+        sums.left = left_as_they_are(&plan, fleet, &conditions);
         check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
         check.proof_over_time(&plan, &goal::objectives(&scope), &sums);
         if check.violations.is_empty() { Ok(Checked(plan)) } else { Err(check.violations) }
@@ -56,6 +57,8 @@ struct Sums {
     kinds: BTreeSet<(Arc<str>, InstanceProfile)>,
     /// By the memory of an instance, how many are free in all periods.
     free: BTreeMap<u64, u64>,
+    /// Of those, the ones on GPUs that are left as they are, and so perhaps not in use.
+    left: BTreeMap<u64, u64>,
 }
 
 /// What decides which stages the proof may have; a stage may be missing, as that of a priority of
@@ -72,6 +75,28 @@ fn scope(demand: &OverTime, fleet: &Fleet, conditions: &Conditions) -> Scope {
         spare: conditions.spare,
         sizes_mib: profiles.map(|p| p.memory.0).collect(),
     }
+}
+
+/// By their memory, the instances of GPUs that serve no replica in the period that is shown and hold
+/// what they held before.
+fn left_as_they_are(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BTreeMap<u64, u64> {
+    let mut left: BTreeMap<u64, u64> = BTreeMap::new();
+    let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else { return left };
+    for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
+        let held = present.get(gpu.gpu as usize).map_or(&[][..], |now| &now.instances);
+        let profile = |i: &Instance| match &i.profile {
+            InstanceProfile::Mig(name) if i.assignment.is_none() => {
+                let is_held = held.iter().any(|h| h.start == i.start && h.profile == *name);
+                board.profile(name).filter(|_| is_held).map(|(_, profile)| profile.memory.0)
+            }
+            _ => None,
+        };
+        let sizes: Option<Vec<u64>> = gpu.instances.iter().map(profile).collect();
+        for size in sizes.filter(|sizes| sizes.len() == held.len()).unwrap_or_default() {
+            *left.entry(size).or_default() += 1;
+        }
+    }
+    left
 }
 
 /// Memory and compute slices of one instance, if it suffices for a replica.
@@ -231,7 +256,19 @@ impl Check<'_> {
                     }
                     continue;
                 }
-                Objective::SpareOfSize(mib) => sums.free.get(&mib).copied().unwrap_or(0).into(),
+                Objective::SpareOfSize(mib) => {
+                    // Which GPUs serve a replica in another period, counts do not say.
+                    let of = |sizes: &BTreeMap<u64, u64>| sizes.get(&mib).copied().unwrap_or(0);
+                    let most = of(&sums.free);
+                    let least = most.saturating_sub(of(&sums.left));
+                    let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
+                    if optimal && !(least..=most).contains(&claimed) {
+                        self.fail(format!(
+                            "stage {name} claims {claimed}, but the plan has {least} to {most}"
+                        ));
+                    }
+                    continue;
+                }
                 // What else would fit is no sum over the plan.
                 Objective::TeamShare(_) | Objective::SpareMix => continue,
             };
