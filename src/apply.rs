@@ -7,7 +7,7 @@
 //!
 //! What keeps running work safe: [`guard`] refuses any change that would end a busy instance, the
 //! node is read again right before the first change, what stays is never destroyed, and the driver
-//! itself refuses to destroy what is in use. What keeps the node whole: [`journal`] saves the state
+//! itself refuses to destroy what is in use. What keeps the node whole: [`state_dir`] saves the state
 //! before the first change, the result is read back, and any failure leads back to that state, each
 //! GPU by itself.
 
@@ -15,6 +15,7 @@ pub mod driver;
 pub mod execute;
 pub mod folder;
 pub mod guard;
+pub mod history;
 mod holders;
 pub mod interrupt;
 pub mod journal;
@@ -22,22 +23,26 @@ mod lock;
 #[cfg(feature = "nvml")]
 pub mod nvml;
 pub mod observe;
+pub mod operator;
 mod program;
 mod restore;
 pub mod services;
 pub mod session;
 pub mod state;
+pub mod state_dir;
 mod tables;
+pub mod way_back;
 
 pub use driver::MigDriver;
 pub use execute::{Action, Patience, Step};
 pub use guard::{GpuChange, NodeChange};
+pub use history::History;
 pub use interrupt::Interrupt;
-pub use journal::{DEFAULT_STATE_DIR, History, StateDir};
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlDriver;
+pub use operator::{Event, Operator, Phase, Proposal};
 pub use services::Systemd;
-pub use session::{
-    ApplyOptions, Event, Operator, Outcome, Phase, Proposal, Saves, Session, Target,
-};
+pub use session::{ApplyOptions, Outcome, Session};
 pub use state::GpuState;
+pub use state_dir::{DEFAULT_STATE_DIR, Saves, StateDir};
+pub use way_back::Target;

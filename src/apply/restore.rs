@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use super::execute::{Executor, Moment, Step};
 use super::guard::{self, NodeChange};
 use super::interrupt::Interrupt;
-use super::journal::StateDir;
 use super::observe;
-use super::session::{Event, Failure, Phase, Session};
+use super::operator::{Event, Phase};
+use super::session::{Failure, Session};
 use super::state::GpuState;
+use super::state_dir::StateDir;
 use crate::fleet::observed::ObservedNode;
 
 /// How often the way back is tried: what failed once may have been a moment's trouble.

@@ -13,93 +13,19 @@ use std::time::{Duration, Instant};
 use super::driver::MigDriver;
 use super::execute::{Patience, Step};
 use super::guard::{self, NodeChange};
+use super::history::{History, Run};
 use super::interrupt::Interrupt;
-use super::journal::{End, Header, History, Purpose, Run, StateDir, state_of};
+use super::journal::{End, Header, Purpose, state_of};
 use super::observe::{self, Observation};
+use super::operator::{Event, Operator, Proposal};
 use super::services::Services;
-use super::state::{GpuState, InstanceState};
+use super::state::GpuState;
+use super::state_dir::{Saves, StateDir};
+use super::way_back::{Target, find, foreign, states_to_go_back_to};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
 use crate::hardware::Catalogue;
 use crate::mig_parted::{Config, NodeGpu, Resolved};
-
-/// Which way a step leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// To what is wanted.
-    Apply,
-    /// To a state that was saved.
-    Rollback,
-}
-
-/// What happens while a node is changed.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    /// Something that people should know.
-    Warning(&'a Diagnostic),
-    /// Where the driver differs from the catalogue; the same on every run with this driver.
-    Difference(&'a Diagnostic),
-    /// What is going to change.
-    Changes(&'a ObservedNode, &'a NodeChange),
-    /// Waiting for busy instances; why.
-    Waiting(&'a [Diagnostic]),
-    /// A systemd unit is stopped.
-    Stop(&'a str),
-    /// A systemd unit is started again.
-    Start(&'a str),
-    /// A step begins.
-    Begin(&'a Step, Phase),
-    /// A step is done.
-    Done(&'a Step, Phase),
-    /// Something went wrong; the way back begins.
-    Failed(&'a str),
-}
-
-/// What somebody must agree to before a node is changed.
-#[derive(Debug, Clone, Copy)]
-pub struct Proposal<'a> {
-    /// What it is for.
-    pub purpose: Purpose,
-    /// The change.
-    pub change: &'a NodeChange,
-}
-
-/// Whoever runs a session: is told what happens, and asked before anything is changed.
-pub trait Operator {
-    /// Something happens.
-    fn event(&mut self, event: &Event<'_>);
-    /// May this be done?
-    ///
-    /// # Errors
-    /// No (exit 7).
-    fn confirm(&mut self, proposal: &Proposal<'_>) -> Result<()>;
-}
-
-/// Where states are saved.
-pub trait Saves {
-    /// Opens and locks it.
-    ///
-    /// # Errors
-    /// As [`StateDir::lock`].
-    fn lock(&mut self) -> Result<StateDir>;
-    /// What is saved, without a lock, and whether another migplan has the lock.
-    ///
-    /// # Errors
-    /// As [`History::look`].
-    fn look(&mut self) -> Result<(History, bool)>;
-}
-
-impl Saves for &std::path::Path {
-    fn lock(&mut self) -> Result<StateDir> {
-        StateDir::lock(self)
-    }
-
-    fn look(&mut self) -> Result<(History, bool)> {
-        History::look(self)
-    }
-}
 
 /// How to change a node.
 #[derive(Debug, Clone, Default)]
@@ -127,15 +53,6 @@ pub enum Outcome {
     Unchanged,
     /// A dry run.
     Planned,
-}
-
-/// Which saved state to go back to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// The one before the last apply.
-    LastApply,
-    /// The one before the run with this number.
-    Run(u64),
 }
 
 /// All that is needed to change a node.
@@ -571,29 +488,6 @@ impl Session<'_> {
 /// How long to wait between two looks at what is busy.
 const WAIT_STEP: Duration = Duration::from_secs(1);
 
-fn find(history: &History, target: Target) -> Result<&Run> {
-    let run = match target {
-        Target::LastApply => {
-            // A damaged one may be the last.
-            history.whole()?;
-            history.last_apply()
-        }
-        Target::Run(id) => {
-            if let Some(damaged) = history.damaged.iter().find(|d| d.id == id) {
-                return Err(Error::input(damaged.problem.clone())
-                    .hint("`migplan rollback --list` shows the others"));
-            }
-            history.run(id)
-        }
-    };
-    run.ok_or_else(|| match target {
-        Target::LastApply => Error::input(Diagnostic::new("no state has been saved here"))
-            .hint("`migplan apply` saves one; name its folder with --state-dir"),
-        Target::Run(id) => Error::input(Diagnostic::new(format!("no run {id} is kept here")))
-            .hint("`migplan rollback --list` shows the runs that are kept"),
-    })
-}
-
 fn busy_elsewhere() -> Error {
     Error::new(ExitCode::Refused, "another migplan is changing this node")
         .hint("wait until it is done; nothing was changed")
@@ -611,64 +505,6 @@ fn concerned_by(change: &NodeChange) -> impl Fn(&ObservedGpu) -> bool {
 fn as_wanted<'n>(node: &'n ObservedNode, change: &NodeChange) -> BTreeSet<&'n str> {
     let gpus = node.gpus.iter().filter(|gpu| change.unchanged.contains(&gpu.index));
     gpus.map(|gpu| gpu.uuid.as_str()).collect()
-}
-
-/// The states that a new run saves: as found, but for what interrupted runs left half-way, whose
-/// own states to go back to are taken over. Where somebody else has gone on since, those are
-/// history.
-fn states_to_go_back_to(
-    history: &History,
-    now: &ObservedNode,
-    found: &[GpuState],
-) -> Vec<GpuState> {
-    let mut states: Vec<GpuState> = Vec::new();
-    for run in history.open().rev() {
-        for state in run.taken_over() {
-            let gpu = now.gpus.iter().find(|gpu| gpu.uuid == state.uuid);
-            let own = gpu.is_none_or(|gpu| unknown_instances(gpu, [run].into_iter()).is_empty());
-            if own && state_of(&states, &state.uuid).is_none() {
-                states.push(state.clone());
-            }
-        }
-    }
-    for state in found {
-        if state_of(&states, &state.uuid).is_none() {
-            states.push(state.clone());
-        }
-    }
-    states.sort_by_key(|state| state.gpu);
-    states
-}
-
-/// What is on the GPUs of a run that neither it nor any later run knows, so that somebody else
-/// must have created it: going back would destroy it.
-fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<Diagnostic> {
-    let mut problems = Vec::new();
-    let of_run = |gpu: &&ObservedGpu| state_of(&run.header.before, &gpu.uuid).is_some();
-    for gpu in node.gpus.iter().filter(of_run) {
-        let since = history.runs.iter().filter(|other| other.id >= run.id);
-        for instance in unknown_instances(gpu, since) {
-            problems.push(Diagnostic::new(format!(
-                "GPU {}: {} at memory slice {} was created by somebody else since",
-                gpu.index, instance.profile, instance.start
-            )));
-        }
-    }
-    problems
-}
-
-/// The instances of a GPU that no state of these runs knows.
-fn unknown_instances<'r>(
-    gpu: &ObservedGpu,
-    runs: impl Iterator<Item = &'r Run>,
-) -> Vec<InstanceState> {
-    let runs: Vec<&Run> = runs.collect();
-    let known = |instance: &InstanceState| {
-        let mut states = runs.iter().flat_map(|run| run.states(&gpu.uuid));
-        states.any(|state| state.instances.iter().any(|k| k.same_place(instance)))
-    };
-    let now = GpuState::of(gpu).map(|state| state.instances).unwrap_or_default();
-    now.into_iter().filter(|instance| !known(instance)).collect()
 }
 
 /// GPUs that could not be rolled back because they cannot be read.

@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use crate::rehearsal::*;
 use migplan::apply::folder::Folder;
-use migplan::apply::journal::{End, Header, History, Purpose};
+use migplan::apply::journal::{End, Header, Purpose};
 use migplan::apply::state::GpuState;
-use migplan::apply::{Saves, StateDir};
+use migplan::apply::{History, Saves, StateDir};
 use migplan::error::{ExitCode, Result};
 use migplan::mig_parted::Config;
 

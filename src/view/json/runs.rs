@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::apply::journal::{End, History, Purpose, Run};
+use crate::apply::history::{History, Run};
+use crate::apply::journal::{End, Purpose};
 use crate::apply::state::GpuState;
 
 /// Schema key of the list.

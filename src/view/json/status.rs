@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::apply::journal::{History, Purpose};
+use crate::apply::history::History;
+use crate::apply::journal::Purpose;
 use crate::fleet::observed::{
     Instances, ObservedGpu, ObservedInstance, ObservedNode, Process, UnreadableGpu,
 };

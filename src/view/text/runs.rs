@@ -1,7 +1,8 @@
 //! The saved states as a table for people.
 
 use crate::apply::History;
-use crate::apply::journal::{End, Purpose, Run};
+use crate::apply::history::Run;
+use crate::apply::journal::{End, Purpose};
 use crate::demand::time::utc;
 
 /// One line per run: number, when, what, how it ended, and the state before of each GPU.
