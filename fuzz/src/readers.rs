@@ -2,17 +2,27 @@
 //! writer must survive it. `fuzz_targets/` hands these functions to libFuzzer; `tests/it/seeds.rs`
 //! runs them on the seeds in every test run. Nothing here knows where the bytes come from.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::path::Path;
 
+use migplan::apply::History;
+use migplan::apply::folder::Folder;
+use migplan::compare::Price;
+use migplan::demand::hours::Hours;
+use migplan::demand::over_time::{Growth, Zone};
+use migplan::demand::sizing::Quantile;
+use migplan::demand::time::Span;
 use migplan::demand::usage::{Reading, Usage};
-use migplan::demand::{self, Demand, Workload, pods, prometheus, sizing};
+use migplan::demand::{self, Demand, Workload, pods, prometheus, quiet, quota, sizing};
+use migplan::emit::checkpoint::parse_uuids;
+use migplan::emit::labels::MaxUnavailable;
+use migplan::error::Error;
 use migplan::fleet::{self, nodes_json};
 use migplan::hardware::{Catalogue, ProfileName};
 use migplan::mig_parted::Config;
 use migplan::mig_parted::checkpoint::Checkpoint;
 use migplan::plan::file::{self as plan_file, PlanDocument};
 use migplan::units::{Decimal, Headroom, Weight};
-use migplan::{apply, error::Error};
 
 /// A reader by the name of its fuzz target and of its folder in `fuzz/seeds/`.
 pub type Reader = (&'static str, fn(&[u8]));
@@ -30,6 +40,8 @@ pub const READERS: &[Reader] = &[
     ("plan", plan),
     ("pods", pods),
     ("prometheus", prometheus),
+    ("quotas", quotas),
+    ("uuids", uuids),
     ("workloads", workloads),
 ];
 
@@ -133,14 +145,47 @@ pub fn plan(data: &[u8]) {
     assert_eq!(again.policy, Some(policy));
 }
 
+/// A state folder in which every file has the same content. Nothing is ever written to it.
+struct SameFiles<'a>(&'a [u8]);
+
+impl Folder for SameFiles<'_> {
+    fn names(&mut self) -> io::Result<Vec<String>> {
+        Ok(["journal.jsonl", "run-000001.jsonl"].map(String::from).into())
+    }
+
+    fn read(&mut self, _: &str) -> io::Result<Vec<u8>> {
+        Ok(self.0.to_vec())
+    }
+
+    fn create(&mut self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn append(&mut self, _: &str, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync(&mut self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename(&mut self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove(&mut self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 /// The journal of `apply`, as the file that a run left: of this form, and of the one before.
 pub fn journal(data: &[u8]) {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["journal.jsonl", "run-000001.jsonl"] {
-        std::fs::write(folder.path().join(name), data).unwrap();
-    }
-    match apply::History::look(folder.path()) {
-        Ok((history, _)) => {
+    match History::read(&mut SameFiles(data), Path::new("state")) {
+        Ok(history) => {
             assert_eq!(history.runs.len() + history.damaged.len(), 2);
             if let Err(error) = history.whole() {
                 readable(&error);
@@ -202,7 +247,23 @@ pub fn catalogue(data: &[u8]) {
     }
 }
 
-/// Profile names and numbers with units. What is printed is read as the same.
+/// A file of the teams' quotas.
+pub fn quotas(data: &[u8]) {
+    if let Err(error) = quota::read(data, "-") {
+        readable(&error);
+    }
+}
+
+/// The UUIDs that `nvidia-smi` prints.
+pub fn uuids(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Err(error) = parse_uuids(text, "-") {
+        readable(&error);
+    }
+}
+
+/// Profile names, numbers with units, hours and other values of flags. What is printed is read as
+/// the same.
 pub fn names(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(name) = text.parse::<ProfileName>() {
@@ -214,4 +275,17 @@ pub fn names(data: &[u8]) {
     let _ = Decimal::parse(text);
     let _ = text.parse::<Headroom>();
     let _ = migplan::units::parse_memory(text, None);
+    if let Ok(hours) = text.parse::<Hours>() {
+        assert_eq!(hours.to_string().parse::<Hours>(), Ok(hours));
+    }
+    let _ = text.parse::<Zone>();
+    let _ = text.parse::<Span>();
+    let _ = text.parse::<Quantile>();
+    let _ = text.parse::<MaxUnavailable>();
+    let _ = quiet::parse_offset(text);
+    let texts: Vec<String> = text.split(';').map(str::to_string).collect();
+    let _ = Growth::parse(&texts);
+    if let Err(error) = Price::parse(&texts, "--price", &Catalogue::built_in()) {
+        readable(&error);
+    }
 }

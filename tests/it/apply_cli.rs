@@ -633,3 +633,54 @@ fn from_demand_to_a_checked_node_and_back_to_a_better_plan() {
     assert_eq!(on.count(), 2, "{}", metrics.stdout);
     assert!(metrics.stdout.contains("profile=\"4g.40gb\"} "), "{}", metrics.stdout);
 }
+
+/// README's rehearsal as it stands there, but for the folders: apply, a kill in the midst, status
+/// says so, rollback.
+#[test]
+fn readme_rehearses_a_kill() {
+    let readme = std::fs::read_to_string(crate::common::root("README.md")).unwrap();
+    let section = readme.split("Rehearse it without a GPU").nth(1).unwrap();
+    let blocks: Vec<&str> = section.split("```\n").skip(1).step_by(2).take(2).collect();
+    let rehearsal = Rehearsal::new(&Node::new("1xa30").unwrap());
+    nvidia_smi(&rehearsal);
+    let golden = crate::common::root("tests/golden/suggest/one-node/config.yaml");
+    std::fs::copy(golden, rehearsal.path("config.yaml")).unwrap();
+    let folder = rehearsal.folder.path().display().to_string();
+    let steps = blocks
+        .concat()
+        .replace("cargo build -p fake-nvml\n", "")
+        .replace("/tmp/", &format!("{folder}/"))
+        .replace("$PWD/target/debug/fake-nvidia-smi", &format!("{folder}/nvidia-smi"))
+        .replace("$PWD/target/debug", &folder);
+    assert!(!steps.contains("/tmp/node") && !steps.contains("target/debug"), "{steps}");
+    let binary = env!("CARGO_BIN_EXE_migplan");
+    let script = format!("migplan() {{ '{binary}' \"$@\"; }}\n{steps}\necho \"ends with $?\"\n");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .env_remove("MIGPLAN_GPUS")
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let told = format!("{script}\n{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    let status = "interrupted: the apply of -, label one (run 2) was interrupted";
+    assert!(stdout.contains(status), "{told}");
+    assert!(stdout.contains("ends with 0"), "{told}");
+    // The kill was one: the third change from then.
+    assert_eq!(rehearsal_runs(&rehearsal), ["applied", "rolled_back", "applied"], "{told}");
+}
+
+/// How the saved runs ended, the first one first.
+fn rehearsal_runs(rehearsal: &Rehearsal) -> Vec<String> {
+    let state = rehearsal.path("migplan").display().to_string();
+    let ran = rehearsal.migplan(&["rollback", "--list", "--json", "--state-dir", &state]);
+    let list: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let mut runs: Vec<(u64, String)> = list["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["id"].as_u64().unwrap(), run["end"].as_str().unwrap_or("open").into()))
+        .collect();
+    runs.sort();
+    runs.into_iter().map(|(_, end)| end).collect()
+}

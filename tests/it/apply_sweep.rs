@@ -285,6 +285,10 @@ struct Soak {
     dice: Dice,
     /// The states of every run that was ever listed.
     saved: BTreeMap<u64, Value>,
+    /// Which GPUs no interrupted run has left half-way, so that their state is one to go back to.
+    at_rest: [bool; 3],
+    /// How many such states a step changed, each of which must be listed from then on.
+    left: u32,
     counts: BTreeMap<String, u32>,
 }
 
@@ -305,7 +309,14 @@ impl Soak {
         lay_out(&mut node, 1, &board("h100-80gb"), &[]);
         put(&mut node, 1, "7g.80gb", 0);
         let rehearsal = Rehearsal::new(&node);
-        Soak { rehearsal, dice: Dice(seed), saved: BTreeMap::new(), counts: BTreeMap::new() }
+        Soak {
+            rehearsal,
+            dice: Dice(seed),
+            saved: BTreeMap::new(),
+            at_rest: [true; 3],
+            left: 0,
+            counts: BTreeMap::new(),
+        }
     }
 
     /// Something that goes wrong at some call, or nothing.
@@ -323,8 +334,8 @@ impl Soak {
         }
     }
 
-    /// Makes one step; what it was.
-    fn step(&mut self) -> String {
+    /// Makes one step and looks whether everything that was saved is still there.
+    fn step(&mut self, name: &str) {
         let ids: Vec<u64> = self.saved.keys().copied().collect();
         let (what, arguments): (String, Vec<String>) = match self.dice.roll(6) {
             0 if !ids.is_empty() => {
@@ -365,10 +376,29 @@ impl Soak {
         }
         assert!([-1, 0, 3, 6, 7, 8, 9].contains(&ran.code), "{what}");
         assert_eq!(busy(&after), busy(&before), "{what}");
-        what
+        let what = format!("{name}: {what}");
+        self.check(&what);
+        self.check_first_states(&before, &after, ran.code == 0, &what);
     }
 
-    /// Looks whether everything that was saved is still there.
+    /// Looks whether the states that a step has changed can be gone back to: those of GPUs that
+    /// were at rest before it.
+    fn check_first_states(&mut self, before: &Node, after: &Node, done: bool, what: &str) {
+        for (index, (old, new)) in before.gpus.iter().zip(&after.gpus).enumerate() {
+            if layout(old) == layout(new) {
+                continue;
+            }
+            if self.at_rest[index] {
+                let mut states = self.saved.values().flat_map(|s| s.as_array().unwrap());
+                let listed =
+                    states.any(|s| s["uuid"] == old.uuid && saved_layout(s) == layout(old));
+                assert!(listed, "GPU {index} was {:?}, which no run lists: {what}", layout(old));
+                self.left += 1;
+            }
+            self.at_rest[index] = done;
+        }
+    }
+
     fn check(&mut self, what: &str) {
         let list = self.rehearsal.migplan(&["rollback", "--list", "--json"]);
         assert_eq!(list.code, 0, "{what}: {}", list.stderr);
@@ -408,18 +438,28 @@ impl Soak {
         let node = self.rehearsal.load();
         for state in self.saved[&id].as_array().unwrap() {
             let gpu = node.gpus.iter().find(|gpu| state["uuid"] == gpu.uuid.as_str()).unwrap();
-            let mut has: Vec<(u64, String)> =
-                gpu.instances.iter().map(|i| (i.start.into(), i.profile.clone())).collect();
-            has.sort();
-            let wanted: Vec<(u64, String)> = state["instances"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|i| (i["start"].as_u64().unwrap(), profile_name(&i["profile"])))
-                .collect();
-            assert_eq!((gpu.mode, has), (state["mig"].as_bool().unwrap(), wanted), "run {id}");
+            assert_eq!(layout(gpu), saved_layout(state), "run {id}");
+            self.at_rest[node.gpus.iter().position(|g| g.uuid == gpu.uuid).unwrap()] = true;
         }
     }
+}
+
+/// Whether MIG is on, and each instance's start and profile.
+type Layout = (bool, Vec<(u64, String)>);
+
+fn layout(gpu: &fake_nvml::Gpu) -> Layout {
+    let mut has: Vec<(u64, String)> =
+        gpu.instances.iter().map(|i| (i.start.into(), i.profile.clone())).collect();
+    has.sort();
+    (gpu.mode, has)
+}
+
+/// The same of a state in `rollback --list --json`.
+fn saved_layout(state: &Value) -> Layout {
+    let instances = state["instances"].as_array().unwrap().iter();
+    let instances =
+        instances.map(|i| (i["start"].as_u64().unwrap(), profile_name(&i["profile"]))).collect();
+    (state["mig"].as_bool().unwrap(), instances)
 }
 
 /// A profile in a saved state, which is its name.
@@ -474,12 +514,12 @@ fn a_soak_of_random_steps_loses_nothing() {
     println!("MIGPLAN_SOAK={seed}:{steps}");
     let mut soak = Soak::new(seed);
     for step in 1..=steps {
-        let what = soak.step();
-        soak.check(&format!("MIGPLAN_SOAK={seed}:{step}: {what}"));
+        soak.step(&format!("MIGPLAN_SOAK={seed}:{step}"));
         if step % 20 == 0 {
             soak.reach();
             soak.check("reaching a saved state");
         }
     }
-    println!("{steps} steps, {} saved states, {:?}", soak.saved.len(), soak.counts);
+    let Soak { saved, left, counts, .. } = soak;
+    println!("{steps} steps, {} runs kept, {left} states left and listed, {counts:?}", saved.len());
 }
