@@ -3,12 +3,10 @@
 # Usage: packaging/build-deb.sh; prints the path of the package. Needs cargo-deb
 # (cargo install --locked cargo-deb).
 #
-# Aims at the same bytes from the same sources, toolchain and folders: times are those of the last commit
-# (SOURCE_DATE_EPOCH), and the paths of this machine are taken out of the binary.
+# The same sources and toolchain give the same bytes: times are those of the last commit
+# (SOURCE_DATE_EPOCH), and the binary is that of packaging/build-release.sh.
 set -eu
 cd "$(dirname "$0")/.."
-. examples/build-tools.sh
-need_build_tools
 if ! cargo deb --version >/dev/null 2>&1; then
     echo "error: cargo-deb is not installed" >&2
     echo "hint: cargo install --locked cargo-deb" >&2
@@ -17,9 +15,7 @@ fi
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 target=${CARGO_TARGET_DIR:-target}
-home=${CARGO_HOME:-$HOME/.cargo}
-RUSTFLAGS="--remap-path-prefix=$home/registry/src=/registry --remap-path-prefix=$PWD=/migplan" \
-    cargo build --release --locked --bin migplan >&2
-sh packaging/files.sh "$target/release/migplan" "$target/package-files"
+migplan=$(sh packaging/build-release.sh)
+sh packaging/files.sh "$migplan" "$target/package-files"
 cargo deb --no-build --quiet --output "$target/debian/" >&2
 ls "$PWD/$target"/debian/*.deb 2>/dev/null || ls "$target"/debian/*.deb

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Fuzzes every reader of migplan with libFuzzer, each for so many seconds (default 60), from the
 # seeds in fuzz/seeds. Usage: tests/fuzz.sh [SECONDS [TARGET...]]
+# `cargo test --test it seeds` needs no libFuzzer: it tries the seeds and faulty copies of them,
+# as many as MIGPLAN_FUZZ=SEED:RUNS says.
 # What is found is kept in fuzz/artifacts: repair it and put the file into fuzz/seeds/TARGET, where
 # `cargo test --test it seeds` runs it from then on. The corpus that grows in fuzz/corpus is not
 # part of the repository. Needs cargo-fuzz (cargo install cargo-fuzz); works on stable Rust, since

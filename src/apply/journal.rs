@@ -11,6 +11,7 @@ use super::state::GpuState;
 pub const JOURNAL_SCHEMA: &str = "migplan.journal/v2";
 /// The form of before: one file, the last run only.
 const OLD_SCHEMA: &str = "migplan.journal/v1";
+
 /// What a run was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -109,13 +109,18 @@ pub fn parse_uuids(text: &str, file: &str) -> Result<BTreeMap<u32, String>> {
 fn of_list(line: &str) -> Option<(u32, &str)> {
     let (index, rest) = line.strip_prefix("GPU ")?.split_once(':')?;
     let uuid = rest.split_once("(UUID: ")?.1.trim_end_matches(')');
-    Some((index.trim().parse().ok()?, uuid))
+    Some((gpu_index(index)?, uuid))
 }
 
 /// `0, GPU-…`.
 fn of_csv(line: &str) -> Option<(u32, &str)> {
     let (index, uuid) = line.split_once(',')?;
-    Some((index.trim().parse().ok()?, uuid.trim()))
+    Some((gpu_index(index)?, uuid.trim()))
+}
+
+/// The index of a GPU. No node has anywhere near so many as this refuses.
+fn gpu_index(text: &str) -> Option<u32> {
+    text.trim().parse::<u16>().ok().map(u32::from)
 }
 
 /// Writes one node's checkpoint.
@@ -200,7 +205,8 @@ mod tests {
             assert_eq!(uuids.get(&0).map(String::as_str), Some(a), "{text}");
             assert_eq!(uuids.get(&1).map(String::as_str), Some(b), "{text}");
         }
-        for text in ["x", "0, MIG-1", "0, GPU-a\n0, GPU-b", "GPU-a,GPU-a", "GPU-"] {
+        let last = "4294967295, GPU-a\nGPU-b";
+        for text in ["x", "0, MIG-1", "0, GPU-a\n0, GPU-b", "GPU-a,GPU-a", "GPU-", last] {
             assert!(parse_uuids(text, "-").is_err(), "{text}");
         }
     }
