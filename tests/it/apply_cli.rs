@@ -643,16 +643,21 @@ fn readme_rehearses_a_kill() {
     let blocks: Vec<&str> = section.split("```\n").skip(1).step_by(2).take(2).collect();
     let rehearsal = Rehearsal::new(&Node::new("1xa30").unwrap());
     nvidia_smi(&rehearsal);
+    // README's GPUs come from the environment.
+    std::fs::remove_file(rehearsal.path("fake-nvml.json")).unwrap();
     let golden = crate::common::root("tests/golden/suggest/one-node/config.yaml");
     std::fs::copy(golden, rehearsal.path("config.yaml")).unwrap();
     let folder = rehearsal.folder.path().display().to_string();
     let steps = blocks
         .concat()
         .replace("cargo build -p fake-nvml\n", "")
-        .replace("/tmp/", &format!("{folder}/"))
-        .replace("$PWD/target/debug/fake-nvidia-smi", &format!("{folder}/nvidia-smi"))
-        .replace("$PWD/target/debug", &folder);
-    assert!(!steps.contains("/tmp/node") && !steps.contains("target/debug"), "{steps}");
+        .replace("/tmp/", "FOLDER/")
+        .replace("$PWD/target/debug/fake-nvidia-smi", "FOLDER/nvidia-smi")
+        .replace("$PWD/target/debug", "FOLDER")
+        // Where the pretended nvidia-smi looks for it.
+        .replace("FOLDER/node.json", "FOLDER/fake-nvml.json")
+        .replace("FOLDER", &folder);
+    assert!(!steps.contains("$PWD") && !steps.contains("cargo"), "{steps}");
     let binary = env!("CARGO_BIN_EXE_migplan");
     let script = format!("migplan() {{ '{binary}' \"$@\"; }}\n{steps}\necho \"ends with $?\"\n");
     let output = std::process::Command::new("bash")
