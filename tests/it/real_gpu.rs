@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use migplan::apply::observe::Observation;
 use migplan::apply::{NvmlDriver, observe};
-use migplan::hardware::Catalogue;
+use migplan::hardware::{Catalogue, Profile};
 
 fn migplan(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_migplan")).args(arguments).output().unwrap()
@@ -20,23 +20,23 @@ fn the_catalogue_equals_what_the_driver_says() {
         observe::observe(&mut driver, &catalogue).unwrap();
     assert!(!before.gpus.is_empty());
     eprintln!("driver {:?}", before.driver);
+    let mut wrong = Vec::new();
     for gpu in before.gpus.iter().filter(|g| g.mode.is_some()) {
         let board = gpu.board.as_ref().unwrap();
         let known = catalogue.by_id(&board.id).expect("the GPU is in the catalogue");
         for profile in &board.profiles {
             eprintln!("{} {} {:?} {}", board.id, profile.name, profile.starts, profile.memory);
             let table = known.profile(&profile.name).expect("the profile is in the catalogue").1;
-            assert_eq!(profile.starts, table.starts, "{}", profile.name);
-            assert_eq!(profile.memory_slices, table.memory_slices, "{}", profile.name);
-            assert_eq!(profile.compute_slices, table.compute_slices, "{}", profile.name);
-            assert!(
-                table.memory_seen.contains(&profile.memory) || table.memory == profile.memory,
-                "{} has {}",
-                profile.name,
-                profile.memory
-            );
+            let geometry = |p: &Profile| (p.starts.clone(), p.memory_slices, p.compute_slices);
+            if geometry(profile) != geometry(table) {
+                wrong.push(format!("{}: {profile:?}, not {table:?}", profile.name));
+            }
+            if !table.memory_seen.contains(&profile.memory) && table.memory != profile.memory {
+                wrong.push(format!("{} has {}", profile.name, profile.memory));
+            }
         }
     }
+    assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(differences, []);
 
     let status = migplan(&["status"]);
