@@ -43,12 +43,7 @@ use output::Console;
 /// writes them as a file that nvidia-mig-parted and the GPU Operator take.
 #[derive(Debug, Parser)]
 #[command(name = "migplan", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Example:
-  migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
-
-Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 bad input, 4 some demand unplaced (--strict),
-5 no plan within --time-limit, 6 NVML or driver not available, 7 refused and nothing touched,
-8 failed and rolled back, 9 failed and rollback incomplete.")]
+#[command(after_help = include_str!("cli/help/migplan.txt").trim_ascii_end())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -119,4 +114,43 @@ pub fn main() -> ProcessExit {
         }
     };
     ProcessExit::from(code as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory, Parser};
+
+    use super::Cli;
+
+    /// The commands of the examples in a help text: from `migplan` to what the shell does next.
+    fn examples(help: &str) -> Vec<Vec<&str>> {
+        let line = |line: &'_ str| line.starts_with("  ") && line.contains("migplan ");
+        let command = |text: &str| text.find("migplan ").filter(|at| text[..*at].trim().is_empty());
+        help.lines()
+            .filter(|text| line(text))
+            .flat_map(|text| text.split(['|', '>', '(']))
+            .flat_map(|text| text.split("&&"))
+            .filter_map(|text| Some(&text[command(text)?..]))
+            .map(|text| text.split_whitespace().map(|word| word.trim_matches('\'')).collect())
+            .collect()
+    }
+
+    fn check(command: &Command, checked: &mut usize) {
+        for help in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten()
+        {
+            for example in examples(&help.to_string()) {
+                let outcome = Cli::try_parse_from(&example);
+                assert!(outcome.is_ok(), "{}: {}", example.join(" "), outcome.unwrap_err());
+                *checked += 1;
+            }
+        }
+        command.get_subcommands().for_each(|c| check(c, checked));
+    }
+
+    #[test]
+    fn every_example_of_the_help_can_be_run() {
+        let mut checked = 0;
+        check(&Cli::command(), &mut checked);
+        assert!(checked > 50, "only {checked} examples are there");
+    }
 }

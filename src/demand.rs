@@ -4,6 +4,7 @@
 //! (a workload may name boards), but no fleet and no plan.
 
 pub mod csv;
+pub mod gather;
 pub mod hours;
 #[cfg(feature = "http")]
 pub mod live;

@@ -10,6 +10,7 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
+use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, ProfileName};
 
 /// One server: its name and the board of each of its GPUs, by index from 0.
@@ -75,21 +76,25 @@ impl Fleet {
         self.kubernetes.get(node)
     }
 
-    /// The nodes that a cluster labels so.
-    #[must_use]
-    pub fn with_label(&self, label: &str, value: &str) -> Fleet {
+    /// The nodes that a cluster labels so. `file` says what the cluster has, for messages.
+    ///
+    /// # Errors
+    /// There are none (exit 3).
+    pub fn with_label(&self, label: &str, value: &str, file: &str) -> Result<Fleet> {
         let has = |name: &str| {
             self.kubernetes(name).and_then(|n| n.labels.get(label)).is_some_and(|v| v == value)
         };
-        Fleet {
-            nodes: self.nodes.iter().filter(|n| has(&n.name)).cloned().collect(),
-            kubernetes: self
-                .kubernetes
-                .iter()
-                .filter(|(name, _)| has(name))
-                .map(|(name, node)| (name.clone(), node.clone()))
-                .collect(),
+        let nodes: Vec<Node> = self.nodes.iter().filter(|n| has(&n.name)).cloned().collect();
+        if nodes.is_empty() {
+            let problem = format!("no node with GPUs has the label {label}={value}");
+            return Err(Error::input(Diagnostic::new(problem).in_file(file))
+                .hint("`kubectl get nodes --show-labels` lists the labels"));
         }
+        let kubernetes = self.kubernetes.iter().filter(|(name, _)| has(name));
+        Ok(Fleet {
+            nodes,
+            kubernetes: kubernetes.map(|(name, node)| (name.clone(), node.clone())).collect(),
+        })
     }
 
     /// The nodes, ordered by name.

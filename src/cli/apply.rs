@@ -11,17 +11,7 @@ use crate::mig_parted::Config;
 
 /// Change this node's GPUs to what a mig-parted file says, without ending running work
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan apply -f config.yaml --dry-run
-  migplan apply -f config.yaml -c migplan --yes
-  migplan apply -f config.yaml --yes --stop nvidia-dcgm --wait 10m
-  migplan suggest --workloads teams.csv | migplan apply -f - --yes
-
-What stays is not touched, a busy instance is never destroyed, and a failure leads back to the
-state before, each GPU by itself; so does Ctrl-C, which ends the call that is under way and goes
-back (a second one leaves at once; then `migplan rollback` goes back). Exit codes: 0 done or nothing
-to do, 3 the file does not fit these GPUs, 6 no NVML, 7 refused and nothing touched, 8 failed and
-rolled back, 9 failed and rollback incomplete.")]
+#[command(after_help = include_str!("help/apply.txt").trim_ascii_end())]
 pub struct Args {
     /// The mig-parted file (- is stdin)
     #[arg(short, long, value_name = "FILE", default_value = "config.yaml")]

@@ -8,10 +8,7 @@ use crate::view::text;
 
 /// Show the boards that migplan knows, or one board's profiles with their sources
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan catalogue
-  migplan catalogue a100-80gb
-  migplan catalogue h200 --format json > my-board.json")]
+#[command(after_help = include_str!("help/catalogue.txt").trim_ascii_end())]
 pub struct Args {
     /// A board by id, alias or product name; without it all boards are listed
     board: Option<String>,

@@ -5,10 +5,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::inputs::{CatalogueArgs, NvmlArgs};
-use super::output::{Console, write_result};
+use super::output::{Console, bar, write_result};
 use crate::apply::journal::Purpose;
 use crate::apply::{
     ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
@@ -136,24 +136,12 @@ impl Operator for Terminal {
                 let steps: usize = change.gpus.iter().map(|gpu| gpu.steps().len()).sum();
                 self.bar = self.new_bar(steps as u64);
             }
-            Event::Waiting(reasons) => {
-                for reason in reasons {
-                    self.console.say(&format!("waiting: {reason}"));
-                }
-            }
-            Event::Stop(unit) => self.console.say(&format!("stopping {unit}")),
-            Event::Start(unit) => self.console.say(&format!("starting {unit}")),
-            Event::Begin(step, _) if verbose => self.console.say(&step.to_string()),
-            Event::Begin(step, _) => self.bar.set_message(step.to_string()),
+            Event::Begin(step, _) if !verbose => self.bar.set_message(step.to_string()),
             Event::Done(..) => self.bar.inc(1),
-            Event::Failed(why) => {
-                let text = format!("failed: {why}; going back");
-                if self.bar.is_hidden() {
-                    self.console.say(&text);
-                } else {
-                    self.bar.println(text);
-                }
+            Event::Failed(_) if !self.bar.is_hidden() => {
+                changes::lines(event).iter().for_each(|line| self.bar.println(line));
             }
+            _ => changes::lines(event).iter().for_each(|line| self.console.say(line)),
         }
     }
 
@@ -186,11 +174,7 @@ impl Terminal {
         if self.dry_run || !self.console.is_interactive() || self.console.verbosity() > 0 {
             return ProgressBar::hidden();
         }
-        let bar = ProgressBar::new(steps);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
-        bar
+        bar(steps, "{bar:30} {pos}/{len} {msg}")
     }
 
     /// The last line, and the result for the exit code.
@@ -198,16 +182,8 @@ impl Terminal {
         self.bar.finish_and_clear();
         if self.json {
             emit(events::result(&result));
-        } else {
-            match &result {
-                Ok(Outcome::Changed(change)) => {
-                    self.console.say(&format!("done: {}", changes::summary(change)));
-                }
-                Ok(Outcome::Unchanged) => {
-                    self.console.say("nothing to do: every GPU already has this configuration");
-                }
-                Ok(Outcome::Planned) | Err(_) => {}
-            }
+        } else if let Some(line) = result.as_ref().ok().and_then(changes::outcome) {
+            self.console.say(&line);
         }
         result.map(|_| ())
     }

@@ -1,7 +1,6 @@
 //! `migplan chart`: pictures of a plan.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::files::{name_of, open};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
@@ -10,13 +9,13 @@ use super::planning::OptionArgs;
 use super::watch::Watch;
 use crate::compare::{self, Comparison};
 use crate::demand::Demand;
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::error::{Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::file::{self, PlanFile};
-use crate::plan::{Plan, Policy, RecordedPolicy, Share, asked};
-use crate::view::charts::{Chart, Picture, Theme};
+use crate::plan::{Plan, asked};
+use crate::view::charts::{Chart, Picture, PictureFormat, Theme};
 use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, Usage};
 
 /// Draw a plan: fit versus idle memory, the slices of every GPU, demand or use against instances
@@ -24,11 +23,7 @@ use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, U
 /// The picture is of a plan that `suggest --plan` wrote, or of the plan for the workloads and GPUs
 /// that the other flags name. The ending of the file decides: .svg, or .png.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan chart --workloads teams.csv --gpus 4xa100-80gb -o fit.svg
-  migplan chart --plan plan.json --size 16:9 --theme dark -o slide.png
-  migplan chart --kind slices --plan plan.json --highlight research -o slices.png
-  migplan chart --kind usage --prometheus range.json --gpus 4xa100-80gb -o usage.svg")]
+#[command(after_help = include_str!("help/chart.txt").trim_ascii_end())]
 pub struct Args {
     /// What to draw
     #[arg(long, value_enum, default_value_t)]
@@ -60,14 +55,14 @@ struct LookArgs {
     size: Size,
     /// A light or a dark page
     #[arg(long, value_enum, default_value_t)]
-    theme: ThemeChoice,
+    theme: Theme,
     /// The title of a slide, instead of what was found
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
     /// What the colours of the slices tell apart; left out: teams, or with many of them how much of
     /// its instance each replica needs
     #[arg(long, value_enum, value_name = "team|priority|need")]
-    color_by: Option<ColorChoice>,
+    color_by: Option<ColorBy>,
     /// Show where this team's instances are among the slices
     #[arg(long, value_name = "TEAM", conflicts_with = "color_by")]
     highlight: Option<String>,
@@ -82,27 +77,6 @@ pub enum Size {
     /// A slide.
     #[value(name = "16:9")]
     Slide,
-}
-
-/// `--theme`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum ThemeChoice {
-    /// Dark ink on white.
-    #[default]
-    Light,
-    /// Light ink on a dark page.
-    Dark,
-}
-
-/// `--color-by`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum ColorChoice {
-    /// Teams.
-    Team,
-    /// Priorities.
-    Priority,
-    /// How much of its instance each replica needs.
-    Need,
 }
 
 impl LookArgs {
@@ -121,36 +95,6 @@ impl LookArgs {
                 .hint("leave them out, or add --kind slices"));
         }
         Ok(())
-    }
-
-    fn theme(&self) -> Theme {
-        match self.theme {
-            ThemeChoice::Light => Theme::Light,
-            ThemeChoice::Dark => Theme::Dark,
-        }
-    }
-
-    /// What is asked of the slice map.
-    ///
-    /// # Errors
-    /// A team that the demand does not have (exit 2).
-    fn question(&self, demand: &Demand) -> Result<Question<'_>> {
-        if let Some(team) = &self.highlight {
-            if demand.workloads().iter().any(|w| *w.team == **team) {
-                return Ok(Question::Team(team));
-            }
-            let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
-            return Err(match demand.nearest_team(team) {
-                Some(near) => error.hint(format!("did you mean '{near}'?")),
-                None => error,
-            });
-        }
-        Ok(match self.color_by {
-            None => Question::Any,
-            Some(ColorChoice::Team) => Question::By(ColorBy::Team),
-            Some(ColorChoice::Priority) => Question::By(ColorBy::Priority),
-            Some(ColorChoice::Need) => Question::By(ColorBy::Need),
-        })
     }
 }
 
@@ -171,18 +115,8 @@ pub enum Kind {
 /// Takes a file whose ending says what to write.
 pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
     let file = PathBuf::from(text);
-    if text == "-" || is_png(&file) || has_ending(&file, "svg") {
-        return Ok(file);
-    }
-    Err("the file must end in .svg or .png".to_string())
-}
-
-fn has_ending(file: &Path, ending: &str) -> bool {
-    file.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending))
-}
-
-fn is_png(file: &Path) -> bool {
-    has_ending(file, "png")
+    let known = PictureFormat::of(&file).map(|_| file);
+    known.ok_or_else(|| "the file must end in .svg or .png".to_string())
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
@@ -196,7 +130,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         None => {
             args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
-            let demand = args.demand.read_for(&catalogue, Some(&fleet), console)?;
+            let demand = args.demand.read(&catalogue, Some(&fleet), console)?;
             let options = args.options.with_quota(options, &demand, console)?;
             let watch = Watch::new(console);
             let options = watch.options(&options);
@@ -209,18 +143,14 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             }
         }
     };
-    write_picture(&picture, args.look.theme(), &args.output)
+    write_picture(&picture, args.look.theme, &args.output)
 }
 
 /// Writes a picture as the ending of the file says.
 pub(super) fn write_picture(picture: &Picture, theme: Theme, file: &Path) -> Result<()> {
-    if is_png(file) {
-        let png = picture.png(theme)?;
-        write_result(Some(file), |out| out.write_all(&png))
-    } else {
-        let svg = picture.svg(theme);
-        write_result(Some(file), |out| out.write_all(svg.as_bytes()))
-    }
+    let format = PictureFormat::of(file).unwrap_or(PictureFormat::Svg);
+    let bytes = picture.bytes(theme, format)?;
+    write_result(Some(file), |out| out.write_all(&bytes))
 }
 
 /// What Prometheus saw; with a fleet also the instances that its plan gives.
@@ -260,41 +190,18 @@ fn of_file(
     console: &Console,
 ) -> Result<Picture> {
     let name = name_of(file);
-    let PlanFile { plan, demand, catalogue, policy, .. } =
-        file::read(open(file)?, &name, catalogue)?;
-    let options = &with_recorded(options, policy)?;
-    match (args.kind, demand) {
-        (Kind::FitIdle, None) => Err(Error::input(
-            Diagnostic::new("the plan does not say what was asked for, so nothing can be compared")
-                .in_file(name),
-        )
-        .hint("make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus")),
-        (Kind::FitIdle, Some(demand)) => {
-            let fleet = asked::fleet(&plan, &catalogue)?;
-            let watch = Watch::new(console);
-            let options = &watch.options(options);
-            let comparison = compare::compare_plan(plan, &demand, &fleet, options)?;
-            fit_idle(args, &comparison, &demand, &fleet, options)
-        }
-        (_, demand) => of_plan(args, &plan, &demand.unwrap_or_default(), &catalogue),
+    let made = file::read(open(file)?, &name, catalogue)?;
+    let PlanFile { plan, demand, catalogue, .. } = &made;
+    if args.kind != Kind::FitIdle {
+        return of_plan(args, plan, demand.as_ref().unwrap_or(&Demand::default()), catalogue);
     }
-}
-
-/// The options of a plan's own making, so that it is compared under the rules that it keeps.
-///
-/// # Errors
-/// Flags that name other rules (exit 2).
-fn with_recorded(options: &PlanOptions, recorded: Option<RecordedPolicy>) -> Result<PlanOptions> {
-    let Some(recorded) = recorded else { return Ok(options.clone()) };
-    let other_share = options.share != Share::Weight && options.share != recorded.share;
-    let other_rules = options.policy != Policy::default() && options.policy != recorded.rules;
-    if other_rules || other_share {
-        return Err(Error::usage("the flags name other rules than the plan was made with")
-            .hint("leave them out: the plan's own rules are used"));
-    }
-    let RecordedPolicy { rules: policy, spare, share, quota } = recorded;
-    let quotas = Arc::new(quota);
-    Ok(PlanOptions { policy, spare, share, quotas, ..options.clone() })
+    let demand = made.asked(&name)?;
+    let options = options.clone().with_recorded(made.policy.clone())?;
+    let fleet = asked::fleet(plan, catalogue)?;
+    let watch = Watch::new(console);
+    let options = watch.options(&options);
+    let comparison = compare::compare_plan(plan.clone(), demand, &fleet, &options)?;
+    fit_idle(args, &comparison, demand, &fleet, &options)
 }
 
 /// The picture of a comparison, with the frontier.
@@ -318,6 +225,7 @@ fn of_plan(args: &Args, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> 
     if args.kind == Kind::Demand {
         return Ok(DemandFigure::new(plan, demand).picture());
     }
-    let question = args.look.question(demand)?;
+    let LookArgs { color_by, highlight, .. } = &args.look;
+    let question = Question::new(*color_by, highlight.as_deref(), demand)?;
     Ok(SliceMap::new(plan, demand, catalogue, question).picture())
 }

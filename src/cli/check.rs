@@ -10,7 +10,6 @@ use crate::error::{Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::mig_parted::fleet_check::FleetCheck;
 use crate::mig_parted::{Config, NodeGpu};
-use crate::text::plural;
 use crate::view::json::{
     self,
     check::{CheckDocument, LiveCheckDocument},
@@ -19,15 +18,8 @@ use crate::view::text::changes;
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan check -f config.yaml --gpus 4xa100-80gb
-
---help lists all flags.")]
-#[command(after_long_help = "Examples:
-  migplan check -f config.yaml --gpus 4xa100-80gb
-  migplan check -f config.yaml --fleet fleet.csv --assignments nodes.csv
-  migplan check -f config.yaml --live
-  migplan suggest -w teams.csv --gpus 8xh100-80gb | migplan check -f - --gpus 8xh100-80gb")]
+#[command(after_help = include_str!("help/check.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/check-long.txt").trim_ascii_end())]
 pub struct Args {
     /// The mig-parted file (- is stdin)
     #[arg(short, long, value_name = "FILE", default_value = "config.yaml")]
@@ -79,18 +71,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             .hint("`migplan catalogue BOARD` shows what a board can hold; `migplan suggest` writes a file that fits"));
     }
     if args.format == Format::Text {
-        let gpus = fleet.gpu_count() as u64;
-        write_result(None, |out| {
-            for (label, nodes) in &checked {
-                writeln!(
-                    out,
-                    "{file}: {label}: valid for mig-parted, and {} of {} can hold it",
-                    plural(*nodes, "node"),
-                    plural(gpus, "GPU")
-                )?;
-            }
-            Ok(())
-        })?;
+        let text = changes::held(&file, &checked, fleet.gpu_count() as u64);
+        write_result(None, |out| out.write_all(text.as_bytes()))?;
     }
     Ok(())
 }

@@ -18,14 +18,8 @@ use crate::view::text::{comparison as text, summary};
 /// (all-PROFILE, all-balanced) and whole GPUs assign their instances exactly. First-fit and
 /// best-fit decreasing place one replica after the other, as a scheduler does.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan compare --workloads teams.csv --gpus 4xa100-80gb
-
---help lists all flags.")]
-#[command(after_long_help = "Examples:
-  migplan compare --workloads teams.csv --gpus 4xa100-80gb
-  migplan compare -w teams.csv --fleet fleet.csv --format csv -o compare.csv
-  migplan compare -w teams.csv --gpus 4xa100-80gb --report report.html")]
+#[command(after_help = include_str!("help/compare.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/compare-long.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,

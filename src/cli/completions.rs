@@ -12,38 +12,16 @@ use crate::error::{Diagnostic, Error, Result};
 
 /// Print what lets a shell complete the commands and flags
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan completions bash | sudo tee /usr/share/bash-completion/completions/migplan > /dev/null
-  migplan completions zsh | sudo tee /usr/local/share/zsh/site-functions/_migplan > /dev/null
-  migplan completions fish > ~/.config/fish/completions/migplan.fish")]
+#[command(after_help = include_str!("help/completions.txt").trim_ascii_end())]
 pub struct Args {
     /// The shell
     #[arg(value_name = "SHELL")]
-    shell: Shell,
-}
-
-/// The shells that operators of GPU nodes use.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
-impl From<Shell> for clap_complete::Shell {
-    fn from(shell: Shell) -> clap_complete::Shell {
-        match shell {
-            Shell::Bash => clap_complete::Shell::Bash,
-            Shell::Zsh => clap_complete::Shell::Zsh,
-            Shell::Fish => clap_complete::Shell::Fish,
-        }
-    }
+    shell: clap_complete::Shell,
 }
 
 /// Write the manual page of every command into a folder
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan man-pages target/package-files/man")]
+#[command(after_help = include_str!("help/man-pages.txt").trim_ascii_end())]
 pub struct ManPagesArgs {
     /// The folder, which must exist
     #[arg(value_name = "DIR")]
@@ -52,12 +30,7 @@ pub struct ManPagesArgs {
 
 pub(super) fn run(args: &Args, _: &Console) -> Result<()> {
     let mut text = Vec::new();
-    clap_complete::generate(
-        clap_complete::Shell::from(args.shell),
-        &mut Cli::command(),
-        "migplan",
-        &mut text,
-    );
+    clap_complete::generate(args.shell, &mut Cli::command(), "migplan", &mut text);
     write_result(None, |out| out.write_all(&text))
 }
 

@@ -12,15 +12,7 @@ use crate::view::text;
 
 /// Print the demand as understood, from Prometheus or a workloads file, as a CSV to edit
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan demand --prometheus-url http://localhost:9090 --window 14d > teams.csv
-  curl -s http://node:9400/metrics | migplan demand --prometheus -
-  promtool query range -o json http://localhost:9090 DCGM_FI_DEV_FB_USED > used.json
-  migplan demand --prometheus used.json --quantile 0.95 --quiet-window 2h
-  migplan demand --workloads teams.csv --headroom 10%
-
-Comments in the CSV say from how many samples and pods each row came. Edit it and give it to
-suggest: migplan suggest --workloads teams.csv --gpus 4xa100-80gb")]
+#[command(after_help = include_str!("help/demand.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     demand: DemandArgs,

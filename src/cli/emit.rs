@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, read_pods};
-use super::output::{Console, write_result};
+use super::output::{Console, Format, write_beside, write_result};
 use crate::emit::output::Emitted;
 use crate::emit::source::PlanSource;
 use crate::emit::{
@@ -19,20 +19,7 @@ use crate::plan::{self, Strategy};
 /// Write what Kubernetes, Slurm, JupyterHub, Airflow, Prometheus or systemd need from a plan
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
-#[command(after_help = "Examples:
-  migplan suggest --workloads teams.csv --nodes nodes.json --plan plan.json > config.yaml
-  migplan emit configmap --plan plan.json | kubectl apply -f -
-  migplan emit labels --plan plan.json --nodes nodes.json --pods pods.json -o roll.sh
-  migplan emit jupyterhub --plan plan.json --team research -o values.yaml
-
-Which kinds are for which cluster:
-  device plugin, GPU Operator with a ClusterPolicy   configmap labels device-plugin capacity pod
-                                                     kueue jupyterhub airflow
-  NVIDIA's DRA driver (GPUCluster)                   dra
-  Google Kubernetes Engine                           gke
-  Slurm                                              slurm
-  any                                                systemd nvidia-smi checkpoint mig-parted
-                                                     prometheus-rules grafana")]
+#[command(after_help = include_str!("help/emit.txt").trim_ascii_end())]
 pub struct Args {
     #[command(subcommand)]
     kind: Kind,
@@ -107,8 +94,7 @@ impl TemplateArgs {
 
 /// The GPU Operator's custom MIG configurations as a ConfigMap, with all-disabled
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit configmap --plan plan.json | kubectl apply -f -")]
+#[command(after_help = include_str!("help/emit-configmap.txt").trim_ascii_end())]
 struct ConfigmapArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -134,10 +120,7 @@ struct ConfigmapArgs {
 
 /// A script of kubectl commands that labels the nodes, a few at a time, with the least disruption
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  kubectl get nodes -o json > nodes.json && kubectl get pods -A -o json > pods.json
-  migplan emit labels --plan plan.json --nodes nodes.json --pods pods.json --max-unavailable 10% -o roll.sh
-  bash roll.sh")]
+#[command(after_help = include_str!("help/emit-labels.txt").trim_ascii_end())]
 struct LabelsArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -162,29 +145,21 @@ struct LabelsArgs {
 
 /// Helm values that make the device plugin advertise the instances
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit device-plugin --plan plan.json --chart gpu-operator -o values.yaml")]
+#[command(after_help = include_str!("help/emit-device-plugin.txt").trim_ascii_end())]
 struct DevicePluginArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
     /// Whose chart
     #[arg(long, value_enum, default_value = "device-plugin")]
-    chart: ChartValue,
+    chart: device_plugin::Chart,
     /// The ConfigMap of `migplan emit configmap`, for the GPU Operator
     #[arg(long, value_name = "NAME", default_value = configmap::DEFAULT_CONFIGMAP)]
     configmap_name: String,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ChartValue {
-    DevicePlugin,
-    GpuOperator,
-}
-
 /// The numbers to expect under Allocatable, per node and in all, before and after
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit capacity --plan plan.json --nodes nodes.json --format json")]
+#[command(after_help = include_str!("help/emit-capacity.txt").trim_ascii_end())]
 struct CapacityArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
@@ -193,19 +168,12 @@ struct CapacityArgs {
     nodes: Option<PathBuf>,
     /// A table for people or JSON
     #[arg(long, value_enum, default_value = "text")]
-    format: FormatValue,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum FormatValue {
-    Text,
-    Json,
+    format: Format,
 }
 
 /// A pod for each workload that asks for the instance that it is assigned to
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit pod --plan plan.json --team research")]
+#[command(after_help = include_str!("help/emit-pod.txt").trim_ascii_end())]
 struct PodArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
@@ -215,8 +183,7 @@ struct PodArgs {
 
 /// Kueue flavors and queues with the plan's quota for each team
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit kueue --plan plan.json | kubectl apply -f -")]
+#[command(after_help = include_str!("help/emit-kueue.txt").trim_ascii_end())]
 struct KueueArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
@@ -227,8 +194,7 @@ struct KueueArgs {
 
 /// Helm values with the instances as JupyterHub's menu of profiles
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit jupyterhub --plan plan.json --team research -o values.yaml")]
+#[command(after_help = include_str!("help/emit-jupyterhub.txt").trim_ascii_end())]
 struct JupyterhubArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
@@ -239,8 +205,7 @@ struct JupyterhubArgs {
 
 /// A Python module with an Airflow operator for each workload
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit airflow --plan plan.json --namespace airflow -o gpu_tasks.py")]
+#[command(after_help = include_str!("help/emit-airflow.txt").trim_ascii_end())]
 struct AirflowArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
@@ -250,8 +215,7 @@ struct AirflowArgs {
 
 /// Claim templates and pods for NVIDIA's DRA driver, instead of the device plugin and mig-manager
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit dra --plan plan.json --team research | kubectl apply -f -")]
+#[command(after_help = include_str!("help/emit-dra.txt").trim_ascii_end())]
 struct DraArgs {
     #[command(flatten)]
     template: TemplateArgs,
@@ -259,10 +223,7 @@ struct DraArgs {
 
 /// Node pools of Google Kubernetes Engine, for a plan with one profile for each node
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan suggest --workloads teams.csv --fleet fleet.csv --strategy single --plan plan.json
-  migplan emit gke --plan plan.json -o pools.sh
-  CLUSTER=ml LOCATION=us-central1-a bash pools.sh")]
+#[command(after_help = include_str!("help/emit-gke.txt").trim_ascii_end())]
 struct GkeArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -270,26 +231,16 @@ struct GkeArgs {
 
 /// The lines of gres.conf and slurm.conf
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit slurm --plan plan.json --part gres.conf >> /etc/slurm/gres.conf")]
+#[command(after_help = include_str!("help/emit-slurm.txt").trim_ascii_end())]
 struct SlurmArgs {
     /// Only the lines of this file
     #[arg(long, value_enum, value_name = "FILE")]
-    part: Option<PartValue>,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum PartValue {
-    #[value(name = "gres.conf")]
-    Gres,
-    #[value(name = "slurm.conf")]
-    Nodes,
+    part: Option<slurm::Part>,
 }
 
 /// A systemd unit that creates a node's instances again at boot
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit systemd --plan plan.json --node gpu-1 -o /etc/systemd/system/migplan.service")]
+#[command(after_help = include_str!("help/emit-systemd.txt").trim_ascii_end())]
 struct SystemdArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -298,7 +249,7 @@ struct SystemdArgs {
     node: Option<String>,
     /// What carries the plan out
     #[arg(long, value_enum, value_name = "PROGRAM", default_value = "migplan")]
-    with: WithValue,
+    with: systemd::With,
     /// Where that program is
     #[arg(long, value_name = "PATH")]
     binary: Option<String>,
@@ -307,17 +258,9 @@ struct SystemdArgs {
     config: String,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum WithValue {
-    Migplan,
-    NvidiaMigParted,
-}
-
 /// Prometheus rules: instances missing, workloads near their memory, idle instances
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit prometheus-rules --plan plan.json -o migplan.rules.yaml
-  promtool check rules migplan.rules.yaml")]
+#[command(after_help = include_str!("help/emit-prometheus-rules.txt").trim_ascii_end())]
 struct PrometheusRulesArgs {
     /// As a PrometheusRule object of the Prometheus operator
     #[arg(long)]
@@ -329,9 +272,7 @@ struct PrometheusRulesArgs {
 
 /// A Grafana dashboard: demand against supply by profile, waiting, idle, near the ceiling
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit prometheus-rules --plan plan.json -o migplan.rules.yaml
-  migplan emit grafana --plan plan.json -o migplan-dashboard.json")]
+#[command(after_help = include_str!("help/emit-grafana.txt").trim_ascii_end())]
 struct GrafanaArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -339,8 +280,7 @@ struct GrafanaArgs {
 
 /// nvidia-smi commands with explicit placements, for a node without migplan
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit nvidia-smi --plan plan.json --node gpu-1")]
+#[command(after_help = include_str!("help/emit-nvidia-smi.txt").trim_ascii_end())]
 struct NvidiaSmiArgs {
     /// Only this node
     #[arg(long)]
@@ -349,10 +289,7 @@ struct NvidiaSmiArgs {
 
 /// One node's exact placements as a checkpoint of nvidia-mig-parted
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example, on the node:
-  nvidia-smi --query-gpu=index,uuid --format=csv,noheader > uuids.csv
-  migplan emit checkpoint --plan plan.json --node gpu-1 --uuids uuids.csv -o checkpoint.json
-  nvidia-mig-parted restore -f checkpoint.json")]
+#[command(after_help = include_str!("help/emit-checkpoint.txt").trim_ascii_end())]
 struct CheckpointArgs {
     /// The node, where the plan has several
     #[arg(long)]
@@ -364,8 +301,7 @@ struct CheckpointArgs {
 
 /// The mig-parted YAML once more, as `migplan suggest` prints it
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan emit mig-parted --plan plan.json --with-presets -o config.yaml")]
+#[command(after_help = include_str!("help/emit-mig-parted.txt").trim_ascii_end())]
 struct MigPartedArgs {
     #[command(flatten)]
     name: NameArgs,
@@ -400,7 +336,7 @@ impl Kind {
             Kind::Labels(args) => args.emit(source, console),
             Kind::DevicePlugin(args) => {
                 let view = source.view(args.strategy.strategy)?;
-                device_plugin::write(&view, args.chart.into(), &args.configmap_name)
+                device_plugin::write(&view, args.chart, &args.configmap_name)
             }
             Kind::Capacity(args) => args.emit(source),
             Kind::Pod(PodArgs { strategy, template }) => {
@@ -430,7 +366,7 @@ impl Kind {
                 gke::write(&source.view_as(Strategy::Single), &name)
             }
             Kind::Grafana(args) => grafana::write(&source.name(args.name.name.as_deref())?),
-            Kind::Slurm(args) => slurm::write(&source.view(None)?, args.part.map(Into::into)),
+            Kind::Slurm(args) => slurm::write(&source.view(None)?, args.part),
             Kind::Systemd(args) => args.emit(source),
             Kind::PrometheusRules(args) => {
                 let options = prometheus_rules::PrometheusRulesOptions {
@@ -456,7 +392,9 @@ impl ConfigmapArgs {
             nodes: observe(self.nodes.as_ref())?,
         };
         let made = configmap::write(&source.view(self.strategy.strategy)?, &options)?;
-        write_assignments(self.assignments.as_ref(), &made.file.assignments)?;
+        write_beside(self.assignments.as_deref(), |out| {
+            mig_parted::write_assignments(&made.file.assignments, out)
+        })?;
         Ok(Emitted { text: made.file.text, notes: made.notes, warnings: made.warnings })
     }
 }
@@ -491,8 +429,8 @@ impl CapacityArgs {
         let view = source.view(self.strategy.strategy)?;
         let capacity = capacity::capacity(&view, present.as_ref());
         match self.format {
-            FormatValue::Text => Ok(capacity::text(&capacity)),
-            FormatValue::Json => capacity::json(&capacity),
+            Format::Text => Ok(capacity::text(&capacity)),
+            Format::Json => capacity::json(&capacity),
         }
     }
 }
@@ -500,10 +438,7 @@ impl CapacityArgs {
 impl SystemdArgs {
     fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
         let options = systemd::SystemdOptions {
-            with: match self.with {
-                WithValue::Migplan => systemd::With::Migplan,
-                WithValue::NvidiaMigParted => systemd::With::MigParted,
-            },
+            with: self.with,
             binary: self.binary.clone(),
             config: self.config.clone(),
             name: source.name(self.name.name.as_deref())?,
@@ -533,38 +468,10 @@ impl MigPartedArgs {
             notes: Vec::new(),
         };
         let file = mig_parted::write(source.plan, source.catalogue, &options)?;
-        write_assignments(self.assignments.as_ref(), &file.assignments)?;
+        write_beside(self.assignments.as_deref(), |out| {
+            mig_parted::write_assignments(&file.assignments, out)
+        })?;
         Ok(file.text.into())
-    }
-}
-
-impl From<ChartValue> for device_plugin::Chart {
-    fn from(value: ChartValue) -> Self {
-        match value {
-            ChartValue::DevicePlugin => device_plugin::Chart::DevicePlugin,
-            ChartValue::GpuOperator => device_plugin::Chart::GpuOperator,
-        }
-    }
-}
-
-impl From<PartValue> for slurm::Part {
-    fn from(value: PartValue) -> Self {
-        match value {
-            PartValue::Gres => slurm::Part::Gres,
-            PartValue::Nodes => slurm::Part::Nodes,
-        }
-    }
-}
-
-fn write_assignments(
-    file: Option<&PathBuf>,
-    assignments: &[(std::sync::Arc<str>, String)],
-) -> Result<()> {
-    match file {
-        None => Ok(()),
-        Some(file) => {
-            write_result(Some(file), |out| mig_parted::write_assignments(assignments, out))
-        }
     }
 }
 

@@ -7,9 +7,7 @@ use crate::mig_parted::{checkpoint, export};
 
 /// Show this node's present MIG state as a mig-parted file
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan export > present.yaml
-  migplan export -o checkpoint > present.json    (with exact placements; nvidia-mig-parted restore)")]
+#[command(after_help = include_str!("help/export.txt").trim_ascii_end())]
 pub struct Args {
     /// The form: mig-parted's YAML, or its checkpoint JSON
     #[arg(short = 'o', long = "output", value_name = "FORMAT", default_value = "yaml")]

@@ -3,10 +3,9 @@
 use jiff::civil::Date;
 
 use super::output::Console;
-use super::prometheus_args::Seen;
 use crate::demand::Demand;
-use crate::demand::over_time::{Growth, History, Horizon, OverTime, Zone};
-use crate::demand::sizing::{PodSpan, Sizing};
+use crate::demand::gather::Seen;
+use crate::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use crate::error::{Error, Result};
 
 const HEADING: &str = "Demand over time";
@@ -53,13 +52,7 @@ impl HoursArgs {
             return Err(wrong(format!("no workload is of team '{team}'")));
         }
         let zone = self.timezone.clone().unwrap_or_default();
-        let history = seen.map(|seen| {
-            // Rows of a file win over what was seen of a workload.
-            let Sizing { spans, origins, .. } = &seen.sizing;
-            let known =
-                |pod: &&PodSpan| origins.contains_key(&(pod.team.clone(), pod.workload.clone()));
-            History::new(spans.iter().filter(known), &seen.usage)
-        });
+        let history = seen.map(Seen::history);
         let horizon = match (&history, self.week) {
             (Some(history), _) => Horizon::History(history),
             (None, Some(date)) => Horizon::WeekOf(date),

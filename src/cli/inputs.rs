@@ -1,15 +1,15 @@
 //! Inputs that several commands share: catalogue, fleet and workloads.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::files::{name_of, open, read_text};
 use super::output::Console;
-use super::prometheus_args::{PrometheusArgs, Seen};
+use super::prometheus_args::PrometheusArgs;
 use crate::apply::nvml::LIBRARY_VARIABLE;
 use crate::apply::{NvmlDriver, observe};
+use crate::demand::gather::{Gathering, Seen};
 use crate::demand::{self, Demand};
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::fleet::observed::ObservedNode;
 use crate::fleet::{self, Fleet};
 use crate::hardware::{Catalogue, ProfileName};
@@ -57,32 +57,30 @@ impl NvmlArgs {
         NvmlDriver::load(self.nvml_lib.as_deref())
     }
 
-    /// What this node has, with warnings printed.
+    /// What this node has, with warnings printed; where the driver differs from the catalogue, which
+    /// is the same on every run, only with --verbose.
     ///
     /// # Errors
     /// As [`Self::open`]; also a driver that does not answer (exit 6).
     pub fn observe(&self, catalogue: &Catalogue, console: &Console) -> Result<ObservedNode> {
-        let observation = observe::observe(&mut self.open()?, catalogue)?;
-        console.warn(&observation.warnings);
-        if console.verbosity() > 0 {
-            console.warn(&observation.differences);
-        }
-        Ok(observation.node)
+        self.observe_and_tell(catalogue, console, console.verbosity() > 0)
     }
 
-    /// As [`Self::observe`]; also tells where the driver differs from the catalogue, which is the
-    /// same on every run.
+    /// As [`Self::observe`], with those differences where `differences` asks for them.
     ///
     /// # Errors
     /// As [`Self::observe`].
-    pub fn observe_with_differences(
+    pub fn observe_and_tell(
         &self,
         catalogue: &Catalogue,
         console: &Console,
+        differences: bool,
     ) -> Result<ObservedNode> {
         let observation = observe::observe(&mut self.open()?, catalogue)?;
         console.warn(&observation.warnings);
-        console.warn(&observation.differences);
+        if differences {
+            console.warn(&observation.differences);
+        }
         Ok(observation.node)
     }
 }
@@ -138,17 +136,14 @@ impl ClusterArgs {
         let Some(file) = &self.nodes else {
             return Ok(None);
         };
+        let name = name_of(file);
         let (fleet, warnings) =
-            fleet::nodes_json::read(open(file)?, &name_of(file), catalogue, self.include_cordoned)?;
+            fleet::nodes_json::read(open(file)?, &name, catalogue, self.include_cordoned)?;
         console.warn(&warnings);
-        let Some((label, value)) = &self.pool else { return Ok(Some(fleet)) };
-        let in_pool = fleet.with_label(label, value);
-        if in_pool.nodes().is_empty() {
-            let problem = format!("no node with GPUs has the label {label}={value}");
-            return Err(Error::input(Diagnostic::new(problem).in_file(name_of(file)))
-                .hint("`kubectl get nodes --show-labels` lists the labels"));
+        match &self.pool {
+            None => Ok(Some(fleet)),
+            Some((label, value)) => fleet.with_label(label, value, &name).map(Some),
         }
-        Ok(Some(in_pool))
     }
 }
 
@@ -219,14 +214,6 @@ pub struct DemandArgs {
 }
 
 impl DemandArgs {
-    /// The demand of all files together, with headroom.
-    ///
-    /// # Errors
-    /// Bad files (exit 3), the problems of all of them at once.
-    pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Demand> {
-        self.read_for(catalogue, None, console)
-    }
-
     /// Checks that some demand is named, before any work is done.
     ///
     /// # Errors
@@ -240,11 +227,12 @@ impl DemandArgs {
         Ok(())
     }
 
-    /// As [`DemandArgs::read`]; `fleet` tells what pods hold on nodes of MIG strategy `single`.
+    /// The demand of all sources together, with headroom; `fleet` tells what pods hold on nodes of
+    /// MIG strategy `single`.
     ///
     /// # Errors
-    /// As [`DemandArgs::read`].
-    pub fn read_for(
+    /// Bad files (exit 3), the problems of all of them at once.
+    pub fn read(
         &self,
         catalogue: &Catalogue,
         fleet: Option<&Fleet>,
@@ -257,7 +245,7 @@ impl DemandArgs {
     /// pods ask for wins over what was seen of a workload, and a row of a workloads file over both.
     ///
     /// # Errors
-    /// As [`DemandArgs::read`]; also a server that does not answer.
+    /// As [`DemandArgs::read`]; a server that does not answer.
     pub fn read_with_origins(
         &self,
         catalogue: &Catalogue,
@@ -265,59 +253,22 @@ impl DemandArgs {
         console: &Console,
     ) -> Result<(Demand, Option<Seen>)> {
         self.check_named()?;
-        let mut problems = Vec::new();
-        let mut hint = None;
-        let (mut demand, mut seen) = (Demand::default(), None);
+        let mut gathering = Gathering::new(self.workloads.len());
         let others = !self.workloads.is_empty() || self.pods.is_some();
-        match self.prometheus.read(catalogue, others, console) {
-            Ok(Some(read)) => {
-                demand = read.sizing.demand.clone();
-                seen = Some(read);
-            }
-            Ok(None) => {}
-            // With files, what else is wrong is worth knowing; not so with a server.
-            Err(e) if e.code == ExitCode::BadInput => (problems, hint) = (e.problems, e.hint),
-            Err(e) => return Err(e),
-        }
-        let mut override_seen = |demand: Demand, by: Demand| {
-            if let Some(seen) = &mut seen {
-                seen.forget(&by);
-            }
-            demand.overridden_by(by)
-        };
+        gathering.seen(self.prometheus.read(catalogue, others, console))?;
         if let Some(file) = &self.pods {
             let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
-            demand = override_seen(demand, read_pods(file, catalogue, single, console)?.demand);
+            gathering.pods(read_pods(file, catalogue, single, console)?.demand);
         }
-        let mut file_of: BTreeMap<String, String> = BTreeMap::new();
         for file in &self.workloads {
-            match demand::csv::read(open(file)?, &name_of(file), catalogue) {
-                Ok((read, warnings)) => {
-                    console.warn(&warnings);
-                    if self.workloads.len() > 1 {
-                        problems.extend(read.duplicates(&name_of(file), &mut file_of));
-                    }
-                    demand = override_seen(demand, read);
-                }
-                Err(e) => {
-                    problems.extend(e.problems);
-                    hint = hint.or(e.hint);
-                }
-            }
+            let name = name_of(file);
+            let read = demand::csv::read(open(file)?, &name, catalogue);
+            let told = read.map(|(demand, warnings)| {
+                console.warn(&warnings);
+                demand
+            });
+            gathering.workloads(&name, told);
         }
-        if !problems.is_empty() {
-            return Err(Error { code: ExitCode::BadInput, problems, hint });
-        }
-        if !self.team.is_empty() {
-            let known = |team: &&String| demand.workloads().iter().any(|w| *w.team == ***team);
-            if let Some(unknown) = self.team.iter().find(|team| !known(team)) {
-                return Err(Error::input(Diagnostic::new(format!(
-                    "no workload is of team '{unknown}'"
-                )))
-                .hint("--team takes a name of the column team"));
-            }
-            demand = demand.of_teams(&self.team);
-        }
-        Ok((demand.with_headroom(self.headroom), seen))
+        gathering.finish(&self.team, self.headroom)
     }
 }

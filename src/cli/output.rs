@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::view::text::Layout;
 
@@ -83,6 +85,15 @@ impl Console {
     }
 }
 
+/// A progress bar for so much work that looks as indicatif's `template` says.
+pub fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// The width of a terminal; `COLUMNS` decides where it is set, as in other commands.
 fn columns(stream: impl std::os::fd::AsFd) -> Option<u16> {
     let set = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
@@ -152,6 +163,17 @@ pub fn write_result(
             Ok(()) => Ok(()),
         },
     }
+}
+
+/// Writes a second result to `file`, where one is named.
+///
+/// # Errors
+/// As [`write_result`].
+pub fn write_beside(
+    file: Option<&Path>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    file.map_or(Ok(()), |file| write_result(Some(file), write))
 }
 
 fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -98,9 +98,7 @@ impl OptionArgs {
             ..PlanOptions::default()
         })
     }
-}
 
-impl OptionArgs {
     /// The same options with the quotas of the teams of `demand`.
     ///
     /// # Errors
@@ -160,7 +158,7 @@ impl InputArgs {
         self.demand.check_named()?;
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
-        let demand = self.demand.read_for(&catalogue, Some(&fleet), console)?;
+        let demand = self.demand.read(&catalogue, Some(&fleet), console)?;
         Ok((catalogue, demand, fleet))
     }
 

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{name_of, open, read_text};
-use super::output::Console;
+use super::output::{Console, bar};
+use crate::demand::gather::Seen;
 use crate::demand::live::{self, Query, Server};
-use crate::demand::sizing::{self, Quantile, Rules, Sizing};
+use crate::demand::prometheus;
+use crate::demand::sizing::{self, Quantile, Rules};
 use crate::demand::time::Span;
 use crate::demand::usage::{
     DEFAULT_METRIC, GroupBy, Reading, Usage, UsageUnit, label_name, objection,
 };
-use crate::demand::{Demand, prometheus};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::view::text;
@@ -82,24 +83,6 @@ pub struct PrometheusArgs {
     /// How often to try again while the server is down or busy
     #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url", hide_short_help = true)]
     pub retries: u32,
-}
-
-/// What Prometheus shows and what became of it.
-#[derive(Debug)]
-pub struct Seen {
-    /// The workloads, where they come from, and what could not be used.
-    pub sizing: Sizing,
-    /// Every sample.
-    pub usage: Usage,
-}
-
-impl Seen {
-    /// Forgets the origin of those workloads that a file names as well.
-    pub fn forget(&mut self, demand: &Demand) {
-        for workload in demand.workloads() {
-            self.sizing.origins.remove(&(workload.team.clone(), workload.name.clone()));
-        }
-    }
 }
 
 impl PrometheusArgs {
@@ -209,11 +192,8 @@ impl PrometheusArgs {
             step: self.step.unwrap_or(Span::from_ms(1)),
         };
         let bar = console.is_interactive().then(|| {
-            let style = indicatif::ProgressStyle::with_template(
-                "{prefix} {wide_bar} {percent:>3}% {msg} ({eta} left)",
-            );
-            let bar = indicatif::ProgressBar::new(0).with_prefix("asking Prometheus");
-            if let Ok(style) = style { bar.with_style(style) } else { bar }
+            let template = "{prefix} {wide_bar} {percent:>3}% {msg} ({eta} left)";
+            bar(0, template).with_prefix("asking Prometheus")
         });
         let result = server.ask(&query, usage, &mut |progress| {
             if let Some(bar) = &bar {

@@ -31,10 +31,7 @@ use crate::view::text::replay as text;
 /// ask for one resource name, first come first served (template). Without --plan, -f or --current
 /// the best plan over all hours and the one for the peak are replayed; the presets always are.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan replay --workloads teams.csv --gpus 8xa100-80gb --timezone Europe/Berlin
-  migplan replay --prometheus history.json --gpus 8xa100-80gb -f config.yaml --chart replay.svg
-  migplan replay --prometheus-url http://localhost:9090 --window 14d --plan plan.json --format json")]
+#[command(after_help = include_str!("help/replay.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
@@ -83,7 +80,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         configurations.extend(of_file(file, args.config.as_deref(), &fleet, console)?);
     }
     let nvml = &inputs.fleet.nvml;
-    if let Some(present) = args.current.read(nvml, &fleet, &catalogue, &options.policy, console)? {
+    if let Some(present) = args.current.read(nvml, &fleet, &catalogue, console)? {
         configurations.push(Configuration::of_present(&present, &fleet));
     }
     let watch = Watch::new(console);
@@ -111,16 +108,7 @@ fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> 
     let output = args.output.as_deref();
     let layout = console.layout(output);
     write_result(output, |out| match args.format {
-        Format::Text => {
-            if let Some((hours, known)) = planned_on {
-                let words = text::text(known, hours, fleet, layout);
-                write!(
-                    out,
-                    "The hours that the plans were made from:\n{words}\nThe hours held out:\n"
-                )?;
-            }
-            out.write_all(text::text(result, demand, fleet, layout).as_bytes())
-        }
+        Format::Text => out.write_all(text::replayed(replayed, fleet, layout).as_bytes()),
         Format::Json => {
             let document = ReplayDocument::new(result, demand, fleet);
             json::write(&document.planned_on(planned_on.as_ref().map(|(_, known)| known)), out)

@@ -3,21 +3,12 @@
 use super::changes::ChangeArgs;
 use super::output::{Console, write_result};
 use crate::apply::{History, Target};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::view::{json, text};
 
 /// Go back to the state before the last apply, also after it was killed half-way
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan rollback --dry-run
-  migplan rollback --yes
-  migplan rollback --list
-  migplan rollback --to 3 --yes
-
-It covers the GPUs that the run changed, each by itself: one that is lost does not keep the others
-from going back (exit 9 names it), one that was taken out is left out. Instances that are busy, or
-that somebody else has created since, are not destroyed: exit 7. Every run saves the state that it
-finds, a rollback too, so that a rollback can be undone with --to.")]
+#[command(after_help = include_str!("help/rollback.txt").trim_ascii_end())]
 pub struct Args {
     /// Show the saved states and stop; with --json as one document
     #[arg(long, conflicts_with_all = ["to", "force", "dry_run"])]
@@ -42,12 +33,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 
 fn list(args: &Args) -> Result<()> {
     let (history, _) = History::look(&args.change.state_dir)?;
-    let text = if args.change.json {
-        serde_json::to_string_pretty(&json::runs::RunsJson::new(&history))
-            .map_err(|e| Error::internal(e.to_string()))?
-            + "\n"
-    } else {
-        text::runs::list(&history)
-    };
+    if args.change.json {
+        let document = json::runs::RunsJson::new(&history);
+        return write_result(None, |out| json::write(&document, out));
+    }
+    let text = text::runs::list(&history);
     write_result(None, |out| out.write_all(text.as_bytes()))
 }

@@ -23,10 +23,7 @@ use crate::view::text::schedule as text;
 /// holds one of them runs through. The mig-parted file with a label for each configuration goes to
 /// stdout, a summary to stderr.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan schedule --workloads teams.csv --gpus 8xa100-80gb --timezone Europe/Berlin > config.yaml
-  migplan schedule --prometheus history.json --gpus 8xa100-80gb --systemd units > config.yaml
-  migplan schedule -w teams.csv --nodes nodes.json --keep gpus --cronjobs jobs.yaml -o config.yaml")]
+#[command(after_help = include_str!("help/schedule.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
@@ -41,7 +38,7 @@ pub struct Args {
     /// What a change leaves alone: instances, as migplan apply does, or only GPUs whose layout
     /// stays, as mig-parted and the MIG manager do
     #[arg(long, value_enum, default_value_t)]
-    keep: Keep,
+    keep: Keeps,
     /// Let changes end replicas that run through them
     #[arg(long)]
     allow_disruption: bool,
@@ -64,16 +61,6 @@ pub struct Args {
     systemd: Option<PathBuf>,
 }
 
-/// What a change leaves alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-enum Keep {
-    /// Every instance that both layouts of a GPU have.
-    #[default]
-    Instances,
-    /// GPUs whose layout stays as it is.
-    Gpus,
-}
-
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     for file in [&args.output, &args.cronjobs] {
         check_writable(file.as_deref())?;
@@ -85,10 +72,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let wanted = ScheduleOptions {
         configurations: args.configs,
         change_minutes: args.change_minutes,
-        keeps: match args.keep {
-            Keep::Instances => Keeps::Instances,
-            Keep::Gpus => Keeps::Gpus,
-        },
+        keeps: args.keep,
     };
     wanted.check(&options)?;
     let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;

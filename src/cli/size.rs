@@ -22,15 +22,8 @@ use crate::view::text::size;
 /// serve is listed and not in its number; with --strict that is exit 4. Beside the number it says
 /// what fewer GPUs would serve, so that one sees what each further GPU adds.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan size --workloads teams.csv --board a100-80gb
-
---help lists all flags.")]
-#[command(after_long_help = "Examples:
-  migplan size --workloads teams.csv --board a100-80gb
-  migplan size -w teams.csv --board a100-80gb,h100-80gb,h200
-  migplan size -w teams.csv --price a100-80gb=1.2,h100-80gb=2.9 --format json
-  migplan size -w teams.csv --board a100-80gb --over-time --serve 99%")]
+#[command(after_help = include_str!("help/size.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/size-long.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     demand: DemandArgs,
@@ -94,7 +87,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         if let Some(flag) = args.hours.given() {
             return Err(Error::usage(format!("{flag} needs --over-time")));
         }
-        let demand = args.demand.read(&catalogue, console)?;
+        let demand = args.demand.read(&catalogue, None, console)?;
         let mix = match prices.as_slice() {
             [] => None,
             prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),

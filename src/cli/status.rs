@@ -6,18 +6,12 @@ use super::changes::STATE_DIR_VARIABLE;
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, write_result};
 use crate::apply::{DEFAULT_STATE_DIR, History};
-use crate::error::{Diagnostic, Error, Result};
+use crate::error::{Diagnostic, Result};
 use crate::view::{json, text};
 
 /// Show this node's MIG mode, instances, what uses them, and what could still be created
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  migplan status
-  migplan status --format json | jq '.gpus[].creatable'
-  migplan status --format prometheus > /var/lib/node_exporter/migplan.prom
-
-Without root the driver hides placements; what it shows is shown. An apply that was interrupted is
-named as long as one of its GPUs is neither in its old state nor in a wanted one.")]
+#[command(after_help = include_str!("help/status.txt").trim_ascii_end())]
 pub struct Args {
     /// For people or for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -42,7 +36,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let node = args.nvml.observe_with_differences(&args.catalogue.read()?, console)?;
+    let node = args.nvml.observe_and_tell(&args.catalogue.read()?, console, true)?;
     let saved = match History::look(&args.state_dir) {
         Ok((_, true)) => {
             console.warn(&[Diagnostic::new("another migplan is changing this node right now")]);
@@ -60,14 +54,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             None
         }
     };
-    let text = match args.format {
-        Format::Text => text::status::text(&node, saved.as_ref()),
-        Format::Json => {
-            let status = json::status::StatusJson::new(&node, saved.as_ref());
-            serde_json::to_string_pretty(&status).map_err(|e| Error::internal(e.to_string()))?
-                + "\n"
-        }
-        Format::Prometheus => text::metrics::metrics(&node, saved.as_ref()),
-    };
-    write_result(None, |out| out.write_all(text.as_bytes()))
+    let saved = saved.as_ref();
+    write_result(None, |out| match args.format {
+        Format::Text => out.write_all(text::status::text(&node, saved).as_bytes()),
+        Format::Json => json::write(&json::status::StatusJson::new(&node, saved), out),
+        Format::Prometheus => out.write_all(text::metrics::metrics(&node, saved).as_bytes()),
+    })
 }

@@ -4,11 +4,10 @@ mod over_time;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::current::CurrentArgs;
 use super::hours_args::HoursArgs;
-use super::output::{Console, check_writable, write_result};
+use super::output::{Console, check_writable, write_beside, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::report::{self, Subject};
 use super::watch::Watch;
@@ -21,6 +20,7 @@ use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
 use crate::plan::file::PlanDocument;
 use crate::plan::{Share, exceeded};
+use crate::reconfigure::present;
 use crate::text::plural;
 use crate::view::json;
 use crate::view::text::{Layout, summary};
@@ -31,15 +31,8 @@ use crate::view::text::{Layout, summary};
 /// least internal fragmentation, in the fewest kinds of instance, with the most compute slices
 /// allocated; each proved before the next. The YAML goes to stdout, a summary for people to stderr.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
-
---help lists all flags.")]
-#[command(after_long_help = "Examples:
-  migplan suggest --workloads teams.csv --gpus 4xa100-80gb > config.yaml
-  migplan suggest -w teams.csv --fleet fleet.csv --headroom 10% -o config.yaml --assignments nodes.csv
-  migplan suggest -w teams.csv --gpus 8xh100-80gb --format json | jq .totals
-  migplan suggest -w teams.csv --gpus 8xh100-80gb --over-time --timezone Europe/Berlin > config.yaml")]
+#[command(after_help = include_str!("help/suggest.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/suggest-long.txt").trim_ascii_end())]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
@@ -152,26 +145,21 @@ impl Args {
         console: &Console,
     ) -> Result<PlanOptions> {
         let nvml = &self.inputs.fleet.nvml;
-        let present = self.current.read(nvml, fleet, catalogue, &options.policy, console)?;
-        Ok(PlanOptions {
-            present: present.map(Arc::new),
-            allow_disruption: self.current.allow_disruption,
-            ..options
-        })
+        let present = self.current.read(nvml, fleet, catalogue, console)?;
+        let allow_disruption = self.current.allow_disruption;
+        if let (Some(present), false) = (&present, allow_disruption) {
+            console.warn(present::kept_whole(present).as_slice());
+        }
+        options.with_present(present, allow_disruption)
     }
 }
 
 /// Writes the plan and the assignments beside the result, where they are asked for.
 fn files_beside(args: &Args, file: &MigPartedFile, document: &PlanDocument<'_>) -> Result<()> {
-    if args.plan.is_some() {
-        write_result(args.plan.as_deref(), |out| json::write(document, out))?;
-    }
-    if args.assignments.is_some() {
-        write_result(args.assignments.as_deref(), |out| {
-            mig_parted::write_assignments(&file.assignments, out)
-        })?;
-    }
-    Ok(())
+    write_beside(args.plan.as_deref(), |out| json::write(document, out))?;
+    write_beside(args.assignments.as_deref(), |out| {
+        mig_parted::write_assignments(&file.assignments, out)
+    })
 }
 
 /// The plan for demand that is the same at all times.

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use signal_hook::consts::SIGINT;
 
-use super::output::Console;
+use super::output::{Console, bar};
 use crate::optimise::{PlanOptions, Progress};
 use crate::view::text;
 
@@ -41,10 +41,8 @@ impl Watch {
         // In this order the second signal finds the flag that the first has set.
         let caught = signal_hook::flag::register_conditional_shutdown(SIGINT, 130, stop.clone())
             .and_then(|_| signal_hook::flag::register(SIGINT, stop.clone()));
-        let bar = ProgressBar::hidden().with_message("searching");
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
+        let bar = bar(0, "{spinner} {msg} ({elapsed})").with_message("searching");
+        bar.set_draw_target(ProgressDrawTarget::hidden());
         let (done, finished) = mpsc::channel::<()>();
         let reached = Arc::new(Mutex::new("searching".to_string()));
         let shows = {

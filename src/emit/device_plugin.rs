@@ -9,6 +9,7 @@ use crate::kubernetes::naming;
 
 /// Whose chart the values are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Chart {
     /// NVIDIA/k8s-device-plugin, where the layouts are made by other means.
     DevicePlugin,

@@ -18,10 +18,13 @@ use crate::plan::InstanceProfile;
 
 /// Which file's lines to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Part {
-    /// `gres.conf`.
+    /// What the devices of each node are, for `gres.conf`.
+    #[cfg_attr(feature = "cli", value(name = "gres.conf"))]
     Gres,
-    /// `slurm.conf`.
+    /// How many of each type a node has, for `slurm.conf`.
+    #[cfg_attr(feature = "cli", value(name = "slurm.conf"))]
     Nodes,
 }
 

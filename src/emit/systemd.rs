@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 
 /// What carries the plan out at boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum With {
     /// `migplan apply`.
     Migplan,
     /// `nvidia-mig-parted apply`.
+    #[cfg_attr(feature = "cli", value(name = "nvidia-mig-parted"))]
     MigParted,
 }
 

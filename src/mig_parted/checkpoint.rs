@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::Node;
 use crate::fleet::observed::{Instances, ObservedNode};
 use crate::hardware::Board;
 use crate::hardware::layout::{self, Placement};
-use crate::reconfigure::change::{PresentCompute, PresentInstance};
+use crate::reconfigure::change::{PresentCompute, PresentGpu, PresentInstance};
 
 const VERSION: &str = "v1";
 
@@ -208,6 +209,35 @@ impl Checkpoint {
         let placements: Vec<Placement> = present.iter().map(|p| p.placement).collect();
         layout::check(board, &placements).map_err(|e| format!("GPU {gpu}: {e}"))?;
         Ok((device.mig_mode == 1, present))
+    }
+
+    /// What each GPU of `node` holds, by index. `file` is the checkpoint's, for messages.
+    ///
+    /// # Errors
+    /// It has more or fewer GPUs, or a layout that a board does not have; all problems at once
+    /// (exit 3).
+    pub fn present_on(&self, node: &Node, file: &str) -> Result<Vec<PresentGpu>> {
+        let mut problems = Vec::new();
+        if self.gpu_count() != node.gpus.len() {
+            problems.push(format!(
+                "has {} GPUs, but the fleet has {}",
+                self.gpu_count(),
+                node.gpus.len()
+            ));
+        }
+        let mut present = Vec::new();
+        for (gpu, board) in node.gpus.iter().enumerate().take(self.gpu_count()) {
+            match self.present(gpu, board) {
+                Ok((_, instances)) => present.push(instances.into()),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() {
+            return Ok(present);
+        }
+        let problem = |p: String| Diagnostic::new(p).in_file(file);
+        Err(Error::inputs(problems.into_iter().map(problem).collect())
+            .hint("name the GPUs that the checkpoint was taken from, in the same order"))
     }
 }
 

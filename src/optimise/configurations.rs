@@ -31,6 +31,7 @@ pub(crate) type GpuLayout = Option<Vec<Placement>>;
 
 /// What a change of configuration leaves alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Keeps {
     /// Every instance that both layouts of a GPU have: what `migplan apply` does.
     #[default]

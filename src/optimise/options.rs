@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::Number;
 
 use crate::demand::quota::Quotas;
-use crate::plan::Policy;
+use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::{Objective, Until};
-use crate::plan::{RecordedPolicy, Share, Spare};
-use crate::reconfigure::change::PresentGpu;
+use crate::plan::{MigModePolicy, Policy, RecordedPolicy, Share, Spare};
+use crate::reconfigure::change::{PresentGpu, PresentInstance};
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +48,43 @@ impl PlanOptions {
             share: self.share,
             quota: (*self.quotas).clone(),
         }
+    }
+
+    /// The same for GPUs that hold something `present`, by index, of which busy instances go only
+    /// where `allow_disruption` says so.
+    ///
+    /// # Errors
+    /// Rules that cannot be kept without ending what runs (exit 7).
+    pub fn with_present(
+        self,
+        present: Option<Vec<PresentGpu>>,
+        allow_disruption: bool,
+    ) -> Result<PlanOptions> {
+        let busy = |gpu: &PresentGpu| gpu.instances.iter().any(PresentInstance::is_busy);
+        let gpus = present.as_deref().unwrap_or_default();
+        let both = gpus.iter().any(busy) && gpus.iter().any(|gpu| gpu.in_use_whole);
+        if self.policy.mig_mode == MigModePolicy::PerNode && both && !allow_disruption {
+            let message = "--mig-mode per-node: something runs in an instance, and something on a whole GPU, so neither mode of the node keeps both";
+            return Err(Error::new(ExitCode::Refused, message)
+                .hint("plan with --mig-mode per-gpu, or give --allow-disruption"));
+        }
+        Ok(PlanOptions { present: present.map(Arc::new), allow_disruption, ..self })
+    }
+
+    /// The same under the rules that a plan was made with, so that it is compared under these.
+    ///
+    /// # Errors
+    /// Other rules are given already (exit 2).
+    pub fn with_recorded(self, recorded: Option<RecordedPolicy>) -> Result<PlanOptions> {
+        let Some(recorded) = recorded else { return Ok(self) };
+        let other_share = self.share != Share::Weight && self.share != recorded.share;
+        let other_rules = self.policy != Policy::default() && self.policy != recorded.rules;
+        if other_rules || other_share {
+            return Err(Error::usage("the flags name other rules than the plan was made with")
+                .hint("leave them out: the plan's own rules are used"));
+        }
+        let RecordedPolicy { rules: policy, spare, share, quota } = recorded;
+        Ok(PlanOptions { policy, spare, share, quotas: Arc::new(quota), ..self })
     }
 
     /// The same for a search beside that for the plan, which ends at `until`, is not told of, and

@@ -94,6 +94,21 @@ pub struct PlanFile {
     pub over_time: Option<OverTimeFile>,
 }
 
+impl PlanFile {
+    /// What it was made for. `file` is its name, for messages.
+    ///
+    /// # Errors
+    /// It does not say (exit 3).
+    pub fn asked(&self, file: &str) -> Result<&Demand> {
+        self.demand.as_ref().ok_or_else(|| {
+            let problem = "the plan does not say what was asked for, so nothing can be compared";
+            Error::input(Diagnostic::new(problem).in_file(file)).hint(
+                "make the plan anew with `migplan suggest --plan plan.json`, or name --workloads and --gpus",
+            )
+        })
+    }
+}
+
 /// The keys of a plan file.
 #[derive(Deserialize)]
 struct PlanText {

@@ -19,6 +19,7 @@ mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
 
 pub use palette::Theme;
 pub use picture::Picture;
@@ -88,7 +89,39 @@ impl FitIdle {
     }
 }
 
+/// What a picture's file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureFormat {
+    /// Shapes and text.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+impl PictureFormat {
+    /// The format that the ending of `file` names; `-`, which is stdout, is SVG.
+    pub fn of(file: &Path) -> Option<PictureFormat> {
+        let ending = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "svg" => Some(PictureFormat::Svg),
+            "png" => Some(PictureFormat::Png),
+            _ => (file == Path::new("-")).then_some(PictureFormat::Svg),
+        }
+    }
+}
+
 impl Picture {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// As [`Picture::png`].
+    pub fn bytes(&self, theme: Theme, format: PictureFormat) -> Result<Vec<u8>> {
+        match format {
+            PictureFormat::Svg => Ok(self.svg(theme).into_bytes()),
+            PictureFormat::Png => self.png(theme),
+        }
+    }
+
     /// The picture as an SVG file: text stays text, in the fonts that the reader's machine has.
     pub fn svg(&self, theme: Theme) -> String {
         svg::file(self, theme)

@@ -75,6 +75,7 @@ pub(super) fn tint(color: Color, page: f64) -> Color {
 
 /// What a picture lies on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Theme {
     /// Dark ink on a white page.
     #[default]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{TeamNumbers, gib};
 use crate::demand::Demand;
+use crate::error::{Error, Result};
 use crate::hardware::Catalogue;
 use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Plan};
 use crate::text::{plural, thousands};
@@ -28,6 +29,7 @@ const NEED: [(f64, &str); 4] = [
 
 /// What the colours of the map tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum ColorBy {
     /// Teams: those with the most memory have a colour of their own.
     Team,
@@ -47,6 +49,24 @@ pub enum Question<'q> {
     By(ColorBy),
     /// Where is this team?
     Team(&'q str),
+}
+
+impl<'q> Question<'q> {
+    /// Where `team` is, where one is named; else what `color_by` asks.
+    ///
+    /// # Errors
+    /// A team that the demand does not have (exit 2).
+    pub fn new(color_by: Option<ColorBy>, team: Option<&'q str>, demand: &Demand) -> Result<Self> {
+        let Some(team) = team else { return Ok(color_by.map_or(Question::Any, Question::By)) };
+        if demand.workloads().iter().any(|w| *w.team == *team) {
+            return Ok(Question::Team(team));
+        }
+        let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
+        Err(match demand.nearest_team(team) {
+            Some(near) => error.hint(format!("did you mean '{near}'?")),
+            None => error,
+        })
+    }
 }
 
 /// The figure.

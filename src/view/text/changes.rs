@@ -1,6 +1,8 @@
 //! What a change of a node does, for people.
 
-use crate::apply::{GpuChange, NodeChange};
+use std::collections::BTreeMap;
+
+use crate::apply::{Event, GpuChange, NodeChange, Outcome};
 use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
 use crate::reconfigure::change::Refit;
@@ -95,6 +97,29 @@ pub fn summary(change: &NodeChange) -> String {
     parts.join(", ")
 }
 
+/// What happens during a change, a line each; nothing of what has a form of its own.
+pub fn lines(event: &Event<'_>) -> Vec<String> {
+    match event {
+        Event::Waiting(reasons) => reasons.iter().map(|why| format!("waiting: {why}")).collect(),
+        Event::Stop(unit) => vec![format!("stopping {unit}")],
+        Event::Start(unit) => vec![format!("starting {unit}")],
+        Event::Begin(step, _) => vec![step.to_string()],
+        Event::Failed(why) => vec![format!("failed: {why}; going back")],
+        Event::Warning(_) | Event::Difference(_) | Event::Changes(..) | Event::Done(..) => vec![],
+    }
+}
+
+/// How a change ended; `None` where only changes were shown.
+pub fn outcome(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Changed(change) => Some(format!("done: {}", summary(change))),
+        Outcome::Unchanged => {
+            Some("nothing to do: every GPU already has this configuration".to_string())
+        }
+        Outcome::Planned => None,
+    }
+}
+
 /// What is asked before a change: what is lost by it, and how to come back.
 pub fn question(change: &NodeChange, rollback: bool) -> String {
     let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
@@ -115,6 +140,15 @@ pub fn question(change: &NodeChange, rollback: bool) -> String {
         gpus.join(", "),
         of(|g| g.change.create.len())
     )
+}
+
+/// The labels of a valid file, each with the nodes that can hold it.
+pub fn held(file: &str, labels: &BTreeMap<String, u64>, gpus: u64) -> String {
+    let line = |(label, nodes): (&String, &u64)| {
+        let (nodes, gpus) = (plural(*nodes, "node"), plural(gpus, "GPU"));
+        format!("{file}: {label}: valid for mig-parted, and {nodes} of {gpus} can hold it\n")
+    };
+    labels.iter().map(line).collect()
 }
 
 /// How a node differs from what `file` says of it; `change`: what would have to be done.

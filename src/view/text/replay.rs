@@ -6,6 +6,7 @@ use std::io;
 
 use super::table::table;
 use super::{Layout, and_more};
+use crate::compare::over_time::Replayed;
 use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
@@ -45,8 +46,21 @@ fn wait(ms: u64) -> String {
     if ms == 0 { "-".to_string() } else { format!("{} h", hours(ms.into())) }
 }
 
+/// The tables for people; with hours held out also those of the hours that the plans were made from.
+pub fn replayed(replayed: &Replayed, fleet: &Fleet, layout: Layout) -> String {
+    let Replayed { planned_on, demand, result } = replayed;
+    let tables = text(result, demand, fleet, layout);
+    match planned_on {
+        None => tables,
+        Some((hours, known)) => format!(
+            "The hours that the plans were made from:\n{}\nThe hours held out:\n{tables}",
+            text(known, hours, fleet, layout)
+        ),
+    }
+}
+
 /// The tables for people.
-pub fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> String {
+fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> String {
     let mut text = String::new();
     let count = demand.hours().len();
     let asked = replay.rows.first().map_or(0, |r| r.total().asked);
