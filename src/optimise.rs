@@ -2,9 +2,10 @@
 //!
 //! The way: `problem` aggregates, `formulation` puts the integer program together from
 //! `constraints`, `stages` takes the objectives of [`crate::plan::goal`] one after the other through
-//! `search`, which asks `relaxation` and `solve` (the shares of teams through `fair`); `assign` turns counts into instances on GPUs, `explain` says why
-//! replicas are unplaced. Knows no files, no NVML and no output format; the plan's checker knows
-//! nothing of this module, and every plan passes it before it leaves here.
+//! `search`, which asks `relaxation` and `solve` (the shares of teams through `fair`; `first_plan` is
+//! for a search that time ends before it has a solution); `assign` turns counts into instances on
+//! GPUs, `explain` says why replicas are unplaced. Knows no files, no NVML and no output format; the
+//! plan's checker knows nothing of this module, and every plan passes it before it leaves here.
 
 mod assign;
 pub(crate) mod configurations;
@@ -13,6 +14,7 @@ mod curve;
 pub(crate) mod explain;
 mod fair;
 pub(crate) mod fewest;
+mod first_plan;
 mod formulation;
 pub(crate) mod model;
 mod options;

@@ -218,6 +218,26 @@ impl Formulation {
         terms
     }
 
+    /// The steps by which more GPUs of a pool get a pattern: how many GPUs, and the columns. Where
+    /// the GPUs of a node agree, also that MIG goes on for a node of each type.
+    pub(crate) fn steps_of_pattern(
+        &self,
+        problem: &Problem,
+        pool: usize,
+        pattern: usize,
+    ) -> Vec<(i64, Terms)> {
+        let column = self.patterns.gpus[pool][pattern];
+        let mut steps = vec![(1, vec![(column, 1)])];
+        for (t, node_type) in problem.node_types.iter().enumerate() {
+            let gpus = node_type.partitionable(pool) as i64;
+            let Some(on) = self.modes.column(t).filter(|_| gpus > 0) else { continue };
+            let mut step = vec![(column, gpus), (on, 1)];
+            step.extend(self.single_profile.column(t, pool, pattern).map(|nodes| (nodes, 1)));
+            steps.push((gpus, step));
+        }
+        steps
+    }
+
     /// Memory of the allocated instances.
     pub(crate) fn allocated_mib(&self, problem: &Problem) -> Terms {
         self.assignment.allocated(problem, |k| problem.kinds[k].memory_mib)

@@ -95,6 +95,11 @@ impl Relaxation {
     /// Solves the relaxation of `model` for `objective`; `None` where the solver has no answer.
     ///
     /// # Errors
+    /// Lets no solve go on far beyond a time.
+    pub(crate) fn end_at(&mut self, deadline: Option<Instant>) {
+        self.ends.deadline = deadline;
+    }
+
     /// An internal error where the solver breaks down.
     pub(crate) fn solve(
         &mut self,

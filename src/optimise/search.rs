@@ -19,6 +19,7 @@ use super::model::{Column, LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
 use super::relaxation::{Ends, Relaxation};
+use super::first_plan;
 use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -103,11 +104,17 @@ impl<'p> Search<'p> {
     pub(crate) fn extend_values(&mut self, more: impl IntoIterator<Item = i64>) {
         if let Some(values) = &mut self.values {
             values.extend(more);
+    /// When the objective at hand must be done, so that what comes after it gets its turn: half of
+    /// the time that is left.
+    fn turn(&self) -> Option<Instant> {
+        self.ends.deadline.map(|end| end - end.saturating_duration_since(Instant::now()) / 2)
+    }
+
         }
     }
 
-    /// Optimises one sum without holding it. With a time limit it gets half of what is left once
-    /// there is a solution, so that what comes after it gets its turn.
+    /// Optimises one sum without holding it. With a time limit it gets half of what is left, so that
+    /// what comes after it gets its turn.
     ///
     /// # Errors
     /// No solution within the time limit (exit 5), or none that holds (exit 1).
@@ -117,10 +124,11 @@ impl<'p> Search<'p> {
         if known && limit == Some(self.value_of(&objective.terms)) {
             return Ok(self.bound(objective, limit, Status::Optimal));
         }
-        let deadline = self.ends.deadline.map(|deadline| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if known { deadline - left / 2 } else { deadline }
-        });
+        // Without a solution there must be one to fall back to.
+        let takes_turn = known
+            || self.ends.deadline.is_some()
+                && first_plan::find(self.problem, &self.formulation).is_some();
+        let deadline = if takes_turn { self.turn() } else { self.ends.deadline };
         let mut bound = limit;
         if !self.ends(deadline) && self.relax(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, Status::Optimal));
@@ -145,7 +153,7 @@ impl<'p> Search<'p> {
     pub(crate) fn reach_limit(&mut self, objective: &LinearObjective) -> Result<()> {
         let limit = self.natural_limit(objective);
         let mut bound = limit;
-        if self.relax(objective, &mut bound, self.ends.deadline)? || bound != limit {
+        if self.relax(objective, &mut bound, self.turn())? || bound != limit {
             return Ok(());
         }
         self.optimise(objective).map(drop)
@@ -207,6 +215,18 @@ impl<'p> Search<'p> {
                         self.relaxation.dive(&self.formulation.model, objective, target)?
                     }
                     (integers, _) => integers,
+    ) -> Result<bool> {
+        self.relaxation.end_at(deadline);
+        let reached = self.relax_until(objective, bound, deadline);
+        self.relaxation.end_at(self.ends.deadline);
+        reached
+    }
+
+    fn relax_until(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        deadline: Option<Instant>,
                 };
                 if let Some(values) = integers {
                     self.offer(objective, values);
@@ -313,8 +333,12 @@ impl<'p> Search<'p> {
         Ok(holds)
     }
 
-    /// The search is over: an error only where there is no solution to fall back to.
-    pub(crate) fn ended(&self) -> Result<Status> {
+    /// The search, or the part of it for one objective, is over. Where time ended it before there
+    /// was a solution, one is made without the solver. An error only where there is none.
+    pub(crate) fn ended(&mut self) -> Result<Status> {
+        if self.values.is_none() && !self.ends.stopped() {
+            self.values = first_plan::find(self.problem, &self.formulation);
+        }
         match (&self.values, self.ends.stopped()) {
             (Some(_), true) => Ok(Status::Interrupted),
             (Some(_), false) => Ok(Status::TimeLimit),

@@ -37,3 +37,4 @@ mod schemas;
 mod seeds;
 mod suggest;
 mod teams;
+mod time_limit;

@@ -47,6 +47,11 @@ impl SingleProfile {
         }
     }
 
+    /// The nodes of a type that have a pattern of a pool; `None` where nodes may have several.
+    pub(crate) fn column(&self, node_type: usize, pool: usize, pattern: usize) -> Option<Column> {
+        self.0.get(&(node_type, pool))?.get(pattern).copied()
+    }
+
     /// How many nodes of a type have each pattern of a pool; `None` where nodes may have several.
     pub(crate) fn decode(&self, node_type: usize, pool: usize, values: &[i64]) -> Option<Vec<i64>> {
         let columns = self.0.get(&(node_type, pool))?;
