@@ -22,6 +22,9 @@ const INTEGRAL: f64 = 1e-6;
 /// So many relaxations a dive may take.
 const MOST_STEPS: usize = 60;
 
+/// A column with more values than this is wide: it is worth narrowing. Narrower ones are only fixed.
+const WIDE: i64 = 256;
+
 /// After so many simplex iterations the solver is asked back, so that a large relaxation can be
 /// ended: the bindings offer no other way.
 const ITERATIONS_AT_ONCE: i64 = 10_000;
@@ -92,14 +95,14 @@ impl Relaxation {
         Relaxation { ends, ..Relaxation::default() }
     }
 
-    /// Solves the relaxation of `model` for `objective`; `None` where the solver has no answer.
-    ///
-    /// # Errors
     /// Lets no solve go on far beyond a time.
     pub(crate) fn end_at(&mut self, deadline: Option<Instant>) {
         self.ends.deadline = deadline;
     }
 
+    /// Solves the relaxation of `model` for `objective`; `None` where the solver has no answer.
+    ///
+    /// # Errors
     /// An internal error where the solver breaks down.
     pub(crate) fn solve(
         &mut self,
@@ -181,37 +184,77 @@ impl Relaxation {
         model.rows.iter().zip(&answer.row_prices).map(price).collect()
     }
 
-    /// Integer columns that have one value in every solution whose objective reaches `value`, by
-    /// their reduced costs in the last relaxation of that objective: where a column is at a bound,
-    /// and one unit away costs more than the relaxation has to give. Nothing where the last
-    /// relaxation was of another objective.
-    pub(crate) fn fixed_by(
+    /// The ranges that integer columns keep in every solution whose objective reaches `value`, by
+    /// their reduced costs in the last relaxation of that objective: a column at a bound may go as
+    /// far as the relaxation has to give. Only the columns that have one value then, and the wide
+    /// ones that lose a part of their range; nothing where the last relaxation was of another
+    /// objective.
+    pub(crate) fn narrowed_by(
         &self,
         model: &Model,
         objective: &LinearObjective,
         value: i128,
-    ) -> Vec<(usize, i64)> {
-        let Some((last, answer)) = &self.last else { return Vec::new() };
-        if last.sense != objective.sense || last.terms != objective.terms {
-            return Vec::new();
-        }
+    ) -> Vec<(usize, i64, i64)> {
+        let Some(answer) = self.last_of(objective) else { return Vec::new() };
         let scale = Scale::of(&objective.terms, model);
-        // A tenth of a unit is far above the solver's tolerance.
-        let to_give = (answer.value - scale.value(value)).abs() + scale.value_of_a_tenth();
         let sign = if objective.sense == Sense::Maximise { -1.0 } else { 1.0 };
-        let mut fixed = Vec::new();
-        for (column, bounds) in model.columns.iter().enumerate().take(answer.columns.len()) {
-            if !bounds.integer || bounds.lower == bounds.upper {
+        let costs = answer.reduced_costs.iter().map(|cost| sign * cost);
+        let columns = model.columns.iter().zip(&answer.columns).zip(costs).enumerate();
+        // What the solver's tolerance leaves to be gained, and a tenth of a unit on top of it.
+        let gains = columns.clone().map(|(_, ((bounds, at), cost))| {
+            let unit = bounds.unit as f64;
+            let limit = if cost > 0.0 { bounds.lower } else { bounds.upper };
+            cost * (at - limit as f64 / unit)
+        });
+        let to_give = (answer.value - scale.value(value)).abs()
+            + gains.filter(|gain| *gain > 0.0).sum::<f64>()
+            + scale.value_of_a_tenth();
+        let mut narrowed = Vec::new();
+        for (column, ((bounds, at), cost)) in columns {
+            let (lower, upper) = (bounds.lower, bounds.upper);
+            if !bounds.integer || lower == upper || cost.abs() < INTEGRAL {
                 continue;
             }
-            let (at, cost) = (answer.columns[column], sign * answer.reduced_costs[column]);
-            if cost > to_give && (at - bounds.lower as f64).abs() < INTEGRAL {
-                fixed.push((column, bounds.lower));
-            } else if -cost > to_give && (at - bounds.upper as f64).abs() < INTEGRAL {
-                fixed.push((column, bounds.upper));
+            let range = (to_give / cost.abs()).floor();
+            if range >= (upper - lower) as f64 || range >= 1.0 && upper - lower <= WIDE {
+                continue;
+            }
+            if cost > 0.0 && (at - lower as f64).abs() < INTEGRAL {
+                narrowed.push((column, lower, lower + range as i64));
+            } else if cost < 0.0 && (at - upper as f64).abs() < INTEGRAL {
+                narrowed.push((column, upper - range as i64, upper));
             }
         }
-        fixed
+        narrowed
+    }
+
+    /// What the objective may lose so that a column, at the median of the reduced costs in the last
+    /// relaxation of that objective, moves by a few; `None` where there was none.
+    pub(crate) fn a_few_steps(&self, model: &Model, objective: &LinearObjective) -> Option<i128> {
+        const A_FEW: f64 = 8.0;
+        let answer = self.last_of(objective)?;
+        let costs = model.columns.iter().zip(&answer.reduced_costs);
+        let mut costs: Vec<f64> = costs
+            .filter(|(bounds, cost)| bounds.integer && cost.abs() > INTEGRAL)
+            .map(|(_, cost)| cost.abs())
+            .collect();
+        costs.sort_by(f64::total_cmp);
+        let scale = Scale::of(&objective.terms, model);
+        let median = costs.get(costs.len() / 2).map_or(0.0, |cost| A_FEW * cost * scale.unit());
+        Some((median as i128).max(scale.step()))
+    }
+
+    /// Whether columns are wide that a step costs something, which takes the solver long.
+    pub(crate) fn has_wide_columns(&self, model: &Model, objective: &LinearObjective) -> bool {
+        let Some(answer) = self.last_of(objective) else { return false };
+        let mut columns = model.columns.iter().zip(&answer.reduced_costs);
+        columns.any(|(c, cost)| c.integer && c.upper - c.lower > WIDE && cost.abs() > INTEGRAL)
+    }
+
+    /// The last relaxation, if it was of this objective.
+    fn last_of(&self, objective: &LinearObjective) -> Option<&Answer> {
+        let (last, answer) = self.last.as_ref()?;
+        (last.sense == objective.sense && last.terms == objective.terms).then_some(answer)
     }
 
     /// Tells the solver what is new in the model since the last time.
@@ -377,6 +420,34 @@ mod tests {
         assert_eq!(relaxation.solve(&model, &fewest).unwrap().unwrap().bound, 2);
         model.at_least(vec![(z, 1)], 4);
         assert!(relaxation.solve(&model, &fewest).unwrap().is_none());
+    }
+
+    #[test]
+    fn columns_keep_what_the_relaxation_has_to_give() {
+        let mut model = Model::default();
+        let (x, y) = (model.integer(0, 1000), model.integer(0, 1000));
+        model.at_most(vec![(x, 1), (y, 1)], 50);
+        let best = objective(Sense::Maximise, &[(x, 5), (y, 3)]);
+        let mut relaxation = Relaxation::default();
+        // One of y costs 2.
+        assert_eq!(relaxation.solve(&model, &best).unwrap().unwrap().bound, 250);
+        assert_eq!(relaxation.narrowed_by(&model, &best, 245), [(y, 0, 2)]);
+        assert_eq!(relaxation.narrowed_by(&model, &best, 250), [(y, 0, 0)]);
+        assert!(relaxation.narrowed_by(&model, &best, -3_000).is_empty());
+        assert!(relaxation.has_wide_columns(&model, &best));
+        assert_eq!(relaxation.a_few_steps(&model, &best), Some(16));
+        let other = objective(Sense::Maximise, &[(x, 1)]);
+        assert!(relaxation.narrowed_by(&model, &other, 0).is_empty());
+        assert_eq!(relaxation.a_few_steps(&model, &other), None);
+        let fewest = objective(Sense::Minimise, &[(x, 2), (y, 3)]);
+        model.at_least(vec![(x, 1), (y, 1)], 7);
+        assert_eq!(relaxation.solve(&model, &fewest).unwrap().unwrap().bound, 14);
+        assert_eq!(relaxation.narrowed_by(&model, &fewest, 17), [(y, 0, 3)]);
+        // A narrow one is fixed, or kept as it is.
+        model.columns[y].upper = 100;
+        assert_eq!(relaxation.narrowed_by(&model, &fewest, 17), []);
+        assert_eq!(relaxation.narrowed_by(&model, &fewest, 14), [(y, 0, 0)]);
+        assert!(!relaxation.has_wide_columns(&model, &fewest));
     }
 
     #[test]

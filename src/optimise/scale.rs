@@ -49,6 +49,11 @@ impl Scale {
         self.common as f64 * self.power as f64
     }
 
+    /// What the sum changes by at least.
+    pub(super) fn step(&self) -> i128 {
+        self.common.into()
+    }
+
     /// A value of the objective as the solver sees it.
     pub(super) fn value(&self, value: i128) -> f64 {
         value as f64 / self.common as f64 / self.power as f64

@@ -5,7 +5,12 @@
 //! integers. An answer that does not hold there, or whose bound stays apart from its value, is
 //! asked for again with other settings. Knows no goal.
 //!
-//! Tried, and lost: a smaller integer program of the solutions within one of the relaxation's (it
+//! The solver's time grows with the ranges of the columns (it lists the values that each may lose, by
+//! reduced cost), so where they are wide it is first asked in windows: what loses little against the
+//! relaxation.
+//!
+//! Tried, and lost: a column for the replicas of each kind, with those of its types continuous, as a
+//! flow has them (fewer integers, weaker branching: as often slower as faster); a smaller integer program of the solutions within one of the relaxation's (it
 //! seldom reaches the bound, and takes as long as the whole one); a relaxation built anew and
 //! presolved for every bound (most of its time is building); one row for a kind in use with the sum
 //! of all types as its factor (a weak relaxation, and answers that do not hold in integers); solving
@@ -14,12 +19,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::first_plan;
 use super::formulation::Formulation;
-use super::model::{Column, LinearObjective, Terms, dot};
+use super::model::{Column, LinearObjective, Model, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
 use super::relaxation::{Ends, Relaxation};
-use super::first_plan;
 use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -35,6 +40,16 @@ pub(crate) struct Bound {
     pub value: i128,
     /// [`Status::Optimal`] where a solution reaches it, else why the search ended.
     pub status: Status,
+}
+
+/// A part of the model that has all solutions of at least some value.
+struct Window {
+    /// The value.
+    least: i128,
+    /// Whether it is the one of the best solution known, which is in the window.
+    known: bool,
+    /// The model with the ranges that such solutions keep.
+    model: Model,
 }
 
 /// The work in progress.
@@ -89,6 +104,12 @@ impl<'p> Search<'p> {
         self.is_over() || deadline.is_some_and(|d| Instant::now() >= d)
     }
 
+    /// When the objective at hand must be done, so that what comes after it gets its turn: half of
+    /// the time that is left.
+    fn turn(&self) -> Option<Instant> {
+        self.ends.deadline.map(|end| end - end.saturating_duration_since(Instant::now()) / 2)
+    }
+
     /// What was done since the last call.
     pub(crate) fn take_effort(&mut self) -> Effort {
         let effort = std::mem::take(&mut self.effort);
@@ -104,12 +125,6 @@ impl<'p> Search<'p> {
     pub(crate) fn extend_values(&mut self, more: impl IntoIterator<Item = i64>) {
         if let Some(values) = &mut self.values {
             values.extend(more);
-    /// When the objective at hand must be done, so that what comes after it gets its turn: half of
-    /// the time that is left.
-    fn turn(&self) -> Option<Instant> {
-        self.ends.deadline.map(|end| end - end.saturating_duration_since(Instant::now()) / 2)
-    }
-
         }
     }
 
@@ -132,6 +147,9 @@ impl<'p> Search<'p> {
         let mut bound = limit;
         if !self.ends(deadline) && self.relax(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, Status::Optimal));
+        }
+        if let Some(status) = self.ask_near(objective, &mut bound, deadline)? {
+            return Ok(self.bound(objective, bound, status));
         }
         for care in Care::ALL {
             let status = self.ask(objective, &mut bound, care, deadline)?;
@@ -198,6 +216,18 @@ impl<'p> Search<'p> {
         bound: &mut Option<i128>,
         deadline: Option<Instant>,
     ) -> Result<bool> {
+        self.relaxation.end_at(deadline);
+        let reached = self.relax_until(objective, bound, deadline);
+        self.relaxation.end_at(self.ends.deadline);
+        reached
+    }
+
+    fn relax_until(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        deadline: Option<Instant>,
+    ) -> Result<bool> {
         loop {
             let relaxed = self.relaxation.solve(&self.formulation.model, objective)?;
             let Some(relaxed) = relaxed else { return Ok(false) };
@@ -215,18 +245,6 @@ impl<'p> Search<'p> {
                         self.relaxation.dive(&self.formulation.model, objective, target)?
                     }
                     (integers, _) => integers,
-    ) -> Result<bool> {
-        self.relaxation.end_at(deadline);
-        let reached = self.relax_until(objective, bound, deadline);
-        self.relaxation.end_at(self.ends.deadline);
-        reached
-    }
-
-    fn relax_until(
-        &mut self,
-        objective: &LinearObjective,
-        bound: &mut Option<i128>,
-        deadline: Option<Instant>,
                 };
                 if let Some(values) = integers {
                     self.offer(objective, values);
@@ -250,6 +268,89 @@ impl<'p> Search<'p> {
     /// Whether the best solution has the value of the bound.
     fn reaches(&self, objective: &LinearObjective, bound: Option<i128>) -> bool {
         self.values.is_some() && Some(self.value_of(&objective.terms)) == bound
+    }
+
+    /// Asks the solver in windows: for the best of the solutions that lose no more than a little
+    /// against the bound of the relaxation, whose reduced costs leave them a small part of the
+    /// columns' ranges. An answer within the window is the best of all. Else the window grows, in
+    /// the end to all that is no worse than what is known. `None` where no window gave the answer.
+    fn ask_near(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Status>> {
+        /// So many windows are tried where there is no solution in them.
+        const MOST_EMPTY: usize = 3;
+        /// By this a window grows.
+        const GROWS: i128 = 10;
+        if !self.relaxation.has_wide_columns(&self.formulation.model, objective) {
+            return Ok(None);
+        }
+        let steps = self.relaxation.a_few_steps(&self.formulation.model, objective);
+        let (Some(best), Some(mut loss)) = (*bound, steps) else { return Ok(None) };
+        let sign = sign(objective.sense);
+        let mut empty = 0;
+        let mut may_grow = true;
+        loop {
+            if self.ends(deadline) {
+                return self.ended().map(Some);
+            }
+            let least = if may_grow { Some(best.saturating_sub(sign * loss)) } else { None };
+            let Some(window) = self.window(objective, least) else { return Ok(None) };
+            let start = window.known.then_some(self.values.as_deref()).flatten();
+            self.effort.solves += 1;
+            let limits = (deadline, self.ends.stop.as_ref());
+            let answer = solve::solve(&window.model, objective, start, limits, Care::Usual)?;
+            let Some(answer) = answer else {
+                if window.known {
+                    return Ok(None);
+                }
+                (empty, loss) = (empty + 1, loss.saturating_mul(GROWS));
+                may_grow = empty < MOST_EMPTY;
+                continue;
+            };
+            self.effort.iterations += answer.iterations;
+            if window.known && self.contradicts(objective, answer.bound) {
+                return Ok(None);
+            }
+            // What is outside the window is worse than its least.
+            let outside = sign * window.least - 1;
+            let all = sign * (sign * answer.bound).max(outside);
+            *bound = Some(tighter(*bound, all, objective.sense));
+            let Some(values) = answer.values else { return self.ended().map(Some) };
+            let within = sign * dot(&objective.terms, &values) > outside;
+            let tightened = self.offer(objective, values);
+            if self.reaches(objective, *bound) {
+                return Ok(Some(Status::Optimal));
+            }
+            if !tightened && (window.known || within) {
+                return if self.ends(deadline) { self.ended().map(Some) } else { Ok(None) };
+            }
+            may_grow &= tightened;
+        }
+    }
+
+    /// The window of the solutions that have at least the value `least`, or, without one, that are
+    /// no worse than the best known; `None` where that is not less than the whole model.
+    fn window(&self, objective: &LinearObjective, least: Option<i128>) -> Option<Window> {
+        let sign = sign(objective.sense);
+        let known = self.values.as_ref().map(|values| dot(&objective.terms, values));
+        let least = match (least, known) {
+            (Some(least), Some(known)) if sign * known < sign * least => least,
+            (least, known) => known.or(least)?,
+        };
+        let mut model = self.formulation.model.clone();
+        let narrowed = self.relaxation.narrowed_by(&model, objective, least);
+        if narrowed.is_empty() {
+            return None;
+        }
+        for (column, lower, upper) in narrowed {
+            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
+        }
+        let known = known == Some(least);
+        let is_false = known && !self.values.as_ref().is_some_and(|values| model.holds(values));
+        (!is_false).then_some(Window { least, known, model })
     }
 
     /// Asks the solver, and again while its answer needs more tangents. Narrows `bound`.
@@ -372,17 +473,17 @@ impl<'p> Search<'p> {
             .sum()
     }
 
-    /// Keeps a sum at its value or a better one from here on. Columns that could not move by one
-    /// without costing more than the relaxation is better than that value are fixed.
+    /// Keeps a sum at its value or a better one from here on. Columns lose the part of their range
+    /// that costs more than the relaxation is better than that value.
     pub(crate) fn hold(&mut self, objective: LinearObjective) -> Result<()> {
         let reached = self.value_of(&objective.terms);
-        for (column, value) in
-            self.relaxation.fixed_by(&self.formulation.model, &objective, reached)
-        {
-            // Never against the solution that is there.
-            if self.values().get(column) == Some(&value) {
+        let narrowed = self.relaxation.narrowed_by(&self.formulation.model, &objective, reached);
+        if let Some(values) = &self.values {
+            for (column, lower, upper) in narrowed {
+                let Some(value) = values.get(column) else { continue };
+                // Never against the solution that is there.
                 let bounds = &mut self.formulation.model.columns[column];
-                (bounds.lower, bounds.upper) = (value, value);
+                (bounds.lower, bounds.upper) = (lower.min(*value), upper.max(*value));
             }
         }
         let value = i64::try_from(self.value_of(&objective.terms))
@@ -422,6 +523,14 @@ impl<'p> Search<'p> {
         }
         self.formulation.narrow_assigned(self.problem);
         Ok(())
+    }
+}
+
+/// What makes greater values the better ones.
+fn sign(sense: Sense) -> i128 {
+    match sense {
+        Sense::Maximise => 1,
+        Sense::Minimise => -1,
     }
 }
 
