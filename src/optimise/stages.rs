@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::search::{Bound, Search, explain_time_limit};
 use crate::error::{Error, Result};
 use crate::plan::Spare;
-use crate::plan::goal::{self, Objective};
+use crate::plan::goal::{self, Objective, Sense};
 use crate::plan::{Effort, Proof, Stage, Status};
 use crate::units::Ratio;
 
@@ -245,8 +245,17 @@ impl Stages<'_> {
         progress.tell(StageProgress {
             objective,
             value: known.then(|| number(self.search.value_of(&sum.terms))),
-            bound: bound.map(|bound| number(bound.value)),
+            bound: bound.map(|bound| objective.number(self.bound(objective, bound))),
         });
+    }
+
+    /// What no value of an objective can pass: nothing that is to be few is less than none.
+    fn bound(&self, objective: Objective, bound: Bound) -> i128 {
+        let value = bound.value.saturating_add(self.constant(objective));
+        match objective.sense() {
+            Sense::Minimise => value.max(0),
+            Sense::Maximise => value,
+        }
     }
 
     /// The stages with the values of the last solution, which may be better than what a stage that
@@ -273,7 +282,7 @@ impl Stages<'_> {
             Stage {
                 objective: name(reached.objective),
                 value: reached.objective.number(value + constant),
-                bound: reached.objective.number(reached.bound.value.saturating_add(constant)),
+                bound: reached.objective.number(self.bound(reached.objective, reached.bound)),
                 seconds: reached.seconds,
                 effort: reached.effort,
             }
