@@ -199,8 +199,11 @@ impl Gathering {
                     let message = format!("{team}/{name} asks for too many instances");
                     self.problems.push(Diagnostic::new(message));
                 }
-                if [&team, &name].iter().any(|n| n.is_empty() || n.chars().any(char::is_control)) {
-                    let message = "a pod's name or namespace has a control character";
+                // Kubernetes has no such names, and a CSV could not hold them.
+                let wrong =
+                    |n: &str| n.is_empty() || n.trim() != n || n.chars().any(char::is_control);
+                if wrong(&team) || wrong(&name) {
+                    let message = "a pod's name or namespace is empty, begins or ends with a blank, or has a control character";
                     self.problems.push(Diagnostic::new(message));
                     continue;
                 }
