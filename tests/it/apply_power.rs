@@ -302,3 +302,43 @@ fn a_disk_that_is_full_at_any_moment_leaves_the_node_as_before_or_as_wanted() {
     let refused = ExitCode::Refused as u8;
     assert!(ends[&refused] > 3 && ends[&8] > 3 && ends[&0] > 3, "{ends:?}");
 }
+
+/// A folder in which another run has saved something between a look and the lock.
+struct Overtaken {
+    seen: MemoryFolder,
+    locked: MemoryFolder,
+}
+
+impl Saves for Overtaken {
+    fn lock(&mut self) -> Result<StateDir> {
+        self.locked.lock()
+    }
+
+    fn look(&mut self) -> Result<(History, bool)> {
+        self.seen.look()
+    }
+}
+
+#[test]
+fn a_rollback_goes_to_no_state_that_is_another_by_now() {
+    let first = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&first);
+    let mut seen = MemoryFolder::default();
+    let config = Config::parse(&yaml(&[("all", "{2g.20gb: 2}")]), "config.yaml").unwrap();
+    rehearsal
+        .session_of(&mut seen, &mut Yes, false, |session| session.apply(&config, None, "a"))
+        .unwrap();
+    let before = rehearsal.load();
+    let locked = MemoryFolder::default();
+    StateDir::unshared(Box::new(locked.clone())).unwrap().begin(header("another", 1)).unwrap();
+    for locked in [locked, MemoryFolder::default()] {
+        let mut saves = Overtaken { seen: seen.clone(), locked };
+        let ran = rehearsal.session_of(&mut saves, &mut Yes, false, |session| {
+            session.roll_back(migplan::apply::Target::LastApply)
+        });
+        let error = ran.unwrap_err();
+        assert_eq!(error.code, ExitCode::Refused, "{error}");
+        assert!(error.to_string().contains("have just changed"), "{error}");
+        assert_eq!(rehearsal.load(), before);
+    }
+}

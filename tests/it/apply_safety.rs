@@ -130,9 +130,36 @@ fn a_rollback_that_was_killed_goes_on_and_loses_nothing() {
         let again = rehearsal.migplan(&["rollback", "--yes"]);
         assert_eq!(again.code, 0, "{nth}: {}", again.stderr);
         assert_eq!(rehearsal.load().essence(), first.essence(), "{nth}");
+        let told = again.stderr.contains("warning: the rollback to the state before run 1");
+        assert!(told, "{nth}: {}", again.stderr);
         // And the state before the rollback is still known.
         assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--to", "2"]).code, 0);
         assert_eq!(rehearsal.load().essence(), second, "{nth}");
+    }
+}
+
+/// Its GPUs are as it wanted them, so that is the state that the next run saves, and not the one
+/// before.
+#[test]
+fn a_run_that_died_after_its_last_change_is_done() {
+    for next in ["apply", "rollback"] {
+        let rehearsal = Rehearsal::new(&two_gpus());
+        rehearsal.config(BOTH);
+        rehearsal.edit(|node| node.faults = vec![fault("change", CALLS, None, false, true)]);
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+        rehearsal.edit(|node| node.faults.clear());
+        let second = rehearsal.load().essence();
+        // A dry run sees that there is nothing to do, and writes nothing down.
+        let saved = || std::fs::read(rehearsal.state_dir().join("run-000001.jsonl")).unwrap();
+        let before = saved();
+        assert_eq!(rehearsal.migplan(&["apply", "--dry-run"]).code, 0);
+        assert_eq!(saved(), before);
+        rehearsal.config(&[("all", "{1g.10gb: 7}")]);
+        assert_eq!(rehearsal.migplan(&[next, "--yes"]).code, 0);
+        assert_ne!(rehearsal.load().essence(), second);
+        let back = rehearsal.migplan(&["rollback", "--yes", "--to", "2"]);
+        assert_eq!(back.code, 0, "{}", back.stderr);
+        assert_eq!(rehearsal.load().essence(), second, "{next}");
     }
 }
 
@@ -539,6 +566,27 @@ fn units_are_stopped_around_a_change_and_started_again_whatever_happens() {
     assert!(ran.stderr.contains("not started again: systemctl start"), "{}", ran.stderr);
     // A name that is no unit's is a wrong flag.
     assert_eq!(rehearsal.migplan(&["apply", "--yes", "--stop", "--now"]).code, 2);
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_reset_may_be_what_is_stopped_for_it() {
+    let rehearsal = Rehearsal::new(&Node::new("1xa100-80gb").unwrap());
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let smi = nvidia_smi(&rehearsal);
+    std::fs::rename(&smi, rehearsal.path("away")).unwrap();
+    systemctl(&rehearsal, &["nvidia-dcgm"]);
+    // Stands for a client that holds the GPU until its unit is stopped: only then a reset can work.
+    let script = std::fs::read_to_string(rehearsal.path("systemctl")).unwrap();
+    std::fs::write(
+        rehearsal.path("systemctl"),
+        script + "[ \"$1\" = stop ] && mv away nvidia-smi\nexit 0\n",
+    )
+    .unwrap();
+    let apply = ["apply", "--yes", "--reset", "--stop", "nvidia-dcgm"];
+    assert_eq!(rehearsal.migplan(&apply[..3]).code, 7);
+    let ran = rehearsal.migplan(&apply);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(units(&rehearsal), ["stop nvidia-dcgm", "start nvidia-dcgm"]);
 }
 
 #[test]
