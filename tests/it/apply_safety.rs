@@ -229,6 +229,19 @@ fn one_lost_gpu_fails_only_what_needs_it() {
 }
 
 #[test]
+fn a_gpu_that_cannot_be_read_keeps_its_interrupted_run_open() {
+    let (rehearsal, first) = killed(HALF_WAY);
+    rehearsal.edit(|node| node.gpus[1].lost = true);
+    rehearsal.write("zero.yaml", &yaml(&[("[0]", "{1g.10gb: 7}")]));
+    assert_eq!(rehearsal.migplan(&["apply", "-f", "zero.yaml", "--yes"]).code, 0);
+    rehearsal.edit(|node| node.gpus[1].lost = false);
+    let status = json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
+    assert_eq!(status["interrupted"][0]["half_way"], serde_json::json!([1]));
+    assert_eq!(rehearsal.migplan(&["rollback", "--to", "1", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), first.essence());
+}
+
+#[test]
 fn a_gpu_lost_in_the_midst_does_not_keep_the_others_from_going_back() {
     let first = two_gpus();
     for (nth, gpu) in (1..=CALLS).flat_map(|nth| [(nth, 0), (nth, 1)]) {
