@@ -138,7 +138,8 @@ fn an_interrupted_run_that_others_have_overtaken_is_history() {
     rehearsal.edit(|node| node.faults = vec![fault("change", 3, None, false, false)]);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
     // Somebody partitions the GPU by hand, and applies something else.
-    let by_hand = laid_out("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    let mut by_hand = laid_out("1xh100-80gb", "h100-80gb", &[("7g.80gb", 0)]);
+    by_hand.gpus[0].uuid.clone_from(&node.gpus[0].uuid);
     rehearsal.save(&by_hand);
     rehearsal.config(&[("all", "{4g.40gb: 1}")]);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
