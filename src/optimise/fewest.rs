@@ -1,7 +1,6 @@
 //! The fewest GPUs that a demand needs, of one board or at a price for each.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use super::model::{LinearObjective, Terms};
 use super::options::{PlanOptions, StageProgress};
@@ -22,7 +21,7 @@ pub(crate) fn least_of_pool(
     pool: usize,
     options: &PlanOptions,
 ) -> Result<Option<u64>> {
-    let mut search = Search::new(problem, options, Instant::now());
+    let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
     let objective = gpus_of_pool(&search, pool);
     let bound = search.bound_at_limit(&all, &objective)?;
@@ -44,7 +43,7 @@ pub(crate) fn fewest_of_pool(
     pool: usize,
     options: &PlanOptions,
 ) -> Result<Option<u64>> {
-    let mut search = Search::new(problem, options, Instant::now());
+    let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
     let found = search.reach_limit(&all);
     let value = search.value_of(&all.terms);
@@ -79,7 +78,7 @@ pub(crate) fn cheapest(
     options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
     let explain = |e| explain_time_limit(e, options.time_limit);
-    let mut search = Search::new(problem, options, Instant::now());
+    let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
     if search.natural_limit(&all).is_none_or(|limit| limit < i128::from(wanted)) {
         return Ok(None);
@@ -134,7 +133,7 @@ pub(crate) fn fewest_for_share(
     options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
     let explain = |e| explain_time_limit(e, options.time_limit);
-    let mut search = Search::new(problem, options, Instant::now());
+    let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
     search.optimise(&all).map_err(explain)?;
     let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use super::configurations::Joints;
 use super::formulation::Formulation;
 use super::model::{LinearObjective, Terms, merge};
+use super::options::PlanOptions;
 use super::problem::{Part, Problem};
-use super::relaxation::Relaxation;
+use super::relaxation::{Ends, Relaxation};
 use crate::demand::{Demand, Workload};
 use crate::error::Result;
 use crate::plan::goal::Sense;
@@ -65,11 +66,15 @@ pub(crate) struct Priced {
 }
 
 /// Solves the relaxation of what is served, with all replicas of higher priorities served. `None`
-/// where the solver has no answer.
+/// where the solver has no answer before the options end the search.
 ///
 /// # Errors
 /// An internal error where the solver breaks down.
-pub(crate) fn relax(problem: &Problem, worth: &Worth) -> Result<Option<Priced>> {
+pub(crate) fn relax(
+    problem: &Problem,
+    worth: &Worth,
+    options: &PlanOptions,
+) -> Result<Option<Priced>> {
     let mut formulation = Formulation::new(problem);
     for (class, column) in problem.classes.iter().zip(&formulation.assignment.served) {
         if class.priority > worth.priority {
@@ -84,7 +89,7 @@ pub(crate) fn relax(problem: &Problem, worth: &Worth) -> Result<Option<Priced>> 
         None => formulation.placed_mib(problem),
     });
     let objective = LinearObjective { sense: Sense::Maximise, terms: merge(terms) };
-    let mut relaxation = Relaxation::default();
+    let mut relaxation = Relaxation::until(Ends::of(options));
     let Some(relaxed) = relaxation.solve(&formulation.model, &objective)? else { return Ok(None) };
     let of_rows = relaxation.prices(&formulation.model);
     let kinds = kinds_of_a_supply(problem);

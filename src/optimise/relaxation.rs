@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use highs::{Col, HighsModelStatus, RowProblem};
 
 use super::model::{ColumnBounds, LinearObjective, Model, Row};
+use super::options::PlanOptions;
 use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
@@ -26,8 +27,11 @@ const MOST_STEPS: usize = 60;
 const WIDE: i64 = 256;
 
 /// After so many simplex iterations the solver is asked back, so that a large relaxation can be
-/// ended: the bindings offer no other way.
+/// ended: the bindings offer no other way. Fewer where there are more rows than this.
 const ITERATIONS_AT_ONCE: i64 = 10_000;
+const ROWS_AT_ONCE: i64 = 2_000;
+/// Where there is a deadline, the solver is asked back about as often.
+const ASKED_BACK: Duration = Duration::from_millis(250);
 
 /// When a search ends before it is done.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +43,12 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
+    /// Of a search that begins now.
+    pub(crate) fn of(options: &PlanOptions) -> Ends {
+        let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
+        Ends { deadline, stop: options.stop.clone() }
+    }
+
     /// Whether someone has ended the search.
     pub(crate) fn stopped(&self) -> bool {
         self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
@@ -351,8 +361,10 @@ impl Relaxation {
     fn run(&mut self) -> Result<Option<Answer>> {
         let Some(mut solver) = self.solver.take() else { return Ok(None) };
         self.solved += 1;
-        let mut at_once = ITERATIONS_AT_ONCE;
+        let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
+        let mut at_once = (ITERATIONS_AT_ONCE * ROWS_AT_ONCE / rows.max(ROWS_AT_ONCE)).max(100);
         let solved = loop {
+            let asked = Instant::now();
             // The solver counts the iterations of all relaxations.
             let most = self.iterations.saturating_add(at_once);
             let most = i32::try_from(most).unwrap_or(i32::MAX);
@@ -366,7 +378,8 @@ impl Relaxation {
                 break solved;
             }
             solver = solved.into();
-            at_once = at_once.saturating_mul(2);
+            let is_long = self.ends.deadline.is_some() && asked.elapsed() > ASKED_BACK;
+            at_once = if is_long { (at_once / 2).max(100) } else { at_once.saturating_mul(2) };
         };
         let answer = (solved.status() == HighsModelStatus::Optimal).then(|| {
             let solution = solved.get_solution();

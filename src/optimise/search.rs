@@ -65,9 +65,8 @@ pub(crate) struct Search<'p> {
 }
 
 impl<'p> Search<'p> {
-    pub(crate) fn new(problem: &'p Problem, options: &PlanOptions, start: Instant) -> Self {
-        let deadline = options.time_limit.and_then(|limit| start.checked_add(limit));
-        let ends = Ends { deadline, stop: options.stop.clone() };
+    pub(crate) fn new(problem: &'p Problem, options: &PlanOptions) -> Self {
+        let ends = Ends::of(options);
         Search {
             problem,
             formulation: Formulation::new(problem),

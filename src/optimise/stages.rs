@@ -62,7 +62,7 @@ pub(crate) fn run_to_beat(
 ) -> Result<Option<Solution>> {
     let start = Instant::now();
     let mut stages = Stages {
-        search: Search::new(problem, options, start),
+        search: Search::new(problem, options),
         reached: Vec::new(),
         progress: options.progress.clone(),
     };

@@ -22,6 +22,7 @@ use crate::optimise::PlanOptions;
 use crate::optimise::configurations::{self, Chosen, Joints};
 use crate::optimise::prices::{self, Bounding, PartPrices, Priced, Worth};
 use crate::optimise::problem::Problem;
+use crate::optimise::relaxation::Ends;
 use crate::optimise::stages::{Solution, ToBeat};
 use crate::plan::{Spare, Status};
 use crate::units::gcd;
@@ -35,7 +36,7 @@ pub(super) struct Search<'d> {
     /// The same GPUs in one configuration: pools and kinds.
     pub base: Problem,
     spans: Option<Vec<Vec<ReplicaSpan>>>,
-    deadline: Option<Instant>,
+    ends: Ends,
     media: bool,
     whole: bool,
 }
@@ -76,7 +77,7 @@ impl<'d> Search<'d> {
             schedule,
             base: Problem::over_time(demand, fleet, &any_spare),
             spans: (!options.allow_disruption).then(|| parts::lasting(demand)),
-            deadline: options.time_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            ends: Ends::of(options),
             media: workloads.iter().any(|w| w.media && w.count > 0),
             whole: workloads.iter().any(|w| w.whole_gpus > 0 && w.count > 0),
         }
@@ -84,7 +85,7 @@ impl<'d> Search<'d> {
 
     /// The options with the time that is left.
     fn options(&self) -> PlanOptions {
-        let left = self.deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let left = self.ends.deadline.map(|d| d.saturating_duration_since(Instant::now()));
         PlanOptions { time_limit: left, ..self.options.clone() }
     }
 
@@ -98,7 +99,7 @@ impl<'d> Search<'d> {
     }
 
     fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|d| Instant::now() >= d)
+        self.ends.now()
     }
 
     fn parts(&self, division: &Division) -> Parts {
@@ -302,7 +303,9 @@ impl Trial<'_> {
             }
             let parts = self.search.parts(&self.divisions[place]);
             let problem = self.problem(&parts);
-            if let Some(Priced { bound, parts: prices }) = prices::relax(&problem, &worth)? {
+            if let Some(Priced { bound, parts: prices }) =
+                prices::relax(&problem, &worth, &self.search.options())?
+            {
                 references.push(Reference { parts, prices });
                 if bound < reached || ties(bound) && is_late {
                     continue;
@@ -329,6 +332,9 @@ impl Trial<'_> {
         let (search, divisions) = (self.search, self.divisions);
         let again = |i: &usize| {
             let open = self.open[*i];
+            if search.is_over() {
+                return (*i, open);
+            }
             let parts = search.parts(&divisions[open.place]);
             let bound = references[open.priced..].iter().map(|reference| {
                 let paid = parts.paid(&reference.parts, &reference.prices);
