@@ -18,6 +18,19 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// `88.1 %`, rounded down; `100 %` only where nothing is missing.
+pub fn share(part: u128, whole: u128) -> String {
+    if whole == 0 {
+        return "-".to_string();
+    }
+    let tenths = part * 1000 / whole;
+    match tenths {
+        1000 => "100 %".to_string(),
+        0 if part > 0 => "< 0.1 %".to_string(),
+        _ => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,5 +40,10 @@ mod tests {
         assert_eq!(plural(1, "GPU"), "1 GPU");
         assert_eq!(plural(12_500, "node"), "12,500 nodes");
         assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(share(1_037, 1_041), "99.6 %");
+        assert_eq!(
+            (share(7, 7), share(1, 5_000), share(0, 0)),
+            ("100 %".into(), "< 0.1 %".into(), "-".into())
+        );
     }
 }

@@ -22,7 +22,7 @@ echo "== The one plan for all hours, with one resource name for each workload"
 "$migplan" -q replay "${demand[@]}" --plan "$out/plan.json" --format json -o "$out/replay.json"
 echo "== Two configurations, and what changes from one to the other"
 "$migplan" schedule -w week.csv --gpus 3xa100-80gb --timezone Europe/Berlin \
-    --systemd "$out/units" --cronjobs "$out/cronjobs.yaml" -o "$out/week.yaml"
+    --systemd "$out/units" --cronjobs "$out/cronjobs.yaml" --chart "$out/week.svg" -o "$out/week.yaml"
 "$migplan" check -f "$out/week.yaml" --gpus 3xa100-80gb
 echo "== Written to $out:"
 ls "$out"

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::chart::{picture_file, write_picture};
 use super::hours_args::HoursArgs;
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
@@ -13,6 +14,8 @@ use crate::error::{Diagnostic, Error, Result};
 use crate::optimise::{Keeps, PlanOptions};
 use crate::plan::Checked;
 use crate::schedule::{self, ScheduleOptions};
+use crate::view::charts::{Chart, Theme};
+use crate::view::figures::ScheduleFigure;
 use crate::view::json::{self, schedule::ScheduleDocument};
 use crate::view::text::schedule as text;
 
@@ -53,6 +56,9 @@ pub struct Args {
     /// Label of the configurations: NAME-a, NAME-b, …
     #[arg(help_heading = "Output", long, value_name = "NAME", default_value = mig_parted::DEFAULT_NAME)]
     name: String,
+    /// Draw which configuration is active when, and what it places (.svg or .png)
+    #[arg(help_heading = "Output", long, value_name = "FILE", value_parser = picture_file)]
+    chart: Option<PathBuf>,
     /// Write Kubernetes CronJobs that label the nodes, with the rights they need, to this file
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     cronjobs: Option<PathBuf>,
@@ -62,7 +68,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    for file in [&args.output, &args.cronjobs] {
+    for file in [&args.output, &args.cronjobs, &args.chart] {
         check_writable(file.as_deref())?;
     }
     mig_parted::check_name(&args.name)?;
@@ -92,6 +98,11 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         name: &args.name,
     };
     write_engines(args, &weekly)?;
+    if let Some(chart) = &args.chart {
+        let labels = (0..plans.len()).map(|c| text::label(&file.assignments, c).to_string());
+        let figure = ScheduleFigure::new(&found, &demand, labels.collect());
+        write_picture(&figure.picture(), Theme::Light, chart)?;
+    }
     args.format.print(
         args.output.as_deref(),
         console,

@@ -7,12 +7,14 @@
 mod demand;
 mod fit_idle;
 mod font;
+mod hours;
 mod marker;
 mod page;
 mod palette;
 mod picture;
 mod png;
 mod replay;
+mod schedule;
 mod slices;
 mod svg;
 mod usage;
@@ -25,7 +27,7 @@ pub use palette::Theme;
 pub use picture::Picture;
 
 use crate::error::Result;
-use crate::view::figures::{DemandFigure, FitIdle, ReplayFigure, SliceMap, Usage};
+use crate::view::figures::{DemandFigure, FitIdle, ReplayFigure, ScheduleFigure, SliceMap, Usage};
 use palette::{BLUE, Color, EDGE, GRID, INK, PAGE, QUIET, SOFT, hex};
 
 /// A figure that can be drawn.
@@ -46,6 +48,12 @@ impl Chart for FitIdle {
 
     fn narrow(&self) -> Picture {
         fit_idle::draw(self, page::NARROW)
+    }
+}
+
+impl Chart for ScheduleFigure {
+    fn picture(&self) -> Picture {
+        schedule::draw(self)
     }
 }
 

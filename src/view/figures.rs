@@ -5,13 +5,17 @@
 
 mod demand;
 mod fit_idle;
+mod hours;
 mod replay;
+mod schedule;
 mod slices;
 mod usage;
 
 pub use demand::{DemandFigure, DemandRow, Given};
 pub use fit_idle::{FitIdle, FitUnit, FrontierDot, Way, WayKind};
+pub use hours::HourAxis;
 pub use replay::{MissedLine, NamePanel, ReplayFigure};
+pub use schedule::ScheduleFigure;
 pub use slices::{Allocated, Cell, CellUse, ColorBy, Key, Question, Share, SliceMap, SliceRow};
 pub use usage::{Usage, UsagePanel};
 

@@ -10,6 +10,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 
 use crate::common::tools::{have, skip};
 use crate::common::{Run, cases, gpus, migplan_with};
+use crate::rehearsal::{Rehearsal, laid_out};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::Fleet;
@@ -340,6 +341,87 @@ fn day_and_night_have_a_configuration_each() {
         let of_serving = allocated.filter(|row| row.workload == 2).map(|row| row.replicas);
         assert!(of_serving.sum::<u64>() > 0);
     }
+}
+
+/// At most two changes a day, and each between configurations that there are.
+fn is_calm(schedule: &Schedule) -> bool {
+    let mut of_day: BTreeMap<usize, usize> = BTreeMap::new();
+    schedule.changes.iter().for_each(|c| *of_day.entry(c.at.hour / 24).or_default() += 1);
+    let known = |c: &migplan::schedule::Change| {
+        c.at.from.max(c.at.to) < schedule.configurations.len() && c.at.from != c.at.to
+    };
+    of_day.values().all(|changes| *changes <= 2) && schedule.changes.iter().all(known)
+}
+
+#[test]
+fn a_third_configuration_serves_what_two_cannot() {
+    let row = |name: &str, memory, count, hours: &str| {
+        let mut workload = Workload::new("a", name, Mebibytes(memory), count);
+        workload.hours = hours.parse().unwrap();
+        workload
+    };
+    // Workdays, their nights, and weekends each want another layout of the one GPU.
+    let demand = demand_of(vec![
+        row("notebooks", 9_000, 7, "Mon-Fri 08:00-19:00"),
+        row("training", 70_000, 1, "Mon-Fri 20:00-06:00"),
+        row("batch", 30_000, 2, "Sat 08:00-24:00|Sun 00:00-22:00"),
+    ]);
+    let fleet = gpus("1xa100-80gb");
+    let plan = PlanOptions::default();
+    let of = |configurations| {
+        let wanted = ScheduleOptions { configurations, ..options(10, Keeps::Instances) };
+        schedule(&demand, &fleet, &plan, &wanted).unwrap()
+    };
+    let (two, three) = (of(2), of(3));
+    assert_eq!((two.configurations.len(), three.configurations.len()), (2, 3));
+    assert!(claimed(&three) > claimed(&two));
+    assert_eq!(three.served.served, three.served.asked);
+    assert!(is_calm(&two) && is_calm(&three));
+    // Further configurations are added to the best pair, so nothing is proved of all triples.
+    assert!(two.searched.proved && !three.searched.proved);
+}
+
+#[test]
+fn the_second_configuration_is_applied_on_the_node() {
+    let gpus = ["schedule", "--workloads", "-", "--gpus", "3xh100-80gb"];
+    let with = |more: &[&str]| migplan_with(&[&gpus, more].concat(), WEEK_CSV.as_bytes());
+    let rehearsal = Rehearsal::new(&laid_out("3xh100-80gb", "h100-80gb", &[]));
+    rehearsal.write("week.yaml", &with(&["-q"]).stdout);
+    let apply = |more: &[&str]| {
+        let run = rehearsal.migplan(&[&["apply", "-f", "week.yaml"], more].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run
+    };
+    apply(&["-c", "migplan-a", "--yes"]);
+    let json = with(&["-q", "--format", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let changes = json["changes"].as_array().unwrap();
+    let change = changes.iter().find(|c| c["from"] == "migplan-a").unwrap();
+    // What the schedule says of the change is what the node is told.
+    let dry = apply(&["-c", "migplan-b", "--dry-run"]);
+    let said = format!("{} destroyed, {} created", change["destroyed"], change["created"]);
+    assert!(dry.stdout.contains(&said), "{said}\n{}", dry.stdout);
+    apply(&["-c", "migplan-b", "--yes"]);
+    assert!(apply(&["-c", "migplan-b", "--yes"]).stderr.contains("nothing to do"));
+}
+
+#[test]
+fn the_picture_shows_which_configuration_is_active() {
+    let folder = tempfile::tempdir().unwrap();
+    let (svg, png) = (folder.path().join("week.svg"), folder.path().join("week.png"));
+    for file in [&svg, &png] {
+        let ran = run(&["--timezone", "Europe/Berlin", "--chart", file.to_str().unwrap()]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    let text = std::fs::read_to_string(&svg).unwrap();
+    for part in ["2 MIG configurations over the week", "migplan-a", "migplan-b", "Europe/Berlin"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // A label each for the five days, beside the one of the legend.
+    assert_eq!(text.matches("migplan-b").count(), 6, "{text}");
+    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    let wrong = run(&["--chart", "week.gif"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
 }
 
 /// A day and a night that want different layouts, and a workload that never ends.

@@ -2,10 +2,9 @@
 //! area under or over the line of its supply.
 
 use super::font;
-use super::page::{BODY, MARGIN, SMALL, Swatch, WIDTH, heading, legend, number, ticks};
-use super::palette::{
-    BLUE, Color, EDGE, FILLED, GREEN, GRID, INK, ORANGE, PURPLE, QUIET, VERMILION, tint,
-};
+use super::hours::{areas, axes, day_names, frame, steps};
+use super::page::{BODY, MARGIN, Swatch, WIDTH, heading, legend, number};
+use super::palette::{BLUE, Color, FILLED, GREEN, INK, ORANGE, PURPLE, QUIET, VERMILION, tint};
 use super::picture::{Anchor, Box, Picture};
 use crate::text::plural;
 use crate::view::figures::{NamePanel, ReplayFigure};
@@ -63,14 +62,14 @@ fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
     let plot = Box::new(LEFT, top, WIDTH - MARGIN - LEFT, TOP_PANEL);
     let values = figure.missed.iter().flat_map(|m| &m.replicas);
     let most = values.copied().fold(0.0, f64::max).max(1.0) * 1.08;
-    axes(picture, figure, plot, most, "replicas without an instance");
+    axes(picture, &figure.axis, plot, most, "replicas without an instance");
     // The thick line first, so that the thin ones stay visible over it.
     for (i, (line, color)) in figure.missed.iter().zip(LINES).enumerate() {
         let width = if i == 0 { 3.0 } else { 1.4 };
         picture.line(steps(&line.replicas, plot, most), color, width);
     }
     frame(picture, plot);
-    day_names(picture, figure, plot);
+    day_names(picture, &figure.axis, plot);
     plot.bottom() + 30.0
 }
 
@@ -86,75 +85,16 @@ fn name_panel(picture: &mut Picture, figure: &ReplayFigure, panel: &NamePanel, t
     picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, font::fit(&text, BODY, 600.0));
     let plot = Box::new(LEFT, top + 18.0, WIDTH - MARGIN - LEFT, PANEL);
     let most = peak.max(panel.supply).max(1.0) * 1.08;
-    axes(picture, figure, plot, most, "replicas");
-    let width = plot.w / figure.hours.max(1) as f64;
-    // Equal hours side by side are one box, so that a picture of weeks stays small.
-    let mut hour = 0;
-    while hour < panel.demand.len() {
-        let demand = panel.demand[hour];
-        let same = panel.demand[hour..].iter().take_while(|d| **d == demand).count();
-        let area = |from: f64, to: f64| {
-            let height = plot.h * (to - from) / most;
-            let bottom = plot.bottom() - plot.h * from / most;
-            Box::new(plot.x + width * hour as f64, bottom - height, width * same as f64, height)
-        };
-        picture.fill(area(0.0, demand.min(panel.supply)), tint(BLUE, FILLED));
-        if demand > panel.supply {
-            picture.fill(area(panel.supply, demand), ORANGE);
-        }
-        hour += same;
-    }
+    axes(picture, &figure.axis, plot, most, "replicas");
+    let within: Vec<(f64, f64)> =
+        panel.demand.iter().map(|demand| (0.0, demand.min(panel.supply))).collect();
+    areas(picture, plot, most, &within, tint(BLUE, FILLED));
+    let beyond: Vec<(f64, f64)> =
+        panel.demand.iter().map(|demand| (panel.supply, demand.max(panel.supply))).collect();
+    areas(picture, plot, most, &beyond, ORANGE);
     let y = plot.bottom() - plot.h * panel.supply / most;
     picture.line(vec![(plot.x, y), (plot.right(), y)], INK, 2.0);
     frame(picture, plot);
-    day_names(picture, figure, plot);
+    day_names(picture, &figure.axis, plot);
     plot.bottom() + 28.0
-}
-
-fn axes(picture: &mut Picture, figure: &ReplayFigure, plot: Box, most: f64, label: &str) {
-    for tick in ticks(most, 4).into_iter().filter(|t| t.fract() == 0.0) {
-        let y = plot.bottom() - plot.h * tick / most;
-        picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
-        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
-    }
-    for (hour, _) in &figure.days {
-        let x = plot.x + plot.w * *hour as f64 / figure.hours.max(1) as f64;
-        picture.line(vec![(x, plot.y), (x, plot.bottom())], GRID, 1.0);
-    }
-    let label = font::fit(label, SMALL, plot.h);
-    picture.upright(plot.x - 50.0, plot.y + plot.h / 2.0, SMALL, INK, &label);
-}
-
-fn frame(picture: &mut Picture, plot: Box) {
-    let corner = (plot.x, plot.bottom());
-    picture.line(vec![(plot.x, plot.y), corner, (plot.right(), plot.bottom())], EDGE, 1.2);
-}
-
-/// The names of the days, as many as there is room for.
-fn day_names(picture: &mut Picture, figure: &ReplayFigure, plot: Box) {
-    let mut free_from = f64::NEG_INFINITY;
-    for (hour, name) in &figure.days {
-        let x = plot.x + plot.w * *hour as f64 / figure.hours.max(1) as f64;
-        let width = font::width(name, SMALL);
-        if x < free_from || x + width > plot.right() {
-            continue;
-        }
-        picture.text(x, plot.bottom() + 14.0, Anchor::Left, SMALL, QUIET, name.as_str());
-        free_from = x + width + 6.0;
-    }
-}
-
-/// A line that keeps its value for each hour.
-fn steps(values: &[f64], plot: Box, most: f64) -> Vec<(f64, f64)> {
-    let width = plot.w / values.len().max(1) as f64;
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for (hour, value) in values.iter().enumerate() {
-        let y = plot.bottom() - plot.h * (value / most).clamp(0.0, 1.0);
-        let (from, to) = (plot.x + width * hour as f64, plot.x + width * (hour + 1) as f64);
-        match points.as_mut_slice() {
-            [.., last] if last.1 == y => last.0 = to,
-            _ => points.extend([(from, y), (to, y)]),
-        }
-    }
-    points
 }

@@ -1,8 +1,8 @@
 //! A replay in numbers to draw: in which hours replicas had no instance, and for each resource name
 //! how many instances there are against how many are asked for.
 
+use super::hours::HourAxis;
 use crate::compare::replay::{Replay, Row, Rule};
-use crate::demand::hours::{DAYS, WEEK};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 
@@ -14,9 +14,7 @@ pub struct ReplayFigure {
     /// How it is to be read.
     pub subtitle: String,
     /// Hours from left to right.
-    pub hours: usize,
-    /// Where days begin: the hour, and the day's name.
-    pub days: Vec<(usize, String)>,
+    pub axis: HourAxis,
     /// Replicas without an instance, by hour, for each configuration that is drawn.
     pub missed: Vec<MissedLine>,
     /// Configurations that are not drawn.
@@ -86,26 +84,10 @@ impl ReplayFigure {
                 "Above: replicas without an instance in each hour; bound is the most that any scheduler could serve, template what pods with fixed resource names get. Below: for each resource name the replicas that ask for it against the instances of '{first}'. Times are {}.",
                 demand.zone().name()
             ),
-            hours: demand.hours().len(),
-            days: days(demand),
+            axis: HourAxis::new(demand),
             missed,
             more,
             names,
         }
     }
-}
-
-/// Where a day begins.
-fn days(demand: &OverTime) -> Vec<(usize, String)> {
-    let day = |of_week: usize| of_week % WEEK / 24;
-    let mut days = Vec::new();
-    let mut before = None;
-    for (at, hour) in demand.hours().iter().enumerate() {
-        let now = day(hour.of_week);
-        if before != Some(now) {
-            days.push((at, DAYS[now].to_string()));
-        }
-        before = Some(now);
-    }
-    days
 }

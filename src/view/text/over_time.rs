@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::replay::{by_team, hours, share, worst_hours};
+use super::replay::{by_team, hours, worst_hours};
 use super::table::table;
 use super::{Layout, summary, unplaced_rows};
 use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW, PLAN_ROW};
 use crate::compare::replay::{Row, Rule};
 use crate::demand::over_time::OverTime;
-use crate::text::{plural, thousands};
+use crate::text::{plural, share, thousands};
 
 /// What the plan serves of all hours.
 fn headline(suggestion: &OverTimeSuggestion, demand: &OverTime) -> String {

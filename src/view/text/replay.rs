@@ -11,7 +11,7 @@ use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::fleet::Fleet;
-use crate::text::{plural, thousands};
+use crate::text::{plural, share, thousands};
 use crate::units::Mebibytes;
 
 /// Hours that are named one by one.
@@ -26,19 +26,6 @@ pub(super) fn hours(times: Times) -> String {
         return thousands(u64::try_from((tenths + 5) / 10).unwrap_or(u64::MAX));
     }
     format!("{}.{}", tenths / 10, tenths % 10)
-}
-
-/// `88.1 %`, rounded down; `100 %` only where nothing is missing.
-pub(super) fn share(part: Times, whole: Times) -> String {
-    if whole == 0 {
-        return "-".to_string();
-    }
-    let tenths = part * 1000 / whole;
-    match tenths {
-        1000 => "100 %".to_string(),
-        0 if part > 0 => "< 0.1 %".to_string(),
-        _ => format!("{}.{} %", tenths / 10, tenths % 10),
-    }
 }
 
 /// A wait for people.

@@ -3,18 +3,19 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::replay::{hours, share};
+use super::replay::hours;
 use super::table::table;
 use super::{Layout, and_more, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::schedule::{SEARCHED_WINDOWS, Schedule};
-use crate::text::{plural, thousands};
+use crate::text::{plural, share, thousands};
 
 /// For each configuration every node with its label.
 pub type Labels = [Vec<(Arc<str>, String)>];
 
-fn label(labels: &Labels, configuration: usize) -> &str {
+/// The label of a configuration; the first node's, where nodes differ.
+pub fn label(labels: &Labels, configuration: usize) -> &str {
     let first = labels.get(configuration).and_then(|nodes| nodes.first());
     first.map_or("", |(_, label)| label.as_str())
 }

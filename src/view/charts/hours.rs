@@ -1,0 +1,81 @@
+//! What pictures over hours share: the axes, the names of the days, steps and areas.
+
+use super::font;
+use super::page::{SMALL, number, ticks};
+use super::palette::{Color, EDGE, GRID, INK, QUIET};
+use super::picture::{Anchor, Box, Picture};
+use crate::view::figures::HourAxis;
+
+/// The scale at the left, with what it counts, and a line where a day begins.
+pub(super) fn axes(picture: &mut Picture, axis: &HourAxis, plot: Box, most: f64, label: &str) {
+    for tick in ticks(most, 4).into_iter().filter(|t| t.fract() == 0.0) {
+        let y = plot.bottom() - plot.h * tick / most;
+        picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
+        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+    }
+    for (hour, _) in &axis.days {
+        let x = plot.x + plot.w * *hour as f64 / axis.hours.max(1) as f64;
+        picture.line(vec![(x, plot.y), (x, plot.bottom())], GRID, 1.0);
+    }
+    let label = font::fit(label, SMALL, plot.h);
+    picture.upright(plot.x - 50.0, plot.y + plot.h / 2.0, SMALL, INK, &label);
+}
+
+/// The edges at the left and below.
+pub(super) fn frame(picture: &mut Picture, plot: Box) {
+    let corner = (plot.x, plot.bottom());
+    picture.line(vec![(plot.x, plot.y), corner, (plot.right(), plot.bottom())], EDGE, 1.2);
+}
+
+/// The names of the days, as many as there is room for.
+pub(super) fn day_names(picture: &mut Picture, axis: &HourAxis, plot: Box) {
+    let mut free_from = f64::NEG_INFINITY;
+    for (hour, name) in &axis.days {
+        let x = plot.x + plot.w * *hour as f64 / axis.hours.max(1) as f64;
+        let width = font::width(name, SMALL);
+        if x < free_from || x + width > plot.right() {
+            continue;
+        }
+        picture.text(x, plot.bottom() + 14.0, Anchor::Left, SMALL, QUIET, name.as_str());
+        free_from = x + width + 6.0;
+    }
+}
+
+/// A line that keeps its value for each hour.
+pub(super) fn steps(values: &[f64], plot: Box, most: f64) -> Vec<(f64, f64)> {
+    let width = plot.w / values.len().max(1) as f64;
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (hour, value) in values.iter().enumerate() {
+        let y = plot.bottom() - plot.h * (value / most).clamp(0.0, 1.0);
+        let (from, to) = (plot.x + width * hour as f64, plot.x + width * (hour + 1) as f64);
+        match points.as_mut_slice() {
+            [.., last] if last.1 == y => last.0 = to,
+            _ => points.extend([(from, y), (to, y)]),
+        }
+    }
+    points
+}
+
+/// Boxes that fill from one value to another for each hour. Equal hours side by side are one box, so
+/// that a picture of weeks stays small.
+pub(super) fn areas(
+    picture: &mut Picture,
+    plot: Box,
+    most: f64,
+    ranges: &[(f64, f64)],
+    color: Color,
+) {
+    let width = plot.w / ranges.len().max(1) as f64;
+    let mut hour = 0;
+    while hour < ranges.len() {
+        let (from, to) = ranges[hour];
+        let same = ranges[hour..].iter().take_while(|range| **range == (from, to)).count();
+        if to > from {
+            let height = plot.h * (to - from) / most;
+            let bottom = plot.bottom() - plot.h * from / most;
+            let x = plot.x + width * hour as f64;
+            picture.fill(Box::new(x, bottom - height, width * same as f64, height), color);
+        }
+        hour += same;
+    }
+}
