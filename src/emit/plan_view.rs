@@ -9,6 +9,7 @@ use super::nodes::{self, NodeGpus};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::kubernetes::{PRODUCT_LABEL, naming};
+use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Assignment, Checked, InstanceProfile, Strategy};
 use crate::text::plural;
 use crate::units::Mebibytes;
@@ -69,8 +70,14 @@ struct Allocated<'p> {
 }
 
 impl<'p> PlanView<'p> {
-    /// Looks at a plan.
-    pub fn new(plan: &'p Checked, catalogue: &'p Catalogue, strategy: Strategy) -> PlanView<'p> {
+    /// Looks at a plan. One over time places workloads in all its periods, not only in the one whose
+    /// replicas it shows.
+    pub fn new(
+        plan: &'p Checked,
+        over_time: Option<&'p OverTimeFile>,
+        catalogue: &'p Catalogue,
+        strategy: Strategy,
+    ) -> PlanView<'p> {
         let mut kinds: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
         let mut allocated: Vec<Allocated<'_>> = Vec::new();
         for gpu in &plan.gpus {
@@ -94,7 +101,10 @@ impl<'p> PlanView<'p> {
             let resource = nodes::resource(strategy, profile);
             offers.entry(resource).or_default().insert((profile, board));
         }
-        let workloads = by_workload(allocated);
+        let mut workloads = by_workload(allocated);
+        if let Some(over_time) = over_time {
+            add_periods(&mut workloads, over_time);
+        }
         let placed: BTreeSet<&str> = workloads.iter().map(|w| w.team).collect();
         let unplaced_teams: BTreeSet<&str> =
             plan.unplaced.iter().map(|u| u.team.as_ref()).filter(|t| !placed.contains(t)).collect();
@@ -286,6 +296,40 @@ pub(super) fn describe(request: &Request<'_>) -> String {
         (InstanceProfile::Full, n) => plural(n, "whole GPU"),
         (profile, 1) => profile.to_string(),
         (profile, n) => format!("{n} of {profile}"),
+    }
+}
+
+/// Adds what replicas ask for in any period, as often as that is at the same time.
+fn add_periods<'p>(workloads: &mut Vec<PlacedWorkload<'p>>, over_time: &'p OverTimeFile) {
+    for ((team, workload, profile), of) in over_time.most_at_once() {
+        let at = workloads.binary_search_by(|w| (w.team, w.workload).cmp(&(team, workload)));
+        let at = at.unwrap_or_else(|at| {
+            workloads.insert(at, PlacedWorkload { team, workload, requests: Vec::new() });
+            at
+        });
+        let requests = &mut workloads[at].requests;
+        let memory = Mebibytes(of.memory_mib);
+        match requests.iter_mut().find(|r| r.profile == profile && r.per_replica == 1) {
+            Some(request) => {
+                request.replicas = request.replicas.max(of.replicas);
+                request.boards.extend(of.boards);
+                request.memory = request.memory.min(memory);
+            }
+            None => {
+                // All replicas of a workload need the same; 0 where the plan shows none of them.
+                let demand = requests.iter().map(|r| r.demand).max().unwrap_or(Mebibytes(0));
+                let (replicas, boards) = (of.replicas, of.boards);
+                requests.push(Request {
+                    profile,
+                    per_replica: 1,
+                    replicas,
+                    boards,
+                    memory,
+                    demand,
+                });
+            }
+        }
+        requests.sort_by(|a, b| (a.profile, a.per_replica).cmp(&(b.profile, b.per_replica)));
     }
 }
 

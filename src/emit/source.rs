@@ -6,6 +6,7 @@ use super::plan_view::PlanView;
 use crate::error::{Error, Result};
 use crate::hardware::Catalogue;
 use crate::plan::file::PlanFile;
+use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Checked, Strategy};
 
 /// A plan to emit from.
@@ -19,6 +20,8 @@ pub struct PlanSource<'p> {
     pub name: Option<&'p str>,
     /// The MIG strategy that it was made for, where its file says so.
     pub strategy: Option<Strategy>,
+    /// The periods, where the plan is one over time.
+    pub over_time: Option<&'p OverTimeFile>,
 }
 
 impl<'p> From<&'p PlanFile> for PlanSource<'p> {
@@ -28,6 +31,7 @@ impl<'p> From<&'p PlanFile> for PlanSource<'p> {
             catalogue: &file.catalogue,
             name: file.name.as_deref(),
             strategy: file.policy.as_ref().map(|policy| policy.rules.strategy),
+            over_time: file.over_time.as_ref(),
         }
     }
 }
@@ -65,7 +69,7 @@ impl<'p> PlanSource<'p> {
 
     /// The plan under a MIG strategy that the kind prescribes.
     pub fn view_as(&self, strategy: Strategy) -> PlanView<'p> {
-        PlanView::new(self.plan, self.catalogue, strategy)
+        PlanView::new(self.plan, self.over_time, self.catalogue, strategy)
     }
 
     /// As [`PlanSource::view`], of these teams' workloads alone; none named is all.

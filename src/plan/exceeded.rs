@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::over_time::OverTimePlan;
 use super::{InstanceProfile, Plan};
+use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, Observed};
 use crate::error::Diagnostic;
+use crate::hardware::BoardRef;
 use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
@@ -33,6 +36,34 @@ pub struct Exceeded {
 /// The workloads of `demand` that exceed what `plan` gives them, the largest share of samples first.
 /// Only workloads that come from samples can be known to.
 pub fn exceeded(plan: &Plan, demand: &Demand) -> Vec<Exceeded> {
+    let instances = plan.gpus.iter().flat_map(|gpu| &gpu.instances).filter_map(|instance| {
+        let a = instance.assignment.as_ref()?;
+        let profile = instance.profile.clone();
+        Some((&*a.team, &*a.workload, profile, Mebibytes(instance.memory_mib)))
+    });
+    of_instances(instances, demand)
+}
+
+/// As [`exceeded`], in any period of a plan for demand over time on GPUs of these boards.
+pub fn exceeded_over_time(
+    plan: &OverTimePlan,
+    demand: &OverTime,
+    boards: &[BoardRef],
+) -> Vec<Exceeded> {
+    let workloads = demand.peak().workloads();
+    let instances = plan.periods.iter().flatten().filter_map(|row| {
+        let workload = workloads.get(row.workload)?;
+        let memory = Mebibytes(row.memory_mib(boards));
+        Some((&*workload.team, &*workload.name, row.profile.clone(), memory))
+    });
+    of_instances(instances, demand.peak())
+}
+
+/// Of instances: team and workload of the replica, profile, usable memory.
+fn of_instances<'i>(
+    instances: impl Iterator<Item = (&'i str, &'i str, InstanceProfile, Mebibytes)>,
+    demand: &Demand,
+) -> Vec<Exceeded> {
     let observed: BTreeMap<(&str, &str), &Observed> = demand
         .workloads()
         .iter()
@@ -40,18 +71,16 @@ pub fn exceeded(plan: &Plan, demand: &Demand) -> Vec<Exceeded> {
         .filter_map(|w| Some(((&*w.team, &*w.name), &**w.observed.as_ref()?)))
         .collect();
     let mut found: BTreeMap<(&str, &str), Exceeded> = BTreeMap::new();
-    for instance in plan.gpus.iter().flat_map(|gpu| &gpu.instances) {
-        let Some(assignment) = &instance.assignment else { continue };
-        let key = (&*assignment.team, &*assignment.workload);
-        let memory = Mebibytes(instance.memory_mib);
+    for (team, workload, profile, memory) in instances {
+        let key = (team, workload);
         let Some(of) = observed.get(&key).filter(|of| of.peak > memory) else { continue };
         if found.get(&key).is_some_and(|known| known.memory <= memory) {
             continue;
         }
         let exceeded = Exceeded {
-            team: assignment.team.clone(),
-            workload: assignment.workload.clone(),
-            profile: instance.profile.clone(),
+            team: team.into(),
+            workload: workload.into(),
+            profile,
             memory,
             peak: of.peak,
             samples_above: of.samples_above(memory),
@@ -108,6 +137,9 @@ pub fn warning(exceeded: &[Exceeded]) -> Option<Diagnostic> {
 mod tests {
     use super::*;
     use crate::demand::Workload;
+    use crate::demand::over_time::{Growth, Horizon, Zone};
+    use crate::hardware::Catalogue;
+    use crate::plan::{Allocated, Checked};
 
     /// A plan in which `a/x` has a 2g.20gb and a 3g.40gb, and `b/y` a 3g.40gb.
     fn plan() -> Plan {
@@ -158,5 +190,28 @@ mod tests {
             ]
         );
         assert!(warning(&found).unwrap().message.starts_with("2 workloads used more memory"));
+    }
+
+    #[test]
+    fn over_time_the_smallest_instance_of_any_period_counts() {
+        let demand = demand(&[(20_000, 2)], &[(40_192, 9)]);
+        let over = OverTime::new(&demand, Horizon::Week, &Zone::default(), &Growth::default());
+        let profile = |name: &str| InstanceProfile::Mig(name.parse().unwrap());
+        let row = |workload, name| Allocated {
+            workload,
+            board: "a100-sxm4-80gb".into(),
+            profile: profile(name),
+            replicas: 1,
+        };
+        let of = |periods| OverTimePlan { plan: Checked::for_test(plan()), shown: 0, periods };
+        let boards = Catalogue::built_in().boards().to_vec();
+        let found = |periods| exceeded_over_time(&of(periods), &over.clone().unwrap(), &boards);
+        assert_eq!(found(vec![vec![row(0, "3g.40gb"), row(1, "3g.40gb")]]), []);
+        let periods = vec![vec![row(0, "3g.40gb")], vec![row(0, "2g.20gb"), row(1, "3g.40gb")]];
+        let texts: Vec<String> = found(periods).iter().map(Exceeded::text).collect();
+        assert_eq!(
+            texts,
+            ["a/x: 2 of 100 samples (2.00 %), up to 19.5 GiB in 2g.20gb with 19.5 GiB"]
+        );
     }
 }

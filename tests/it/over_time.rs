@@ -400,6 +400,14 @@ fn the_command_plans_and_replays_a_week() {
     let check = migplan(&["check", "-f", &config, "--gpus", "2xa100-80gb"]);
     assert_eq!(check.code, 0, "{}", check.stderr);
 
+    // Templates for the workloads of all hours, not only of the one that the plan shows.
+    let pods = migplan(&["emit", "pod", "--plan", &plan]);
+    assert_eq!(pods.code, 0, "{}", pods.stderr);
+    for workload in ["notebooks", "train", "serving"] {
+        let line = format!("migplan/workload: \"{workload}\"");
+        assert!(pods.stdout.contains(&line), "{line} in {}", pods.stdout);
+    }
+
     let picture = file("replay.svg");
     let run =
         with(&["replay", "--plan", &plan, "-f", &config, "--format", "json", "--chart", &picture]);
