@@ -23,7 +23,7 @@ const INTEGRAL: f64 = 1e-6;
 /// So many relaxations a dive may take.
 const MOST_STEPS: usize = 60;
 
-/// A column with more values than this is wide: it is worth narrowing. Narrower ones are only fixed.
+/// A column with more values than this is wide.
 const WIDE: i64 = 256;
 
 /// After so many simplex iterations the solver is asked back, so that a large relaxation can be
@@ -196,9 +196,8 @@ impl Relaxation {
 
     /// The ranges that integer columns keep in every solution whose objective reaches `value`, by
     /// their reduced costs in the last relaxation of that objective: a column at a bound may go as
-    /// far as the relaxation has to give. Only the columns that have one value then, and the wide
-    /// ones that lose a part of their range; nothing where the last relaxation was of another
-    /// objective.
+    /// far as the relaxation has to give. Only the columns that lose a part of their range; nothing
+    /// where the last relaxation was of another objective.
     pub(crate) fn narrowed_by(
         &self,
         model: &Model,
@@ -226,7 +225,7 @@ impl Relaxation {
                 continue;
             }
             let range = (to_give / cost.abs()).floor();
-            if range >= (upper - lower) as f64 || range >= 1.0 && upper - lower <= WIDE {
+            if range >= (upper - lower) as f64 {
                 continue;
             }
             if cost > 0.0 && (at - lower as f64).abs() < INTEGRAL {
@@ -258,7 +257,7 @@ impl Relaxation {
     pub(crate) fn has_wide_columns(&self, model: &Model, objective: &LinearObjective) -> bool {
         let Some(answer) = self.last_of(objective) else { return false };
         let mut columns = model.columns.iter().zip(&answer.reduced_costs);
-        columns.any(|(c, cost)| c.integer && c.upper - c.lower > WIDE && cost.abs() > INTEGRAL)
+        columns.any(|(c, cost)| c.integer && is_wide(c) && cost.abs() > INTEGRAL)
     }
 
     /// The last relaxation, if it was of this objective.
@@ -395,6 +394,11 @@ impl Relaxation {
     }
 }
 
+/// Whether a column has so many values that narrowing it is worth while.
+pub(crate) fn is_wide(column: &ColumnBounds) -> bool {
+    column.upper - column.lower > WIDE
+}
+
 /// The columns that must be integer and are not, with their distance from an integer.
 fn fractional<'a>(model: &'a Model, values: &'a [f64]) -> impl Iterator<Item = (f64, usize)> + 'a {
     let columns = model.columns.iter().zip(values).enumerate();
@@ -456,10 +460,9 @@ mod tests {
         model.at_least(vec![(x, 1), (y, 1)], 7);
         assert_eq!(relaxation.solve(&model, &fewest).unwrap().unwrap().bound, 14);
         assert_eq!(relaxation.narrowed_by(&model, &fewest, 17), [(y, 0, 3)]);
-        // A narrow one is fixed, or kept as it is.
-        model.columns[y].upper = 100;
-        assert_eq!(relaxation.narrowed_by(&model, &fewest, 17), []);
         assert_eq!(relaxation.narrowed_by(&model, &fewest, 14), [(y, 0, 0)]);
+        assert!(relaxation.has_wide_columns(&model, &fewest));
+        model.columns[y].upper = 100;
         assert!(!relaxation.has_wide_columns(&model, &fewest));
     }
 

@@ -24,7 +24,7 @@ use super::formulation::Formulation;
 use super::model::{Column, LinearObjective, Model, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
-use super::relaxation::{Ends, Relaxation};
+use super::relaxation::{Ends, Relaxation, is_wide};
 use super::solve::{self, Care};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -280,9 +280,9 @@ impl<'p> Search<'p> {
         deadline: Option<Instant>,
     ) -> Result<Option<Status>> {
         /// So many windows are tried where there is no solution in them.
-        const MOST_EMPTY: usize = 3;
-        /// By this a window grows.
-        const GROWS: i128 = 10;
+        const MOST_EMPTY: usize = 2;
+        /// By this a window grows. Large windows without a solution take long.
+        const GROWS: i128 = 4;
         if !self.relaxation.has_wide_columns(&self.formulation.model, objective) {
             return Ok(None);
         }
@@ -472,17 +472,20 @@ impl<'p> Search<'p> {
             .sum()
     }
 
-    /// Keeps a sum at its value or a better one from here on. Columns lose the part of their range
-    /// that costs more than the relaxation is better than that value.
+    /// Keeps a sum at its value or a better one from here on. Wide columns lose the part of their
+    /// range that costs more than the relaxation is better than that value; narrow ones are fixed
+    /// where that is all but one value.
     pub(crate) fn hold(&mut self, objective: LinearObjective) -> Result<()> {
         let reached = self.value_of(&objective.terms);
         let narrowed = self.relaxation.narrowed_by(&self.formulation.model, &objective, reached);
         if let Some(values) = &self.values {
             for (column, lower, upper) in narrowed {
                 let Some(value) = values.get(column) else { continue };
-                // Never against the solution that is there.
                 let bounds = &mut self.formulation.model.columns[column];
-                (bounds.lower, bounds.upper) = (lower.min(*value), upper.max(*value));
+                if lower == upper || is_wide(bounds) {
+                    // Never against the solution that is there.
+                    (bounds.lower, bounds.upper) = (lower.min(*value), upper.max(*value));
+                }
             }
         }
         let value = i64::try_from(self.value_of(&objective.terms))
