@@ -166,18 +166,22 @@ pub const TABLE: [Objective; 11] = [
     Objective::SpareOfSize(0),
 ];
 
+/// A row of the table.
+fn row(
+    name: &'static str,
+    sense: Sense,
+    unit: Unit,
+    meaning: &'static str,
+    applies: &'static str,
+) -> Description {
+    Description { name, sense, unit, meaning, applies }
+}
+
 impl Objective {
     /// The objective's row of the table.
     pub fn description(self) -> Description {
         use Sense::{Maximise, Minimise};
         use Unit::{Count, Mebibytes};
-        let row = |name, sense, unit, meaning, applies| Description {
-            name,
-            sense,
-            unit,
-            meaning,
-            applies,
-        };
         let always = "always";
         match self {
             Objective::GuaranteedWeight(_) => row(
