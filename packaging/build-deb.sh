@@ -3,7 +3,7 @@
 # Usage: packaging/build-deb.sh; prints the path of the package. Needs cargo-deb
 # (cargo install --locked cargo-deb).
 #
-# The same sources and toolchain give the same bytes: times are those of the last commit
+# Aims at the same bytes from the same sources and toolchain: times are those of the last commit
 # (SOURCE_DATE_EPOCH), and the binary is that of packaging/build-release.sh.
 set -eu
 cd "$(dirname "$0")/.."

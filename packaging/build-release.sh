@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the binary that is given to others: the same bytes from the same sources, toolchain and
+# Builds the binary that is given to others; aims at the same bytes from the same sources, toolchain and
 # C++ compiler, in whatever folder, since the paths of this machine are taken out of it.
 # Usage: packaging/build-release.sh; prints the path of the binary.
 set -eu
