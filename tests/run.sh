@@ -16,7 +16,7 @@ for component in fmt clippy; do
     exit 1
 done
 # Readers of what migplan writes; one that cannot be had costs only its own test.
-for package in prometheus chromium systemd slurmctld slurmd python3-yaml procps; do
+for package in prometheus chromium poppler-utils systemd slurmctld slurmd python3-yaml procps; do
     install_packages "$package" || echo "note: the package $package is missing and cannot be installed here" >&2
 done
 cargo fmt --all --check

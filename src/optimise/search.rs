@@ -295,7 +295,8 @@ impl<'p> Search<'p> {
             if self.ends(deadline) {
                 return self.ended().map(Some);
             }
-            let least = if may_grow { Some(best.saturating_sub(sign * loss)) } else { None };
+            let least =
+                if may_grow { Some(best.saturating_sub(sign.saturating_mul(loss))) } else { None };
             let Some(window) = self.window(objective, least) else { return Ok(None) };
             let start = window.known.then_some(self.values.as_deref()).flatten();
             self.effort.solves += 1;
@@ -313,9 +314,10 @@ impl<'p> Search<'p> {
             if window.known && self.contradicts(objective, answer.bound) {
                 return Ok(None);
             }
-            // What is outside the window is worse than its least.
-            let outside = sign * window.least - 1;
-            let all = sign * (sign * answer.bound).max(outside);
+            // What is outside the window is worse than its least. A solver that was interrupted may
+            // know no bound, which is the least or the largest number.
+            let outside = sign.saturating_mul(window.least).saturating_sub(1);
+            let all = sign.saturating_mul(sign.saturating_mul(answer.bound).max(outside));
             *bound = Some(tighter(*bound, all, objective.sense));
             let Some(values) = answer.values else { return self.ended().map(Some) };
             let within = sign * dot(&objective.terms, &values) > outside;
@@ -336,7 +338,7 @@ impl<'p> Search<'p> {
         let sign = sign(objective.sense);
         let known = self.values.as_ref().map(|values| dot(&objective.terms, values));
         let least = match (least, known) {
-            (Some(least), Some(known)) if sign * known < sign * least => least,
+            (Some(least), Some(known)) if sign * known < sign.saturating_mul(least) => least,
             (least, known) => known.or(least)?,
         };
         let mut model = self.formulation.model.clone();
