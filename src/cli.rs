@@ -24,7 +24,6 @@ mod output;
 mod planning;
 mod prometheus_args;
 mod replay;
-mod report;
 mod rollback;
 mod schedule;
 mod size;

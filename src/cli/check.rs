@@ -97,8 +97,8 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
         ));
     }
     if args.format == Format::Text {
-        let text = format!("{file}: {}: this node is what it says", wanted.label);
-        write_result(None, |out| writeln!(out, "{text}"))?;
+        let label = &wanted.label;
+        write_result(None, |out| writeln!(out, "{file}: {label}: this node is what it says"))?;
     }
     Ok(())
 }

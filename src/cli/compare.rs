@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
-use super::report::{self, Subject};
 use super::watch::Watch;
 use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::Result;
+use crate::view::html::report::{Subject, report};
 use crate::view::json::{self, comparison::ComparisonDocument};
 use crate::view::text::{comparison as text, summary};
 
@@ -75,7 +75,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             options: &options,
             config: &config,
         };
-        report::write(file, &subject)?;
+        let page = report(&subject)?;
+        write_result(Some(file), |out| out.write_all(page.as_bytes()))?;
     }
     console.warn(&text::warnings(&comparison, &demand));
     let output = args.output.as_deref();

@@ -11,8 +11,7 @@ use super::output::{Console, check_writable, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::watch::Watch;
 use crate::compare::over_time::{self, Replayed};
-use crate::compare::replay::{Configuration, Replay};
-use crate::demand::over_time::OverTime;
+use crate::compare::replay::Configuration;
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
@@ -90,17 +89,11 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         None => over_time::replay(demand, &fleet, configurations, &options)?,
     };
     drop(watch);
-    draw(args, &replayed.result, &replayed.demand)?;
-    print(args, &replayed, &fleet, console)
-}
-
-fn draw(args: &Args, result: &Replay, demand: &OverTime) -> Result<()> {
-    match &args.chart {
-        Some(file) => {
-            write_picture(&ReplayFigure::new(result, demand).picture(), Theme::Light, file)
-        }
-        None => Ok(()),
+    if let Some(file) = &args.chart {
+        let figure = ReplayFigure::new(&replayed.result, &replayed.demand);
+        write_picture(&figure.picture(), Theme::Light, file)?;
     }
+    print(args, &replayed, &fleet, console)
 }
 
 fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> Result<()> {

@@ -118,9 +118,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 
 /// Writes what carries the changes out.
 fn write_engines(args: &Args, weekly: &Weekly<'_>) -> Result<()> {
-    if args.cronjobs.is_some() {
+    if let Some(file) = &args.cronjobs {
         let text = weekly::cron_jobs(weekly)?;
-        write_result(args.cronjobs.as_deref(), |out| out.write_all(text.as_bytes()))?;
+        write_result(Some(file), |out| out.write_all(text.as_bytes()))?;
     }
     if let Some(folder) = &args.systemd {
         std::fs::create_dir_all(folder).map_err(|e| {

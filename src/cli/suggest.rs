@@ -9,7 +9,6 @@ use super::current::CurrentArgs;
 use super::hours_args::HoursArgs;
 use super::output::{Console, check_writable, write_beside, write_result};
 use super::planning::{InputArgs, OptionArgs};
-use super::report::{self, Subject};
 use super::watch::Watch;
 use crate::compare;
 use crate::demand::Demand;
@@ -22,6 +21,7 @@ use crate::plan::file::PlanDocument;
 use crate::plan::{Share, exceeded};
 use crate::reconfigure::present;
 use crate::text::plural;
+use crate::view::html::report::{Subject, report};
 use crate::view::json;
 use crate::view::text::{Layout, summary};
 
@@ -200,7 +200,8 @@ fn run_once(
         let comparison = compare::compare_plan(plan.clone(), demand, fleet, options)?;
         let subject =
             Subject { comparison: &comparison, demand, fleet, catalogue, options, config: &file };
-        report::write(report_file, &subject)?;
+        let page = report(&subject)?;
+        write_result(Some(report_file), |out| out.write_all(page.as_bytes()))?;
     }
     args.format.print(
         args.output.as_deref(),
