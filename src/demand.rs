@@ -172,6 +172,11 @@ pub struct Demand {
 }
 
 impl Demand {
+    /// Whether some workload is of this team.
+    pub fn has_team(&self, name: &str) -> bool {
+        self.workloads.iter().any(|w| *w.team == *name)
+    }
+
     /// The team whose name is most like `name`, for a hint; `None` without workloads.
     pub fn nearest_team(&self, name: &str) -> Option<&str> {
         let likeness = |team: &str| strsim::jaro_winkler(team, name);

@@ -6,6 +6,7 @@
 //! or whether its last line was written whole. Writes nothing.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 use super::folder::{DiskFolder, Folder};
@@ -161,11 +162,7 @@ impl History {
     /// The folder cannot be read (exit 3). A file that cannot is one of [`Self::damaged`].
     pub fn read(folder: &mut dyn Folder, place: &Path) -> Result<History> {
         let mut history = History::default();
-        let names = folder.names().map_err(|e| {
-            let problem = Diagnostic::new(format!("the saved states cannot be read: {e}"));
-            Error::input(problem.in_file(place.display().to_string()))
-                .hint("run it as root, or name another folder with --state-dir")
-        })?;
+        let names = folder.names().map_err(|e| unreadable(place, &e))?;
         let mut files: Vec<(u64, String)> =
             names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect();
         files.sort();
@@ -191,11 +188,7 @@ impl History {
     /// # Errors
     /// It may not be read (exit 3).
     pub fn look(path: &Path) -> Result<(History, bool)> {
-        let folder = DiskFolder::open(path).map_err(|e| {
-            let problem = Diagnostic::new(format!("the saved states cannot be read: {e}"));
-            Error::input(problem.in_file(path.display().to_string()))
-                .hint("run it as root, or name another folder with --state-dir")
-        })?;
+        let folder = DiskFolder::open(path).map_err(|e| unreadable(path, &e))?;
         let Some(mut folder) = folder else { return Ok((History::default(), false)) };
         let held = lock::is_held(&folder);
         Ok((History::read(&mut folder, path)?, held))
@@ -234,6 +227,12 @@ impl History {
             "this file may hold the way back from an interrupted run; move it elsewhere to go on without it. Nothing was changed",
         ))
     }
+}
+
+fn unreadable(folder: &Path, why: &io::Error) -> Error {
+    let problem = Diagnostic::new(format!("the saved states cannot be read: {why}"));
+    Error::input(problem.in_file(folder.display().to_string()))
+        .hint("run it as root, or name another folder with --state-dir")
 }
 
 /// The number of the run in a file, by the file's name.

@@ -100,8 +100,7 @@ impl Gathering {
             return Err(Error { code: ExitCode::BadInput, problems, hint });
         }
         if !teams.is_empty() {
-            let known = |team: &&String| demand.workloads().iter().any(|w| *w.team == ***team);
-            if let Some(unknown) = teams.iter().find(|team| !known(team)) {
+            if let Some(unknown) = teams.iter().find(|team| !demand.has_team(team)) {
                 let problem = format!("no workload is of team '{unknown}'");
                 return Err(Error::input(Diagnostic::new(problem))
                     .hint("--team takes a name of the column team"));

@@ -126,8 +126,7 @@ impl Growth {
 
     /// Teams with a value of their own that have no workload.
     pub fn unknown_team(&self, demand: &Demand) -> Option<&str> {
-        let known = |team: &str| demand.workloads().iter().any(|w| *w.team == *team);
-        self.by_team.keys().map(String::as_str).find(|team| !known(team))
+        self.by_team.keys().map(String::as_str).find(|team| !demand.has_team(team))
     }
 
     fn of(&self, team: &str) -> u64 {

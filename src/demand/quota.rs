@@ -114,8 +114,7 @@ impl Quotas {
 
     /// Warnings about quotas of teams that ask for nothing, which a wrong spelling makes.
     pub fn without_demand(&self, demand: &Demand, file: &str) -> Vec<Diagnostic> {
-        let names = || demand.workloads().iter().map(|w| &*w.team);
-        let unknown = self.0.keys().filter(|team| !names().any(|name| *name == ***team));
+        let unknown = self.0.keys().filter(|team| !demand.has_team(team));
         let warning = |team: &Arc<str>| {
             let near = demand.nearest_team(team);
             let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));

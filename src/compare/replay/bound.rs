@@ -2,10 +2,11 @@
 //!
 //! Which sets of replicas can be served at once is decided by a matching between replicas and
 //! instances, so these sets are a matroid (transversal; Edmonds and Fulkerson 1965), and taking
-//! replicas greedily (by priority, guaranteed ones first, then by weight and memory) where an augmenting
-//! path frees an instance for one more is exact for the goal's first stages. Equal replicas and instances are counts, so a period costs
-//! little whatever its numbers. Replicas of several whole GPUs are no matroid: where there are any,
-//! all that want whole GPUs go to the optimiser, with the GPUs that have MIG off.
+//! replicas greedily (by priority, guaranteed ones first, then by weight and memory) where an
+//! augmenting path frees an instance for one more is exact for the goal's first stages. Equal replicas
+//! and instances are counts, so a period costs little whatever its numbers. Replicas of several whole
+//! GPUs are no matroid: where there are any, all that want whole GPUs go to the optimiser, with the
+//! GPUs that have MIG off.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -136,8 +137,8 @@ fn best_whole(
 /// Workloads and kinds as a matching sees them.
 struct Matching<'a> {
     workloads: &'a [Workload],
-    /// Workloads in the order in which they are served; of one with a `min` first the replicas that it
-    /// guarantees, marked so, and later the others.
+    /// Workloads in the order in which they are served; of one with a `min` first the replicas that
+    /// it guarantees, marked so, and later the others.
     order: Vec<(usize, bool)>,
     /// For each workload its type.
     type_of: Vec<usize>,

@@ -56,8 +56,19 @@ pub(super) fn steps(values: &[f64], plot: Box, most: f64) -> Vec<(f64, f64)> {
     points
 }
 
-/// Boxes that fill from one value to another for each hour. Equal hours side by side are one box, so
-/// that a picture of weeks stays small.
+/// Equal values of hours side by side, as one box of the height of `plot`: a picture of weeks stays
+/// small.
+pub(super) fn runs<T: PartialEq>(hours: &[T], plot: Box) -> impl Iterator<Item = (&T, Box)> {
+    let width = plot.w / hours.len().max(1) as f64;
+    let mut hour = 0;
+    hours.chunk_by(|a, b| a == b).map(move |same| {
+        let x = plot.x + width * hour as f64;
+        hour += same.len();
+        (&same[0], Box::new(x, plot.y, width * same.len() as f64, plot.h))
+    })
+}
+
+/// Boxes that fill from one value to another for each hour.
 pub(super) fn areas(
     picture: &mut Picture,
     plot: Box,
@@ -65,17 +76,9 @@ pub(super) fn areas(
     ranges: &[(f64, f64)],
     color: Color,
 ) {
-    let width = plot.w / ranges.len().max(1) as f64;
-    let mut hour = 0;
-    while hour < ranges.len() {
-        let (from, to) = ranges[hour];
-        let same = ranges[hour..].iter().take_while(|range| **range == (from, to)).count();
-        if to > from {
-            let height = plot.h * (to - from) / most;
-            let bottom = plot.bottom() - plot.h * from / most;
-            let x = plot.x + width * hour as f64;
-            picture.fill(Box::new(x, bottom - height, width * same as f64, height), color);
-        }
-        hour += same;
+    for ((from, to), at) in runs(ranges, plot).filter(|((from, to), _)| to > from) {
+        let height = plot.h * (to - from) / most;
+        let bottom = plot.bottom() - plot.h * from / most;
+        picture.fill(Box::new(at.x, bottom - height, at.w, height), color);
     }
 }

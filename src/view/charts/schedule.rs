@@ -2,7 +2,7 @@
 //! against those asked for.
 
 use super::font;
-use super::hours::{areas, axes, day_names, frame, steps};
+use super::hours::{areas, axes, day_names, frame, runs, steps};
 use super::page::{MARGIN, SMALL, Swatch, WIDTH, heading, legend};
 use super::palette::{
     BLUE, Color, EDGE, FILLED, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, YELLOW, tint,
@@ -55,12 +55,7 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
 
 /// Which configuration is active, with its label where that fits.
 fn draw_band(picture: &mut Picture, figure: &ScheduleFigure, band: Box) {
-    let width = band.w / figure.active.len().max(1) as f64;
-    let mut hour = 0;
-    while hour < figure.active.len() {
-        let active = figure.active[hour];
-        let same = figure.active[hour..].iter().take_while(|a| **a == active).count();
-        let at = Box::new(band.x + width * hour as f64, band.y, width * same as f64, band.h);
+    for (&active, at) in runs(&figure.active, band) {
         picture.fill(at, color(active));
         let label = figure.labels.get(active).map_or("", String::as_str);
         let last = label.rsplit('-').next().unwrap_or(label);
@@ -69,7 +64,6 @@ fn draw_band(picture: &mut Picture, figure: &ScheduleFigure, band: Box) {
             let middle = (at.x + at.w / 2.0, at.y + at.h / 2.0 + 3.5);
             picture.text(middle.0, middle.1, Anchor::Middle, SMALL, INK, text);
         }
-        hour += same;
     }
     picture.frame(band, EDGE, 1.0);
 }

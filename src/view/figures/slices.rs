@@ -58,7 +58,7 @@ impl<'q> Question<'q> {
     /// A team that the demand does not have (exit 2).
     pub fn new(color_by: Option<ColorBy>, team: Option<&'q str>, demand: &Demand) -> Result<Self> {
         let Some(team) = team else { return Ok(color_by.map_or(Question::Any, Question::By)) };
-        if demand.workloads().iter().any(|w| *w.team == *team) {
+        if demand.has_team(team) {
             return Ok(Question::Team(team));
         }
         let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
