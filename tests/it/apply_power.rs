@@ -286,7 +286,11 @@ fn a_disk_that_is_full_at_any_moment_leaves_the_node_as_before_or_as_wanted() {
         let after = rehearsal.load();
         match code {
             0 => assert_eq!(after.gpus[0].instances.len(), 2, "{full_at}"),
-            7 => assert_eq!(after, first, "{full_at}: {result:?}"),
+            7 => {
+                assert_eq!(after, first, "{full_at}: {result:?}");
+                // A run that never began is none to go back from.
+                assert_eq!(folder.clone().names().unwrap(), [] as [String; 0], "{full_at}");
+            }
             8 => assert_eq!(after.essence(), first.essence(), "{full_at}: {result:?}"),
             _ => panic!("{full_at}: {result:?}"),
         }
@@ -341,4 +345,15 @@ fn a_rollback_goes_to_no_state_that_is_another_by_now() {
         assert!(error.to_string().contains("have just changed"), "{error}");
         assert_eq!(rehearsal.load(), before);
     }
+}
+
+#[test]
+fn the_number_of_a_damaged_run_is_not_used_again() {
+    let mut folder = MemoryFolder::default();
+    folder.create("run-000007.jsonl").unwrap();
+    folder.append("run-000007.jsonl", b"half a li").unwrap();
+    let mut dir = StateDir::unshared(Box::new(folder.clone())).unwrap();
+    assert_eq!(dir.begin(header("next", 1)).unwrap(), 8);
+    // What it may still tell somebody is there.
+    assert_eq!(folder.read("run-000007.jsonl").unwrap(), b"half a li");
 }

@@ -11,38 +11,6 @@ use serde_json::Value;
 
 const SIGTERM: i32 = 15;
 
-/// Two GPUs with MIG on: 3g.40gb on each, and 1g.10gb on GPU 1.
-fn two_gpus() -> Node {
-    let mut node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
-    lay_out(&mut node, 1, &board("h100-80gb"), &[]);
-    put(&mut node, 1, "3g.40gb", 4);
-    put(&mut node, 1, "1g.10gb", 0);
-    node
-}
-
-/// What is wanted of both, which destroys and creates on both.
-const BOTH: &[(&str, &str)] = &[("[0]", "{2g.20gb: 2}"), ("[1]", "{7g.80gb: 1}")];
-
-/// Runs `apply` of [`BOTH`] on a fresh node, killed before the changing call `nth`.
-fn killed(nth: u64) -> (Rehearsal, Node) {
-    let node = two_gpus();
-    let rehearsal = Rehearsal::new(&node);
-    rehearsal.config(BOTH);
-    rehearsal.edit(|node| node.faults = vec![fault("change", nth, None, false, false)]);
-    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
-    rehearsal.edit(|node| node.faults.clear());
-    (rehearsal, node)
-}
-
-/// The changing calls of [`BOTH`]: 2 to destroy and 4 to create on GPU 0, then 4 and 2 on GPU 1.
-const CALLS: u64 = 12;
-/// One in the midst of GPU 1, an instance of which has lost its compute instance.
-const HALF_WAY: u64 = 8;
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
-}
-
 #[test]
 fn a_saved_state_outlives_whatever_file_comes_next() {
     let (rehearsal, first) = killed(HALF_WAY);
@@ -512,26 +480,6 @@ fn a_driver_that_differs_is_told_where_one_looks_and_not_on_every_command() {
         assert_eq!((ran.code, ran.stderr.contains("differs")), (0, false), "{}", ran.stderr);
     }
     assert!(rehearsal.migplan(&["export", "-v"]).stderr.contains("differs from the catalogue"));
-}
-
-/// A `systemctl` that logs what it is asked, and for which `units` run.
-fn systemctl(rehearsal: &Rehearsal, running: &[&str]) {
-    let script = rehearsal.path("systemctl");
-    let cases: Vec<String> = running.iter().map(|u| format!("{u}) exit 0;;")).collect();
-    let text = format!(
-        "#!/bin/sh\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'\n",
-        cases.join(" "),
-        rehearsal.path("units.log").display()
-    );
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn units(rehearsal: &Rehearsal) -> Vec<String> {
-    let file = rehearsal.path("units.log");
-    let log = std::fs::read_to_string(&file).unwrap_or_default();
-    let _ = std::fs::remove_file(file);
-    log.lines().map(str::to_string).collect()
 }
 
 #[test]

@@ -11,6 +11,7 @@
 
 mod apply_changes;
 mod apply_cli;
+mod apply_history;
 mod apply_power;
 mod apply_safety;
 mod apply_sweep;

@@ -13,6 +13,7 @@ use migplan::error::Result;
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, BoardRef, Catalogue};
 use migplan::mig_parted::Config;
+use serde_json::Value;
 
 /// Somebody who agrees to everything.
 pub struct Yes;
@@ -307,4 +308,58 @@ pub fn pretend_nvidia_smi() {
     let (message, code) = fake_nvml::nvidia_smi(Path::new(&node), &arguments);
     println!("{message}");
     std::process::exit(code);
+}
+
+/// Two GPUs with MIG on: 3g.40gb on each, and 1g.10gb on GPU 1.
+pub fn two_gpus() -> Node {
+    let mut node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    lay_out(&mut node, 1, &board("h100-80gb"), &[]);
+    put(&mut node, 1, "3g.40gb", 4);
+    put(&mut node, 1, "1g.10gb", 0);
+    node
+}
+
+/// What is wanted of both, which destroys and creates on both.
+pub const BOTH: &[(&str, &str)] = &[("[0]", "{2g.20gb: 2}"), ("[1]", "{7g.80gb: 1}")];
+
+/// Runs `apply` of [`BOTH`] on a fresh node, killed before the changing call `nth`.
+pub fn killed(nth: u64) -> (Rehearsal, Node) {
+    let node = two_gpus();
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(BOTH);
+    rehearsal.edit(|node| node.faults = vec![fault("change", nth, None, false, false)]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+    rehearsal.edit(|node| node.faults.clear());
+    (rehearsal, node)
+}
+
+/// The changing calls of [`BOTH`]: 2 to destroy and 4 to create on GPU 0, then 4 and 2 on GPU 1.
+pub const CALLS: u64 = 12;
+/// One in the midst of GPU 1, an instance of which has lost its compute instance.
+pub const HALF_WAY: u64 = 8;
+
+pub fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A `systemctl` that logs what it is asked, and for which `units` run.
+pub fn systemctl(rehearsal: &Rehearsal, running: &[&str]) {
+    use std::os::unix::fs::PermissionsExt;
+    let script = rehearsal.path("systemctl");
+    let cases: Vec<String> = running.iter().map(|u| format!("{u}) exit 0;;")).collect();
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'\n",
+        cases.join(" "),
+        rehearsal.path("units.log").display()
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What `systemctl` was asked since the last look.
+pub fn units(rehearsal: &Rehearsal) -> Vec<String> {
+    let file = rehearsal.path("units.log");
+    let log = std::fs::read_to_string(&file).unwrap_or_default();
+    let _ = std::fs::remove_file(file);
+    log.lines().map(str::to_string).collect()
 }
