@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the Debian package: binary, man pages, completions, systemd unit and documents.
+# Builds the Debian package: binary, man pages, completions, systemd unit, documents and the licences
+# of what is linked into the binary.
 # Usage: packaging/build-deb.sh; prints the path of the package. Needs cargo-deb
 # (cargo install --locked cargo-deb).
 #
@@ -17,5 +18,6 @@ export SOURCE_DATE_EPOCH
 target=${CARGO_TARGET_DIR:-target}
 migplan=$(sh packaging/build-release.sh)
 sh packaging/files.sh "$migplan" "$target/package-files"
+sh packaging/third-party.sh "$target/package-files/THIRD-PARTY"
 cargo deb --no-build --quiet --output "$target/debian/" >&2
 ls "$PWD/$target"/debian/*.deb 2>/dev/null || ls "$target"/debian/*.deb

@@ -24,7 +24,7 @@ fi
 files=$(dpkg-deb --contents "$deb" | awk '$1 !~ /^d/ { sub(/^\.?\/?/, "/", $6); print $6 }')
 for wanted in /usr/bin/migplan /usr/share/man/man1/migplan.1.gz /usr/share/man/man1/migplan-suggest.1.gz \
     /usr/share/bash-completion/completions/migplan /usr/share/zsh/vendor-completions/_migplan \
-    /usr/share/fish/vendor_completions.d/migplan.fish /usr/share/doc/migplan/copyright; do
+    /usr/share/fish/vendor_completions.d/migplan.fish /usr/share/doc/migplan/copyright /usr/share/doc/migplan/THIRD-PARTY; do
     echo "$files" | grep -qx "$wanted" || fail "the package lacks $wanted"
 done
 echo "$files" | grep -q '/systemd/system/migplan.service$' || fail "the package lacks the systemd unit"
@@ -36,6 +36,11 @@ in_root dpkg -i /tmp/migplan.deb >/dev/null || in_root apt-get install -y -f --n
 in_root migplan --version
 printf 'team,workload,memory\na,b,9GiB\n' | in_root migplan suggest -q -w - --gpus 1xa100-80gb | grep -q 'mig-devices' ||
     fail "the installed binary does not plan"
+# What is linked into the binary comes with its licences.
+for work in 'highs-sys [0-9]' 'serde_json [0-9]' 'the Rust standard library [0-9]' 'DejaVu Sans'; do
+    [ "$(grep -c "^$work" "$root/usr/share/doc/migplan/THIRD-PARTY")" -gt 0 ] || fail "no licence of $work"
+done
+grep -q 'Copyright (c) [0-9]* HiGHS' "$root/usr/share/doc/migplan/THIRD-PARTY" || fail "no licence of HiGHS"
 in_root sh -c 'zcat /usr/share/man/man1/migplan-suggest.1.gz' | grep -q 'workloads' || fail "the man page is empty"
 in_root bash -n /usr/share/bash-completion/completions/migplan || fail "bash cannot read its completions"
 completed=$(in_root bash -c '. /usr/share/bash-completion/completions/migplan
