@@ -220,6 +220,9 @@ mod tests {
         assert_eq!(mode(&path), 0o700);
         assert_eq!((mode(&path.join("run")), mode(&path.join("lock"))), (0o600, 0o600));
         assert!(folder.create("run").is_err());
+        let mut names = folder.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["lock", "run"]);
     }
 
     #[test]

@@ -485,6 +485,78 @@ fn status_tells_what_blocks_what() {
 }
 
 #[test]
+fn instances_are_listed_by_their_place() {
+    // The driver lists them profile by profile.
+    let node = laid_out("1xa100-80gb", "a100-80gb", &[("3g.40gb", 0), ("1g.10gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    let status = json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
+    let listed = status["gpus"][0]["instances"].as_array().unwrap();
+    let starts: Vec<u64> = listed.iter().map(|i| i["start"].as_u64().unwrap()).collect();
+    assert_eq!(starts, [0, 4]);
+}
+
+#[test]
+fn a_driver_that_does_not_answer_is_told_with_what_to_do() {
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    for (call, code, hint) in [
+        ("nvmlDeviceGetCount_v2", 4, "hint: run it as root"),
+        ("nvmlDeviceGetCount_v2", 999, "the kernel log may say more"),
+        ("nvmlDeviceGetMigMode", 4, "hint: run it as root"),
+        // A driver that offers a profile and then does not know it: no GPU without instances.
+        ("nvmlDeviceGetGpuInstances", 3, "the kernel log may say more"),
+    ] {
+        rehearsal.edit(|node| node.faults = vec![fault(call, 1, Some(code), true, false)]);
+        for arguments in [&["status"][..], &["apply", "--yes"]] {
+            let ran = rehearsal.migplan(arguments);
+            assert_eq!(ran.code, 6, "{call} {code}: {}", ran.stderr);
+            assert!(ran.stderr.contains(call) && ran.stderr.contains(hint), "{}", ran.stderr);
+        }
+    }
+    rehearsal.edit(|node| node.faults.clear());
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn a_process_is_listed_once_and_where_it_runs() {
+    let mut node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    occupy(&mut node, 0, 4, 4711);
+    node.gpus[1].processes.push(Process { pid: 9, name: Some("vllm".into()), used_mib: 1 });
+    let rehearsal = Rehearsal::new(&node);
+    let pids = |of: &serde_json::Value| -> Vec<u64> {
+        of["processes"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap()).collect()
+    };
+    // A driver lists what runs in an instance for the GPU and for the MIG device, or for the GPU.
+    for missing in [None, Some("nvmlDeviceGetMaxMigDeviceCount")] {
+        rehearsal.edit(|node| node.missing.extend(missing.map(str::to_string)));
+        let status = json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
+        assert_eq!(pids(&status["gpus"][0]["instances"][0]), [4711]);
+        assert_eq!(pids(&status["gpus"][0]), [] as [u64; 0]);
+        assert_eq!(pids(&status["gpus"][1]), [9]);
+    }
+}
+
+#[test]
+fn a_gpu_that_a_file_leaves_out_is_named() {
+    let rehearsal = Rehearsal::new(&laid_out("2xh100-80gb", "h100-80gb", &[]));
+    rehearsal.config(&[("[0]", "{7g.80gb: 1}")]);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("no entry for GPU 1, which stays as it is"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_change_of_mode_is_one_call() {
+    let rehearsal = Rehearsal::new(&Node::new("1xh100-80gb").unwrap());
+    rehearsal.log_calls();
+    rehearsal.config(&[("all", "{}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.changing_calls(), 1);
+    assert!(rehearsal.load().gpus[0].mode);
+}
+
+#[test]
 fn events_for_machines() {
     let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
     let rehearsal = Rehearsal::new(&node);

@@ -218,6 +218,9 @@ fn a_gpu_lost_in_the_midst_does_not_keep_the_others_from_going_back() {
         assert_eq!(ran.code, 9, "{what}: {}", ran.stderr);
         assert_eq!(rehearsal.load().essence()[healthy], first.essence()[healthy], "{what}");
         assert!(ran.stderr.contains("GPU is lost"), "{what}: {}", ran.stderr);
+        // And which one is left, whatever failed first.
+        let left = format!("GPU {gpu} ({}) cannot be read", first.gpus[gpu].uuid);
+        assert!(ran.stderr.contains(&left), "{what}: {}", ran.stderr);
         rehearsal.edit(|node| {
             node.faults.clear();
             node.gpus[gpu].lost = false;

@@ -1,15 +1,19 @@
 //! The checker on plans that are broken at random: it never panics, and it sees what is wrong.
 use std::sync::{Arc, LazyLock};
 
-use crate::common::{cases, demand, gpus, suggest};
+use crate::common::{cases, demand, gpus, stage, suggest};
 use migplan::demand::Demand;
+use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::quota::{self, Quotas};
 use migplan::fleet::Fleet;
 use migplan::hardware::Catalogue;
 use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, Conditions, violations};
-use migplan::plan::{InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share, Status};
+use migplan::plan::{
+    Allocated, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share, Status,
+    Strategy as Profiles,
+};
 use migplan::reconfigure::change::{PresentGpu, PresentInstance};
 use proptest::prelude::*;
 
@@ -220,4 +224,83 @@ fn a_team_above_its_quota_is_seen() {
         let found = violations(&case.plan, &case.demand, &case.fleet, &conditions).join("; ");
         assert!(found.contains(message) && found.is_empty() == message.is_empty(), "{found}");
     }
+}
+
+#[test]
+fn rules_of_a_site_are_looked_at() {
+    // GPUs of one node with and without MIG.
+    let mut plan = CASES[4].plan.clone();
+    let off = plan.gpus.iter().position(|gpu| gpu.node == plan.gpus[0].node).unwrap();
+    plan.gpus[off].mig ^= true;
+    let found = CASES[4].violations(&plan).join("; ");
+    assert!(found.contains("GPUs differ in MIG mode"), "{found}");
+    // A free instance where nothing spare was asked for; one profile for a node may need some.
+    let case = &CASES[2];
+    let mut plan = case.plan.clone();
+    let mut instances = plan.gpus.iter_mut().filter(|gpu| gpu.instances.len() > 1);
+    instances.next().unwrap().instances[0].assignment = None;
+    let found = case.violations(&plan).join("; ");
+    assert!(found.contains("is free, but nothing spare was asked for"), "{found}");
+    let policy = Policy { strategy: Profiles::Single, ..Policy::default() };
+    let single = PlanOptions { policy, spare: Spare::None, ..PlanOptions::default() };
+    let conditions = optimise::conditions(&case.fleet, &single);
+    let found = violations(&plan, &case.demand, &case.fleet, &conditions).join("; ");
+    assert!(found.contains("more than one profile") && !found.contains("is free"), "{found}");
+}
+
+#[test]
+fn a_priority_of_which_nothing_fits_has_its_stage() {
+    let demand = demand("team,workload,memory,priority\nt,first,70GiB,5\nt,last,70GiB,0\n");
+    let fleet = gpus("1xa100-80gb");
+    let plan = suggest(&demand, &fleet, &PlanOptions::default());
+    assert_eq!(stage(&plan, "placed_weight[priority=0]"), 0.0);
+    let case = Case { demand, fleet, options: PlanOptions::default(), plan };
+    let mut plan = case.plan.clone();
+    plan.proof.stages.retain(|stage| stage.objective != "placed_weight[priority=0]");
+    let found = case.violations(&plan).join("; ");
+    assert!(found.contains("lacks the stage placed_weight[priority=0]"), "{found}");
+}
+
+/// What is allocated in each period.
+type Periods = Vec<Vec<Allocated>>;
+type Break<'b> = &'b dyn Fn(&mut Periods);
+
+#[test]
+fn what_is_wrong_with_a_plan_over_time_is_seen() {
+    let demand = demand(
+        "team,workload,memory,count,hours\na,day,18GiB,3,Mon-Fri 08:00-18:00\n\
+         a,night,38GiB,2,Mon-Fri 18:00-24:00\nb,always,9GiB,2,\n",
+    );
+    let fleet = gpus("1xa100-80gb,1xa30");
+    let options = PlanOptions::default();
+    let week = OverTime::new(&demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap();
+    let good = optimise::over_time::suggest(&week, &fleet, &options).unwrap();
+    let conditions = optimise::conditions(&fleet, &options);
+    let found = |change: Break| {
+        let mut periods = good.periods.clone();
+        change(&mut periods);
+        let plan = good.plan.clone().into_inner();
+        let checked = Checked::over_time(plan, &week, good.shown, &periods, &fleet, &conditions);
+        checked.err().unwrap_or_default().join("; ")
+    };
+    assert_eq!(found(&|_| {}), "");
+    let (shown, other) = (good.shown, usize::from(good.shown == 0));
+    let changes: [(&str, Break); 6] = [
+        ("other periods than the demand", &|periods| drop(periods.pop())),
+        ("the plan shows other replicas than its period has", &|periods| {
+            drop(periods[shown].pop())
+        }),
+        ("names what is not there", &|periods| periods[other][0].workload = 99),
+        ("names what is not there", &|periods| periods[other][0].board = "h200".into()),
+        ("more replicas in", &|periods| periods[other][0].replicas += 100),
+        ("is served too often", &|periods| periods[other][0].replicas += 100),
+    ];
+    for (message, change) in changes {
+        assert!(found(change).contains(message), "{message}: {}", found(change));
+    }
+    let mut plan = good.plan.clone().into_inner();
+    plan.proof.stages[0].bound = 1_000_000.into();
+    let checked = Checked::over_time(plan, &week, good.shown, &good.periods, &fleet, &conditions);
+    let found = checked.unwrap_err().join("; ");
+    assert!(found.contains("has a gap in an optimal plan"), "{found}");
 }

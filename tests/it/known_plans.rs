@@ -193,3 +193,14 @@ fn whole_gpus_need_a_node_that_has_them() {
     assert_eq!(stage(&plan, "placed_weight[priority=1]"), 3.0);
     assert_eq!(stage(&plan, "placed_weight[priority=0]"), 2.0);
 }
+
+#[test]
+fn workloads_that_are_alike_have_one_share_of_what_is_free() {
+    let demand =
+        demand("team,workload,memory,count\nt,a,9GiB,3\nt,b,9GiB,2\nt,d,38GiB,3\nt,e,38GiB,3\n");
+    // Two slices are left. Of two further replicas 12/11 would be d or e together, so at least one,
+    // and no instance is left for it; each of the four by itself might go without.
+    let plan = suggest(&demand, &gpus("4xa100-80gb"), &PlanOptions::default());
+    assert_eq!(plan.totals.placed, 11);
+    assert_eq!(stage(&plan, "spare"), 1.0);
+}

@@ -83,6 +83,7 @@ fn instances_move_only_where_they_must() {
     assert_eq!(show("3g.40gb@4", "4g.40gb 3g.40gb"), "3g.40gb@4 |  | 4g.40gb@0");
     // Nothing to do, whatever the order.
     assert_eq!(show("2g.20gb@0 3g.40gb@4", "3g.40gb 2g.20gb"), "2g.20gb@0 3g.40gb@4 |  | ");
+    assert_eq!(show("3g.40gb@0 1g.10gb@4", "1g.10gb 3g.40gb"), "3g.40gb@0 1g.10gb@4 |  | ");
 }
 
 #[test]
@@ -122,6 +123,27 @@ fn compute_instances_are_added_without_touching_the_rest() {
     assert!(matches!(blocked, Blocked::Busy { ref in_the_way, .. } if *in_the_way == [1]));
     let change = plan(&board, &have, &shapes, true).unwrap();
     assert_eq!(change.destroyed(), 1);
+}
+
+#[test]
+fn whichever_instance_is_shared_stays_shared() {
+    let board = a100();
+    let half = |busy| PresentCompute { slices: 1, busy };
+    for (shared, other) in [(0, 1), (1, 0)] {
+        let mut have = present(&board, "3g.40gb@0 3g.40gb@4");
+        have[shared].compute = vec![half(false), half(false)];
+        for spec in [0, 1] {
+            let mut shapes = wanted(&board, "3g.40gb 3g.40gb");
+            shapes[spec].compute = vec![1, 1];
+            let change = plan(&board, &have, &shapes, false).unwrap();
+            assert!(change.is_empty() && change.keep == [0, 1], "{shared}, {spec}: {change:?}");
+            // Both are to be shared: only the other one changes.
+            shapes[1 - spec].compute = vec![1, 1];
+            let change = plan(&board, &have, &shapes, false).unwrap();
+            let refits: Vec<usize> = change.refit.iter().map(|r| r.instance).collect();
+            assert_eq!((refits, change.keep), (vec![other], vec![shared]));
+        }
+    }
 }
 
 #[test]
