@@ -4,7 +4,7 @@
 //! What a column means is the business of the file in `constraints` that adds it. Knows no solver.
 
 use super::constraints::assignment::Assignment;
-use super::constraints::kinds_in_use::KindsInUse;
+use super::constraints::kinds_in_use::{KindRange, KindsInUse};
 use super::constraints::memory::ServedMemory;
 use super::constraints::node_flow::NodeFlows;
 use super::constraints::node_mode::NodeModes;
@@ -37,8 +37,10 @@ pub(crate) struct Formulation {
     pub present: PresentGroups,
     /// The weight that each team is served, where shares count.
     pub shares: TeamShares,
-    memory: ServedMemory,
+    /// How many replicas each kind may have, as far as that is known.
+    pub kind_ranges: Vec<KindRange>,
     kinds_in_use: KindsInUse,
+    memory: ServedMemory,
     further: FurtherReplicas,
     most_allocated: MostAllocated,
 }
@@ -76,6 +78,7 @@ impl Formulation {
         one_name::add(&mut model, problem, &assignment);
         quota::add(&mut model, problem, &assignment);
         let memory = ServedMemory::add(&mut model, problem, &assignment.served);
+        let kind_ranges = KindRange::all(&model, problem, &assignment);
         let mut formulation = Formulation {
             model,
             patterns,
@@ -85,8 +88,9 @@ impl Formulation {
             single_profile,
             present,
             shares: TeamShares::default(),
-            memory,
+            kind_ranges,
             kinds_in_use: KindsInUse::default(),
+            memory,
             further: FurtherReplicas::default(),
             most_allocated: MostAllocated::default(),
         };
@@ -116,8 +120,7 @@ impl Formulation {
                 self.shares.add(model, problem, served, priority, values)
             }
             Objective::ProfileKinds => {
-                let (model, assignment) = (&mut self.model, &self.assignment);
-                let (switches, used) = KindsInUse::add(model, problem, assignment, values);
+                let (switches, used) = KindsInUse::add(&mut self.model, &self.kind_ranges, values);
                 self.kinds_in_use = switches;
                 used
             }
@@ -271,6 +274,19 @@ impl Formulation {
     /// Lets no kind take more replicas of a type than may be served at all.
     pub(crate) fn narrow_assigned(&mut self, problem: &Problem) {
         self.assignment.narrow(&mut self.model, problem);
+    }
+
+    /// No solution has fewer replicas in a kind than `limit`, or, with [`Sense::Maximise`], more.
+    pub(crate) fn limit_kind(&mut self, kind: usize, sense: Sense, limit: i64) {
+        let range = &mut self.kind_ranges[kind];
+        match sense {
+            Sense::Minimise => range.least = range.least.max(limit),
+            Sense::Maximise => range.most = range.most.min(limit),
+        }
+        for column in &range.replicas {
+            let upper = &mut self.model.columns[*column].upper;
+            *upper = range.most.min(*upper);
+        }
     }
 
     /// Tangents that the memory of the classes has so far.

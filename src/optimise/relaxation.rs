@@ -66,6 +66,8 @@ pub(crate) struct Relaxation {
     solver: Option<highs::Model>,
     /// Handles of the columns, and the bounds that the solver knows.
     columns: Vec<(Col, ColumnBounds)>,
+    /// What one unit of each column costs in the objective that the solver knows.
+    costs: Vec<f64>,
     /// How many rows the solver knows.
     rows: usize,
     /// The last objective, with what its relaxation came to.
@@ -327,6 +329,7 @@ impl Relaxation {
         solver.set_option("parallel", "off");
         solver.set_option("threads", 1);
         solver.set_option("solver", "simplex");
+        self.costs = vec![0.0; self.columns.len()];
         self.rows = model.rows.len();
         self.solver = Some(solver);
         Ok(())
@@ -349,8 +352,13 @@ impl Relaxation {
                 Sense::Maximise => highs::Sense::Maximise,
                 Sense::Minimise => highs::Sense::Minimise,
             });
-            for ((column, _), cost) in self.columns.iter().zip(costs) {
-                solver.change_column_cost(*column, cost);
+            // A call takes longer than many a step of the solver, and often few costs change.
+            let known = self.costs.iter_mut().zip(costs);
+            for ((column, _), (known, cost)) in self.columns.iter().zip(known) {
+                if *known != cost {
+                    *known = cost;
+                    solver.change_column_cost(*column, cost);
+                }
             }
         }
         scale

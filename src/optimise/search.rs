@@ -474,6 +474,12 @@ impl<'p> Search<'p> {
             .sum()
     }
 
+    /// Whether the best solution reaches what the bounds of the columns allow.
+    fn is_at_limit(&self, objective: &LinearObjective) -> bool {
+        self.values.is_some()
+            && self.natural_limit(objective) == Some(self.value_of(&objective.terms))
+    }
+
     /// Keeps a sum at its value or a better one from here on. Wide columns lose the part of their
     /// range that costs more than the relaxation is better than that value; narrow ones are fixed
     /// where that is all but one value.
@@ -500,6 +506,38 @@ impl<'p> Search<'p> {
         Ok(())
     }
 
+    /// Narrows how many replicas each kind may have to what the linear relaxation still allows. Most
+    /// kinds turn out to be in use in every solution, or in none.
+    ///
+    /// # Errors
+    /// A solver that breaks down (exit 1).
+    pub(crate) fn narrow_kinds(&mut self) -> Result<()> {
+        /// With fewer columns of replicas, the solver is done sooner than the relaxations.
+        const FEW: usize = 100;
+        if self.formulation.kind_ranges.iter().map(|range| range.replicas.len()).sum::<usize>()
+            < FEW
+        {
+            return Ok(());
+        }
+        for kind in 0..self.formulation.kind_ranges.len() {
+            for sense in [Sense::Minimise, Sense::Maximise] {
+                if self.is_over() {
+                    return Ok(());
+                }
+                let terms = self.formulation.kind_ranges[kind].terms();
+                let objective = LinearObjective { sense, terms };
+                if self.is_at_limit(&objective) {
+                    continue;
+                }
+                let relaxed = self.relaxation.solve(&self.formulation.model, &objective)?;
+                let Some(bound) = relaxed.map(|relaxed| relaxed.bound) else { continue };
+                let Ok(limit) = i64::try_from(bound) else { continue };
+                self.formulation.limit_kind(kind, sense, limit);
+            }
+        }
+        Ok(())
+    }
+
     /// Narrows the bounds of the replicas served to what the linear relaxation still allows. With
     /// the memory placed held, that is often one value, and the later stages are far easier.
     pub(crate) fn narrow_served(&mut self) -> Result<()> {
@@ -515,6 +553,9 @@ impl<'p> Search<'p> {
                     return Ok(());
                 }
                 let objective = LinearObjective { sense, terms: vec![(column, 1)] };
+                if self.is_at_limit(&objective) {
+                    continue;
+                }
                 let relaxed = self.relaxation.solve(&self.formulation.model, &objective)?;
                 let Some(bound) = relaxed.map(|r| r.bound) else { continue };
                 let bounds = &mut self.formulation.model.columns[column];

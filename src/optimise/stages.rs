@@ -183,6 +183,9 @@ impl Stages<'_> {
         let start = Instant::now();
         let problem = self.search.problem;
         let search = &mut self.search;
+        if objective == Objective::ProfileKinds {
+            search.narrow_kinds()?;
+        }
         let values = search.values().to_vec();
         let new = search.formulation.prepare(problem, objective, &values);
         search.extend_values(new);
