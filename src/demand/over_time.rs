@@ -582,9 +582,10 @@ fn doubts(
             format!(", the longest gap from {} for {} h", zone.local(from), gap / HOUR_MS - 1)
         });
         doubts.push(Diagnostic::new(format!(
-            "{} of the history {} no samples and count nowhere{longest}",
+            "{} of the history {} no samples and {} nowhere{longest}",
             plural(missing.unsigned_abs(), "hour"),
             if missing == 1 { "has" } else { "have" },
+            if missing == 1 { "counts" } else { "count" },
         )));
     }
     // With less than two days every team is new on the last one.

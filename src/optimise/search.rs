@@ -162,6 +162,56 @@ impl<'p> Search<'p> {
         Ok(self.bound(objective, bound, Status::SolverGap))
     }
 
+    /// Finds the best solution of at least this value and returns whether there is one. What is
+    /// worse is left out from here on: by the reduced costs of the last relaxation, which is that of
+    /// this sum, and by a row, so that the solver has little to look at where there is none.
+    ///
+    /// # Errors
+    /// No answer within the time limit (exit 5); a solver that breaks down (exit 1).
+    pub(crate) fn reach(&mut self, objective: &LinearObjective, least: i128) -> Result<bool> {
+        let Ok(limit) = i64::try_from(least) else { return Ok(true) };
+        let known = self.values.take();
+        if known.as_ref().is_some_and(|values| dot(&objective.terms, values) >= least) {
+            self.values = known;
+            return Ok(true);
+        }
+        let model = &mut self.formulation.model;
+        let narrowed = self.relaxation.narrowed_by(model, objective, least);
+        let (columns, row) = (model.columns.clone(), model.rows.len());
+        for (column, lower, upper) in narrowed {
+            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
+        }
+        model.at_least(objective.terms.clone(), limit);
+        loop {
+            if self.is_over() {
+                return self.ended().map(|_| true);
+            }
+            self.effort.solves += 1;
+            let limits = (self.ends.deadline, self.ends.stop.as_ref());
+            let model = &self.formulation.model;
+            let answer = solve::solve(model, objective, None, limits, Care::Usual)?;
+            let Some(answer) = answer else { return Ok(false) };
+            self.effort.iterations += answer.iterations;
+            let Some(values) = answer.values else { return self.ended().map(|_| true) };
+            let tightened = self.offer(objective, values);
+            if self.values.is_some() {
+                if !self.contradicts(objective, answer.bound)
+                    && let Ok(most) = i64::try_from(answer.bound)
+                {
+                    self.formulation.model.at_most(objective.terms.clone(), most);
+                }
+                return Ok(true);
+            }
+            if !tightened {
+                // An answer that does not hold says nothing: all is asked for as ever.
+                let model = &mut self.formulation.model;
+                (model.columns, model.rows[row].lower) = (columns, None);
+                self.values = known;
+                return Ok(true);
+            }
+        }
+    }
+
     /// Optimises one sum only if the linear relaxation lets it reach what the bounds of the columns
     /// allow.
     ///

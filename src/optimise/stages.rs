@@ -163,7 +163,7 @@ impl Stages<'_> {
         }
     }
 
-    /// Whether the relaxation of the next stage shows that the target is out of reach.
+    /// Whether the next stage cannot reach the target: by its relaxation, else by asking for no less.
     fn falls_short(&mut self, objective: Objective, target: ToBeat<'_>) -> Result<bool> {
         let at = self.reached.len();
         if self.against(target).is_ne() || self.search.formulation.needs_more(objective) {
@@ -175,7 +175,8 @@ impl Stages<'_> {
             return Ok(false);
         };
         let is_last = at + 1 == target.values.len();
-        Ok(bound < *wanted || is_last && !target.or_equal && bound == *wanted)
+        let least = wanted + i128::from(is_last && !target.or_equal);
+        Ok(bound < least || !self.search.reach(&sum, least)?)
     }
 
     /// Optimises one objective and holds what it reached from here on.

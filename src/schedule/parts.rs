@@ -19,7 +19,10 @@ use crate::optimise::problem::Part;
 pub(super) const HOUR_MINUTES: i64 = 60;
 
 /// What serves, the period of the demand, and the replicas that stay.
-type Key = (usize, usize, Option<(usize, Arc<[u64]>)>);
+pub(super) type Key = (usize, usize, Option<(usize, Arc<[u64]>)>);
+
+/// The minutes of each part, and how often a configuration changes to another.
+pub(super) type OfProblem = (Vec<(Key, i64)>, BTreeMap<(usize, usize), i64>);
 
 /// The stretches of time of a division.
 #[derive(Debug, Clone)]
@@ -193,6 +196,16 @@ impl Parts {
             by_hour,
             changes,
         }
+    }
+
+    /// All that the problem of serving these parts depends on.
+    pub(super) fn of_problem(&self) -> OfProblem {
+        let key = |(part, period): (&Part, &usize)| {
+            ((part.supply, *period, part.staying.clone()), part.weight)
+        };
+        let mut parts: Vec<(Key, i64)> = self.parts.iter().zip(&self.periods).map(key).collect();
+        parts.sort_unstable();
+        (parts, self.changes.clone())
     }
 
     /// What each part pays where every hour has the prices that it has in another division.

@@ -5,7 +5,8 @@
 //! order of their bounds, until no bound is above what is served. Further configurations are added one
 //! by one to the best schedule so far, whose layouts stay as they are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use super::division::{self, Division};
 use super::parts::{self, Parts};
 use super::{ScheduleOptions, Searched};
 use crate::demand::hours::WEEK;
-use crate::demand::over_time::{OverTime, ReplicaSpan};
+use crate::demand::over_time::{OverTime, Period, ReplicaSpan};
 use crate::error::{ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::optimise::PlanOptions;
@@ -39,6 +40,15 @@ pub(super) struct Search<'d> {
     ends: Ends,
     media: bool,
     whole: bool,
+    /// What no schedule passes, in the order of the stages: all that the fleet could serve at all.
+    limits: Limits,
+}
+
+/// The weight asked for of each priority, the highest first, and the memory of it all; times minutes.
+#[derive(Debug)]
+struct Limits {
+    priorities: Vec<(i64, i128)>,
+    mib: i128,
 }
 
 /// A division with what it serves, in the order of the stages up to the memory placed.
@@ -70,12 +80,14 @@ impl<'d> Search<'d> {
         let workloads = demand.peak().workloads();
         // Instances may stay free, whatever the plan of one configuration would do with them.
         let any_spare = PlanOptions { spare: Spare::Mix, ..options.clone() };
+        let base = Problem::over_time(demand, fleet, &any_spare);
         Search {
             demand,
             fleet,
             options,
             schedule,
-            base: Problem::over_time(demand, fleet, &any_spare),
+            limits: Limits::of(demand, &base),
+            base,
             spans: (!options.allow_disruption).then(|| parts::lasting(demand)),
             ends: Ends::of(options),
             media: workloads.iter().any(|w| w.media && w.count > 0),
@@ -137,14 +149,17 @@ impl<'d> Search<'d> {
         least: &[i128],
         searched: &mut Searched,
     ) -> Result<Option<Tried>> {
+        let problems: Vec<_> =
+            divisions.par_iter().map(|division| self.parts(division).of_problem()).collect();
+        // Where few hours were seen, many divisions are the same to them.
+        let mut known = HashSet::new();
+        let places = (0..divisions.len()).filter(|place| known.insert(&problems[*place]));
         let mut trial = Trial {
             search: self,
             divisions,
             joints,
             least,
-            open: (0..divisions.len())
-                .map(|place| Open { place, bound: i128::MAX, priced: 0 })
-                .collect(),
+            open: places.map(|place| Open { place, bound: i128::MAX, priced: 0 }).collect(),
             best: None,
             solved: 0,
             proved: true,
@@ -156,34 +171,19 @@ impl<'d> Search<'d> {
         Ok(trial.best)
     }
 
-    /// The first stage, by its place, of which these values lack something, with what it and the one
-    /// after it are worth. `None` where that is the memory, or where the stages are not those of the
-    /// priorities alone.
+    /// The stage that decides beside these values, by its place, with what it and the one after it
+    /// are worth: the first of the priorities that lacks something, else the last. `None` where the
+    /// stages are not those of the priorities alone.
     fn deciding(&self, values: &[i128]) -> Option<(usize, Worth)> {
-        let mut asked: BTreeMap<i64, i128> = BTreeMap::new();
-        for (w, workload) in self.demand.peak().workloads().iter().enumerate() {
-            if self.base.usable_kinds(workload).is_empty() {
-                continue;
-            }
-            let sum = asked.entry(-workload.priority).or_default();
-            for period in self.demand.periods() {
-                let minutes = i128::from(period.hours) * i128::from(parts::HOUR_MINUTES);
-                *sum += minutes * i128::from(period.counts[w]) * i128::from(workload.weight.0);
-            }
-        }
-        asked.retain(|_, weight| *weight > 0);
-        if asked.len() + 1 != values.len() {
+        let Limits { priorities, mib } = &self.limits;
+        if priorities.len() + 1 != values.len() {
             return None;
         }
-        let priorities: Vec<(i64, i128)> = asked.into_iter().map(|(p, all)| (-p, all)).collect();
-        let mut stages = priorities.iter().zip(values);
-        let at = stages.position(|((_, asked), value)| asked > value)?;
-        let minutes = self.demand.hours().len() as i128 * i128::from(parts::HOUR_MINUTES);
-        let gpus = self.base.pools.iter();
-        let mib: i128 = gpus.map(|p| i128::from(p.gpus) * i128::from(p.board.memory.0)).sum();
+        let lacking = priorities.iter().zip(values).position(|((_, asked), value)| asked > value);
+        let at = lacking.or(priorities.len().checked_sub(1))?;
         let (then, most) = priorities
             .get(at + 1)
-            .map_or((None, mib * minutes), |(priority, asked)| (Some(*priority), *asked));
+            .map_or((None, *mib), |(priority, asked)| (Some(*priority), *asked));
         // The least that two values of the first stage differ by.
         let weights = self.base.classes.iter().map(|c| i128::from(c.weight));
         let change = i128::from(self.schedule.change_minutes);
@@ -230,6 +230,43 @@ impl<'d> Search<'d> {
     }
 }
 
+impl Limits {
+    fn of(demand: &OverTime, base: &Problem) -> Limits {
+        let mut priorities: BTreeMap<Reverse<i64>, i128> =
+            base.classes.iter().map(|class| (Reverse(class.priority), 0)).collect();
+        let mut mib = 0;
+        for (w, workload) in demand.peak().workloads().iter().enumerate() {
+            let kinds = base.usable_kinds(workload);
+            let Some(largest) = kinds.iter().map(|k| base.kinds[*k].memory_mib).max() else {
+                continue;
+            };
+            let replica_minutes = |period: &Period| {
+                let minutes = i128::from(period.hours) * i128::from(parts::HOUR_MINUTES);
+                minutes * i128::from(period.counts[w])
+            };
+            let asked: i128 = demand.periods().iter().map(replica_minutes).sum();
+            if let Some(weight) = priorities.get_mut(&Reverse(workload.priority)) {
+                *weight += asked * i128::from(workload.weight.0);
+            }
+            mib += asked * workload.memory.map_or(i128::from(largest), |m| i128::from(m.0));
+        }
+        let priorities = priorities.into_iter().map(|(p, weight)| (p.0, weight)).collect();
+        Limits { priorities, mib }
+    }
+
+    /// What a stage of the priorities and the one after it have at most.
+    fn of_stages(&self, at: usize) -> (i128, i128) {
+        let of = |at: usize| self.priorities.get(at).map_or(self.mib, |(_, weight)| *weight);
+        (of(at), of(at + 1))
+    }
+
+    /// Whether values have all of it.
+    fn reached_by(&self, values: &[i128]) -> bool {
+        let weights = self.priorities.iter().map(|(_, weight)| weight);
+        weights.chain([&self.mib]).zip(values).all(|(limit, value)| limit <= value)
+    }
+}
+
 /// A division that is neither solved nor ruled out.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -264,10 +301,24 @@ impl Trial<'_> {
         self.best.as_ref().map_or(self.least, |best| &best.values)
     }
 
-    /// Solves the divisions in the order of their bounds, until no bound is above what is served.
-    /// The relaxation of each gives prices, which bound the others.
+    /// Rules divisions out by bounds and solves the others, stage by stage of those that decide.
     fn by_bounds(&mut self) -> Result<()> {
-        let Some((stage, worth)) = self.search.deciding(self.least) else { return Ok(()) };
+        while let Some((stage, worth)) = self.search.deciding(self.reached()) {
+            if self.open.is_empty() || self.search.is_over() {
+                break;
+            }
+            // The bounds of one stage say nothing of the next.
+            let (first, then) = self.search.limits.of_stages(stage);
+            let bound = worth.of_stages(first, then);
+            self.open.iter_mut().for_each(|o| *o = Open { bound, priced: 0, ..*o });
+            self.by_bounds_of(stage, worth)?;
+        }
+        Ok(())
+    }
+
+    /// Solves the divisions in the order of their bounds, until no bound is above what is served, or
+    /// another stage decides. The relaxation of each gives prices, which bound the others.
+    fn by_bounds_of(&mut self, stage: usize, worth: Worth) -> Result<()> {
         let worth_of = |values: &[i128]| {
             let then = values.get(stage + 1).copied().unwrap_or(0);
             worth.of_stages(values[stage], then)
@@ -275,60 +326,67 @@ impl Trial<'_> {
         let demand = self.search.demand.peak();
         let bounding = Bounding::new(&self.search.base, self.joints, demand, worth);
         let mut references: Vec<Reference> = Vec::new();
-        // What decides may be served whole by then; the bounds say nothing of what comes after.
-        while self.search.deciding(self.reached()).is_some_and(|(at, _)| at == stage) {
-            let highest = |o: &Open| (o.bound, std::cmp::Reverse(o.place));
-            let Some(next) = (0..self.open.len()).max_by_key(|i| highest(&self.open[*i])) else {
-                return Ok(());
-            };
+        loop {
             let reached = worth_of(self.reached());
-            if self.open[next].bound < reached {
-                self.open.clear();
+            let open = std::mem::take(&mut self.open);
+            self.open = open.into_iter().filter(|o| self.can_win(o, reached, &worth)).collect();
+            if self.search.deciding(self.reached()).is_none_or(|(at, _)| at != stage) {
                 return Ok(());
             }
+            let Some(next) = self.in_order().into_iter().next() else { return Ok(()) };
             if self.search.is_over() {
                 return Ok(());
             }
-            let priced = self.open[next].priced;
-            if priced < references.len() {
-                self.bound_again(&bounding, &references, next);
+            if self.open[next].priced < references.len() {
+                self.bound_again(&bounding, &references);
                 continue;
             }
-            let Open { place, bound, .. } = self.open.swap_remove(next);
-            // With the memory all stages are in the bound, so equals only count by their place.
-            let ties = |bound: i128| bound == reached && worth.then.is_none();
-            let is_late = self.best.as_ref().is_none_or(|best| place > best.place);
-            if ties(bound) && is_late {
-                continue;
-            }
-            let parts = self.search.parts(&self.divisions[place]);
+            let open = self.open.swap_remove(next);
+            let parts = self.search.parts(&self.divisions[open.place]);
             let problem = self.problem(&parts);
             if let Some(Priced { bound, parts: prices }) =
                 prices::relax(&problem, &worth, &self.search.options())?
             {
                 references.push(Reference { parts, prices });
-                if bound < reached || ties(bound) && is_late {
+                if !self.can_win(&Open { bound, ..open }, reached, &worth) {
                     continue;
                 }
             }
-            let target = target(self.best.as_ref(), self.least, place);
+            let target = target(self.best.as_ref(), self.least, open.place);
             let solution = self.search.served(&problem, target);
-            self.take(place, solution)?;
+            self.take(open.place, solution)?;
         }
-        Ok(())
     }
 
-    /// Bounds the divisions whose bounds are the highest with the references that they lack.
-    fn bound_again(&mut self, bounding: &Bounding<'_>, references: &[Reference], next: usize) {
+    /// Whether a division may be better than what is worth `reached`, the best so far.
+    fn can_win(&self, open: &Open, reached: i128, worth: &Worth) -> bool {
+        // With the memory all stages are in the bound, so equals only count by their place.
+        let all_stages = worth.then.is_none();
+        let is_first = self.best.as_ref().is_some_and(|best| open.place < best.place);
+        open.bound > reached || open.bound == reached && (!all_stages || is_first)
+    }
+
+    /// The open divisions in the order in which they are looked at: by their bounds. Where nothing
+    /// is missing any more only the first that has as much is wanted: by their places.
+    fn in_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.open.len()).collect();
+        let is_complete = self.search.limits.reached_by(self.reached());
+        order.sort_by_key(|i| {
+            let Open { place, bound, .. } = self.open[*i];
+            (if is_complete { Reverse(0) } else { Reverse(bound) }, place)
+        });
+        order
+    }
+
+    /// Bounds the divisions that come next with the references that they lack.
+    fn bound_again(&mut self, bounding: &Bounding<'_>, references: &[Reference]) {
         /// So many at once.
         const TOGETHER: usize = 64;
-        let least = self.open[next].bound;
-        let mut order: Vec<usize> =
-            (0..self.open.len()).filter(|i| self.open[*i].priced < references.len()).collect();
-        order.sort_by_key(|i| (std::cmp::Reverse(self.open[*i].bound), self.open[*i].place));
+        let mut order = self.in_order();
+        order.retain(|i| self.open[*i].priced < references.len());
         // Nothing is known of any at first; then all are bounded.
-        let together = if least == i128::MAX { order.len() } else { TOGETHER };
-        order.truncate(together);
+        let first = order.first().is_some_and(|i| self.open[*i].priced == 0);
+        order.truncate(if first { order.len() } else { TOGETHER });
         let (search, divisions) = (self.search, self.divisions);
         let again = |i: &usize| {
             let open = self.open[*i];

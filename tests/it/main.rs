@@ -20,6 +20,7 @@ mod common;
 mod compare;
 mod emit;
 mod geometry;
+mod histories;
 mod hunt;
 mod keep_present;
 mod known_plans;

@@ -1,0 +1,161 @@
+//! Histories that are thin: an hour, a few hours, days that nobody saw, a team that came at the
+//! end. `replay`, `suggest --over-time` and `schedule` of each: an answer that adds up, and soon.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::{Run, migplan};
+
+/// Samples of a quarter of an hour each: the namespace, the pod, its memory in MiB, and when it ran,
+/// in samples from Monday 2026-06-01 00:00 UTC.
+type Pod<'a> = (&'a str, &'a str, u64, Vec<(i64, i64)>);
+
+const HOUR: i64 = 4;
+const DAY: i64 = 24 * HOUR;
+
+fn history(pods: &[Pod<'_>]) -> String {
+    let series = pods.iter().enumerate().map(|(device, (team, pod, mib, ran))| {
+        let samples = ran.iter().flat_map(|(from, to)| *from..*to);
+        let at = |sample: i64| json!([1_780_272_000 + sample * 900, mib.to_string()]);
+        json!({
+            "metric": {
+                "__name__": "DCGM_FI_DEV_FB_USED", "UUID": format!("GPU-{device:04}"),
+                "GPU_I_ID": "1", "GPU_I_PROFILE": "made.up",
+                "exported_namespace": team, "exported_pod": pod,
+            },
+            "values": samples.map(at).collect::<Vec<Value>>(),
+        })
+    });
+    Value::Array(series.collect()).to_string()
+}
+
+/// What the three commands say of a history.
+struct Answers {
+    schedule: Value,
+    replay: Value,
+    suggest: Value,
+    warnings: String,
+}
+
+/// Each answers well within this, also where tests are not optimised and run side by side.
+const SOON: Duration = Duration::from_secs(100);
+
+fn answers(folder: &Path, pods: &[Pod<'_>], gpus: &str) -> Answers {
+    let file = folder.join("history.json");
+    std::fs::write(&file, history(pods)).unwrap();
+    let mut warnings = String::new();
+    let mut of = |command: &[&str]| -> Value {
+        let inputs = ["--prometheus", file.to_str().unwrap(), "--gpus", gpus, "--format", "json"];
+        let start = Instant::now();
+        let run: Run = migplan(&[command, &inputs].concat());
+        assert!(start.elapsed() < SOON, "{command:?} took {:?}", start.elapsed());
+        assert_eq!(run.code, 0, "{command:?}: {}", run.stderr);
+        warnings = run.stderr;
+        serde_json::from_str(&run.stdout).unwrap()
+    };
+    let (schedule, replay) = (of(&["schedule"]), of(&["replay"]));
+    let suggest = of(&["suggest", "--over-time"]);
+    Answers { schedule, replay, suggest, warnings }
+}
+
+impl Answers {
+    /// Checks that the three agree on what was asked for, in replica-hours, and that none serves
+    /// more than it could; returns what one configuration and what the schedule serve.
+    fn served(&self, asked: u64) -> (f64, f64) {
+        let number = |of: &Value, key: &str| of[key].as_f64().unwrap();
+        let rows = self.replay["rows"].as_array().unwrap();
+        let plan = rows.iter().find(|r| r["name"] == "plan" && r["rule"] == "bound").unwrap();
+        for row in rows {
+            assert_eq!(row["asked_replica_hours"], asked, "{row}");
+        }
+        assert_eq!(self.schedule["asked_replica_hours"], asked, "{}", self.schedule);
+        let one = number(&self.schedule, "one_config_replica_hours");
+        let several = number(&self.schedule, "served_replica_hours");
+        assert!(one <= several && several <= asked as f64, "{one} {several} {asked}");
+        assert_eq!(number(plan, "served_replica_hours"), one);
+        assert_eq!(self.suggest["proof"]["status"], "optimal");
+        assert_eq!(self.schedule["proved"], true);
+        (one, several)
+    }
+
+    fn changes(&self) -> usize {
+        self.schedule["changes"].as_array().unwrap().len()
+    }
+}
+
+/// So many notebooks of 8,000 MiB.
+fn notebooks(count: usize, ran: &[(i64, i64)]) -> Vec<Pod<'static>> {
+    const NAMES: [&str; 7] = [
+        "note-6d5f9c7b8d-zzbgd",
+        "note-6d5f9c7b8d-zzcgd",
+        "note-6d5f9c7b8d-zzdgd",
+        "note-6d5f9c7b8d-zzfgd",
+        "note-6d5f9c7b8d-zzggd",
+        "note-6d5f9c7b8d-zzhgd",
+        "note-6d5f9c7b8d-zzjgd",
+    ];
+    NAMES[..count].iter().map(|name| ("a", *name, 8_000, ran.to_vec())).collect()
+}
+
+#[test]
+fn a_history_of_one_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pods = notebooks(3, &[(0, HOUR)]);
+    pods.push(("b", "train-bcdfg", 70_000, vec![(0, HOUR)]));
+    let answers = answers(folder.path(), &pods, "1xa100-80gb");
+    assert_eq!(answers.served(4), (3.0, 3.0));
+    assert_eq!(answers.changes(), 0);
+    assert!(answers.warnings.contains("the history is of 1 hour only"), "{}", answers.warnings);
+}
+
+#[test]
+fn a_history_shorter_than_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pods = notebooks(7, &[(0, 2 * HOUR)]);
+    pods.push(("b", "train-bcdfg", 70_000, vec![(3 * HOUR, 5 * HOUR)]));
+    let answers = answers(folder.path(), &pods, "1xa100-80gb");
+    // Between the notebooks and the training an hour is free for the change.
+    assert_eq!(answers.served(16), (14.0, 16.0));
+    assert!(answers.changes() > 0);
+    assert!(answers.warnings.contains("the history is of 4 hours only"), "{}", answers.warnings);
+}
+
+#[test]
+fn a_history_with_a_gap_and_a_replica_that_fits_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    // From 10:00 on the first day for 20 hours nobody looked.
+    let seen = [(0, 10 * HOUR), (30 * HOUR, 55 * HOUR)];
+    let mut pods = notebooks(7, &[(2 * HOUR, 7 * HOUR), (35 * HOUR, 42 * HOUR)]);
+    pods.push(("b", "train-bcdfg", 70_000, vec![(0, 2 * HOUR), (45 * HOUR, 54 * HOUR)]));
+    pods.push(("a", "serve-6d5f9c7b8d-abcdf", 9_000, seen.to_vec()));
+    pods.push(("c", "huge-bcdfg", 200_000, seen.to_vec()));
+    let answers = answers(folder.path(), &pods, "4xa100-80gb");
+    let (huge, asked) = (35, 7 * 12 + 11 + 35 + 35);
+    // All but what no GPU holds: nothing else can be better, whatever the division.
+    assert_eq!(answers.served(asked), ((asked - huge) as f64, (asked - huge) as f64));
+    assert_eq!(answers.changes(), 0);
+    assert!(answers.warnings.contains("20 hours of the history"), "{}", answers.warnings);
+}
+
+#[test]
+fn a_team_that_comes_on_the_last_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let days: Vec<i64> = (0..8).collect();
+    let day = |from: i64, to: i64| -> Vec<(i64, i64)> {
+        days.iter().map(|d| (d * DAY + from * HOUR, d * DAY + to * HOUR)).collect()
+    };
+    let mut pods = notebooks(7, &day(9, 17));
+    pods.push(("b", "train-bcdfg", 70_000, day(19, 24)));
+    pods.push(("c", "huge-bcdfg", 200_000, vec![(0, 8 * DAY)]));
+    pods.push(("n", "clone-7c9d8f6b5c-abcdf", 9_000, vec![(7 * DAY + 18 * HOUR, 8 * DAY)]));
+    let answers = answers(folder.path(), &pods, "1xa100-80gb");
+    let huge = 8 * 24;
+    let (one, several) = answers.served(8 * (7 * 8 + 5) + huge + 6);
+    // Either the notebooks and the new team, or the training; two configurations have both but for
+    // the one hour or five in which the new team and the training meet.
+    assert_eq!(one, f64::from(8 * 7 * 8 + 6));
+    assert!(several > one, "{several}");
+    assert!(answers.warnings.contains("team 'n' appears on the last day"), "{}", answers.warnings);
+}
