@@ -35,11 +35,8 @@ pub(super) fn find(problem: &Problem, formulation: &Formulation) -> Option<Vec<i
 /// Serves as many replicas of a class as there are instances for, on GPUs in use and on new ones.
 fn serve(problem: &Problem, formulation: &Formulation, steps: &mut Steps<'_>, class: usize) {
     let served = formulation.assignment.served[class];
-    let of = problem.classes[class].item_type;
-    let item_type = &problem.item_types[of];
-    let assigned = &formulation.assignment.assigned[of];
-    let mut kinds: Vec<(usize, Column)> =
-        item_type.kinds.iter().copied().zip(assigned.iter().copied()).collect();
+    let item_type = problem.classes[class].item_type;
+    let mut kinds: Vec<(usize, Column)> = formulation.assignment.columns_of(problem, item_type);
     kinds.sort_by_key(|(k, _)| (problem.kinds[*k].memory_mib, problem.kinds[*k].compute_slices));
     for (k, column) in kinds {
         steps.open(column);

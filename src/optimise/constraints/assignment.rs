@@ -2,18 +2,29 @@
 //! of the type in the kind, for each demand class the replicas served.
 //!
 //! Replicas of a type in all its kinds = replicas served of all its classes.
+//!
+//! Over time the item types of a period, of which there are many copies, are taken together as far as
+//! the kinds of each are among those of the one before: a *chain*. Its replicas in a kind are one
+//! column, and by Hall's theorem they find their instances where, for each type, the kinds of the
+//! type hold the replicas of it and of the narrower types. The relaxation is as strong, with a few
+//! columns for a period instead of types × kinds, and integral by itself where the instances are.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::optimise::model::{Column, Model, Terms};
-use crate::optimise::problem::Problem;
+use crate::optimise::problem::{ItemType, Problem};
 
 /// The columns.
 #[derive(Debug, Clone)]
 pub(crate) struct Assignment {
-    /// For each item type, for each of its kinds (by position): replicas there.
+    /// For each item type, for each of its kinds (by position): replicas of its chain there; none
+    /// for a type that is not the widest of its chain.
     pub assigned: Vec<Vec<Column>>,
+    /// The chains: item types, the widest first. Each type is in one.
+    chains: Vec<Vec<usize>>,
+    /// For each item type the widest of its chain.
+    widest: Vec<usize>,
     /// For each demand class: replicas served.
     pub served: Vec<Column>,
     /// By pool, where demand changes from hour to hour: GPUs that are allocated whole, MIG off, in
@@ -40,12 +51,17 @@ pub(crate) struct Queues(BTreeMap<(usize, u32), VecDeque<Batch>>);
 impl Assignment {
     /// Adds the columns and the balance of each type.
     pub(crate) fn add(model: &mut Model, problem: &Problem) -> Assignment {
+        let chains = chains(problem);
+        let mut widest = vec![0; problem.item_types.len()];
+        chains.iter().for_each(|chain| chain.iter().for_each(|t| widest[*t] = chain[0]));
         let assigned: Vec<Vec<Column>> = problem
             .item_types
             .iter()
-            .map(|t| {
-                let most = problem.capacity(t);
-                t.kinds.iter().map(|_| model.integer(0, most)).collect()
+            .enumerate()
+            .map(|(t, of)| {
+                let most = problem.capacity(of);
+                let kinds = of.kinds.iter().filter(|_| widest[t] == t);
+                kinds.map(|_| model.integer(0, most)).collect()
             })
             .collect();
         let served = problem
@@ -56,7 +72,8 @@ impl Assignment {
                 model.integer(0, c.curve.count.min(most))
             })
             .collect();
-        let mut assignment = Assignment { assigned, served, reserved: BTreeMap::new() };
+        let reserved = BTreeMap::new();
+        let mut assignment = Assignment { assigned, chains, widest, served, reserved };
         assignment.reserve(model, problem);
         assignment
     }
@@ -92,28 +109,51 @@ impl Assignment {
         problem.is_over_time().then(|| column.map_or(0, |c| values[*c]))
     }
 
+    /// The kinds of an item type, each with the column of the replicas there.
+    pub(crate) fn columns_of(&self, problem: &Problem, item_type: usize) -> Vec<(usize, Column)> {
+        let widest = self.widest[item_type];
+        let kinds = problem.item_types[widest].kinds.iter().zip(&self.assigned[widest]);
+        let own = &problem.item_types[item_type].kinds;
+        kinds
+            .filter(|(k, _)| own.binary_search(k).is_ok())
+            .map(|(k, column)| (*k, *column))
+            .collect()
+    }
+
     /// Adds the balance of each type.
     pub(crate) fn balance(&self, model: &mut Model, problem: &Problem) {
-        for (t, columns) in self.assigned.iter().enumerate() {
-            let mut terms: Terms = columns.iter().map(|c| (*c, 1)).collect();
-            for (class, column) in problem.classes.iter().zip(&self.served) {
-                if class.item_type == t {
-                    terms.push((*column, -1));
+        let mut served: Vec<Terms> = vec![Terms::new(); problem.item_types.len()];
+        for (class, column) in problem.classes.iter().zip(&self.served) {
+            served[class.item_type].push((*column, -1));
+        }
+        for chain in &self.chains {
+            let columns: BTreeMap<usize, Column> =
+                self.columns_of(problem, chain[0]).into_iter().collect();
+            for (at, t) in chain.iter().enumerate() {
+                let kinds = problem.item_types[*t].kinds.iter();
+                let mut terms: Terms =
+                    kinds.filter_map(|k| columns.get(k)).map(|column| (*column, 1)).collect();
+                terms.extend(chain[at..].iter().flat_map(|narrower| &served[*narrower]));
+                match at {
+                    0 => model.equal(terms, 0),
+                    _ => model.at_least(terms, 0),
                 }
             }
-            model.equal(terms, 0);
         }
     }
 
-    /// Lets no kind take more replicas of a type than its classes may be served.
+    /// Lets no kind take more replicas than may be served of the types that it suffices for.
     pub(crate) fn narrow(&self, model: &mut Model, problem: &Problem) {
         let mut most = vec![0; problem.item_types.len()];
         for (class, column) in problem.classes.iter().zip(&self.served) {
             most[class.item_type] += model.columns[*column].upper;
         }
-        for (columns, most) in self.assigned.iter().zip(most) {
-            for column in columns {
-                let upper = &mut model.columns[*column].upper;
+        for chain in &self.chains {
+            for (kind, column) in self.columns_of(problem, chain[0]) {
+                let suffices =
+                    |t: &&usize| problem.item_types[**t].kinds.binary_search(&kind).is_ok();
+                let most: i64 = chain.iter().filter(suffices).map(|t| most[*t]).sum();
+                let upper = &mut model.columns[column].upper;
                 *upper = most.min(*upper);
             }
         }
@@ -124,9 +164,8 @@ impl Assignment {
         let mut columns = Vec::new();
         let types = self.assigned.iter().zip(&problem.item_types);
         for (of_type, t) in types.filter(|(_, t)| t.period == period) {
-            if let Ok(at) = t.kinds.binary_search(&kind) {
-                columns.push(of_type[at]);
-            }
+            let at = t.kinds.binary_search(&kind).ok();
+            columns.extend(at.and_then(|at| of_type.get(at)));
         }
         columns
     }
@@ -153,8 +192,9 @@ impl Assignment {
     ) -> BTreeMap<(usize, usize), Vec<Column>> {
         let mut staying: BTreeMap<(usize, usize), Vec<Column>> = BTreeMap::new();
         for (of_type, t) in self.assigned.iter().zip(&problem.item_types) {
-            if let (Some(supply), Ok(at)) = (t.stays_in, t.kinds.binary_search(&kind)) {
-                staying.entry((t.period, supply)).or_default().push(of_type[at]);
+            let at = t.kinds.binary_search(&kind).ok();
+            if let (Some(supply), Some(column)) = (t.stays_in, at.and_then(|at| of_type.get(at))) {
+                staying.entry((t.period, supply)).or_default().push(*column);
             }
         }
         staying
@@ -215,31 +255,16 @@ impl Assignment {
     /// little as may be. Of one period.
     pub(crate) fn decode(&self, problem: &Problem, values: &[i64], period: usize) -> Queues {
         let mut queues = Queues::default();
-        let types = problem.item_types.iter().enumerate();
-        for (t, item_type) in types.filter(|(_, t)| t.period == period) {
-            let mut served = self.served_of(problem, values, t);
-            let mut kinds: Vec<(usize, i64)> = item_type
-                .kinds
-                .iter()
-                .zip(&self.assigned[t])
-                .map(|(k, column)| (*k, values[*column]))
+        let of_period = |chain: &&Vec<usize>| problem.item_types[chain[0]].period == period;
+        for chain in self.chains.iter().filter(of_period) {
+            let mut open: BTreeMap<usize, i64> = self
+                .columns_of(problem, chain[0])
+                .into_iter()
+                .map(|(kind, column)| (kind, values[column]))
                 .collect();
-            kinds.sort_by_key(|(k, _)| {
-                let kind = &problem.kinds[*k];
-                (Reverse((kind.memory_mib, kind.compute_slices)), *k)
-            });
-            for (kind, mut open) in kinds {
-                let queue = queues.0.entry((kind, item_type.whole_gpus)).or_default();
-                while open > 0 {
-                    let Some(front) = served.front_mut() else { break };
-                    let count = front.count.min(open);
-                    queue.push_back(Batch { count, ..*front });
-                    open -= count;
-                    front.count -= count;
-                    if front.count == 0 {
-                        served.pop_front();
-                    }
-                }
+            // The narrowest first: what they leave suffices for the wider ones.
+            for t in chain.iter().rev() {
+                self.decode_type(problem, values, *t, &mut open, &mut queues);
             }
         }
         for queue in queues.0.values_mut() {
@@ -247,6 +272,38 @@ impl Assignment {
             queue.make_contiguous().sort_by_key(|b| (b.workload, Reverse(b.memory_mib)));
         }
         queues
+    }
+
+    /// The same of one type, in the instances of its kinds that are open.
+    fn decode_type(
+        &self,
+        problem: &Problem,
+        values: &[i64],
+        item_type: usize,
+        open: &mut BTreeMap<usize, i64>,
+        queues: &mut Queues,
+    ) {
+        let mut served = self.served_of(problem, values, item_type);
+        let of = &problem.item_types[item_type];
+        let mut kinds = of.kinds.clone();
+        kinds.sort_by_key(|k| {
+            let kind = &problem.kinds[*k];
+            (Reverse((kind.memory_mib, kind.compute_slices)), *k)
+        });
+        for kind in kinds {
+            let queue = queues.0.entry((kind, of.whole_gpus)).or_default();
+            let Some(open) = open.get_mut(&kind) else { continue };
+            while *open > 0 {
+                let Some(front) = served.front_mut() else { break };
+                let count = front.count.min(*open);
+                queue.push_back(Batch { count, ..*front });
+                *open -= count;
+                front.count -= count;
+                if front.count == 0 {
+                    served.pop_front();
+                }
+            }
+        }
     }
 
     /// The replicas of a type that are served, the largest first.
@@ -271,6 +328,34 @@ impl Assignment {
         batches.sort_by_key(|b| (Reverse(b.memory_mib), b.workload));
         batches.into()
     }
+}
+
+/// The chains of item types, the widest type first. Without demand over time each type is one.
+fn chains(problem: &Problem) -> Vec<Vec<usize>> {
+    let types = &problem.item_types;
+    let mut by_width: Vec<usize> = (0..types.len()).collect();
+    if problem.is_over_time() {
+        by_width.sort_by_key(|t| (types[*t].period, Reverse(types[*t].kinds.len())));
+    }
+    let mut chains: Vec<Vec<usize>> = Vec::new();
+    for t in by_width {
+        let of = &types[t];
+        let takes = |chain: &&mut Vec<usize>| {
+            let last = &types[chain[chain.len() - 1]];
+            let is_within = || of.kinds.iter().all(|k| last.kinds.binary_search(k).is_ok());
+            let key = |t: &ItemType| (t.period, t.stays_in, t.quota);
+            problem.is_over_time()
+                && (of.whole_gpus, of.one_name) == (0, None)
+                && (last.whole_gpus, last.one_name) == (0, None)
+                && key(of) == key(last)
+                && is_within()
+        };
+        match chains.iter_mut().rev().take_while(|c| types[c[0]].period == of.period).find(takes) {
+            Some(chain) => chain.push(t),
+            None => chains.push(vec![t]),
+        }
+    }
+    chains
 }
 
 impl Queues {
