@@ -77,9 +77,9 @@ fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
 fn name_panel(picture: &mut Picture, figure: &ReplayFigure, panel: &NamePanel, top: f64) -> f64 {
     let peak = panel.demand.iter().copied().fold(0.0, f64::max);
     let text = format!(
-        "{}: {} instances, at most {} asked for",
+        "{}: {}, at most {} asked for",
         panel.name,
-        number(panel.supply),
+        plural(panel.supply as u64, "instance"),
         number(peak)
     );
     picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, font::fit(&text, BODY, 600.0));
