@@ -294,10 +294,11 @@ impl Formulation {
         self.memory.tangents()
     }
 
-    /// Sets the memory of a solution to what its replicas need, and the weight of the teams to what
-    /// theirs weigh.
+    /// Sets the memory of a solution to what its replicas need, the weight of the teams to what
+    /// theirs weigh, and the kinds in use to those that have replicas.
     pub(crate) fn settle(&self, problem: &Problem, values: &mut [i64]) {
         self.shares.settle(values);
+        self.kinds_in_use.settle(values);
         self.memory.settle(problem, &self.assignment.served, values);
     }
 }

@@ -16,9 +16,9 @@ use super::assignment::Assignment;
 use crate::optimise::model::{Column, Model, Terms};
 use crate::optimise::problem::Problem;
 
-/// The switches, by kind; added for the stage that counts them.
+/// The switch of each kind, with the replicas in the kind; added for the stage that counts them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct KindsInUse(Vec<Column>);
+pub(crate) struct KindsInUse(Vec<(Column, Vec<Column>)>);
 
 /// The replicas of one kind that solutions may have.
 #[derive(Debug, Clone)]
@@ -58,7 +58,6 @@ impl KindsInUse {
     ) -> (KindsInUse, Vec<i64>) {
         let (mut switches, mut used) = (Vec::new(), Vec::new());
         for range in ranges {
-            let is_used = range.replicas.iter().any(|c| values[*c] > 0);
             let switch = model.integer(i64::from(range.least > 0), i64::from(range.most > 0));
             if range.least == 0 && range.most > 0 {
                 for column in &range.replicas {
@@ -71,14 +70,61 @@ impl KindsInUse {
                     model.at_most(all, 0);
                 }
             }
-            switches.push(switch);
-            used.push(i64::from(is_used));
+            switches.push((switch, range.replicas.clone()));
+            used.push(is_used(&range.replicas, values));
         }
         (KindsInUse(switches), used)
     }
 
     /// The kinds in use.
     pub(crate) fn terms(&self) -> Terms {
-        self.0.iter().map(|c| (*c, 1)).collect()
+        self.0.iter().map(|(switch, _)| (*switch, 1)).collect()
+    }
+
+    /// Turns off the switches of a solution whose kinds have no replica: a solver that is ended
+    /// early may leave them on.
+    pub(crate) fn settle(&self, values: &mut [i64]) {
+        for (switch, replicas) in &self.0 {
+            values[*switch] = is_used(replicas, values);
+        }
+    }
+}
+
+/// 1 where a solution has one of the replicas, else 0.
+fn is_used(replicas: &[Column], values: &[i64]) -> i64 {
+    i64::from(replicas.iter().any(|column| values[*column] > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimise::model::dot;
+
+    #[test]
+    fn a_kind_without_replicas_is_not_in_use() {
+        let mut model = Model::default();
+        let columns: Vec<Column> = (0..4).map(|_| model.integer(0, 5)).collect();
+        let range = |replicas: &[Column], least, most| KindRange {
+            replicas: replicas.to_vec(),
+            least,
+            most,
+        };
+        let ranges =
+            [range(&columns[..2], 0, 7), range(&columns[2..3], 1, 5), range(&columns[3..], 0, 0)];
+        let mut values = vec![2, 0, 5, 0];
+        let (kinds, used) = KindsInUse::add(&mut model, &ranges, &values);
+        assert_eq!(used, [1, 1, 0]);
+        values.extend(used);
+        assert!(model.holds(&values));
+        values[0] = 0;
+        assert_eq!(dot(&kinds.terms(), &values), 2);
+        kinds.settle(&mut values);
+        assert_eq!(dot(&kinds.terms(), &values), 1);
+        assert!(model.holds(&values));
+        // No more than seven together, and only where the switch is on.
+        for (replicas, on, holds) in [([5, 2], 1, true), ([5, 3], 1, false), ([0, 1], 0, false)] {
+            (values[0], values[1], values[4]) = (replicas[0], replicas[1], on);
+            assert_eq!(model.holds(&values), holds, "{replicas:?}");
+        }
     }
 }
