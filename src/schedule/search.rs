@@ -215,13 +215,16 @@ impl<'d> Search<'d> {
             reached = tried.values;
             let parts = self.parts(&division);
             let problem = joints.problem(&self.base, self.demand, &parts.parts, &parts.changes);
+            let serves_as_much =
+                |s: &Solution| s.reached.get(..reached.len()).is_some_and(|r| *r >= reached[..]);
             let solution = match configurations::best(&problem, &self.options()) {
+                Ok(solution) if serves_as_much(&solution) => solution,
+                Err(e) if e.code != ExitCode::TimeLimit => return Err(e),
                 // Time is up: the layouts that serve as much are taken as they are.
-                Err(e) if e.code == ExitCode::TimeLimit => {
+                _ => {
                     searched.proved = false;
                     Arc::unwrap_or_clone(tried.solution)
                 }
-                other => other?,
             };
             let chosen = joints.chosen(&solution);
             found = Some(Found { division, parts, problem, solution, chosen });
