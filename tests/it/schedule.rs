@@ -564,3 +564,22 @@ fn what_cannot_be_scheduled_is_said() {
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     assert!(ran.stderr.contains("column hours"), "{}", ran.stderr);
 }
+
+#[test]
+fn time_that_ends_the_search_never_costs_what_one_configuration_serves() {
+    let rows = (0..40).map(|i| {
+        let (memory, count) = (2_000 + i * 7_919 % 68_000, 1 + i * 5 % 9);
+        format!("t{},w{i},{memory},{count},{}\n", i % 5, HOURS[i % HOURS.len()])
+    });
+    let csv = format!("team,workload,memory_mib,count,hours\n{}", rows.collect::<String>());
+    let fleet = "16xa100-80gb,16xh100-sxm5-80gb,10xa30";
+    for seconds in ["1", "2", "3"] {
+        let base = ["schedule", "-w", "-", "--gpus", fleet, "--format", "json", "--time-limit"];
+        let ran = migplan_with(&[&base[..], &[seconds]].concat(), csv.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let number = |key: &str| json[key].as_f64().unwrap();
+        let (served, one) = (number("served_replica_hours"), number("one_config_replica_hours"));
+        assert!(served >= one, "{served} of {one} with {seconds} s");
+    }
+}
