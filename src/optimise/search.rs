@@ -135,7 +135,7 @@ impl<'p> Search<'p> {
     pub(crate) fn optimise(&mut self, objective: &LinearObjective) -> Result<Bound> {
         let limit = self.natural_limit(objective);
         let known = self.values.is_some();
-        if known && limit == Some(self.value_of(&objective.terms)) {
+        if self.reaches(objective, limit) {
             return Ok(self.bound(objective, limit, Status::Optimal));
         }
         // Without a solution there must be one to fall back to.
@@ -524,10 +524,15 @@ impl<'p> Search<'p> {
             .sum()
     }
 
-    /// Whether the best solution reaches what the bounds of the columns allow.
-    fn is_at_limit(&self, objective: &LinearObjective) -> bool {
-        self.values.is_some()
-            && self.natural_limit(objective) == Some(self.value_of(&objective.terms))
+    /// What the linear relaxation says that no solution can pass in a sum; `None` where time is up, or
+    /// where the best solution shows that it can say no more than the bounds of the columns.
+    fn relaxed_limit(&mut self, sense: Sense, terms: Terms) -> Result<Option<i64>> {
+        let objective = LinearObjective { sense, terms };
+        if self.is_over() || self.reaches(&objective, self.natural_limit(&objective)) {
+            return Ok(None);
+        }
+        let relaxed = self.relaxed(&objective)?;
+        Ok(relaxed.and_then(|bound| i64::try_from(bound).ok()))
     }
 
     /// Keeps a sum at its value or a better one from here on. Wide columns lose the part of their
@@ -571,18 +576,10 @@ impl<'p> Search<'p> {
         }
         for kind in 0..self.formulation.kind_ranges.len() {
             for sense in [Sense::Minimise, Sense::Maximise] {
-                if self.is_over() {
-                    return Ok(());
-                }
                 let terms = self.formulation.kind_ranges[kind].terms();
-                let objective = LinearObjective { sense, terms };
-                if self.is_at_limit(&objective) {
-                    continue;
+                if let Some(limit) = self.relaxed_limit(sense, terms)? {
+                    self.formulation.limit_kind(kind, sense, limit);
                 }
-                let relaxed = self.relaxation.solve(&self.formulation.model, &objective)?;
-                let Some(bound) = relaxed.map(|relaxed| relaxed.bound) else { continue };
-                let Ok(limit) = i64::try_from(bound) else { continue };
-                self.formulation.limit_kind(kind, sense, limit);
             }
         }
         Ok(())
@@ -599,17 +596,8 @@ impl<'p> Search<'p> {
         }
         for column in served {
             for sense in [Sense::Minimise, Sense::Maximise] {
-                if self.is_over() {
-                    return Ok(());
-                }
-                let objective = LinearObjective { sense, terms: vec![(column, 1)] };
-                if self.is_at_limit(&objective) {
-                    continue;
-                }
-                let relaxed = self.relaxation.solve(&self.formulation.model, &objective)?;
-                let Some(bound) = relaxed.map(|r| r.bound) else { continue };
+                let Some(limit) = self.relaxed_limit(sense, vec![(column, 1)])? else { continue };
                 let bounds = &mut self.formulation.model.columns[column];
-                let Ok(limit) = i64::try_from(bound) else { continue };
                 match sense {
                     Sense::Minimise => bounds.lower = bounds.lower.max(limit),
                     Sense::Maximise => bounds.upper = bounds.upper.min(limit),
