@@ -8,7 +8,8 @@
 //! and the instances destroyed are the fewest that such layouts allow. When each configuration is
 //! active is not this file's business.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::assign::{self, Placed};
@@ -174,7 +175,97 @@ fn without_dominated(joints: Vec<Joint>, keeps: Keeps) -> Vec<Joint> {
     distinct.into_iter().zip(best).filter(|(_, best)| *best).map(|(joint, _)| joint).collect()
 }
 
+/// What the instances of a layout are worth to what is served, where kinds differ by the item types
+/// that they suffice for: one layout is no better than another in whose stead it stands if each of
+/// its instances has one there that suffices for the same, and one that outlives a change has one
+/// that does too. By Hall's theorem that is so where, for each upper set of kinds, there are no fewer.
+#[derive(Debug)]
+struct Sufficiency {
+    /// Every set of kinds that has with a kind all that suffice for at least the same item types: a
+    /// bit for each place in the counts of a layout.
+    upper_sets: Vec<u64>,
+}
+
+impl Sufficiency {
+    /// Of the kinds of a pool; `None` where there are too many sets to compare.
+    fn new(base: &Problem, pool: usize) -> Option<Sufficiency> {
+        /// With more sets than this, comparing costs more than it saves.
+        const MOST_SETS: usize = 64;
+        let profiles = base.pools[pool].board.profiles.len();
+        let mut serves: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (t, of) in base.item_types.iter().enumerate() {
+            for kind in of.kinds.iter().map(|k| &base.kinds[*k]).filter(|k| k.pool == pool) {
+                serves.entry(kind.profile.unwrap_or(profiles)).or_default().insert(t);
+            }
+        }
+        let bit = |place: &usize| u32::try_from(*place).ok().and_then(|p| 1u64.checked_shl(p));
+        let mut sets = BTreeSet::from([0]);
+        for types in serves.values() {
+            let suffice = serves.iter().filter(|(_, of)| types.is_subset(of));
+            let above = suffice.map(|(place, _)| bit(place)).sum::<Option<u64>>()?;
+            let more: Vec<u64> = sets.iter().map(|set| set | above).collect();
+            sets.extend(more);
+            if sets.len() > MOST_SETS {
+                return None;
+            }
+        }
+        Some(Sufficiency { upper_sets: sets.into_iter().collect() })
+    }
+
+    /// One layout of each configuration is no better than another where no number here is greater:
+    /// for two upper sets, one within the other, the instances of the larger that outlive a change
+    /// and those of the smaller that do not.
+    fn of(&self, joint: &Joint, configurations: usize) -> Vec<u32> {
+        let supplies = configurations * (configurations + 1) / 2;
+        let places = joint.counts.len() / supplies;
+        let supply = |at: usize| &joint.counts[at * places..(at + 1) * places];
+        let sums = |counts: &dyn Fn(usize) -> u32| -> Vec<u32> {
+            let of = |set: &u64| (0..places).filter(|p| set >> p & 1 == 1).map(counts).sum();
+            self.upper_sets.iter().map(of).collect()
+        };
+        let mut numbers = Vec::new();
+        for own in 0..configurations {
+            for other in (0..configurations).filter(|other| *other != own) {
+                let all = supply(own);
+                let kept = supply(kept_supply(configurations, own, other));
+                let outlive = sums(&|p| kept[p]);
+                let end = sums(&|p| all[p].saturating_sub(kept[p]));
+                for (large, outliving) in self.upper_sets.iter().zip(&outlive) {
+                    let within =
+                        self.upper_sets.iter().zip(&end).filter(|(s, _)| **s & !large == 0);
+                    numbers.extend(within.map(|(_, ending)| outliving + ending));
+                }
+            }
+        }
+        numbers
+    }
+}
+
 impl Joints {
+    /// The same with less to choose from: without what serves the demand of `base` no better than
+    /// another one in every configuration and through every change. What is left free and what a
+    /// change destroys is not compared, so this is only for the most that can be served.
+    pub(crate) fn serving(&self, base: &Problem) -> Joints {
+        let pools = self.pools.iter().enumerate().map(|(p, pool)| {
+            let Some(sufficiency) = Sufficiency::new(base, p) else { return pool.clone() };
+            let of = |joint| (sufficiency.of(joint, self.configurations), joint);
+            let mut joints: Vec<(Vec<u32>, &Joint)> = pool.joints.iter().map(of).collect();
+            // What is better than another one has the larger sum, so it comes first.
+            joints.sort_by_key(|(numbers, _)| Reverse(numbers.iter().sum::<u32>()));
+            let mut best: Vec<(Vec<u32>, &Joint)> = Vec::new();
+            for (numbers, joint) in joints {
+                let is_within = |(other, of): &(Vec<u32>, &Joint)| {
+                    of.group == joint.group && numbers.iter().zip(other).all(|(x, y)| x <= y)
+                };
+                if !best.iter().any(is_within) {
+                    best.push((numbers, joint));
+                }
+            }
+            JointPool { joints: best.into_iter().map(|(_, j)| j.clone()).collect(), ..pool.clone() }
+        });
+        Joints { pools: pools.collect(), ..self.clone() }
+    }
+
     /// Every pair of layouts, for two configurations. Whole GPUs are among them where the demand
     /// asks for some.
     pub(crate) fn pairs(base: &Problem, media: bool, whole: bool, keeps: Keeps) -> Joints {
@@ -463,4 +554,57 @@ fn place(
         }
     }
     Placed { gpus, replicas }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::over_time::{Growth, Horizon, Zone};
+    use crate::demand::{Demand, Workload};
+    use crate::hardware::Catalogue;
+    use crate::units::Mebibytes;
+
+    /// Two configurations with the same instances of three kinds, of which the change keeps some.
+    fn joint(all: [u32; 3], kept: [u32; 3]) -> Joint {
+        Joint { group: 0, layouts: Vec::new(), counts: [all, all, kept].concat() }
+    }
+
+    #[test]
+    fn a_layout_serves_as_well_only_if_its_kept_instances_do_too() {
+        // The second kind suffices for what the first does, the third for everything.
+        let kinds = Sufficiency { upper_sets: vec![0, 0b100, 0b110, 0b111] };
+        let within = |a: &Joint, b: &Joint| {
+            let (a, b) = (kinds.of(a, 2), kinds.of(b, 2));
+            a.iter().zip(&b).all(|(x, y)| x <= y)
+        };
+        let small = joint([1, 1, 0], [1, 0, 0]);
+        assert!(within(&small, &joint([0, 1, 1], [0, 1, 0])));
+        assert!(within(&small, &joint([1, 1, 0], [1, 1, 0])));
+        // All instances have a better one there, and the one that is kept too, but it is the same.
+        assert!(!within(&small, &joint([1, 0, 1], [0, 0, 1])));
+        assert!(!within(&small, &joint([2, 0, 0], [2, 0, 0])));
+        assert!(!within(&joint([1, 1, 0], [1, 1, 0]), &small));
+    }
+
+    #[test]
+    fn few_layouts_matter_to_what_is_served() {
+        let catalogue = Catalogue::built_in();
+        let fleet = crate::fleet::spec::parse("2xa100-80gb", "--gpus", &catalogue).unwrap();
+        let workload = |name: &str, mib, hours: &str| {
+            let mut workload = Workload::new("a", name, Mebibytes(mib), 3);
+            workload.hours = hours.parse().unwrap();
+            workload
+        };
+        let rows =
+            vec![workload("day", 9_000, "08:00-19:00"), workload("night", 70_000, "20:00-06:00")];
+        let demand = Demand::new(rows);
+        let demand =
+            OverTime::new(&demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap();
+        let base = Problem::over_time(&demand, &fleet, &PlanOptions::default());
+        let pairs = Joints::pairs(&base, false, false, Keeps::Instances);
+        let serving = pairs.serving(&base);
+        // Seven small instances or one large one, in each of the two.
+        assert!(pairs.pools[0].joints.len() > 1_000);
+        assert_eq!(serving.pools[0].joints.len(), 4);
+    }
 }

@@ -210,20 +210,26 @@ impl<'d> Search<'d> {
             let divisions = self.divisions(&before, searched);
             // The layouts of more than two are not found together.
             searched.proved &= configurations == 2;
-            let Some(tried) = self.best_of(&divisions, &joints, &reached, searched)? else { break };
+            let serving = joints.serving(&self.base);
+            let Some(tried) = self.best_of(&divisions, &serving, &reached, searched)? else {
+                break;
+            };
             let division = divisions[tried.place].clone();
             reached = tried.values;
             let parts = self.parts(&division);
-            let problem = joints.problem(&self.base, self.demand, &parts.parts, &parts.changes);
+            let problem_of =
+                |of: &Joints| of.problem(&self.base, self.demand, &parts.parts, &parts.changes);
             let serves_as_much =
                 |s: &Solution| s.reached.get(..reached.len()).is_some_and(|r| *r >= reached[..]);
-            let solution = match configurations::best(&problem, &self.options()) {
-                Ok(solution) if serves_as_much(&solution) => solution,
+            let problem = problem_of(&joints);
+            let (problem, solution, joints) = match configurations::best(&problem, &self.options())
+            {
+                Ok(solution) if serves_as_much(&solution) => (problem, solution, joints),
                 Err(e) if e.code != ExitCode::TimeLimit => return Err(e),
                 // Time is up: the layouts that serve as much are taken as they are.
                 _ => {
                     searched.proved = false;
-                    Arc::unwrap_or_clone(tried.solution)
+                    (problem_of(&serving), Arc::unwrap_or_clone(tried.solution), serving)
                 }
             };
             let chosen = joints.chosen(&solution);
