@@ -5,7 +5,7 @@
 //! same counts are one *period*, whose weight is the number of its hours. This file knows neither
 //! where a history comes from nor what becomes of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -189,30 +189,30 @@ impl History {
 /// next one of its series is due, for a day at most.
 fn observed(usage: &Usage) -> Vec<(i64, i64)> {
     const SLOT_MS: i64 = 15 * MINUTE_MS;
-    let mut slots: HashSet<i64> = HashSet::new();
+    // Of each track, then of all: the first and the last slot of what lies side by side.
+    let mut stretches: Vec<(i64, i64)> = Vec::new();
     for track in usage.all_samples().flat_map(|samples| samples.tracks()) {
         let holds = track.shortest_gap_ms().unwrap_or(MINUTE_MS).min(DAY_MS);
-        let mut seen_to = i64::MIN;
-        for (at, _) in track.iter() {
-            let last = (at + holds - 1).div_euclid(SLOT_MS);
-            if last > seen_to {
-                slots.extend(at.div_euclid(SLOT_MS).max(seen_to)..=last);
-                seen_to = last;
+        let mut open: Option<(i64, i64)> = None;
+        for at in track.times() {
+            let (first, last) = (at.div_euclid(SLOT_MS), (at + holds - 1).div_euclid(SLOT_MS));
+            match &mut open {
+                Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
+                _ => stretches.extend(open.replace((first, last))),
             }
         }
+        stretches.extend(open);
     }
-    let mut slots: Vec<i64> = slots.into_iter().collect();
-    slots.sort_unstable();
+    stretches.sort_unstable();
     let mut observed: Vec<(i64, i64)> = Vec::new();
-    for slot in slots {
-        let (start, end) = (slot * SLOT_MS, (slot + 1) * SLOT_MS);
+    for (first, last) in stretches {
         match observed.last_mut() {
-            // The end belongs to the next slot.
-            Some((_, until)) if *until + 1 == start => *until = end - 1,
-            _ => observed.push((start, end - 1)),
+            Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
+            _ => observed.push((first, last)),
         }
     }
-    observed
+    // The end belongs to the next slot.
+    observed.into_iter().map(|(first, last)| (first * SLOT_MS, (last + 1) * SLOT_MS - 1)).collect()
 }
 
 /// The hours that demand is laid over.

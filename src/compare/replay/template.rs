@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
 
 use super::configuration::Configuration;
 use super::{Row, Rule, Served, Times, fleet_mib};
@@ -126,7 +127,7 @@ struct Cluster<'a> {
     /// For each node and board with whole GPUs: the board's kind, and GPUs that are free.
     nodes: Vec<(usize, u64)>,
     /// For each workload the kinds of the name it asks for, and the index of the name.
-    asks: Vec<(Vec<usize>, usize)>,
+    asks: Vec<(Arc<[usize]>, usize)>,
     /// For each name, who waits, the first that came first.
     waiting: Vec<VecDeque<Waiting>>,
     ends: BinaryHeap<Reverse<End>>,
@@ -214,7 +215,7 @@ impl<'a> Cluster<'a> {
         let (kinds, name) = self.asks[pods.workload].clone();
         let size = u64::from(workload.whole_gpus);
         let mut left = pods.count;
-        for kind in kinds {
+        for &kind in kinds.iter() {
             let mut taken = 0;
             if size == 0 {
                 taken = left.min(self.free[kind]);

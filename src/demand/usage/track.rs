@@ -127,15 +127,17 @@ impl Track {
         self.shortest_gap_ms
     }
 
+    /// The times of the samples, in milliseconds since 1970.
+    pub(in crate::demand) fn times(&self) -> impl Iterator<Item = i64> + '_ {
+        let later = self.gaps.iter().scan(self.first_ms, |at, gap| {
+            *at += gap;
+            Some(*at)
+        });
+        std::iter::once(self.first_ms).chain(later)
+    }
+
     pub(in crate::demand) fn iter(&self) -> impl Iterator<Item = (i64, u32)> + '_ {
-        let times = std::iter::once(self.first_ms).chain(self.gaps.iter().scan(
-            self.first_ms,
-            |at, gap| {
-                *at += gap;
-                Some(*at)
-            },
-        ));
-        times.zip(self.values.iter().map(|mib| u32::try_from(mib).unwrap_or(0)))
+        self.times().zip(self.values.iter().map(|mib| u32::try_from(mib).unwrap_or(0)))
     }
 }
 
