@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     };
     write_engines(args, &weekly)?;
     if let Some(chart) = &args.chart {
-        let labels = (0..plans.len()).map(|c| text::label(&file.assignments, c).to_string());
+        let labels = (0..plans.len()).map(|c| text::label(&file.assignments, c));
         let figure = ScheduleFigure::new(&found, &demand, labels.collect());
         write_picture(&figure.picture(), Theme::Light, chart)?;
     }

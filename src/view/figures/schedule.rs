@@ -52,10 +52,11 @@ impl ScheduleFigure {
         };
         ScheduleFigure {
             title: format!(
-                "{} over the week: {} of the replica-hours placed, {} by the best single one",
+                "{} over the week: {} of the replica-hours placed, {} by the best single one{}",
                 plural(schedule.configurations.len() as u64, "MIG configuration"),
                 share(schedule.served.served, schedule.served.asked),
                 share(schedule.one.served.served, schedule.one.served.asked),
+                if schedule.searched.proved { "" } else { " (not proved)" },
             ),
             subtitle: format!(
                 "Above: the MIG configuration that is active. Below: the replicas asked for in each hour, and those that have an instance; the minutes of a change are left out. Times are {}.",

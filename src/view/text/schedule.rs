@@ -1,5 +1,6 @@
 //! A schedule in words: the summary of `migplan schedule`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -14,10 +15,15 @@ use crate::text::{plural, share, thousands};
 /// For each configuration every node with its label.
 pub type Labels = [Vec<(Arc<str>, String)>];
 
-/// The label of a configuration; the first node's, where nodes differ.
-pub fn label(labels: &Labels, configuration: usize) -> &str {
-    let first = labels.get(configuration).and_then(|nodes| nodes.first());
-    first.map_or("", |(_, label)| label.as_str())
+/// The label of a configuration; where nodes differ the first, and how many others there are.
+pub fn label(labels: &Labels, configuration: usize) -> String {
+    let nodes = labels.get(configuration).map_or(&[][..], Vec::as_slice);
+    let distinct: BTreeSet<&str> = nodes.iter().map(|(_, label)| label.as_str()).collect();
+    let first = nodes.first().map_or("", |(_, label)| label.as_str());
+    match distinct.len() {
+        0 | 1 => first.to_string(),
+        several => format!("{first} and {} more", thousands(several as u64 - 1)),
+    }
 }
 
 /// What the schedule serves, and one configuration.
@@ -72,8 +78,8 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
         for change in schedule.changes.iter().take(layout.rows()) {
             shown.add_row([
                 change.at.name(),
-                label(labels, change.at.from).to_string(),
-                label(labels, change.at.to).to_string(),
+                label(labels, change.at.from),
+                label(labels, change.at.to),
                 thousands(change.destroyed),
                 thousands(change.created),
             ]);
@@ -109,4 +115,20 @@ pub fn notes(schedule: &Schedule, demand: &OverTime) -> Vec<String> {
         ));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_tells_of_nodes_that_have_others() {
+        let node = |name: &str, label: &str| (Arc::from(name), label.to_string());
+        let same = vec![node("a", "migplan-a"), node("b", "migplan-a")];
+        let others =
+            vec![node("a", "migplan-a-1"), node("b", "migplan-a-2"), node("c", "migplan-a-2")];
+        let labels = [same, others, Vec::new()];
+        let shown = [0, 1, 2, 3].map(|configuration| label(&labels, configuration));
+        assert_eq!(shown, ["migplan-a", "migplan-a-1 and 1 more", "", ""]);
+    }
 }
