@@ -13,6 +13,7 @@ use migplan::error::Result;
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, BoardRef, Catalogue};
 use migplan::mig_parted::Config;
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde_json::Value;
 
 /// Somebody who agrees to everything.
@@ -30,6 +31,15 @@ pub struct Rehearsal {
     pub folder: tempfile::TempDir,
 }
 
+/// A folder in memory where there is one that libraries may be loaded from: thousands of runs sync
+/// every step, and on a disk most of their time is waiting for it.
+fn folder_in_memory() -> tempfile::TempDir {
+    const MEMORY: &str = "/dev/shm";
+    let loads = statvfs(MEMORY).is_ok_and(|of| !of.f_flag.contains(StatVfsMountFlags::NOEXEC));
+    let in_memory = loads.then(|| tempfile::tempdir_in(MEMORY).ok()).flatten();
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
 /// Where cargo puts the library that this test depends on.
 pub fn library() -> PathBuf {
     let test = std::env::current_exe().unwrap();
@@ -40,7 +50,7 @@ pub fn library() -> PathBuf {
 
 impl Rehearsal {
     pub fn new(node: &Node) -> Rehearsal {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder_in_memory();
         // A copy, so that the system loads it afresh for each test, with state of its own.
         std::fs::copy(library(), folder.path().join("libfake_nvml.so")).unwrap();
         let rehearsal = Rehearsal { folder };
