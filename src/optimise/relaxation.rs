@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use highs::{Col, HighsModelStatus, RowProblem};
 
-use super::model::{ColumnBounds, LinearObjective, Model, Row};
+use super::model::{Column, ColumnBounds, LinearObjective, Model, Row};
 use super::options::PlanOptions;
 use super::scale::Scale;
 use crate::error::{Error, Result};
@@ -32,12 +32,9 @@ const MOST_STEPS: usize = 60;
 const WIDE: i64 = 256;
 
 /// After so many simplex iterations the solver is asked back, so that someone can stop a large
-/// relaxation: the bindings offer no other way. Fewer where there are more rows than this, but not so
-/// few that beginning anew costs more than the iterations. By iterations and not by time, since the
-/// answer depends on where the solver began anew.
+/// relaxation: the bindings offer no other way. It begins anew each time, without what its presolve
+/// found, so not often; and not by the clock, since the answer depends on where it began anew.
 const ITERATIONS_AT_ONCE: i64 = 10_000;
-const ROWS_AT_ONCE: i64 = 2_000;
-const FEWEST_AT_ONCE: i64 = 2_000;
 /// With so many rows the solver goes on from the last answer by the primal simplex where the
 /// objective is another: the answer still holds, and the dual simplex would give that up. (Two to ten
 /// times as fast over hundreds of hours; smaller relaxations are soon done either way.)
@@ -93,6 +90,8 @@ pub(crate) struct Relaxation {
     iterations: i64,
     /// How long the solver ran for all of them, which its time limit counts from.
     ran: Duration,
+    /// The longest that it ran for one of them.
+    longest: Duration,
     /// Whether the solver has an answer, and whether its objective was another one.
     answered: bool,
     other_objective: bool,
@@ -196,11 +195,56 @@ impl Relaxation {
             }
         }
         for column in fixed {
-            let (_, bounds) = self.columns[column];
-            let unit = bounds.unit as f64;
-            self.set_bounds(column, bounds.lower as f64 / unit, bounds.upper as f64 / unit);
+            self.unfix(column);
         }
         Ok(found)
+    }
+
+    /// Whether it has so many rows that it takes long.
+    pub(crate) fn is_large(&self) -> bool {
+        self.rows >= MANY_ROWS
+    }
+
+    /// Whether it is large and has taken longer than is left until `deadline`: the solver, which
+    /// begins with a relaxation of its own, would not come to anything by then.
+    pub(crate) fn is_longer_than(&self, deadline: Option<Instant>) -> bool {
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        self.is_large() && left.is_some_and(|left| left < self.longest)
+    }
+
+    /// After [`Relaxation::solve`] for the same objective: the best solution with whole numbers near
+    /// those of the relaxation in some columns; `None` where other columns that must be integer are
+    /// not. The columns come in groups, each of which keeps its sum, rounded down.
+    ///
+    /// # Errors
+    /// As [`Relaxation::solve`].
+    pub(crate) fn rounded(
+        &mut self,
+        model: &Model,
+        groups: &[Vec<Column>],
+    ) -> Result<Option<Vec<i64>>> {
+        let Some((_, answer)) = &self.last else { return Ok(None) };
+        let down = |column: Column| (answer.columns[column] + INTEGRAL).floor();
+        let rest = |column: Column| answer.columns[column] - down(column);
+        let mut whole: Vec<(Column, f64)> = Vec::new();
+        for group in groups {
+            let up = (group.iter().map(|c| rest(*c)).sum::<f64>() + INTEGRAL).floor();
+            let mut by_rest = group.clone();
+            by_rest.sort_by(|a, b| rest(*b).total_cmp(&rest(*a)).then(a.cmp(b)));
+            let value = |(at, c): (usize, &Column)| (*c, down(*c) + f64::from((at as f64) < up));
+            whole.extend(by_rest.iter().enumerate().map(value));
+        }
+        for (column, value) in &whole {
+            self.set_bounds(*column, *value, *value);
+        }
+        let solved = self.run()?;
+        for (column, _) in whole {
+            self.unfix(column);
+        }
+        let Some(Answer { columns, .. }) = solved else { return Ok(None) };
+        let is_whole = fractional(model, &columns).next().is_none();
+        let values = model.columns.iter().zip(&columns);
+        Ok(is_whole.then(|| values.map(|(c, v)| (v * c.unit as f64).round() as i64).collect()))
     }
 
     /// What one unit more of each row's limit was worth in the last relaxation, either way, in whole
@@ -361,6 +405,13 @@ impl Relaxation {
         }
     }
 
+    /// Gives a column the bounds again that it has in the model.
+    fn unfix(&mut self, column: Column) {
+        let (_, bounds) = self.columns[column];
+        let unit = bounds.unit as f64;
+        self.set_bounds(column, bounds.lower as f64 / unit, bounds.upper as f64 / unit);
+    }
+
     fn set_objective(&mut self, model: &Model, objective: &LinearObjective) -> Scale {
         let scale = Scale::of(&objective.terms, model);
         let mut costs = vec![0.0; self.columns.len()];
@@ -389,15 +440,14 @@ impl Relaxation {
     fn run(&mut self) -> Result<Option<Answer>> {
         let Some(mut solver) = self.solver.take() else { return Ok(None) };
         self.solved += 1;
-        let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
-        let fewer = ITERATIONS_AT_ONCE * ROWS_AT_ONCE / rows.max(ROWS_AT_ONCE);
-        let mut at_once = fewer.max(FEWEST_AT_ONCE);
+        let mut at_once = ITERATIONS_AT_ONCE;
         let goes_on = std::mem::take(&mut self.other_objective) && self.answered;
-        let primal = goes_on && self.rows >= MANY_ROWS;
+        let primal = goes_on && self.is_large();
         solver.set_option("simplex_strategy", if primal { SIMPLEX_PRIMAL } else { SIMPLEX_CHOOSE });
         let left = self.ends.deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let until = left.map_or(f64::INFINITY, |left| (self.ran + left).as_secs_f64());
         solver.set_option("time_limit", until);
+        let before = self.ran;
         let solved = loop {
             let start = Instant::now();
             // The solver counts the iterations of all relaxations.
@@ -425,6 +475,7 @@ impl Relaxation {
                 row_prices: solution.dual_rows().to_vec(),
             }
         });
+        self.longest = self.longest.max(self.ran - before);
         self.answered = answer.is_some();
         self.solver = Some(solved.into());
         Ok(answer)
@@ -474,6 +525,28 @@ mod tests {
         assert_eq!(relaxation.solve(&model, &fewest).unwrap().unwrap().bound, 2);
         model.at_least(vec![(z, 1)], 4);
         assert!(relaxation.solve(&model, &fewest).unwrap().is_none());
+    }
+
+    #[test]
+    fn layouts_are_rounded_and_the_rest_is_the_best_for_them() {
+        let mut model = Model::default();
+        let (x, y, served) = (model.integer(0, 3), model.integer(0, 3), model.integer(0, 9));
+        model.at_most(vec![(x, 1), (y, 1)], 3);
+        model.at_most(vec![(x, 1), (y, 3)], 6);
+        model.at_most(vec![(served, 1), (x, -1), (y, -2)], 0);
+        let most = objective(Sense::Maximise, &[(served, 1)]);
+        let mut relaxation = Relaxation::default();
+        assert_eq!(relaxation.rounded(&model, &[vec![x, y]]).unwrap(), None);
+        let relaxed = relaxation.solve(&model, &most).unwrap().unwrap();
+        assert_eq!(relaxed.thousandths, [1_500, 1_500, 4_500]);
+        let rounded = relaxation.rounded(&model, &[vec![x, y]]).unwrap();
+        assert_eq!(rounded, Some(vec![2, 1, 4]));
+        // By itself each column is rounded down.
+        let apart = relaxation.rounded(&model, &[vec![x], vec![y]]).unwrap();
+        assert_eq!(apart, Some(vec![1, 1, 3]));
+        // The bounds are the model's again.
+        let again = relaxation.solve(&model, &most).unwrap().unwrap();
+        assert_eq!(again.thousandths, relaxed.thousandths);
     }
 
     #[test]

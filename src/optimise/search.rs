@@ -104,9 +104,10 @@ impl<'p> Search<'p> {
     }
 
     /// When the objective at hand must be done, so that what comes after it gets its turn: half of
-    /// the time that is left.
+    /// the time that is left, and three quarters where there is no solution yet.
     fn turn(&self) -> Option<Instant> {
-        self.ends.deadline.map(|end| end - end.saturating_duration_since(Instant::now()) / 2)
+        let parts = if self.values.is_some() { 2 } else { 4 };
+        self.ends.deadline.map(|end| end - end.saturating_duration_since(Instant::now()) / parts)
     }
 
     /// What was done since the last call.
@@ -127,8 +128,7 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// Optimises one sum without holding it. With a time limit it gets half of what is left, so that
-    /// what comes after it gets its turn.
+    /// Optimises one sum without holding it, with a time limit in its turn of what is left.
     ///
     /// # Errors
     /// No solution within the time limit (exit 5), or none that holds (exit 1).
@@ -288,6 +288,7 @@ impl<'p> Search<'p> {
                 return Ok(false);
             }
             if !self.formulation.tighten_relaxed(self.problem, &relaxed.thousandths) {
+                self.round(objective)?;
                 self.formulation.surround(self.problem, &relaxed.thousandths);
                 let integers = match (relaxed.integers, *bound) {
                     (None, Some(target)) => {
@@ -301,6 +302,19 @@ impl<'p> Search<'p> {
                 return Ok(self.reaches(objective, *bound));
             }
         }
+    }
+
+    /// Over many hours, takes the layouts of the last relaxation, rounded, with the best assignment to
+    /// them, which is integer by itself: a good solution long before the solver has one.
+    fn round(&mut self, objective: &LinearObjective) -> Result<()> {
+        if !self.problem.is_over_time() || !self.relaxation.is_large() {
+            return Ok(());
+        }
+        let layouts = &self.formulation.patterns.gpus;
+        if let Some(values) = self.relaxation.rounded(&self.formulation.model, layouts)? {
+            self.offer(objective, values);
+        }
+        Ok(())
     }
 
     /// Takes a solution that holds in integers and is no worse than the one that is there. Returns
@@ -413,7 +427,7 @@ impl<'p> Search<'p> {
         deadline: Option<Instant>,
     ) -> Result<Status> {
         loop {
-            if self.ends(deadline) {
+            if self.ends(deadline) || self.relaxation.is_longer_than(deadline) {
                 return self.ended();
             }
             self.effort.solves += 1;
