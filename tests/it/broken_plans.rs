@@ -11,8 +11,8 @@ use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, Conditions, violations};
 use migplan::plan::{
-    Allocated, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share, Status,
-    Strategy as Profiles,
+    Allocated, Assignment, Instance, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share,
+    Status, Strategy as Profiles,
 };
 use migplan::reconfigure::change::{PresentGpu, PresentInstance};
 use proptest::prelude::*;
@@ -31,7 +31,11 @@ struct Case {
 
 impl Case {
     fn new(options: PlanOptions) -> Case {
-        let (demand, fleet) = (demand(ROWS), gpus("3xa100-80gb,1xa30"));
+        Case::on("3xa100-80gb,1xa30", options)
+    }
+
+    fn on(fleet: &str, options: PlanOptions) -> Case {
+        let (demand, fleet) = (demand(ROWS), gpus(fleet));
         let plan = suggest(&demand, &fleet, &options);
         Case { demand, fleet, options, plan }
     }
@@ -189,6 +193,115 @@ fn every_stage_is_counted_again() {
             let share = name.starts_with("team_share") && found.contains("claims");
             assert!(size || share || found.contains("lacks the stage"), "{name}: {found}");
         }
+    }
+}
+
+/// All workloads but the one that no GPU could serve have instances here.
+static ROOMY: LazyLock<Case> =
+    LazyLock::new(|| Case::on("6xa100-80gb,1xa30", PlanOptions::default()));
+
+/// One change of a plan.
+type BreakPlan<'b> = &'b dyn Fn(&mut Plan);
+
+/// The first instance that serves a workload.
+fn serving<'p>(plan: &'p mut Plan, workload: &str) -> &'p mut Instance {
+    let serves =
+        |i: &&mut Instance| i.assignment.as_ref().is_some_and(|a| &*a.workload == workload);
+    plan.gpus.iter_mut().flat_map(|g| &mut g.instances).find(serves).unwrap()
+}
+
+fn assigned<'p>(plan: &'p mut Plan, workload: &str) -> &'p mut Assignment {
+    serving(plan, workload).assignment.as_mut().unwrap()
+}
+
+#[test]
+fn each_thing_that_is_wrong_with_a_plan_is_named() {
+    let case = &*ROOMY;
+    let partitioned = case.plan.gpus.iter().position(|g| g.mig && g.instances.len() > 1).unwrap();
+    let whole = case.plan.gpus.iter().position(|g| !g.mig).unwrap();
+    let changes: [(&str, BreakPlan); 24] = [
+        ("schema is", &|plan| plan.schema.push('0')),
+        ("is not in the plan", &|plan| drop(plan.gpus.pop())),
+        ("where the fleet has", &|plan| plan.gpus[0].node = "other".into()),
+        ("where the fleet has", &|plan| plan.gpus[0].gpu = 7),
+        ("where the fleet has", &|plan| plan.gpus[0].board = "h200".into()),
+        ("GPUs that the fleet does not have", &|plan| plan.gpus.push(plan.gpus[0].clone())),
+        ("is used twice or missing", &|plan| {
+            let again = plan.gpus[partitioned].instances[0].clone();
+            plan.gpus[partitioned].instances.push(again);
+        }),
+        ("MIG is on, but there is no instance", &|plan| plan.gpus[partitioned].instances.clear()),
+        ("the whole GPU is not described as such", &|plan| plan.gpus[whole].instances[0].start = 1),
+        ("the whole GPU is not described as such", &|plan| {
+            plan.gpus[whole].instances[0].memory_mib -= 1
+        }),
+        ("has no profile 5g.50gb", &|plan| {
+            let profile = InstanceProfile::Mig("5g.50gb".parse().unwrap());
+            plan.gpus[partitioned].instances[0].profile = profile;
+        }),
+        ("cannot be at", &|plan| plan.gpus[partitioned].instances[0].start += 1),
+        ("cannot be at", &|plan| plan.gpus[partitioned].instances[0].size += 1),
+        ("cannot be at", &|plan| plan.gpus[partitioned].instances[0].memory_mib += 1),
+        ("full with MIG on", &|plan| plan.gpus[whole].mig = true),
+        ("is not in the demand", &|plan| assigned(plan, "small").team = "nobody".into()),
+        ("does not fit its instance", &|plan| assigned(plan, "small").demand_mib = 90_000),
+        ("replica 1 is missing", &|plan| assigned(plan, "big").replica = 99),
+        ("replica 2 has 2 GPUs", &|plan| {
+            let replicas = plan.gpus.iter_mut().flat_map(|g| &mut g.instances);
+            let of_small = replicas.filter_map(|i| i.assignment.as_mut());
+            let of_small = of_small.filter(|a| &*a.workload == "small" && a.replica < 3);
+            of_small.for_each(|a| a.replica = 2);
+        }),
+        ("is served 8999 MiB, not 9000", &|plan| assigned(plan, "small").demand_mib -= 1),
+        ("is listed as unplaced, but is not", &|plan| {
+            let mut row = plan.unplaced[0].clone();
+            (row.team, row.workload) = ("a".into(), "small".into());
+            plan.unplaced.push(row);
+        }),
+        ("is not unplaced for the reason given", &|plan| {
+            plan.unplaced.iter_mut().for_each(|u| u.reason = Reason::NoBoard);
+        }),
+        ("is unplaced, but not listed", &|plan| plan.unplaced.clear()),
+        ("instances hold more memory than the fleet has", &|plan| {
+            plan.gpus[partitioned].instances[0].memory_mib = u64::MAX
+        }),
+    ];
+    for (message, change) in changes {
+        let mut plan = case.plan.clone();
+        change(&mut plan);
+        let found = case.violations(&plan).join("; ");
+        assert!(found.contains(message), "{message}: {found}");
+    }
+}
+
+#[test]
+fn a_plan_for_another_demand_is_seen() {
+    let case = &*ROOMY;
+    let conditions = optimise::conditions(&case.fleet, &case.options);
+    for (row, other, message) in [
+        ("a,small,9000,5,0,1,,2", "a,small,9000,1,0,1,,0", "has more replicas than it asked for"),
+        ("a,small,9000,5,0,1,,2", "a,small,,5,0,1,1,2", "asked for whole GPUs"),
+        ("b,whole,,1,0,1,1,", "b,whole,9000,1,0,1,,", "did not ask for a whole GPU"),
+        ("c,never,90000,1,0,1,,1", "c,never,90000,3,0,1,,1", "are unplaced"),
+    ] {
+        assert!(ROWS.contains(row));
+        let demand = demand(&ROWS.replace(row, other));
+        let found = violations(&case.plan, &demand, &case.fleet, &conditions).join("; ");
+        assert!(found.contains(message), "{message}: {found}");
+    }
+    for (column, value, message) in [
+        ("compute", "7", "has too few compute slices"),
+        ("media", "true", "has no media engines"),
+        ("boards", "h200", "may not run on"),
+    ] {
+        let with = |(at, line): (usize, &str)| match (at, line.starts_with("b,mid")) {
+            (0, _) => format!("{line},{column}\n"),
+            (_, true) => format!("{line},{value}\n"),
+            _ => format!("{line},\n"),
+        };
+        let demand = demand(&ROWS.lines().enumerate().map(with).collect::<String>());
+        let found = violations(&case.plan, &demand, &case.fleet, &conditions).join("; ");
+        assert!(found.contains(message), "{message}: {found}");
     }
 }
 
