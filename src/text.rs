@@ -5,6 +5,11 @@ pub fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
+/// The letter of a configuration of a schedule in labels, notes and pictures, by its place.
+pub fn letter(configuration: usize) -> char {
+    char::from(b'a' + u8::try_from(configuration % 26).unwrap_or(0))
+}
+
 /// A whole number with commas between thousands.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();

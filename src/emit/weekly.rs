@@ -12,6 +12,7 @@ use super::systemd::CONFINEMENT;
 use super::{template, yaml};
 use crate::error::Result;
 use crate::kubernetes::{MIG_CONFIG_LABEL, naming};
+use crate::text::letter;
 
 /// The image whose kubectl labels the nodes; any version within one minor release of the cluster's
 /// API server will do.
@@ -135,7 +136,7 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<String> {
                 )
             );
         }
-        let letter = char::from(b'a' + u8::try_from(configuration % 26).unwrap_or(0));
+        let letter = letter(configuration);
         text += &template::fill(
             include_str!("snippets/weekly-cronjob.yaml"),
             &[

@@ -8,6 +8,7 @@ use super::palette::{
     BLUE, Color, EDGE, FILLED, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, YELLOW, tint,
 };
 use super::picture::{Anchor, Box, Picture};
+use crate::text::letter;
 use crate::view::figures::ScheduleFigure;
 
 const BAND: f64 = 26.0;
@@ -53,13 +54,13 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
     picture
 }
 
-/// Which configuration is active, with its label where that fits.
+/// Which configuration is active, with its label, or its letter, where that fits.
 fn draw_band(picture: &mut Picture, figure: &ScheduleFigure, band: Box) {
     for (&active, at) in runs(&figure.active, band) {
         picture.fill(at, color(active));
         let label = figure.labels.get(active).map_or("", String::as_str);
-        let last = label.rsplit('-').next().unwrap_or(label);
-        let fits = [label, last].into_iter().find(|text| font::width(text, SMALL) + 4.0 <= at.w);
+        let letter = letter(active).to_string();
+        let fits = [label, &letter].into_iter().find(|text| font::width(text, SMALL) + 4.0 <= at.w);
         if let Some(text) = fits {
             let middle = (at.x + at.w / 2.0, at.y + at.h / 2.0 + 3.5);
             picture.text(middle.0, middle.1, Anchor::Middle, SMALL, INK, text);

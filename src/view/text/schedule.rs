@@ -10,7 +10,7 @@ use super::{Layout, and_more, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::schedule::{SEARCHED_WINDOWS, Schedule};
-use crate::text::{plural, share, thousands};
+use crate::text::{letter, plural, share, thousands};
 
 /// For each configuration every node with its label.
 pub type Labels = [Vec<(Arc<str>, String)>];
@@ -102,7 +102,6 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
 /// What heads the file of a schedule; nothing here may differ between equal runs.
 pub fn notes(schedule: &Schedule, demand: &OverTime) -> Vec<String> {
     let mut notes = vec![headline(schedule)];
-    let letter = |configuration: usize| char::from(b'a' + u8::try_from(configuration).unwrap_or(0));
     for change in &schedule.changes {
         notes.push(format!(
             "{} ({}): from configuration {} to {}, {} destroyed, {} created",
