@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
+mod common;
 #[allow(unreachable_pub, reason = "the tests' file")]
 #[path = "../tests/it/common/random.rs"]
 mod random;
@@ -16,8 +17,8 @@ mod random;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::Instant;
 
+use common::{Outcome, fastest};
 use migplan::demand::sizing::{self, Rules};
 use migplan::demand::usage::{Reading, Usage};
 use migplan::demand::{csv, prometheus};
@@ -28,10 +29,6 @@ use random::Random;
 const POINTS: u64 = 11_000;
 /// Rows of the workloads file.
 const ROWS: u64 = 400_000;
-/// Runs, of which the fastest counts: others share the machine.
-const RUNS: usize = 5;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -40,19 +37,6 @@ fn main() -> Outcome<()> {
     let folder = tempfile::tempdir()?;
     prometheus_answer(&folder.path().join("range.json"), megabytes << 20, noise)?;
     workloads_file(&folder.path().join("teams.csv"))
-}
-
-/// The seconds of the fastest of several runs, and the result of the last.
-fn fastest<T>(mut run: impl FnMut() -> Outcome<T>) -> Outcome<(f64, T)> {
-    let mut best = f64::INFINITY;
-    let mut result = None;
-    for _ in 0..RUNS {
-        drop(result.take());
-        let start = Instant::now();
-        result = Some(run()?);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    Ok((best, result.ok_or("no run")?))
 }
 
 fn prometheus_answer(path: &Path, bytes: u64, noise: bool) -> Outcome<()> {

@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
+mod common;
 #[allow(unreachable_pub, reason = "the tests' file")]
 #[path = "../tests/it/common/random.rs"]
 mod random;
@@ -17,6 +18,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::{Outcome, fastest};
 use migplan::compare::replay::{Configuration, replay};
 use migplan::demand::over_time::{Growth, History, Horizon, OverTime, ReplicaSpan, Zone};
 use migplan::demand::sizing::{self, Rules};
@@ -30,8 +32,6 @@ use migplan::plan::goal::{Objective, Sense};
 use migplan::plan::{Stage, Status};
 use migplan::units::Mebibytes;
 use random::Random;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const FOUR_BOARDS: &str = "25xa100-sxm4-80gb,25xh100-sxm5-80gb,25xa30-24gb,25xh200-sxm-141gb";
 /// Monday 2026-06-01 00:00 UTC, in seconds since 1970.
@@ -209,18 +209,6 @@ fn answer(pods: u64) -> Outcome<String> {
     }
     text.push_str("]}}");
     Ok(text)
-}
-
-/// The seconds of the fastest of a few runs, and the result of the last.
-fn fastest<T>(mut run: impl FnMut() -> Outcome<T>) -> Outcome<(f64, T)> {
-    let mut best = f64::INFINITY;
-    let mut result = None;
-    for _ in 0..3 {
-        let start = Instant::now();
-        result = Some(run()?);
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    Ok((best, result.ok_or("no run")?))
 }
 
 fn replays(catalogue: &Catalogue) -> Outcome<()> {

@@ -190,27 +190,26 @@ impl History {
 fn observed(usage: &Usage) -> Vec<(i64, i64)> {
     const SLOT_MS: i64 = 15 * MINUTE_MS;
     // Of each track, then of all: the first and the last slot of what lies side by side.
+    let add =
+        |stretches: &mut Vec<(i64, i64)>, from: usize, (first, last): (i64, i64)| match stretches
+            [from..]
+            .last_mut()
+        {
+            Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
+            _ => stretches.push((first, last)),
+        };
     let mut stretches: Vec<(i64, i64)> = Vec::new();
     for track in usage.all_samples().flat_map(|samples| samples.tracks()) {
         let holds = track.shortest_gap_ms().unwrap_or(MINUTE_MS).min(DAY_MS);
-        let mut open: Option<(i64, i64)> = None;
+        let own = stretches.len();
         for at in track.times() {
-            let (first, last) = (at.div_euclid(SLOT_MS), (at + holds - 1).div_euclid(SLOT_MS));
-            match &mut open {
-                Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
-                _ => stretches.extend(open.replace((first, last))),
-            }
+            let slots = (at.div_euclid(SLOT_MS), (at + holds - 1).div_euclid(SLOT_MS));
+            add(&mut stretches, own, slots);
         }
-        stretches.extend(open);
     }
     stretches.sort_unstable();
     let mut observed: Vec<(i64, i64)> = Vec::new();
-    for (first, last) in stretches {
-        match observed.last_mut() {
-            Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
-            _ => observed.push((first, last)),
-        }
-    }
+    stretches.into_iter().for_each(|slots| add(&mut observed, 0, slots));
     // The end belongs to the next slot.
     observed.into_iter().map(|(first, last)| (first * SLOT_MS, (last + 1) * SLOT_MS - 1)).collect()
 }

@@ -148,10 +148,7 @@ impl Relaxation {
         let relaxed = Relaxed {
             bound: scale.bound(answer.value, objective.sense),
             thousandths: in_units.iter().map(|v| (v * 1000.0).round() as i64).collect(),
-            integers: fractional(model, &answer.columns)
-                .next()
-                .is_none()
-                .then(|| in_units.iter().map(|v| v.round() as i64).collect()),
+            integers: integers(model, &answer.columns),
         };
         self.last = Some((objective.clone(), answer));
         Ok(Some(relaxed))
@@ -182,12 +179,11 @@ impl Relaxation {
             if short {
                 break;
             }
-            let mut open: Vec<(f64, usize)> = fractional(model, &values).collect();
-            if open.is_empty() {
-                let columns = model.columns.iter().zip(&values);
-                found = Some(columns.map(|(c, v)| (v * c.unit as f64).round() as i64).collect());
+            found = integers(model, &values);
+            if found.is_some() {
                 break;
             }
+            let mut open: Vec<(f64, usize)> = fractional(model, &values).collect();
             open.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             for (_, column) in open.iter().take(1 + open.len() / 4) {
                 self.set_bounds(*column, values[*column].round(), values[*column].round());
@@ -241,10 +237,7 @@ impl Relaxation {
         for (column, _) in whole {
             self.unfix(column);
         }
-        let Some(Answer { columns, .. }) = solved else { return Ok(None) };
-        let is_whole = fractional(model, &columns).next().is_none();
-        let values = model.columns.iter().zip(&columns);
-        Ok(is_whole.then(|| values.map(|(c, v)| (v * c.unit as f64).round() as i64).collect()))
+        Ok(solved.and_then(|answer| integers(model, &answer.columns)))
     }
 
     /// What one unit more of each row's limit was worth in the last relaxation, either way, in whole
@@ -341,8 +334,7 @@ impl Relaxation {
             let known = self.columns[column].1;
             if (known.lower, known.upper) != (bounds.lower, bounds.upper) {
                 self.columns[column].1 = bounds;
-                let unit = bounds.unit as f64;
-                self.set_bounds(column, bounds.lower as f64 / unit, bounds.upper as f64 / unit);
+                self.unfix(column);
             }
         }
         let Some(solver) = &mut self.solver else { return Ok(()) };
@@ -485,6 +477,13 @@ impl Relaxation {
 /// Whether a column has so many values that narrowing it is worth while.
 pub(crate) fn is_wide(column: &ColumnBounds) -> bool {
     column.upper - column.lower > WIDE
+}
+
+/// The value of every column, rounded, where each that must be integer is.
+fn integers(model: &Model, values: &[f64]) -> Option<Vec<i64>> {
+    let columns = model.columns.iter().zip(values);
+    let rounded = columns.map(|(c, v)| (v * c.unit as f64).round() as i64);
+    fractional(model, values).next().is_none().then(|| rounded.collect())
 }
 
 /// The columns that must be integer and are not, with their distance from an integer.

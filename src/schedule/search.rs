@@ -114,6 +114,11 @@ impl<'d> Search<'d> {
         self.ends.now()
     }
 
+    /// The problem of serving `parts` with these layouts to choose from.
+    fn problem(&self, joints: &Joints, parts: &Parts) -> Problem {
+        joints.problem(&self.base, self.demand, &parts.parts, &parts.changes)
+    }
+
     fn parts(&self, division: &Division) -> Parts {
         let minutes = self.schedule.change_minutes;
         Parts::new(self.demand, division, minutes, self.spans.as_deref())
@@ -217,11 +222,9 @@ impl<'d> Search<'d> {
             let division = divisions[tried.place].clone();
             reached = tried.values;
             let parts = self.parts(&division);
-            let problem_of =
-                |of: &Joints| of.problem(&self.base, self.demand, &parts.parts, &parts.changes);
             let serves_as_much =
                 |s: &Solution| s.reached.get(..reached.len()).is_some_and(|r| *r >= reached[..]);
-            let problem = problem_of(&joints);
+            let problem = self.problem(&joints, &parts);
             let (problem, solution, joints) = match configurations::best(&problem, &self.options())
             {
                 Ok(solution) if serves_as_much(&solution) => (problem, solution, joints),
@@ -229,7 +232,8 @@ impl<'d> Search<'d> {
                 // Time is up: the layouts that serve as much are taken as they are.
                 _ => {
                     searched.proved = false;
-                    (problem_of(&serving), Arc::unwrap_or_clone(tried.solution), serving)
+                    let problem = self.problem(&serving, &parts);
+                    (problem, Arc::unwrap_or_clone(tried.solution), serving)
                 }
             };
             let chosen = joints.chosen(&solution);
@@ -352,7 +356,7 @@ impl Trial<'_> {
             }
             let open = self.open.swap_remove(next);
             let parts = self.search.parts(&self.divisions[open.place]);
-            let problem = self.problem(&parts);
+            let problem = self.search.problem(self.joints, &parts);
             if let Some(Priced { bound, parts: prices }) =
                 prices::relax(&problem, &worth, &self.search.options())?
             {
@@ -414,10 +418,6 @@ impl Trial<'_> {
         bounded.into_iter().for_each(|(i, open)| self.open[i] = open);
     }
 
-    fn problem(&self, parts: &Parts) -> Problem {
-        self.joints.problem(&self.search.base, self.search.demand, &parts.parts, &parts.changes)
-    }
-
     /// Takes what a division serves, if that is the best so far.
     fn take(&mut self, place: usize, solution: Result<Option<Solution>>) -> Result<()> {
         let solution = match solution {
@@ -457,7 +457,7 @@ impl Trial<'_> {
             let (best, joints) = (trial.best.clone(), trial.joints);
             drop(trial);
             let parts = search.parts(&divisions[*place]);
-            let problem = joints.problem(&search.base, search.demand, &parts.parts, &parts.changes);
+            let problem = search.problem(joints, &parts);
             let target = target(best.as_ref(), least, *place);
             let solution = search.served(&problem, target);
             shared.lock().map_or(Ok(()), |mut trial| trial.take(*place, solution))

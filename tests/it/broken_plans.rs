@@ -11,8 +11,8 @@ use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, Conditions, violations};
 use migplan::plan::{
-    Allocated, Assignment, Instance, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share,
-    Status, Strategy as Profiles,
+    Allocated, Assignment, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share, Status,
+    Strategy as Profiles,
 };
 use migplan::reconfigure::change::{PresentGpu, PresentInstance};
 use proptest::prelude::*;
@@ -203,15 +203,15 @@ static ROOMY: LazyLock<Case> =
 /// One change of a plan.
 type BreakPlan<'b> = &'b dyn Fn(&mut Plan);
 
-/// The first instance that serves a workload.
-fn serving<'p>(plan: &'p mut Plan, workload: &str) -> &'p mut Instance {
-    let serves =
-        |i: &&mut Instance| i.assignment.as_ref().is_some_and(|a| &*a.workload == workload);
-    plan.gpus.iter_mut().flat_map(|g| &mut g.instances).find(serves).unwrap()
+/// The assignments of a workload, in the order of the GPUs.
+fn assigned<'p>(plan: &'p mut Plan, workload: &'p str) -> impl Iterator<Item = &'p mut Assignment> {
+    let instances = plan.gpus.iter_mut().flat_map(|g| &mut g.instances);
+    instances.filter_map(|i| i.assignment.as_mut()).filter(move |a| &*a.workload == workload)
 }
 
-fn assigned<'p>(plan: &'p mut Plan, workload: &str) -> &'p mut Assignment {
-    serving(plan, workload).assignment.as_mut().unwrap()
+/// The first of them.
+fn first<'p>(plan: &'p mut Plan, workload: &'p str) -> &'p mut Assignment {
+    assigned(plan, workload).next().unwrap()
 }
 
 #[test]
@@ -243,16 +243,13 @@ fn each_thing_that_is_wrong_with_a_plan_is_named() {
         ("cannot be at", &|plan| plan.gpus[partitioned].instances[0].size += 1),
         ("cannot be at", &|plan| plan.gpus[partitioned].instances[0].memory_mib += 1),
         ("full with MIG on", &|plan| plan.gpus[whole].mig = true),
-        ("is not in the demand", &|plan| assigned(plan, "small").team = "nobody".into()),
-        ("does not fit its instance", &|plan| assigned(plan, "small").demand_mib = 90_000),
-        ("replica 1 is missing", &|plan| assigned(plan, "big").replica = 99),
+        ("is not in the demand", &|plan| first(plan, "small").team = "nobody".into()),
+        ("does not fit its instance", &|plan| first(plan, "small").demand_mib = 90_000),
+        ("replica 1 is missing", &|plan| first(plan, "big").replica = 99),
         ("replica 2 has 2 GPUs", &|plan| {
-            let replicas = plan.gpus.iter_mut().flat_map(|g| &mut g.instances);
-            let of_small = replicas.filter_map(|i| i.assignment.as_mut());
-            let of_small = of_small.filter(|a| &*a.workload == "small" && a.replica < 3);
-            of_small.for_each(|a| a.replica = 2);
+            assigned(plan, "small").filter(|a| a.replica < 3).for_each(|a| a.replica = 2);
         }),
-        ("is served 8999 MiB, not 9000", &|plan| assigned(plan, "small").demand_mib -= 1),
+        ("is served 8999 MiB, not 9000", &|plan| first(plan, "small").demand_mib -= 1),
         ("is listed as unplaced, but is not", &|plan| {
             let mut row = plan.unplaced[0].clone();
             (row.team, row.workload) = ("a".into(), "small".into());
