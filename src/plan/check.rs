@@ -6,6 +6,7 @@
 //! what it exists for, so no number of a plan is trusted: sums saturate.
 
 mod boards;
+mod gpus;
 mod over_time;
 mod present;
 mod proof;
@@ -14,17 +15,20 @@ mod rules;
 mod shares;
 mod spare;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::goal::Until;
-use super::{GpuPlan, InstanceProfile, PLAN_SCHEMA, Plan, Policy, Reason, Share, Spare, Totals};
+use super::{GpuPlan, PLAN_SCHEMA, Plan, Policy, Reason, Share, Spare, Totals};
 use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{Board, Catalogue, Profile, ProfileName};
+
+use gpus::{Counted, Found};
 
 pub(super) use boards::printable;
 
@@ -163,35 +167,37 @@ impl std::fmt::Display for Label<'_> {
     }
 }
 
-/// Where one replica was found.
-#[derive(Debug, Default)]
-struct Found {
-    node: Option<Arc<str>>,
-    gpus: u64,
+/// What a workload has in a plan.
+#[derive(Debug, Clone, Copy, Default)]
+struct Served {
+    /// Replicas.
+    replicas: u64,
+    /// What they are said to need in all, in MiB.
     demand_mib: u64,
-    memory_mib: u64,
 }
 
 /// The check in progress: what was counted so far, and what is wrong.
 struct Check<'a> {
     workloads: &'a [Workload],
+    /// For each team and name the index of the workload.
     index: HashMap<(&'a str, &'a str), usize>,
     violations: Vec<String>,
     /// The most GPUs of each board on one node.
     most_on_a_node: BTreeMap<String, u64>,
-    /// For each workload its replicas by number.
-    found: Vec<BTreeMap<u64, Found>>,
+    /// What the GPUs have.
+    counted: Counted<'a>,
+    /// What each workload has; known once all replicas are found.
+    served: Vec<Served>,
     sums: Totals,
-    allocated_mib: u64,
-    compute_slices: u64,
-    /// Boards and profiles that serve a replica.
-    kinds: Vec<(String, InstanceProfile)>,
-    /// Free instances on GPUs in use, by board and profile.
-    free: BTreeMap<(String, ProfileName), u64>,
-    /// The same by memory.
-    free_memory: BTreeMap<u64, u64>,
     /// Present instances that the plan destroys.
     destroyed: u64,
+}
+
+/// Adds a violation to those that are listed.
+fn note(violations: &mut Vec<String>, what: String) {
+    if violations.len() < MOST_VIOLATIONS {
+        violations.push(what);
+    }
 }
 
 /// Adds without overflow: a broken plan may name any number.
@@ -200,246 +206,95 @@ fn add(sum: &mut u64, more: u64) {
 }
 
 impl<'a> Check<'a> {
-    fn new(demand: &'a Demand, fleet: &Fleet) -> Self {
+    fn new(demand: &'a Demand, fleet: &'a Fleet) -> Self {
         let workloads = demand.workloads();
         Check {
             most_on_a_node: most_on_a_node(fleet),
             workloads,
             index: workloads.iter().enumerate().map(|(i, w)| ((&*w.team, &*w.name), i)).collect(),
             violations: Vec::new(),
-            found: workloads.iter().map(|_| BTreeMap::new()).collect(),
+            counted: Counted::default(),
+            served: vec![Served::default(); workloads.len()],
             sums: Totals::default(),
-            allocated_mib: 0,
-            compute_slices: 0,
-            kinds: Vec::new(),
-            free: BTreeMap::new(),
-            free_memory: BTreeMap::new(),
             destroyed: 0,
         }
     }
 
     fn fail(&mut self, what: String) {
-        if self.violations.len() < MOST_VIOLATIONS {
-            self.violations.push(what);
-        }
-    }
-
-    /// Every GPU of the fleet is there once, and each layout is one that the board can hold.
-    fn gpus(&mut self, plan: &Plan, fleet: &Fleet) {
-        let mut planned = plan.gpus.iter();
-        for node in fleet.nodes() {
-            for (index, board) in node.gpus.iter().enumerate() {
-                self.sums.fleet_mib += board.memory.0;
-                self.sums.gpus += 1;
-                let Some(gpu) = planned.next() else {
-                    self.fail(format!("GPU {index} of {} is not in the plan", node.name));
-                    continue;
-                };
-                if *gpu.node != *node.name || gpu.gpu as usize != index || *gpu.board != *board.id {
-                    self.fail(format!(
-                        "the plan has {}/{} ({}) where the fleet has {}/{index} ({})",
-                        gpu.node, gpu.gpu, gpu.board, node.name, board.id
-                    ));
-                    continue;
-                }
-                self.gpu(gpu, board);
-            }
-        }
-        if planned.next().is_some() {
-            self.fail("the plan has GPUs that the fleet does not have".to_string());
-        }
-    }
-
-    /// One GPU: its instances are where the board allows them, and its sums.
-    fn gpu(&mut self, gpu: &GpuPlan, board: &Board) {
-        let at = At(gpu);
-        let mut slices = vec![false; board.memory_slices as usize];
-        let mut profiles: Vec<&Profile> = Vec::new();
-        let in_use = gpu.instances.iter().any(|i| i.assignment.is_some());
-        for instance in &gpu.instances {
-            let profile = self.instance(gpu, board, instance);
-            profiles.extend(profile);
-            for slice in instance.start..instance.start.saturating_add(instance.size) {
-                match slices.get_mut(slice as usize) {
-                    Some(taken) if !*taken => *taken = true,
-                    _ => {
-                        self.fail(format!("{at}: memory slice {slice} is used twice or missing"));
-                        break;
-                    }
-                }
-            }
-            if let Some(assignment) = &instance.assignment {
-                add(&mut self.allocated_mib, instance.memory_mib);
-                add(&mut self.sums.placed_mib, assignment.demand_mib);
-                let compute = profile.map_or(board.compute_slices, |p| p.compute_slices);
-                add(&mut self.compute_slices, u64::from(compute));
-                let known =
-                    self.kinds.iter().any(|(b, p)| *b == board.id && *p == instance.profile);
-                if !known {
-                    self.kinds.push((board.id.clone(), instance.profile.clone()));
-                }
-                self.assignment(gpu, board, profile, instance, assignment);
-            } else {
-                add(&mut self.sums.spare_mib, instance.memory_mib);
-                if let (Some(profile), true) = (profile, in_use) {
-                    *self.free.entry((board.id.clone(), profile.name.clone())).or_default() += 1;
-                    *self.free_memory.entry(profile.memory.0).or_default() += 1;
-                }
-            }
-        }
-        let has = |p: &&&Profile, attribute: &str| p.name.plus.iter().any(|a| a == attribute);
-        let one_engine = profiles.iter().filter(|p| has(p, "me")).count();
-        let all_engines = profiles.iter().filter(|p| has(p, "me.all")).count();
-        let not_without =
-            profiles.iter().filter(|p| !p.name.minus.iter().any(|a| a == "me")).count();
-        if one_engine > 1 || all_engines > 1 || all_engines == 1 && not_without > 1 {
-            self.fail(format!("{at}: the media engines are allocated more than once"));
-        }
-        if gpu.mig && gpu.instances.is_empty() {
-            self.fail(format!("{at}: MIG is on, but there is no instance"));
-        }
-        self.sums.gpus_used += u64::from(in_use);
-    }
-
-    /// One instance is what the board can make; returns its profile where it is a MIG instance.
-    fn instance<'b>(
-        &mut self,
-        gpu: &GpuPlan,
-        board: &'b Board,
-        instance: &super::Instance,
-    ) -> Option<&'b Profile> {
-        let at = At(gpu);
-        match (&instance.profile, gpu.mig) {
-            (InstanceProfile::Full, false) => {
-                if (instance.start, instance.size) != (0, board.memory_slices)
-                    || instance.memory_mib != board.memory.0
-                {
-                    self.fail(format!("{at}: the whole GPU is not described as such"));
-                }
-                None
-            }
-            (InstanceProfile::Mig(name), true) => {
-                let Some(p) = board.profiles.iter().find(|p| p.name == *name) else {
-                    self.fail(format!("{at}: {} has no profile {name}", board.id));
-                    return None;
-                };
-                if !p.starts.contains(&instance.start)
-                    || p.memory_slices != instance.size
-                    || p.memory.0 != instance.memory_mib
-                {
-                    self.fail(format!(
-                        "{at}: {name} cannot be at {}+{} with {} MiB",
-                        instance.start, instance.size, instance.memory_mib
-                    ));
-                }
-                Some(p)
-            }
-            (profile, mig) => {
-                self.fail(format!("{at}: {profile} with MIG {}", if mig { "on" } else { "off" }));
-                None
-            }
-        }
-    }
-
-    /// The replica may use the instance that it is assigned to.
-    fn assignment(
-        &mut self,
-        gpu: &GpuPlan,
-        board: &Board,
-        profile: Option<&Profile>,
-        instance: &super::Instance,
-        assignment: &super::Assignment,
-    ) {
-        let at = At(gpu);
-        let key = (&*assignment.team, &*assignment.workload);
-        let Some(&index) = self.index.get(&key) else {
-            self.fail(format!("{at}: {}/{} is not in the demand", key.0, key.1));
-            return;
-        };
-        let workload = &self.workloads[index];
-        let name = Label(workload);
-        if !allows(workload, board) {
-            self.fail(format!("{at}: {name} may not run on {}", board.id));
-        }
-        if assignment.demand_mib > instance.memory_mib {
-            self.fail(format!("{at}: {name} does not fit its instance"));
-        }
-        let compute = profile.map_or(board.compute_slices, |p| p.compute_slices);
-        if compute < workload.compute_slices {
-            self.fail(format!("{at}: {name} has too few compute slices"));
-        }
-        match (workload.whole_gpus, profile) {
-            (0, Some(profile)) => {
-                if workload.media && !has_media(profile) {
-                    self.fail(format!("{at}: {name} has no media engines"));
-                }
-            }
-            (0, None) => self.fail(format!("{at}: {name} did not ask for a whole GPU")),
-            // On a node whose GPUs all have MIG on, a whole GPU is one instance of all of it.
-            (1, Some(p)) if p.memory_slices == board.memory_slices => {}
-            (_, Some(_)) => self.fail(format!("{at}: {name} asked for whole GPUs")),
-            (_, None) => {}
-        }
-        let found = self.found[index].entry(assignment.replica).or_default();
-        if found.node.as_ref().is_some_and(|node| *node != gpu.node) {
-            self.fail(format!("{name} replica {} is on several nodes", assignment.replica));
-            return;
-        }
-        found.node = Some(gpu.node.clone());
-        found.gpus += 1;
-        add(&mut found.demand_mib, assignment.demand_mib);
-        add(&mut found.memory_mib, instance.memory_mib);
+        note(&mut self.violations, what);
     }
 
     /// Each replica is assigned to one instance, or to as many whole GPUs as it asked for, and is
     /// served exactly what it needs.
     fn replicas(&mut self) {
-        let found = std::mem::take(&mut self.found);
-        for (workload, replicas) in self.workloads.iter().zip(&found) {
-            let name = Label(workload);
+        let mut found = std::mem::take(&mut self.counted.found);
+        // Stable, as a plan has most replicas in this order already.
+        found.sort_by_key(|f| (f.workload, f.replica));
+        let mut of_workloads = found.chunk_by(|a, b| a.workload == b.workload).peekable();
+        for (index, workload) in self.workloads.iter().enumerate() {
             add(&mut self.sums.replicas, workload.count);
-            self.sums.placed += replicas.len() as u64;
-            if replicas.len() as u64 > workload.count {
-                self.fail(format!("{name} has more replicas than it asked for"));
-            }
-            for ((number, found), expected) in replicas.iter().zip(1..) {
-                if *number != expected {
-                    self.fail(format!("{name}: replica {expected} is missing"));
-                }
-                if found.gpus != u64::from(workload.whole_gpus.max(1)) {
-                    self.fail(format!("{name} replica {number} has {} GPUs", found.gpus));
-                }
-                let needs = workload.memory.map_or(found.memory_mib, |m| m.0);
-                if found.demand_mib != needs {
-                    self.fail(format!(
-                        "{name} replica {number} is served {} MiB, not {needs}",
-                        found.demand_mib
-                    ));
-                }
+            let of_workload = of_workloads.next_if(|found| found[0].workload == index);
+            if let Some(of_workload) = of_workload {
+                self.replicas_of(index, of_workload);
             }
         }
-        self.found = found;
+    }
+
+    /// The same of one workload; `found` is sorted by the replicas' numbers.
+    fn replicas_of(&mut self, index: usize, found: &[Found<'_>]) {
+        let workload = &self.workloads[index];
+        let name = Label(workload);
+        let mut served = Served::default();
+        for of_replica in found.chunk_by(|a, b| a.replica == b.replica) {
+            served.replicas += 1;
+            let Found { replica, node, .. } = of_replica[0];
+            if replica != served.replicas {
+                self.fail(format!("{name}: replica {} is missing", served.replicas));
+            }
+            if of_replica.iter().any(|f| f.node != node) {
+                self.fail(format!("{name} replica {replica} is on several nodes"));
+            }
+            if of_replica.len() as u64 != u64::from(workload.whole_gpus.max(1)) {
+                self.fail(format!("{name} replica {replica} has {} GPUs", of_replica.len()));
+            }
+            let (mut demand_mib, mut memory_mib) = (0, 0);
+            for found in of_replica {
+                add(&mut demand_mib, found.demand_mib);
+                add(&mut memory_mib, found.memory_mib);
+            }
+            let needs = workload.memory.map_or(memory_mib, |m| m.0);
+            if demand_mib != needs {
+                self.fail(format!(
+                    "{name} replica {replica} is served {demand_mib} MiB, not {needs}"
+                ));
+            }
+            add(&mut served.demand_mib, demand_mib);
+        }
+        if served.replicas > workload.count {
+            self.fail(format!("{name} has more replicas than it asked for"));
+        }
+        self.sums.placed += served.replicas;
+        self.served[index] = served;
     }
 
     /// What is not placed is listed once, with a reason that is true.
     fn unplaced(&mut self, plan: &Plan, fleet: &Fleet) {
-        let mut missing: BTreeMap<(&str, &str), (u64, usize)> = BTreeMap::new();
-        for (index, workload) in self.workloads.iter().enumerate() {
-            let placed = self.found[index].len() as u64;
-            if placed < workload.count {
-                let key = (&*workload.team, &*workload.name);
-                missing.insert(key, (workload.count - placed, index));
-            }
-        }
+        let of_workload = |(workload, served): (&Workload, &Served)| {
+            workload.count.saturating_sub(served.replicas)
+        };
+        let mut missing: Vec<u64> =
+            self.workloads.iter().zip(&self.served).map(of_workload).collect();
         let boards = fleet.boards();
         for row in &plan.unplaced {
-            let Some((replicas, index)) = missing.remove(&(&*row.team, &*row.workload)) else {
+            let index = self.index.get(&(&*row.team, &*row.workload)).copied();
+            let Some(index) = index.filter(|index| missing[*index] > 0) else {
                 self.fail(format!(
                     "{}/{} is listed as unplaced, but is not",
                     row.team, row.workload
                 ));
                 continue;
             };
+            let replicas = std::mem::take(&mut missing[index]);
             if replicas != row.replicas {
                 self.fail(format!("{}/{}: {replicas} are unplaced", row.team, row.workload));
             }
@@ -459,8 +314,8 @@ impl<'a> Check<'a> {
                 self.fail(format!("{} is not unplaced for the reason given", workload.label()));
             }
         }
-        for ((team, name), _) in missing {
-            self.fail(format!("{team}/{name} is unplaced, but not listed"));
+        for (workload, _) in self.workloads.iter().zip(missing).filter(|(_, left)| *left > 0) {
+            self.fail(format!("{} is unplaced, but not listed", Label(workload)));
         }
     }
 
@@ -478,14 +333,14 @@ impl<'a> Check<'a> {
     fn totals(&mut self, plan: &Plan, fleet: &Fleet) {
         let mut demand_mib: u128 = 0;
         let boards = fleet.boards();
-        for (workload, found) in self.workloads.iter().zip(&self.found) {
+        for (workload, served) in self.workloads.iter().zip(&self.served) {
             match workload.memory {
                 Some(memory) => demand_mib += u128::from(memory.0) * u128::from(workload.count),
                 None => {
                     let allowed = boards.iter().filter(|b| allows(workload, b));
                     let least = allowed.map(|b| b.memory.0).min().unwrap_or(0);
-                    let unserved = workload.count.saturating_sub(found.len() as u64);
-                    demand_mib += found.values().map(|f| u128::from(f.demand_mib)).sum::<u128>()
+                    let unserved = workload.count.saturating_sub(served.replicas);
+                    demand_mib += u128::from(served.demand_mib)
                         + u128::from(least)
                             * u128::from(workload.whole_gpus)
                             * u128::from(unserved);
@@ -494,7 +349,7 @@ impl<'a> Check<'a> {
         }
         let mut sums = self.sums;
         sums.demand_mib = u64::try_from(demand_mib).unwrap_or(u64::MAX);
-        sums.rounding_mib = self.allocated_mib.saturating_sub(sums.placed_mib);
+        sums.rounding_mib = self.counted.allocated_mib.saturating_sub(sums.placed_mib);
         sums.idle_mib = sums.fleet_mib.saturating_sub(sums.placed_mib);
         let known = sums.rounding_mib.saturating_add(sums.spare_mib);
         if known > sums.idle_mib {

@@ -414,3 +414,24 @@ fn what_is_wrong_with_a_plan_over_time_is_seen() {
     let found = checked.unwrap_err().join("; ");
     assert!(found.contains("has a gap in an optimal plan"), "{found}");
 }
+
+#[test]
+fn a_large_plan_is_read_in_parts_and_nothing_is_lost_between_them() {
+    let rows = "team,workload,memory_mib,count\na,small,9000,60000\na,big,38000,4000\n";
+    let (demand, fleet) = (demand(rows), gpus("6000xa100-80gb,3000xh100-80gb"));
+    let plan = suggest(&demand, &fleet, &PlanOptions::default());
+    let found = |plan: &Plan| violations(plan, &demand, &fleet, &Conditions::default());
+    assert_eq!(found(&plan), [] as [String; 0]);
+    for at in [0, 4_095, 4_096, 8_999] {
+        let mut broken = plan.clone();
+        broken.gpus[at].mig = !broken.gpus[at].mig;
+        let name = format!("{}/{}", plan.gpus[at].node, plan.gpus[at].gpu);
+        assert!(found(&broken).iter().any(|v| v.starts_with(&name)), "{at}: {:?}", found(&broken));
+    }
+    let mut short = plan.clone();
+    short.gpus.truncate(8_500);
+    assert!(found(&short)[0].ends_with("is not in the plan"), "{:?}", found(&short));
+    let mut long = plan.clone();
+    long.gpus.extend(plan.gpus[..100].iter().cloned());
+    assert!(found(&long).contains(&"the plan has GPUs that the fleet does not have".to_string()));
+}

@@ -41,7 +41,9 @@ impl Checked {
         sums.left = left_as_they_are(&plan, fleet, &conditions);
         check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
         check.proof_over_time(&plan, &goal::objectives(&scope), &sums);
-        if check.violations.is_empty() { Ok(Checked(plan)) } else { Err(check.violations) }
+        let violations = std::mem::take(&mut check.violations);
+        drop(check);
+        if violations.is_empty() { Ok(Checked(plan)) } else { Err(violations) }
     }
 }
 

@@ -12,7 +12,10 @@ use crate::plan::{Plan, Reason, Status};
 impl Check<'_> {
     pub(super) fn proof(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
         let weights = self.weights(|_, placed| placed);
-        let guaranteed = self.weights(|workload, placed| placed.min(workload.min));
+        let guaranteed = match self.workloads.iter().any(|w| w.min > 0) {
+            true => self.weights(|workload, placed| placed.min(workload.min)),
+            false => BTreeMap::new(),
+        };
         let mut claimed: Vec<Objective> = Vec::new();
         for stage in &plan.proof.stages {
             let Some(objective) = Objective::from_name(&stage.objective) else {
@@ -79,8 +82,8 @@ impl Check<'_> {
 
     /// Priorities with replicas that are placed, or unplaced for want of GPUs only.
     fn counting(&self, plan: &Plan) -> BTreeSet<i64> {
-        let workloads = self.workloads.iter().zip(&self.found);
-        let placed = workloads.filter(|(_, found)| !found.is_empty());
+        let workloads = self.workloads.iter().zip(&self.served);
+        let placed = workloads.filter(|(_, served)| served.replicas > 0);
         let mut counting: BTreeSet<i64> = placed.map(|(w, _)| w.priority).collect();
         for row in plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull) {
             let index = self.index.get(&(&*row.team, &*row.workload));
@@ -131,8 +134,8 @@ impl Check<'_> {
     /// replicas placed of a workload count.
     fn weights(&self, counted: impl Fn(&Workload, u64) -> u64) -> BTreeMap<i64, u128> {
         let mut weights: BTreeMap<i64, u128> = BTreeMap::new();
-        for (workload, found) in self.workloads.iter().zip(&self.found) {
-            let replicas = counted(workload, found.len() as u64);
+        for (workload, served) in self.workloads.iter().zip(&self.served) {
+            let replicas = counted(workload, served.replicas);
             let weight = u128::from(workload.weight.0) * u128::from(replicas);
             *weights.entry(workload.priority).or_default() += weight;
         }
@@ -150,15 +153,15 @@ impl Check<'_> {
         let of = |weights: &BTreeMap<i64, u128>, priority| {
             i128::try_from(weights.get(&priority).copied().unwrap_or(0)).unwrap_or(i128::MAX)
         };
-        let rounding = i128::from(self.allocated_mib) - i128::from(self.sums.placed_mib);
+        let rounding = i128::from(self.counted.allocated_mib) - i128::from(self.sums.placed_mib);
         Some(match objective {
             Objective::GuaranteedWeight(priority) => of(guaranteed, priority),
             Objective::PlacedWeight(priority) => of(weights, priority),
             Objective::PlacedMib => self.sums.placed_mib.into(),
             Objective::GpusUsed => self.sums.gpus_used.into(),
             Objective::RoundingMib => rounding,
-            Objective::ProfileKinds => self.kinds.len() as i128,
-            Objective::ComputeSlices => self.compute_slices.into(),
+            Objective::ProfileKinds => self.counted.kinds.len() as i128,
+            Objective::ComputeSlices => self.counted.compute_slices.into(),
             Objective::InstancesDestroyed => self.destroyed.into(),
             Objective::SpareOfSize(mib) => self.free_of_size(mib).into(),
             // Checked by themselves, as several stages are of one name, or a claim.

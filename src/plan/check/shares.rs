@@ -17,11 +17,11 @@ impl Check<'_> {
         let boards = fleet.boards();
         let servable = |w: &Workload| boards.iter().any(|b| allows(w, b) && self.could_serve(b, w));
         let mut of_teams: BTreeMap<(i64, &str), (u128, u128)> = BTreeMap::new();
-        for (workload, found) in self.workloads.iter().zip(&self.found) {
+        for (workload, served) in self.workloads.iter().zip(&self.served) {
             if workload.count > 0 && servable(workload) {
                 let weight = |replicas: u64| u128::from(workload.weight.0) * u128::from(replicas);
                 let team = of_teams.entry((workload.priority, &workload.team)).or_default();
-                team.0 += weight(found.len() as u64);
+                team.0 += weight(served.replicas);
                 team.1 += weight(workload.count);
             }
         }

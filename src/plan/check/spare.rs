@@ -16,7 +16,7 @@ type Kind = (usize, usize);
 impl Check<'_> {
     /// Free instances of a memory size on GPUs in use.
     pub(super) fn free_of_size(&self, memory_mib: u64) -> u64 {
-        self.free_memory.get(&memory_mib).copied().unwrap_or(0)
+        self.counted.free_memory.get(&memory_mib).copied().unwrap_or(0)
     }
 
     /// The claimed number of further replicas fits, and one more does not.
@@ -48,9 +48,9 @@ impl Check<'_> {
 
     fn free_by_kind(&self, boards: &[BoardRef]) -> BTreeMap<Kind, u64> {
         let mut free = BTreeMap::new();
-        for ((board, name), count) in &self.free {
-            let Some(b) = boards.iter().position(|other| other.id == *board) else { continue };
-            if let Some(p) = boards[b].profiles.iter().position(|other| other.name == *name) {
+        for ((board, name), count) in &self.counted.free {
+            let Some(b) = boards.iter().position(|other| other.id == **board) else { continue };
+            if let Some(p) = boards[b].profiles.iter().position(|other| other.name == **name) {
                 free.insert((b, p), *count);
             }
         }
