@@ -4,16 +4,15 @@
 
 mod write;
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use rayon::prelude::*;
+use hashbrown::HashMap;
 
 pub use write::write;
 
 use super::hours::Hours;
-use super::{Demand, MAX_COUNT, Workload};
+use super::{Demand, MAX_COUNT, Workload, sort_by_name};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
@@ -104,7 +103,7 @@ pub fn read(
         workloads.push((workload, row.line));
     });
     // Sorted they must be anyway, and then equal names are neighbours.
-    workloads.par_sort_by(|a, b| a.0.by_name(&b.0));
+    sort_by_name(&mut workloads, |row| &row.0);
     table.add_problems(duplicates(&workloads));
     if table.problems.is_empty() && rows == 0 {
         table.problems.push(Diagnostic::new("has a header, but no workloads").in_file(file));
