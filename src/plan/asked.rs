@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Plan;
 use crate::demand::{Demand, MAX_COUNT, Observed, Workload};
@@ -86,6 +86,11 @@ impl From<&Workload> for DemandRow {
             observed: workload.observed.clone(),
         }
     }
+}
+
+/// Writes the demand as rows, one at a time.
+pub(super) fn write<S: Serializer>(demand: &Demand, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.collect_seq(demand.workloads().iter().map(DemandRow::from))
 }
 
 impl DemandRow {

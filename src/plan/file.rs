@@ -4,6 +4,7 @@
 //! A plan file may be old, edited by hand or made with another catalogue. What is wrong with it is
 //! said all at once. Whether it is a *good* plan is not asked here.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -40,7 +41,9 @@ pub struct PlanDocument<'p> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     catalogue: Vec<Value>,
     /// What it was made for.
-    demand: Vec<DemandRow>,
+    #[serde(serialize_with = "asked::write")]
+    #[cfg_attr(test, schemars(with = "Vec<DemandRow>"))]
+    demand: &'p Demand,
     /// The periods of demand over time.
     #[serde(skip_serializing_if = "Option::is_none")]
     over_time: Option<OverTimeFile>,
@@ -53,20 +56,11 @@ impl<'p> PlanDocument<'p> {
         name: &'p str,
         policy: RecordedPolicy,
         catalogue: &Catalogue,
-        demand: &Demand,
+        demand: &'p Demand,
     ) -> PlanDocument<'p> {
-        let mut boards: Vec<&str> = plan.gpus.iter().map(|gpu| &*gpu.board).collect();
-        boards.sort_unstable();
-        boards.dedup();
+        let boards: BTreeSet<&str> = plan.gpus.iter().map(|gpu| &*gpu.board).collect();
         let changed = boards.into_iter().filter_map(|id| catalogue.user_file(id).cloned());
-        PlanDocument {
-            plan,
-            name,
-            policy,
-            catalogue: changed.collect(),
-            demand: demand.workloads().iter().map(DemandRow::from).collect(),
-            over_time: None,
-        }
+        PlanDocument { plan, name, policy, catalogue: changed.collect(), demand, over_time: None }
     }
 
     /// The same document of a plan for demand over time.

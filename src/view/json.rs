@@ -16,15 +16,21 @@ mod schemas;
 pub mod size;
 pub mod status;
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
+
+/// Documents are handed to their file in pieces of about this size.
+const CHUNK_BYTES: usize = 1 << 16;
 
 /// Writes a document, indented, with a newline at its end.
 ///
 /// # Errors
 /// What the writer reports.
 pub fn write(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, document)?;
-    writeln!(out)
+    // The serialiser writes a few bytes at a time, which should not be a call through `dyn` each.
+    let mut out = BufWriter::with_capacity(CHUNK_BYTES, out);
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)?;
+    out.flush()
 }
