@@ -19,6 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::demand::quota::Quotas;
+use crate::demand::{Demand, Workload};
 use crate::hardware::ProfileName;
 
 pub use allocated::Allocated;
@@ -41,6 +42,29 @@ pub struct Plan {
     pub totals: Totals,
     /// What was proved, stage by stage.
     pub proof: Proof,
+}
+
+impl Plan {
+    /// For each workload of `demand`, how many of its replicas are unplaced.
+    pub fn unplaced_of(&self, demand: &Demand) -> Vec<u64> {
+        let mut rows: Vec<&Unplaced> = self.unplaced.iter().collect();
+        // Within a priority they are in this order, which is that of the demand.
+        rows.sort_by(|a, b| (&a.team, &a.workload).cmp(&(&b.team, &b.workload)));
+        let mut rows = rows.into_iter().peekable();
+        let unplaced = |workload: &Workload| {
+            let at = |row: &Unplaced| {
+                row.team.cmp(&workload.team).then_with(|| row.workload.cmp(&workload.name))
+            };
+            let mut replicas = 0u64;
+            while let Some(row) = rows.next_if(|row| at(row).is_le()) {
+                if at(row).is_eq() {
+                    replicas = replicas.saturating_add(row.replicas);
+                }
+            }
+            replicas
+        };
+        demand.workloads().iter().map(unplaced).collect()
+    }
 }
 
 /// Rules of a site that a plan keeps beside the silicon's.
@@ -364,5 +388,44 @@ impl Stage {
     /// Whether the stage is proved.
     pub fn proved(&self) -> bool {
         self.value == self.bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Mebibytes;
+
+    #[test]
+    fn unplaced_replicas_are_found_by_team_and_name_whatever_their_priority() {
+        let row = |team: &str, workload: &str, replicas| Unplaced {
+            team: team.into(),
+            workload: workload.into(),
+            replicas,
+            reason: Reason::FleetFull,
+            detail: String::new(),
+            help: None,
+        };
+        let plan = Plan {
+            schema: PLAN_SCHEMA.to_string(),
+            gpus: Vec::new(),
+            unplaced: vec![
+                row("b", "y", 7),
+                row("a", "x", 2),
+                row("a", "x", 1),
+                row("b", "gone", 9),
+                row("c", "z", 4),
+            ],
+            totals: Totals::default(),
+            proof: Proof { status: Status::Optimal, stages: Vec::new(), solve_seconds: 0.0 },
+        };
+        let workload = |team, name| Workload::new(team, name, Mebibytes(1), 10);
+        let demand = Demand::new(vec![
+            workload("a", "w"),
+            workload("a", "x"),
+            workload("b", "y"),
+            workload("b", "z"),
+        ]);
+        assert_eq!(plan.unplaced_of(&demand), [0, 3, 7, 0]);
     }
 }

@@ -180,16 +180,12 @@ pub(crate) fn priorities(problem: &Problem) -> Vec<i64> {
 
 /// The plan's own row.
 pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Problem) -> Baseline {
-    let mut missing: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for row in &plan.unplaced {
-        *missing.entry((&row.team, &row.workload)).or_default() += row.replicas;
-    }
+    let unplaced = plan.unplaced_of(demand);
     let mut weights: BTreeMap<i64, i64> = problem.classes.iter().map(|c| (c.priority, 0)).collect();
     let mut counts: BTreeMap<i64, u64> = weights.keys().map(|priority| (*priority, 0)).collect();
     let mut missing_of = vec![0; demand.workloads().len()];
     for (index, workload) in demand.workloads().iter().enumerate() {
-        let key = (&*workload.team, &*workload.name);
-        let replicas = missing.get(&key).copied().unwrap_or(0);
+        let replicas = unplaced[index];
         let placed = workload.count.saturating_sub(replicas);
         if let Some(sum) = counts.get_mut(&workload.priority) {
             *sum = sum.saturating_add(placed);

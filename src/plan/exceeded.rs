@@ -70,6 +70,9 @@ fn of_instances<'i>(
         .filter(|w| w.whole_gpus == 0)
         .filter_map(|w| Some(((&*w.team, &*w.name), &**w.observed.as_ref()?)))
         .collect();
+    if observed.is_empty() {
+        return Vec::new();
+    }
     let mut found: BTreeMap<(&str, &str), Exceeded> = BTreeMap::new();
     for (team, workload, profile, memory) in instances {
         let key = (team, workload);

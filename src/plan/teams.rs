@@ -69,14 +69,8 @@ pub fn totals(plan: &Plan, demand: &Demand) -> Vec<TeamTotals> {
 /// Of the replicas that the column `min` guarantees, how many are placed, and how many there are;
 /// `None` where nothing is guaranteed.
 pub fn guaranteed(plan: &Plan, demand: &Demand) -> Option<(u64, u64)> {
-    let mut unplaced: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for row in &plan.unplaced {
-        let sum = unplaced.entry((&row.team, &row.workload)).or_default();
-        *sum = sum.saturating_add(row.replicas);
-    }
     let (mut placed, mut all) = (0u64, 0u64);
-    for workload in demand.workloads() {
-        let missing = unplaced.get(&(&*workload.team, &*workload.name)).copied().unwrap_or(0);
+    for (workload, missing) in demand.workloads().iter().zip(plan.unplaced_of(demand)) {
         placed = placed.saturating_add(workload.min.min(workload.count.saturating_sub(missing)));
         all = all.saturating_add(workload.min);
     }
