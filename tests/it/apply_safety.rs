@@ -375,6 +375,38 @@ fn a_damaged_journal_is_found_before_anybody_is_asked() {
 }
 
 #[test]
+fn what_is_saved_is_told_also_where_nothing_is_changed() {
+    let (rehearsal, _) = killed(HALF_WAY);
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stderr.contains("(run 1) was interrupted"), "{}", dry.stderr);
+    std::fs::write(rehearsal.state_dir().join("run-000001.jsonl"), "{").unwrap();
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 0, "{}", dry.stderr);
+    assert!(dry.stderr.contains("run-000001.jsonl:1: "), "{}", dry.stderr);
+    // The same where the node is as wanted.
+    let other = ["apply", "--yes", "--state-dir", "other"];
+    assert_eq!(rehearsal.migplan(&other).code, 0);
+    let nothing = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(nothing.code, 0, "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("nothing to do"), "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("run-000001.jsonl:1: "), "{}", nothing.stderr);
+}
+
+#[test]
+fn a_rollback_asks_before_it_changes_anything() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let applied = rehearsal.load().essence();
+    // There is no terminal to ask at.
+    let back = rehearsal.migplan(&["rollback"]);
+    assert_eq!(back.code, 7, "{}", back.stderr);
+    assert!(back.stderr.contains("--yes"), "{}", back.stderr);
+    assert_eq!(rehearsal.load().essence(), applied);
+}
+
+#[test]
 fn a_node_that_is_as_wanted_needs_no_rights() {
     let (rehearsal, _) = killed(HALF_WAY);
     // It is brought to what was wanted, but the folder of the run that was killed does not know.
