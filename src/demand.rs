@@ -123,6 +123,9 @@ pub struct SizeOf {
 /// The most replicas that one workload may ask for, far above what any fleet holds.
 pub const MAX_COUNT: u64 = 1_000_000_000;
 
+/// The most whole GPUs that one replica may ask for; no node has more.
+pub const MAX_WHOLE_GPUS: u32 = 1024;
+
 impl Workload {
     /// A workload of `count` replicas of `memory`, everything else as a CSV without the optional
     /// columns would have it.

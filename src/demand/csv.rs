@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 pub use write::write;
 
 use super::hours::Hours;
-use super::{Demand, MAX_COUNT, Workload, sort_by_name};
+use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sort_by_name};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
@@ -52,9 +52,6 @@ const BOARDS: usize = 11;
 const GPUS: usize = 12;
 const HOURS: usize = 13;
 const MIN: usize = 14;
-
-/// The most whole GPUs that one replica may want; no node has more.
-const MAX_WHOLE_GPUS: u64 = 1024;
 
 const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus, hours, min; such as 'nlp,serving,30GiB,2'; hours are days and whole hours, such as 'Mon-Fri 08:00-19:00'";
 
@@ -143,7 +140,7 @@ fn read_row(
     let before = problems.len();
     let team = name(row, TEAM, problems);
     let workload = name(row, WORKLOAD, problems);
-    let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS, problems);
+    let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS.into(), problems);
     let memory = memory(row, whole_gpus, problems);
     let count = whole(row, COUNT, 1, MAX_COUNT, problems);
     let min = whole(row, MIN, 0, MAX_COUNT, problems);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Demand, MAX_COUNT, Workload, owner};
+use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, owner};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
 use crate::kubernetes::list::{self, Item};
@@ -337,6 +337,9 @@ pub(super) fn ask(
         ));
     }
     if resource == GPU_RESOURCE {
+        if single.is_none() && count > u64::from(MAX_WHOLE_GPUS) {
+            return Err(format!("asks for more than {MAX_WHOLE_GPUS} GPUs, which no node has"));
+        }
         return Ok(single.map_or(Ask::Gpus(count), |profile| Ask::Instance(profile.clone())));
     }
     let profile =
@@ -542,12 +545,15 @@ mod tests {
         let (found, warnings) = pods(&[
             pod("a", "p", json!({"nvidia.com/gpu.shared": 1})),
             pod("a", "q", json!({"nvidia.com/mig-9g.99gb": 1})),
+            pod("a", "s", json!({"nvidia.com/gpu": 1025})),
             pod("a", "r", json!({"nvidia.com/mig-2g.20gb": 1, "nvidia.com/mig-1g.10gb": 1})),
         ])
         .unwrap();
         let names: Vec<&str> = found.demand.workloads().iter().map(|w| w.name.as_ref()).collect();
         assert_eq!(names, ["r (1g.10gb)", "r (2g.20gb)"]);
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        let too_many = "1 request not used: each asks for more than 1024 GPUs, which no node has";
+        assert!(warnings.iter().any(|w| w.to_string().contains(too_many)), "{warnings:?}");
         let error = pods(&[pod("a", "p", json!({"nvidia.com/gpu": "half"}))]).unwrap_err();
         assert!(error.to_string().contains("pod a/p: nvidia.com/gpu"), "{error}");
         assert!(pods(&[]).is_err());

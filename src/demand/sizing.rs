@@ -20,7 +20,7 @@ use self::allocation::{Allocation, Allocations, workload_name};
 use self::quantile::Values;
 use super::time::MINUTE_MS;
 use super::usage::{PodSeries, Samples, Usage, together};
-use super::{Demand, Limited, Observed, Workload};
+use super::{Demand, Limited, MAX_WHOLE_GPUS, Observed, Workload};
 use crate::error::Diagnostic;
 use crate::hardware::Catalogue;
 use crate::units::Mebibytes;
@@ -227,7 +227,7 @@ impl Sizer<'_, '_> {
         workload.observed = Some(observed);
         if gpus > 0 {
             workload.memory = None;
-            workload.whole_gpus = u32::try_from(gpus).unwrap_or(u32::MAX);
+            workload.whole_gpus = u32::try_from(gpus).unwrap_or(MAX_WHOLE_GPUS).min(MAX_WHOLE_GPUS);
         }
         self.sizing.spans.extend(spans(team, name, &replicas, None));
         self.sizing.origins.insert((workload.team.clone(), workload.name.clone()), origin);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::Plan;
-use crate::demand::{Demand, MAX_COUNT, Observed, Workload};
+use crate::demand::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Observed, Workload};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{BoardRef, Catalogue};
@@ -109,6 +109,9 @@ impl DemandRow {
         }
         if self.count > MAX_COUNT {
             return Err(format!("count is more than {MAX_COUNT}"));
+        }
+        if self.gpus > MAX_WHOLE_GPUS {
+            return Err(format!("gpus is more than {MAX_WHOLE_GPUS}"));
         }
         if self.min > self.count {
             return Err("min is more than count".to_string());
@@ -214,8 +217,9 @@ mod tests {
             {"team": "a", "workload": "c", "count": 1, "memory_mib": 0},
             {"team": "a", "workload": "d", "count": 1, "memory_mib": 1, "weight": -1},
             {"team": "", "workload": "e", "count": 1, "memory_mib": 1},
-            {"team": "a", "workload": "f", "count": 1, "min": 2, "memory_mib": 1}]"#;
+            {"team": "a", "workload": "f", "count": 1, "min": 2, "memory_mib": 1},
+            {"team": "a", "workload": "g", "count": 1, "gpus": 1025}]"#;
         let rows: Vec<DemandRow> = serde_json::from_str(text).unwrap();
-        assert_eq!(demand(&rows, "f").unwrap_err().problems.len(), 5);
+        assert_eq!(demand(&rows, "f").unwrap_err().problems.len(), 6);
     }
 }
