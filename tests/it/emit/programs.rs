@@ -291,30 +291,21 @@ fn systemd_takes_the_units() {
     assert!(!output.status.success() || !output.stderr.is_empty());
 }
 
-#[test]
-fn slurmctld_counts_what_the_plan_has() {
-    if !Path::new("/usr/sbin/slurmctld").exists() {
-        skip("slurmctld is not installed (Debian: apt-get install slurmctld)");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
+/// Writes the files of a Slurm controller on this machine with the plan's nodes, and returns the
+/// path of its `slurm.conf`.
+fn slurm_files(folder: &Path) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
     let user = String::from_utf8(user).unwrap();
-    fs::create_dir(folder.path().join("state")).unwrap();
+    fs::create_dir(folder.join("state")).unwrap();
     let lines = emit(&["slurm", "--part", "slurm.conf"]);
     // The example's nodes do not exist, so their addresses are this machine's.
-    let lines: Vec<String> = lines
-        .lines()
-        .map(|l| {
-            if l.starts_with("NodeName=") {
-                format!("{l} NodeAddr=127.0.0.1")
-            } else {
-                l.to_string()
-            }
-        })
-        .collect();
+    let here = |line: &str| match line.starts_with("NodeName=") {
+        true => format!("{line} NodeAddr=127.0.0.1"),
+        false => line.to_string(),
+    };
+    let lines: Vec<String> = lines.lines().map(here).collect();
     let conf = format!(
         "ClusterName=t\nSlurmctldHost=localhost(127.0.0.1)\nSlurmUser={}\nSlurmctldPort={port}\nAuthType=auth/none\nCredType=cred/none\nStateSaveLocation={}\nSlurmctldPidFile={}\nProctrackType=proctrack/pgid\nTaskPlugin=task/none\nSelectType=select/cons_tres\nSlurmdSpoolDir={}\n{}\nPartitionName=all Nodes=ALL Default=YES\n",
         user.trim(),
@@ -323,11 +314,40 @@ fn slurmctld_counts_what_the_plan_has() {
         at("spool"),
         lines.join("\n")
     );
-    fs::write(folder.path().join("slurm.conf"), conf).unwrap();
-    fs::write(folder.path().join("gres.conf"), emit(&["slurm", "--part", "gres.conf"])).unwrap();
+    fs::write(folder.join("slurm.conf"), conf).unwrap();
+    fs::write(folder.join("gres.conf"), emit(&["slurm", "--part", "gres.conf"])).unwrap();
+    at("slurm.conf")
+}
+
+/// What `scontrol show nodes` prints once the controller answers; empty where it does not.
+fn nodes_of_slurm(conf: &str, server: &mut std::process::Child) -> String {
+    for _ in 0..60 {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let output =
+            Command::new("scontrol").args(["show", "nodes", "-o"]).env("SLURM_CONF", conf).output();
+        if let Ok(output) = output
+            && output.status.success()
+        {
+            return String::from_utf8_lossy(&output.stdout).into_owned();
+        }
+        if server.try_wait().unwrap().is_some() {
+            break;
+        }
+    }
+    String::new()
+}
+
+#[test]
+fn slurmctld_counts_what_the_plan_has() {
+    if !Path::new("/usr/sbin/slurmctld").exists() {
+        skip("slurmctld is not installed (Debian: apt-get install slurmctld)");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let conf = slurm_files(folder.path());
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let Ok(mut server) = Command::new("/usr/sbin/slurmctld")
-        .args(["-D", "-c", "-f", &at("slurm.conf")])
+        .args(["-D", "-c", "-f", &conf])
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
@@ -335,23 +355,7 @@ fn slurmctld_counts_what_the_plan_has() {
         skip("slurmctld does not start");
         return;
     };
-    let mut nodes = String::new();
-    for _ in 0..60 {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let output = Command::new("scontrol")
-            .args(["show", "nodes", "-o"])
-            .env("SLURM_CONF", at("slurm.conf"))
-            .output();
-        if let Ok(output) = output
-            && output.status.success()
-        {
-            nodes = String::from_utf8_lossy(&output.stdout).into_owned();
-            break;
-        }
-        if server.try_wait().unwrap().is_some() {
-            break;
-        }
-    }
+    let nodes = nodes_of_slurm(&conf, &mut server);
     let _ = server.kill();
     let _ = server.wait();
     let log = fs::read_to_string(folder.path().join("log")).unwrap();
@@ -381,7 +385,7 @@ fn slurmctld_counts_what_the_plan_has() {
     } else if Path::new("/usr/sbin/slurmd").exists() {
         // Debian's slurmd has no NVML, so it finds no GPU, but it reads the file.
         let output = Command::new("/usr/sbin/slurmd")
-            .args(["-G", "-N", "gpu-1", "-f", &at("slurm.conf")])
+            .args(["-G", "-N", "gpu-1", "-f", &conf])
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -129,6 +129,44 @@ fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_secs())
 }
 
+/// Waits until the server has a few scrapes of both jobs, eight devices each.
+fn await_scrapes(url: &str, folder: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let counted = ("query", "count_over_time(DCGM_FI_DEV_FB_USED[1m])>3");
+    let seen = || get(&format!("{url}/api/v1/query"), &[counted]).unwrap_or_default();
+    while seen().matches("\"metric\"").count() < 16 {
+        assert!(
+            Instant::now() < deadline,
+            "prometheus has no data: {}",
+            std::fs::read_to_string(folder.join("log")).unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What `promtool` prints.
+fn promtool(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("promtool").args(arguments).output().expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    output.stdout
+}
+
+/// A metric that is not there, and a query that is none.
+fn what_cannot_be_answered_is_told(url: &str) {
+    let asked = |what: [&str; 2]| {
+        let [flag, value] = what;
+        super::failure(&["--prometheus-url", url, flag, value, "--window", "1m"])
+    };
+    let (code, text) = asked(["--metric", "gpu_memory_gone"]);
+    assert_eq!(code, 3);
+    assert!(text.contains("has no series for gpu_memory_gone in the last 1m"), "{text}");
+    assert!(text.contains("it has DCGM_FI_DEV_FB_USED"), "{text}");
+    let (code, text) = asked(["--query", "sum("]);
+    assert_eq!(code, 3);
+    assert!(text.contains("answered 400 Bad Request: 1:5: parse error"), "{text}");
+}
+
 #[test]
 fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
     if !have(&["prometheus", "promtool", "timeout", "kill"], "prometheus procps") {
@@ -136,18 +174,7 @@ fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut server, url) = start(folder.path(), exporter());
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let counted = ("query", "count_over_time(DCGM_FI_DEV_FB_USED[1m])>3");
-    let seen = || get(&format!("{url}/api/v1/query"), &[counted]).unwrap_or_default();
-    // Both jobs, eight devices each, with a few scrapes.
-    while seen().matches("\"metric\"").count() < 16 {
-        assert!(
-            Instant::now() < deadline,
-            "prometheus has no data: {}",
-            std::fs::read_to_string(folder.path().join("log")).unwrap_or_default()
-        );
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    await_scrapes(&url, folder.path());
     let (start, end) = (now() - 60, now());
     let save = |name: &str, text: &[u8]| {
         let file = folder.path().join(name);
@@ -155,15 +182,6 @@ fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
         file.display().to_string()
     };
     let from_file = |file: &str| demand(&["-q", "--prometheus", file]);
-    let promtool = |arguments: &[&str]| {
-        let output = Command::new("promtool").args(arguments).output().expect("promtool runs");
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        output.stdout
-    };
     let (from, to) = (format!("--start={start}"), format!("--end={end}"));
     for job in ["{job=\"nvidia-dcgm-exporter\"}", "{job=\"honoured\"}", ""] {
         let query = format!("DCGM_FI_DEV_FB_USED{job}");
@@ -209,22 +227,7 @@ fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
     assert_eq!(from_file(&save("federate", federate.as_bytes())), EXPECTED, "federate");
     assert_eq!(from_file(&save("scrape", exposition().as_bytes())), EXPECTED, "scrape");
 
-    // What is not there, and what is no memory.
-    let (code, text) = super::failure(&[
-        "--prometheus-url",
-        &url,
-        "--metric",
-        "gpu_memory_gone",
-        "--window",
-        "1m",
-    ]);
-    assert_eq!(code, 3);
-    assert!(text.contains("has no series for gpu_memory_gone in the last 1m"), "{text}");
-    assert!(text.contains("it has DCGM_FI_DEV_FB_USED"), "{text}");
-    let (code, text) =
-        super::failure(&["--prometheus-url", &url, "--query", "sum(", "--window", "1m"]);
-    assert_eq!(code, 3);
-    assert!(text.contains("answered 400 Bad Request: 1:5: parse error"), "{text}");
+    what_cannot_be_answered_is_told(&url);
 
     server.stop();
     let dump = promtool(&["tsdb", "dump", &folder.path().join("tsdb").display().to_string()]);
