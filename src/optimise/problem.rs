@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::curve::{Curve, Member};
 use super::options::PlanOptions;
 use super::supply::{self, GpuGroup, InstanceKind, NodeType, Pattern, Pool};
@@ -269,11 +271,12 @@ impl Problem {
             Share::Fair => self.add_teams(demand, parts),
         };
         let mut grouped: BTreeMap<ClassKey, Vec<Member>> = BTreeMap::new();
+        let mut sufficient = Sufficient::new(&self.kinds);
         for (index, workload) in demand.workloads().iter().enumerate() {
-            let kinds = match self.usable(workload) {
+            let kinds = match sufficient.of(self, workload) {
                 Ok(kinds) => kinds,
                 Err(why) => {
-                    self.unservable.insert(index, why);
+                    self.unservable.insert(index, *why);
                     continue;
                 }
             };
@@ -540,6 +543,32 @@ fn keep_first(members: &mut Vec<Member>, most: i64) {
         left -= member.count;
         member.count > 0
     });
+}
+
+/// Boards, compute slices, media engines, whole GPUs, and how many sizes of kinds are too small.
+type Need<'d> = (&'d [String], u32, bool, u32, usize);
+
+/// What suffices for workloads, found once for all that are alike.
+struct Sufficient<'d> {
+    /// The memory of the kinds, ascending: needs between the same two of them are alike.
+    sizes_mib: Vec<u64>,
+    known: HashMap<Need<'d>, Result<Vec<usize>, Unservable>>,
+}
+
+impl<'d> Sufficient<'d> {
+    fn new(kinds: &[InstanceKind]) -> Sufficient<'d> {
+        let sizes: BTreeSet<u64> = kinds.iter().map(|kind| kind.memory_mib as u64).collect();
+        Sufficient { sizes_mib: sizes.into_iter().collect(), known: HashMap::new() }
+    }
+
+    fn of(&mut self, problem: &Problem, workload: &'d Workload) -> &Result<Vec<usize>, Unservable> {
+        let Workload { boards, compute_slices, media, whole_gpus, .. } = workload;
+        // Of several whole GPUs each has its part.
+        let each_mib = workload.memory.map_or(0, |m| m.0).div_ceil(u64::from(*whole_gpus).max(1));
+        let too_small = self.sizes_mib.partition_point(|size| *size < each_mib);
+        let need = (&boards[..], *compute_slices, *media, *whole_gpus, too_small);
+        self.known.entry(need).or_insert_with(|| problem.usable(workload))
+    }
 }
 
 impl Problem {
