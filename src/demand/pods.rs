@@ -258,7 +258,7 @@ pub fn read(
             Diagnostic::new(format!("{requests} not used: each {why}")).in_file(file)
         })
         .collect();
-    if workloads.is_empty() {
+    if workloads.is_empty() && warnings.is_empty() {
         warnings.push(Diagnostic::new("no pod asks for a GPU or an instance").in_file(file));
     }
     Ok((Pods { demand: Demand::new(workloads), busy }, warnings))
@@ -557,6 +557,11 @@ mod tests {
         let error = pods(&[pod("a", "p", json!({"nvidia.com/gpu": "half"}))]).unwrap_err();
         assert!(error.to_string().contains("pod a/p: nvidia.com/gpu"), "{error}");
         assert!(pods(&[]).is_err());
+        // A pod that asks is not one that does not.
+        let (_, warnings) = pods(&[pod("a", "s", json!({"nvidia.com/gpu": 1025}))]).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        let (_, warnings) = pods(&[pod("a", "web", json!({"cpu": 1}))]).unwrap();
+        assert!(warnings[0].to_string().contains("no pod asks for a GPU"), "{warnings:?}");
     }
 
     #[test]
