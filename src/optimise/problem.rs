@@ -266,12 +266,12 @@ impl Problem {
     fn add_demand(&mut self, demand: &Demand, parts: &[Part], share: Share) {
         self.hours = parts.iter().map(|p| p.weight).collect();
         self.supplies = parts.iter().map(|p| p.supply).collect();
+        let mut sufficient = Sufficient::new(&self.kinds);
         let teams = match share {
             Share::Weight => BTreeMap::new(),
-            Share::Fair => self.add_teams(demand, parts),
+            Share::Fair => self.add_teams(demand, parts, &mut sufficient),
         };
         let mut grouped: BTreeMap<ClassKey, Vec<Member>> = BTreeMap::new();
-        let mut sufficient = Sufficient::new(&self.kinds);
         for (index, workload) in demand.workloads().iter().enumerate() {
             let kinds = match sufficient.of(self, workload) {
                 Ok(kinds) => kinds,
@@ -349,6 +349,7 @@ impl Problem {
         &mut self,
         demand: &'d Demand,
         parts: &[Part],
+        sufficient: &mut Sufficient<'d>,
     ) -> BTreeMap<TeamKey<'d>, usize> {
         let mut asked: BTreeMap<TeamKey, u128> = BTreeMap::new();
         for (index, workload) in demand.workloads().iter().enumerate() {
@@ -356,7 +357,7 @@ impl Problem {
                 u128::from(part.counts[index]) * u128::from(part.weight.unsigned_abs())
             };
             let weight = u128::from(workload.weight.0) * parts.iter().map(replicas).sum::<u128>();
-            if weight > 0 && self.usable(workload).is_ok() {
+            if weight > 0 && sufficient.of(self, workload).is_ok() {
                 *asked.entry(team_key(workload)).or_default() += weight;
             }
         }

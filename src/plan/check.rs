@@ -206,7 +206,7 @@ fn add(sum: &mut u64, more: u64) {
 }
 
 impl<'a> Check<'a> {
-    fn new(demand: &'a Demand, fleet: &'a Fleet) -> Self {
+    fn new(demand: &'a Demand, fleet: &Fleet) -> Self {
         let workloads = demand.workloads();
         Check {
             most_on_a_node: most_on_a_node(fleet),

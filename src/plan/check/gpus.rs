@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{At, Check, Label, add, allows, has_media, note};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Node};
 use crate::hardware::{Board, Profile, ProfileName};
 use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Plan};
 
@@ -55,7 +55,7 @@ type OfFleet<'a> = (&'a str, usize, &'a Board);
 impl<'a> Check<'a> {
     /// Every GPU of the fleet is there once, and each layout is one that the board can hold.
     pub(super) fn gpus(&mut self, plan: &'a Plan, fleet: &'a Fleet) {
-        let of_node = |node: &'a crate::fleet::Node| {
+        let of_node = |node: &'a Node| {
             let gpus = node.gpus.iter().enumerate();
             gpus.map(move |(index, board)| (node.name.as_str(), index, &**board))
         };
