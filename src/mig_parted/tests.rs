@@ -240,7 +240,7 @@ fn labels_are_selected() {
 }
 
 #[test]
-fn filters_look_at_the_real_card_where_it_is_known() {
+fn filters_look_at_the_real_gpu_where_it_is_known() {
     let text = file(
         "  - {device-filter: \"0x233010DE:0x16C110DE\", devices: all, mig-enabled: true, mig-devices: {}}\n",
     );

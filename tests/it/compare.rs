@@ -191,36 +191,37 @@ fn serves_all(demand: &Demand, fleet: &Fleet) -> bool {
 /// Every GPU and every start in turn: replicas placed, their memory, GPUs in use.
 fn plain_greedy(demands: &[u64], gpus: usize, best_fit: bool) -> (u64, u64, u64) {
     let layouts = all_layouts(A100_80GB);
-    let mut cards: Vec<Vec<(usize, u32)>> = vec![vec![]; gpus];
+    let mut held: Vec<Vec<(usize, u32)>> = vec![vec![]; gpus];
     let mut order = demands.to_vec();
     order.sort_by_key(|m| Reverse(*m));
     let (mut placed, mut placed_mib) = (0, 0);
-    let free = |card: &[(usize, u32)]| 8 - card.iter().map(|(p, _)| A100_80GB[*p].2).sum::<u32>();
+    let free =
+        |layout: &[(usize, u32)]| 8 - layout.iter().map(|(p, _)| A100_80GB[*p].2).sum::<u32>();
     for need in order {
         // The smallest profile that holds it, few slices first, at its highest free start.
         let mut options = Vec::new();
-        for (c, card) in cards.iter().enumerate() {
+        for (gpu, layout) in held.iter().enumerate() {
             let mut profiles: Vec<usize> = (0..6).filter(|p| A100_80GB[*p].4 >= need).collect();
             profiles.sort_by_key(|p| (A100_80GB[*p].4, A100_80GB[*p].2, A100_80GB[*p].1));
             let found = profiles.iter().find_map(|p| {
                 A100_80GB[*p].3.iter().rev().find_map(|start| {
-                    let mut next = card.clone();
+                    let mut next = layout.clone();
                     next.push((*p, *start));
                     next.sort_unstable();
                     layouts.contains(&next).then_some(next)
                 })
             });
             if let Some(next) = found {
-                options.push((if best_fit { free(&next) } else { 0 }, c, next));
+                options.push((if best_fit { free(&next) } else { 0 }, gpu, next));
             }
         }
-        if let Some((_, card, next)) = options.into_iter().min() {
-            cards[card] = next;
+        if let Some((_, gpu, next)) = options.into_iter().min() {
+            held[gpu] = next;
             placed += 1;
             placed_mib += need;
         }
     }
-    (placed, placed_mib, cards.iter().filter(|c| !c.is_empty()).count() as u64)
+    (placed, placed_mib, held.iter().filter(|layout| !layout.is_empty()).count() as u64)
 }
 
 #[test]

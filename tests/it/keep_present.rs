@@ -65,7 +65,7 @@ impl Now {
             }
             let kept = self.layout.iter().filter(|p| layout.contains(p)).count();
             let destroyed = self.layout.len() - kept;
-            // Whoever is seated may use any part of the layout; nothing spare means that only busy
+            // A replica may use any part of the layout; nothing spare means that only busy
             // instances may stay empty.
             let mut used = vec![vec![]];
             for (count, must) in counts.iter().zip(&must) {
@@ -93,7 +93,7 @@ impl Now {
 type Goal = (u64, u64, Reverse<usize>, Reverse<u64>, Reverse<usize>, u32, Reverse<usize>);
 
 fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
-    fn seat(
+    fn place(
         replicas: &[u64],
         prices: &[BTreeMap<Vec<u32>, usize>],
         used: &mut Vec<Vec<u32>>,
@@ -132,7 +132,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
             }
             return;
         };
-        seat(rest, prices, used, served, best);
+        place(rest, prices, used, served, best);
         for gpu in 0..prices.len() {
             for p in 0..A100_80GB.len() {
                 if A100_80GB[p].4 >= *memory {
@@ -141,7 +141,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
                         .keys()
                         .any(|k| k.iter().zip(&used[gpu]).all(|(most, n)| n <= most));
                     if possible {
-                        seat(rest, prices, used, served + memory, best);
+                        place(rest, prices, used, served + memory, best);
                     }
                     used[gpu][p] -= 1;
                 }
@@ -151,7 +151,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
     let prices: Vec<_> = now.iter().map(|n| n.prices(exact)).collect();
     let mut used = vec![vec![0; A100_80GB.len()]; now.len()];
     let mut best = None;
-    seat(replicas, &prices, &mut used, 0, &mut best);
+    place(replicas, &prices, &mut used, 0, &mut best);
     best.unwrap()
 }
 

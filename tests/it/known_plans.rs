@@ -14,7 +14,7 @@ fn of_gib(values: &[u64]) -> Demand {
     demand(&format!("team,workload,memory_gib\n{rows}"))
 }
 
-/// Placed replicas, placed MiB, MiB of instances handed out.
+/// Placed replicas, placed MiB, MiB of allocated instances.
 fn values(plan: &Plan) -> (u64, u64, u64) {
     let totals = plan.totals;
     (totals.placed, totals.placed_mib, totals.placed_mib + totals.rounding_mib)

@@ -20,25 +20,25 @@ use migplan::units::{Mebibytes, Ratio, Weight};
 use proptest::prelude::*;
 
 /// What brute force knows of a GPU.
-struct Card {
-    board: &'static str,
+struct Board {
+    id: &'static str,
     profiles: Vec<Typed>,
     legal: BTreeSet<Vec<u32>>,
     slices: u32,
     full: (u32, u64),
 }
 
-static CARDS: LazyLock<[Card; 2]> = LazyLock::new(|| {
-    let card = |board, profiles: Vec<Typed>, slices, full| Card {
-        board,
+static BOARDS: LazyLock<[Board; 2]> = LazyLock::new(|| {
+    let board = |id, profiles: Vec<Typed>, slices, full| Board {
+        id,
         slices,
         legal: all_multisets(&profiles),
         profiles,
         full,
     };
     [
-        card("a100-sxm4-80gb", [A100_80GB, &[A100_80GB_MEDIA]].concat(), 8, (7, 81_920)),
-        card("a30-24gb", [A30, A30_MEDIA].concat(), 4, (4, 24_576)),
+        board("a100-sxm4-80gb", [A100_80GB, &[A100_80GB_MEDIA]].concat(), 8, (7, 81_920)),
+        board("a30-24gb", [A30, A30_MEDIA].concat(), 4, (4, 24_576)),
     ]
 });
 
@@ -63,10 +63,11 @@ struct Goal {
     compute_slices: u64,
 }
 
-/// Tries every way to seat every replica.
+/// Tries every way to place every replica.
 struct BruteForce<'a> {
-    cards: Vec<&'a Card>,
-    /// For each node, its cards: a replica of several whole GPUs stays on one.
+    /// For each GPU, its board.
+    boards: Vec<&'a Board>,
+    /// For each node, its GPUs: a replica of several whole GPUs stays on one.
     nodes: Vec<Vec<usize>>,
     demand: &'a Demand,
     fleet: &'a Fleet,
@@ -74,17 +75,17 @@ struct BruteForce<'a> {
     /// The workload of each replica.
     replicas: Vec<usize>,
     best: Option<Goal>,
-    /// For each card, the counts of its profiles; the last entry is the whole GPU.
+    /// For each GPU, the counts of its profiles; the last entry is the whole GPU.
     used: Vec<Vec<u32>>,
-    /// For each replica that is seated: memory, memory of its instance, eighths of a GPU.
-    seated: Vec<Option<(u64, u64, u64)>>,
+    /// For each replica that is placed: memory, memory of its instance, eighths of a GPU.
+    placed: Vec<Option<(u64, u64, u64)>>,
 }
 
 impl BruteForce<'_> {
-    fn legal(&self, card: usize) -> bool {
-        let (whole, counts) = self.used[card].split_last().unwrap();
+    fn legal(&self, gpu: usize) -> bool {
+        let (whole, counts) = self.used[gpu].split_last().unwrap();
         match whole {
-            0 => self.cards[card].legal.contains(counts),
+            0 => self.boards[gpu].legal.contains(counts),
             1 => counts.iter().all(|c| *c == 0),
             _ => false,
         }
@@ -96,78 +97,78 @@ impl BruteForce<'_> {
             return;
         };
         let workload = &self.demand.workloads()[index];
-        // Equal replicas are seated in order: once one is left out, the rest are.
+        // Equal replicas are placed in order: once one is left out, the rest are.
         let twin_left_out = replica > 0
             && self.replicas[replica - 1] == index
-            && self.seated[replica - 1].is_none();
-        self.seated[replica] = None;
+            && self.placed[replica - 1].is_none();
+        self.placed[replica] = None;
         self.run(replica + 1);
         if twin_left_out {
             return;
         }
         if workload.whole_gpus > 0 {
-            self.seat_whole(replica, workload);
+            self.place_whole(replica, workload);
             return;
         }
         let memory = workload.memory.unwrap().0;
-        for card in 0..self.cards.len() {
-            if !allows(workload, self.cards[card]) {
+        for gpu in 0..self.boards.len() {
+            if !allows(workload, self.boards[gpu]) {
                 continue;
             }
-            for p in 0..self.cards[card].profiles.len() {
-                let (name, compute, slices, _, usable) = self.cards[card].profiles[p];
-                let eighths = u64::from(slices * 8 / self.cards[card].slices);
+            for p in 0..self.boards[gpu].profiles.len() {
+                let (name, compute, slices, _, usable) = self.boards[gpu].profiles[p];
+                let eighths = u64::from(slices * 8 / self.boards[gpu].slices);
                 let fits = usable >= memory
                     && compute >= workload.compute_slices
                     && (!workload.media || name.ends_with("+me"));
                 if fits {
-                    self.used[card][p] += 1;
-                    if self.legal(card) {
-                        self.seated[replica] = Some((memory, usable, eighths));
+                    self.used[gpu][p] += 1;
+                    if self.legal(gpu) {
+                        self.placed[replica] = Some((memory, usable, eighths));
                         self.run(replica + 1);
                     }
-                    self.used[card][p] -= 1;
+                    self.used[gpu][p] -= 1;
                 }
             }
         }
-        self.seated[replica] = None;
+        self.placed[replica] = None;
     }
 
-    fn seat_whole(&mut self, replica: usize, workload: &Workload) {
+    fn place_whole(&mut self, replica: usize, workload: &Workload) {
         let size = workload.whole_gpus as usize;
         for node in self.nodes.clone() {
             for subset in 0u32..1 << node.len() {
                 let chosen: Vec<usize> =
                     (0..node.len()).filter(|i| subset >> i & 1 == 1).map(|i| node[i]).collect();
-                let boards: BTreeSet<&str> = chosen.iter().map(|c| self.cards[*c].board).collect();
-                if chosen.len() != size || boards.len() != 1 {
+                let ids: BTreeSet<&str> = chosen.iter().map(|c| self.boards[*c].id).collect();
+                if chosen.len() != size || ids.len() != 1 {
                     continue;
                 }
-                let card = self.cards[chosen[0]];
-                let (compute, each) = card.full;
+                let board = self.boards[chosen[0]];
+                let (compute, each) = board.full;
                 let offered = each * size as u64;
                 let memory = workload.memory.map_or(offered, |m| m.0);
-                if !allows(workload, card) || compute < workload.compute_slices || memory > offered
+                if !allows(workload, board) || compute < workload.compute_slices || memory > offered
                 {
                     continue;
                 }
                 chosen.iter().for_each(|c| *self.used[*c].last_mut().unwrap() += 1);
                 if chosen.iter().all(|c| self.legal(*c)) {
-                    self.seated[replica] = Some((memory, offered, 8 * size as u64));
+                    self.placed[replica] = Some((memory, offered, 8 * size as u64));
                     self.run(replica + 1);
                 }
                 chosen.iter().for_each(|c| *self.used[*c].last_mut().unwrap() -= 1);
             }
         }
-        self.seated[replica] = None;
+        self.placed[replica] = None;
     }
 
     fn judge(&mut self) {
         let mut placed_of = vec![0; self.demand.workloads().len()];
         let (mut placed, mut allocated) = (0, 0);
         let mut taken: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for (workload, seat) in self.replicas.iter().zip(&self.seated) {
-            if let Some((memory, usable, eighths)) = seat {
+        for (workload, place) in self.replicas.iter().zip(&self.placed) {
+            if let Some((memory, usable, eighths)) = place {
                 let team = &*self.demand.workloads()[*workload].team;
                 let of_team = taken.entry(team).or_insert((0, 0));
                 *of_team = (of_team.0 + usable, of_team.1 + eighths);
@@ -186,11 +187,11 @@ impl BruteForce<'_> {
         }
         let mut kinds = BTreeSet::new();
         let (mut gpus_used, mut compute_slices) = (0, 0);
-        for (card, used) in self.cards.iter().zip(&self.used) {
+        for (board, used) in self.boards.iter().zip(&self.used) {
             gpus_used += u64::from(used.iter().any(|c| *c > 0));
             for (p, count) in used.iter().enumerate().filter(|(_, count)| **count > 0) {
-                kinds.insert((card.board, p));
-                let compute = card.profiles.get(p).map_or(card.full.0, |profile| profile.1);
+                kinds.insert((board.id, p));
+                let compute = board.profiles.get(p).map_or(board.full.0, |profile| profile.1);
                 compute_slices += u64::from(compute) * u64::from(*count);
             }
         }
@@ -236,8 +237,8 @@ fn tiers(demand: &Demand, fleet: &Fleet, share: Share, placed_of: &[u64]) -> Vec
 /// Whether the fleet could serve a replica if nothing else were on it.
 fn servable(workload: &Workload, fleet: &Fleet) -> bool {
     let on_node = |node: &Node| {
-        CARDS.iter().filter(|card| allows(workload, card)).any(|card| {
-            let gpus = node.gpus.iter().filter(|b| b.id == card.board).count() as u64;
+        BOARDS.iter().filter(|board| allows(workload, board)).any(|board| {
+            let gpus = node.gpus.iter().filter(|b| b.id == board.id).count() as u64;
             let memory = workload.memory.map_or(0, |m| m.0);
             let whole = u64::from(workload.whole_gpus);
             let suffices = |(name, compute, _, _, usable): &Typed| {
@@ -246,11 +247,11 @@ fn servable(workload: &Workload, fleet: &Fleet) -> bool {
                     && (!workload.media || name.ends_with("+me"))
             };
             match whole {
-                0 => gpus > 0 && card.profiles.iter().any(suffices),
+                0 => gpus > 0 && board.profiles.iter().any(suffices),
                 _ => {
                     gpus >= whole
-                        && card.full.0 >= workload.compute_slices
-                        && card.full.1 * whole >= memory
+                        && board.full.0 >= workload.compute_slices
+                        && board.full.1 * whole >= memory
                 }
             }
         })
@@ -258,27 +259,27 @@ fn servable(workload: &Workload, fleet: &Fleet) -> bool {
     fleet.nodes().iter().any(on_node)
 }
 
-fn allows(workload: &Workload, card: &Card) -> bool {
-    workload.boards.is_empty() || workload.boards.iter().any(|b| b == card.board)
+fn allows(workload: &Workload, board: &Board) -> bool {
+    workload.boards.is_empty() || workload.boards.iter().any(|id| id == board.id)
 }
 
 fn brute_force(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Goal {
-    let mut cards = Vec::new();
+    let mut boards = Vec::new();
     let mut nodes = Vec::new();
     for node in fleet.nodes() {
-        let first = cards.len();
+        let first = boards.len();
         for board in &node.gpus {
-            cards.push(CARDS.iter().find(|c| c.board == board.id).unwrap());
+            boards.push(BOARDS.iter().find(|b| b.id == board.id).unwrap());
         }
-        nodes.push((first..cards.len()).collect());
+        nodes.push((first..boards.len()).collect());
     }
     let workloads = demand.workloads().iter().enumerate();
     let replicas: Vec<usize> =
         workloads.flat_map(|(i, w)| std::iter::repeat_n(i, w.count as usize)).collect();
     let mut search = BruteForce {
-        used: cards.iter().map(|c| vec![0; c.profiles.len() + 1]).collect(),
-        seated: vec![None; replicas.len()],
-        cards,
+        used: boards.iter().map(|b| vec![0; b.profiles.len() + 1]).collect(),
+        placed: vec![None; replicas.len()],
+        boards,
         nodes,
         demand,
         fleet,
@@ -379,7 +380,7 @@ fn demand_of(mut workloads: Vec<Workload>) -> Demand {
 fn small_fleet() -> impl Strategy<Value = Fleet> {
     let node = |name: &str, boards: &[usize]| {
         let catalogue = Catalogue::built_in();
-        let of = |b: &usize| catalogue.by_id(CARDS[*b].board).unwrap().clone();
+        let of = |b: &usize| catalogue.by_id(BOARDS[*b].id).unwrap().clone();
         Node { name: name.to_string(), gpus: boards.iter().map(of).collect() }
     };
     prop_oneof![
@@ -458,18 +459,18 @@ proptest! {
 #[test]
 fn the_naive_model_finds_nothing_better() {
     let mut random = Random::new(7);
-    for (cards, count) in [(1, 8), (2, 12), (3, 18), (4, 24)] {
+    for (size, count) in [(1, 8), (2, 12), (3, 18), (4, 24)] {
         let memory: Vec<u64> = (0..count).map(|_| 2_000 + random.below(76_000)).collect();
         let workloads =
             memory.iter().map(|mib| Workload::new("t", "", Mebibytes(*mib), 1)).collect();
         let plan = suggest(
             &demand_of(workloads),
-            &gpus(&format!("{cards}xa100-80gb")),
+            &gpus(&format!("{size}xa100-80gb")),
             &PlanOptions::default(),
         );
-        let (placed, placed_mib) = naive::solve(A100_80GB, 8, cards, &memory);
-        assert_eq!(plan.totals.placed, placed, "{cards} GPUs");
-        assert_eq!(stage(&plan, "placed_mib"), placed_mib as f64, "{cards} GPUs");
+        let (placed, placed_mib) = naive::solve(A100_80GB, 8, size, &memory);
+        assert_eq!(plan.totals.placed, placed, "{size} GPUs");
+        assert_eq!(stage(&plan, "placed_mib"), placed_mib as f64, "{size} GPUs");
     }
 }
 
@@ -493,7 +494,7 @@ fn small_nodes() -> impl Strategy<Value = Fleet> {
                 .iter()
                 // Mostly nodes of one board, as most are.
                 .map(|b| usize::from(*b == 5 && boards.len() > 2))
-                .map(|b| catalogue.by_id(CARDS[b].board).unwrap().clone())
+                .map(|b| catalogue.by_id(BOARDS[b].id).unwrap().clone())
                 .collect();
             gpus.sort_by(|a, b| a.id.cmp(&b.id));
             Node { name: format!("n{i}"), gpus }
