@@ -179,6 +179,9 @@ pub struct GpuPlan {
     pub board: Arc<str>,
     /// Whether MIG is on.
     pub mig: bool,
+    /// Whether something runs on it now with MIG off, so that it stays whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays_whole: bool,
     /// Its instances, ordered by start. With MIG off at most one, the whole GPU.
     pub instances: Vec<Instance>,
 }

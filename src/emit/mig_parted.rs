@@ -354,6 +354,7 @@ mod tests {
                     })
                     .collect();
                 GpuPlan {
+                    stays_whole: false,
                     node: (*node).into(),
                     gpu: gpu.parse().unwrap(),
                     board: (*board).into(),

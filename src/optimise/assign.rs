@@ -201,6 +201,7 @@ impl<'a> Assigner<'a> {
             gpu: gpu as u32,
             board: layout.board_id.clone(),
             mig,
+            stays_whole: self.problem.pools[layout.pool].stays_whole(gpu),
             instances,
         });
     }

@@ -546,6 +546,7 @@ fn place(
                 gpu: index as u32,
                 board: id.clone(),
                 mig: matches!(layout, Some(Some(_))),
+                stays_whole: false,
                 instances,
             };
             gpu.instances.sort_by_key(|i| i.start);

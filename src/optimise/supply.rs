@@ -25,6 +25,13 @@ pub(crate) struct Pool {
     pub patterns: Vec<Pattern>,
 }
 
+impl Pool {
+    /// Whether something runs on the whole GPU of this index, so that MIG stays off.
+    pub(crate) fn stays_whole(&self, gpu: usize) -> bool {
+        self.groups.iter().any(|group| group.stays_whole && group.members.contains(&gpu))
+    }
+}
+
 /// GPUs of a pool that hold the same instances now.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct GpuGroup {

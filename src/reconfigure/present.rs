@@ -44,8 +44,7 @@ pub fn of_observed(observed: &ObservedNode, node: &Node) -> Result<Vec<PresentGp
     }
 }
 
-/// The GPUs that serve no replica since something runs on them with MIG off; `None` where there
-/// are none.
+/// The GPUs that stay whole since something runs on them with MIG off; `None` where there are none.
 pub fn kept_whole(present: &[PresentGpu]) -> Option<Diagnostic> {
     let kept: Vec<String> = (0..present.len())
         .filter(|&gpu| present[gpu].in_use_whole)
@@ -53,13 +52,14 @@ pub fn kept_whole(present: &[PresentGpu]) -> Option<Diagnostic> {
         .collect();
     let message = match kept.as_slice() {
         [] => return None,
-        [gpu] => format!("{gpu} is in use with MIG off: it stays as it is and serves no replica"),
-        gpus => format!(
-            "{} are in use with MIG off: they stay as they are and serve no replica",
-            gpus.join(", ")
-        ),
+        [gpu] => format!("{gpu} is in use with MIG off: it stays as it is and serves"),
+        gpus => {
+            format!("{} are in use with MIG off: they stay as they are and serve", gpus.join(", "))
+        }
     };
-    Some(Diagnostic::new(format!("{message}; --allow-disruption plans for it all the same")))
+    Some(Diagnostic::new(format!(
+        "{message} only replicas that take whole GPUs; --allow-disruption plans for MIG there too"
+    )))
 }
 
 #[cfg(test)]
@@ -73,8 +73,8 @@ mod tests {
         let one = kept_whole(&[gpu(false), gpu(true)]).unwrap();
         assert_eq!(
             one.to_string(),
-            "GPU 1 is in use with MIG off: it stays as it is and serves no replica; \
-             --allow-disruption plans for it all the same"
+            "GPU 1 is in use with MIG off: it stays as it is and serves only replicas that \
+             take whole GPUs; --allow-disruption plans for MIG there too"
         );
         let two = kept_whole(&[gpu(true), gpu(false), gpu(true)]).unwrap();
         assert!(two.to_string().starts_with("GPU 0, GPU 2 are in use with MIG off: they stay"));

@@ -622,10 +622,56 @@ fn a_process_on_a_whole_gpu_is_not_moved_by_a_plan() {
     };
     let kept = plan(&[]);
     assert_eq!(kept["gpus"][0]["mig"], false, "{kept}");
+    assert_eq!(kept["gpus"][0]["stays_whole"], true, "{kept}");
+    assert_eq!(kept["gpus"][1].get("stays_whole"), None, "{kept}");
     assert_eq!((&kept["gpus"][1]["mig"], &kept["totals"]["placed"]), (&true.into(), &3.into()));
     // Both are needed: what does not fit beside the training is unplaced.
     rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,70GiB,2\n");
     let kept = plan(&[]);
     assert_eq!((&kept["gpus"][0]["mig"], &kept["totals"]["placed"]), (&false.into(), &1.into()));
     assert_eq!(plan(&["--allow-disruption"])["totals"]["placed"], 2);
+    // It may be what a replica of a whole GPU asks for.
+    rehearsal.write("teams.csv", "team,workload,memory,count,gpus\nt,a,9GiB,3,\nt,b,,1,1\n");
+    let kept = plan(&[]);
+    assert_eq!(
+        (&kept["gpus"][0]["stays_whole"], &kept["totals"]["placed"]),
+        (&true.into(), &4.into())
+    );
+}
+
+#[test]
+fn a_gpu_in_use_with_mig_off_is_not_called_free() {
+    let mut node = Node::new("2xh100-80gb").unwrap();
+    node.gpus[0].processes.push(Process { pid: 9, name: Some("train".into()), used_mib: 70_000 });
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,70GiB,2\n");
+    let ran = rehearsal.migplan(&[
+        "suggest",
+        "-w",
+        "teams.csv",
+        "--current",
+        "--format",
+        "text",
+        "--plan",
+        "plan.json",
+    ]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("whole GPU, MIG off, in use"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("MIG off, free"), "{}", ran.stdout);
+    let warning = "GPU 0 is in use with MIG off: it stays as it is and serves only replicas that take \
+                   whole GPUs";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    let drawn = rehearsal.migplan(&[
+        "chart",
+        "--kind",
+        "slices",
+        "--plan",
+        "plan.json",
+        "-o",
+        "slices.svg",
+    ]);
+    assert_eq!(drawn.code, 0, "{}", drawn.stderr);
+    let svg = std::fs::read_to_string(rehearsal.path("slices.svg")).unwrap();
+    assert!(svg.contains("in use, MIG off") && svg.contains("in use with MIG off"), "{svg}");
+    assert!(!svg.contains(">free<"), "{svg}");
 }

@@ -322,6 +322,30 @@ fn a_busy_instance_that_goes_is_seen() {
 }
 
 #[test]
+fn a_gpu_in_use_that_does_not_stay_whole_is_seen() {
+    let mut present = present();
+    present[2].in_use_whole = true;
+    let case =
+        Case::new(PlanOptions { present: Some(Arc::new(present)), ..PlanOptions::default() });
+    let kept: Vec<bool> = case.plan.gpus.iter().map(|gpu| gpu.stays_whole).collect();
+    assert_eq!(kept, [false, false, true, false]);
+    let mut plan = case.plan.clone();
+    plan.gpus[2].mig = true;
+    let found = case.violations(&plan).join("; ");
+    assert!(found.contains("MIG is turned on under what runs there"), "{found}");
+    for gpu in [1, 2] {
+        let mut plan = case.plan.clone();
+        plan.gpus[gpu].stays_whole ^= true;
+        let found = case.violations(&plan).join("; ");
+        assert!(found.contains("whether it stays whole is said wrongly"), "{found}");
+    }
+    let mut plan = CASES[0].plan.clone();
+    plan.gpus[0].stays_whole = true;
+    let found = CASES[0].violations(&plan).join("; ");
+    assert!(found.contains("nothing is known of it"), "{found}");
+}
+
+#[test]
 fn a_team_above_its_quota_is_seen() {
     let case = &CASES[6];
     for (text, message) in [

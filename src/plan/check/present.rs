@@ -8,11 +8,20 @@ use crate::plan::{GpuPlan, InstanceProfile, Plan};
 impl Check<'_> {
     /// Counts present instances that the plan destroys, and refuses to see a busy one go.
     pub(super) fn present(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
-        let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else { return };
+        let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else {
+            if let Some(gpu) = plan.gpus.iter().find(|gpu| gpu.stays_whole) {
+                self.fail(format!("{}: it stays whole, and nothing is known of it", At(gpu)));
+            }
+            return;
+        };
         for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
             let Some(now) = present.get(gpu.gpu as usize) else { continue };
-            if now.in_use_whole && gpu.mig && !conditions.allow_disruption {
+            let stays_whole = now.in_use_whole && !conditions.allow_disruption;
+            if stays_whole && gpu.mig {
                 self.fail(format!("{}: MIG is turned on under what runs there", At(gpu)));
+            }
+            if stays_whole != gpu.stays_whole {
+                self.fail(format!("{}: whether it stays whole is said wrongly", At(gpu)));
             }
             let held = &now.instances[..];
             for instance in held {

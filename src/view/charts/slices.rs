@@ -69,6 +69,9 @@ fn entries(figure: &SliceMap) -> Vec<(Swatch, String)> {
     if has(|c| matches!(c, CellUse::Free { .. })) {
         entries.push((Swatch::Spare, "free".to_string()));
     }
+    if has(|c| matches!(c, CellUse::StaysWhole { .. })) {
+        entries.push((Swatch::Tint(PAGE), "in use with MIG off".to_string()));
+    }
     if has(|c| matches!(c, CellUse::Unusable)) {
         entries.push((Swatch::Hatch, "in no instance".to_string()));
     }
@@ -131,6 +134,10 @@ fn draw_cell(picture: &mut Picture, figure: &SliceMap, cell: &Cell, at: Box) {
         CellUse::Unusable => {
             hatched(picture, at);
             return;
+        }
+        CellUse::StaysWhole { memory_gib } => {
+            picture.frame(at, EDGE, 1.0);
+            vec!["in use, MIG off".to_string(), format!("{} GiB", number(*memory_gib))]
         }
         CellUse::Free { profile, memory_gib } => {
             picture.dashed_frame(at, EDGE, 1.0);

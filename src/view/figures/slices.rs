@@ -140,6 +140,11 @@ pub enum CellUse {
         /// Its memory, in GiB.
         memory_gib: f64,
     },
+    /// A GPU on which something runs with MIG off and that serves no replica.
+    StaysWhole {
+        /// Its memory, in GiB.
+        memory_gib: f64,
+    },
     /// Slices that no instance covers.
     Unusable,
 }
@@ -179,6 +184,9 @@ impl Cell {
         };
         match &self.holds {
             CellUse::Unusable => format!("{slices}, in no instance"),
+            CellUse::StaysWhole { memory_gib } => {
+                format!("whole GPU ({memory_gib:.1} GiB), in use with MIG off")
+            }
             CellUse::Free { profile, memory_gib } => {
                 format!("{profile} ({memory_gib:.1} GiB) on {slices}, free")
             }
@@ -408,9 +416,10 @@ fn groups(plan: &Plan) -> (Vec<Vec<&GpuPlan>>, bool, Option<String>) {
 /// GPUs by board and what `key` says of them, in the order in which each first occurs.
 fn group<'p, K: Ord>(plan: &'p Plan, key: impl Fn(&'p GpuPlan) -> K) -> Vec<Vec<&'p GpuPlan>> {
     let mut groups: Vec<Vec<&GpuPlan>> = Vec::new();
-    let mut known: BTreeMap<(&str, bool, K), usize> = BTreeMap::new();
+    let mut known: BTreeMap<(&str, bool, bool, K), usize> = BTreeMap::new();
     for gpu in &plan.gpus {
-        let at = *known.entry((&gpu.board, gpu.mig, key(gpu))).or_insert_with(|| {
+        let key = (&*gpu.board, gpu.mig, gpu.stays_whole, key(gpu));
+        let at = *known.entry(key).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
@@ -468,7 +477,7 @@ impl Look<'_> {
                 cells.push(unusable(next, first.start));
             }
             next = first.start + first.size;
-            cells.push(self.cell(&alike, first));
+            cells.push(self.cell(&alike, first, gpus.iter().any(|g| g.stays_whole)));
         }
         if next < slices {
             cells.push(unusable(next, slices));
@@ -482,8 +491,8 @@ impl Look<'_> {
         SliceRow { label: label(gpus, self.grouped), detail, gpus: count, slices, cells }
     }
 
-    /// What one position of a layout holds over all GPUs of a row.
-    fn cell(&self, alike: &[&Instance], first: &Instance) -> Cell {
+    /// What one position of a layout holds over all GPUs of a row, which may stay whole.
+    fn cell(&self, alike: &[&Instance], first: &Instance, stays_whole: bool) -> Cell {
         let profile = match &first.profile {
             InstanceProfile::Full => "whole GPU".to_string(),
             InstanceProfile::Mig(name) => name.to_string(),
@@ -503,7 +512,9 @@ impl Look<'_> {
             *by_key.entry(key).or_default() += assignment.demand_mib;
             assigned += 1;
         }
-        let holds = if assigned == 0 {
+        let holds = if assigned == 0 && stays_whole {
+            CellUse::StaysWhole { memory_gib }
+        } else if assigned == 0 {
             CellUse::Free { profile, memory_gib }
         } else {
             let mut order: Vec<(&str, (u64, u64))> =
@@ -571,6 +582,8 @@ mod tests {
         assert_eq!(cell(1, CellUse::Unusable).sentence(), "memory slice 4, in no instance");
         let free = CellUse::Free { profile: "2g.20gb".to_string(), memory_gib: 19.5 };
         assert_eq!(cell(2, free).sentence(), "2g.20gb (19.5 GiB) on memory slices 4 to 5, free");
+        let in_use = CellUse::StaysWhole { memory_gib: 79.2 };
+        assert_eq!(cell(8, in_use).sentence(), "whole GPU (79.2 GiB), in use with MIG off");
         let allocated = |part| Allocated {
             profile: "3g.40gb".to_string(),
             memory_gib: 39.25,

@@ -103,7 +103,12 @@ fn quotas(text: &mut String, suggestion: &Suggestion, layout: Layout) {
 pub(in crate::view) fn layout_of(gpu: &GpuPlan) -> String {
     if !gpu.mig {
         let used = gpu.instances.iter().any(|i| i.assignment.is_some());
-        return format!("whole GPU, MIG off{}", if used { "" } else { ", free" });
+        let use_of_it = match (used, gpu.stays_whole) {
+            (true, _) => "",
+            (false, true) => ", in use",
+            (false, false) => ", free",
+        };
+        return format!("whole GPU, MIG off{use_of_it}");
     }
     let mut counts: BTreeMap<&InstanceProfile, u64> = BTreeMap::new();
     for instance in &gpu.instances {
