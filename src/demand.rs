@@ -21,7 +21,7 @@ pub mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -186,13 +186,23 @@ pub(crate) fn sort_by_name<T: Sync>(rows: &mut [T], of: impl Fn(&T) -> &Workload
 }
 
 /// Where each row is that [`sort_by_name`] puts in its place. Rows are large and their names lie all
-/// over the memory, so what is sorted are the heads of the names.
+/// over the memory, so what is sorted are short keys: the rank of the team, and the first bytes of the
+/// name after those that all names of the team begin with.
 fn order_by_name<T: Sync>(rows: &[T], of: impl Fn(&T) -> &Workload + Sync) -> Vec<usize> {
-    let teams: HashSet<&str> = rows.iter().map(|row| &*of(row).team).collect();
-    let mut teams: Vec<&str> = teams.into_iter().collect();
+    let mut beginnings: HashMap<&str, &[u8]> = HashMap::new();
+    for row in rows {
+        let (team, name) = (&*of(row).team, of(row).name.as_bytes());
+        let beginning = beginnings.entry(team).or_insert(name);
+        *beginning = &beginning[..common(beginning, name)];
+    }
+    let mut teams: Vec<(&str, &[u8])> = beginnings.into_iter().collect();
     teams.sort_unstable();
-    let ranks: HashMap<&str, usize> = teams.into_iter().zip(0..).collect();
-    let key = |(at, row): (usize, &T)| (ranks[&*of(row).team], head(&of(row).name), at);
+    let begin = |(rank, (team, beginning)): (usize, (_, &[u8]))| (team, (rank, beginning.len()));
+    let ranks: HashMap<&str, (usize, usize)> = teams.into_iter().enumerate().map(begin).collect();
+    let key = |(at, row): (usize, &T)| {
+        let (rank, skipped) = ranks[&*of(row).team];
+        (rank, head(&of(row).name.as_bytes()[skipped..]), at)
+    };
     let mut order: Vec<(usize, u64, usize)> = rows.iter().enumerate().map(key).collect();
     order.par_sort_unstable_by(|a, b| {
         let by_name = || of(&rows[a.2]).name.cmp(&of(&rows[b.2]).name);
@@ -201,11 +211,16 @@ fn order_by_name<T: Sync>(rows: &[T], of: impl Fn(&T) -> &Workload + Sync) -> Ve
     order.into_iter().map(|(.., at)| at).collect()
 }
 
+/// How many bytes two names begin with alike.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// The first eight bytes of a name, which are in the order of the names as far as they differ.
-fn head(name: &str) -> u64 {
+fn head(name: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let length = name.len().min(8);
-    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    bytes[..length].copy_from_slice(&name[..length]);
     u64::from_be_bytes(bytes)
 }
 
@@ -304,13 +319,18 @@ mod tests {
 
     #[test]
     fn rows_are_in_the_order_of_their_names_and_equal_ones_in_their_own() {
-        // Names that are alike for eight bytes, shorter ones, and teams of several letters.
-        let teams = ["b", "a", "ab", "a"];
-        let names = ["serving-1", "serving-", "serving-10", "s", "", "ä", "serving-0", "zz"];
+        // Names that are alike for eight bytes, shorter ones, and teams of several letters. All names
+        // of one team begin alike: with another name of it, or with a part of a letter.
+        let teams = ["b", "a", "ab", "a", "c", "d"];
+        let names = |team: &str| match team {
+            "c" => ["serving-1", "serving-", "serving-10", "serving-2", "serving-0"],
+            "d" => ["ä1", "äö", "ã1", "ä0", "ä"],
+            _ => ["serving-1", "s", "", "ä", "zz"],
+        };
         let mut rows: Vec<(Workload, usize)> = (0..4_000)
             .map(|i| {
-                let (team, name) = (teams[i * 7 % 4], names[i * 5 % 8]);
-                (Workload::new(team, name, Mebibytes(1), 1), i)
+                let team = teams[i * 7 % 6];
+                (Workload::new(team, names(team)[i * 3 % 5], Mebibytes(1), 1), i)
             })
             .collect();
         let mut expected = rows.clone();

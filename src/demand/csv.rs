@@ -217,11 +217,13 @@ fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Diagnostic>) -> 
 }
 
 fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Diagnostic>) -> Option<Mebibytes> {
-    let given: Vec<(usize, Option<MemoryUnit>)> =
-        MEMORY.into_iter().filter(|(column, _)| row.get(*column).is_some()).collect();
-    match given[..] {
-        [] if whole_gpus > 0 => None,
-        [] => {
+    let mut given = MEMORY.into_iter().filter_map(|(column, unit)| {
+        let text = row.get(column)?;
+        Some((column, unit, text))
+    });
+    match (given.next(), given.next()) {
+        (None, _) if whole_gpus > 0 => None,
+        (None, _) => {
             problems.push(
                 Diagnostic::new(
                     "column 'memory': is empty; only a workload with gpus may leave it out",
@@ -230,17 +232,14 @@ fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Diagnostic>) -> Opt
             );
             None
         }
-        [(column, unit)] => {
-            let text = row.get(column).unwrap_or("");
-            match parse_memory(text, unit) {
-                Ok(memory) => Some(memory),
-                Err(e) => {
-                    problems.push(row.problem(column, memory_advice(text, unit, &e)));
-                    None
-                }
+        (Some((column, unit, text)), None) => match parse_memory(text, unit) {
+            Ok(memory) => Some(memory),
+            Err(e) => {
+                problems.push(row.problem(column, memory_advice(text, unit, &e)));
+                None
             }
-        }
-        [(first, _), (second, _), ..] => {
+        },
+        (Some((first, ..)), Some((second, ..))) => {
             problems.push(row.problem(
                 second,
                 format_args!(
