@@ -18,8 +18,9 @@
 //! fits; branching on the relaxation itself, without a solver for integers (a node takes 0.2 ms on
 //! one board and 1 to 2 ms on eight: of four GPUs as fast, and 500 nodes close no gap of eight boards,
 //! which cuts nearly do); fixing kinds in use by the relaxation once their number is proved (it
-//! leaves room for one more, so none is fixed); the solver without its RENS, RINS or restarts
-//! (as often slower as faster, over 20 fleets).
+//! leaves room for one more, so none is fixed), or putting the rows of their switches together then
+//! (as often slower); the solver without its RENS, RINS or restarts (as often slower as faster, over
+//! 20 fleets).
 
 use std::time::{Duration, Instant};
 
