@@ -317,6 +317,9 @@ mod tests {
             ("\"mig\": true", "\"mig\": false", "needs MIG, which is off"),
             ("\"mig\": false", "\"mig\": true", "MIG is on"),
             ("\"team\": \"t\"", "\"team\": \"a\\u0007\"", "control character"),
+            ("\"n\", \"gpu\": 1", "\"\", \"gpu\": 1", "node's name is empty"),
+            ("\"n\", \"gpu\": 1", "\"n\\u0007\", \"gpu\": 1", "control character"),
+            ("\"mig\": true, \"later\": 1", "\"mig\": false", "has 2 instances with MIG off"),
         ] {
             let text = errors(from, to);
             assert!(text.contains(message), "{message} in {text}");

@@ -516,6 +516,14 @@ fn a_driver_that_does_not_answer_is_told_with_what_to_do() {
     }
     rehearsal.edit(|node| node.faults.clear());
     assert_eq!(rehearsal.load().essence(), node.essence());
+    // Of two GPUs only one is for root alone: root would not see the node either.
+    let lost = [(1, 4), (2, 15)]
+        .map(|(nth, code)| fault("nvmlDeviceGetMigMode", nth, Some(code), false, false));
+    let mut node = laid_out("2xh100-80gb", "h100-80gb", &[]);
+    node.faults = lost.to_vec();
+    let ran = Rehearsal::new(&node).migplan(&["status"]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the kernel log may say more"), "{}", ran.stderr);
 }
 
 #[test]

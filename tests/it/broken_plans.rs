@@ -11,10 +11,10 @@ use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, Conditions, violations};
 use migplan::plan::{
-    Allocated, Assignment, InstanceProfile, MigModePolicy, Plan, Policy, Reason, Share, Status,
-    Strategy as Profiles,
+    Allocated, Assignment, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Policy, Reason,
+    Share, Status, Strategy as Profiles,
 };
-use migplan::reconfigure::change::{PresentGpu, PresentInstance};
+use migplan::reconfigure::change::{PresentCompute, PresentGpu, PresentInstance};
 use proptest::prelude::*;
 
 const ROWS: &str = "team,workload,memory_mib,count,priority,weight,gpus,min\n\
@@ -358,6 +358,74 @@ fn a_team_above_its_quota_is_seen() {
         let found = violations(&case.plan, &case.demand, &case.fleet, &conditions).join("; ");
         assert!(found.contains(message) && found.is_empty() == message.is_empty(), "{found}");
     }
+}
+
+#[test]
+fn a_team_may_have_all_of_its_quota() {
+    let case = &CASES[6];
+    let of_b = |gpu: &GpuPlan| {
+        let slices = if &*gpu.board == "a30-24gb" { 4 } else { 8 };
+        let to_b = |i: &&Instance| i.assignment.as_ref().is_some_and(|a| &*a.team == "b");
+        let sizes = gpu.instances.iter().filter(to_b).map(|i| (i.memory_mib, i.size * 8 / slices));
+        sizes.collect::<Vec<_>>()
+    };
+    let allocated: Vec<(u64, u32)> = case.plan.gpus.iter().flat_map(of_b).collect();
+    let mib: u64 = allocated.iter().map(|(mib, _)| mib).sum();
+    let eighths: u32 = allocated.iter().map(|(_, eighths)| eighths).sum();
+    let (gib, gpus) = (|mib: u64| mib as f64 / 1024.0, f64::from(eighths) / 8.0);
+    for (text, holds) in [
+        (format!("team,memory_gib\nb,{}\n", gib(mib)), true),
+        (format!("team,memory_gib\nb,{}\n", gib(mib - 1)), false),
+        (format!("team,gpus\nb,{gpus}\n"), true),
+        (format!("team,gpus\nb,{}\n", gpus - 0.001), false),
+    ] {
+        let quotas = Arc::new(quota::read(text.as_bytes(), "quota.csv").unwrap().0);
+        let conditions = Conditions { quotas, ..optimise::conditions(&case.fleet, &case.options) };
+        let found = violations(&case.plan, &case.demand, &case.fleet, &conditions);
+        assert_eq!(found.is_empty(), holds, "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn an_instance_whose_compute_differs_is_destroyed_unless_its_gpu_is_left_alone() {
+    let mut present = present();
+    let half = PresentCompute { slices: 1, busy: false };
+    present[1].instances[1].compute = vec![half, half];
+    let case =
+        Case::new(PlanOptions { present: Some(Arc::new(present)), ..PlanOptions::default() });
+    let destroyed = |change: fn(&mut Vec<Instance>)| {
+        let mut plan = case.plan.clone();
+        let instance = |profile: &str, start, size| Instance {
+            profile: InstanceProfile::Mig(profile.parse().unwrap()),
+            start,
+            size,
+            memory_mib: 1,
+            assignment: None,
+        };
+        plan.gpus[1].mig = true;
+        plan.gpus[1].instances = vec![instance("2g.20gb", 0, 2), instance("3g.40gb", 4, 4)];
+        change(&mut plan.gpus[1].instances);
+        let stage = plan.proof.stages.iter_mut().find(|s| s.objective == "instances_destroyed");
+        stage.unwrap().value = 1_000_000.into();
+        let found = case.violations(&plan);
+        let counted = found.iter().find(|v| v.starts_with("stage instances_destroyed")).unwrap();
+        counted.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(destroyed(|_| ()), 0);
+    // A third instance is made, or one of them is assigned: the shared one must become whole.
+    assert_eq!(destroyed(|of| of.push(Instance { start: 3, size: 1, ..of[0].clone() })), 1);
+    assert_eq!(destroyed(|of| drop(of.remove(0))), 2);
+    assert_eq!(
+        destroyed(|of| {
+            of[0].assignment = Some(Assignment {
+                team: "a".into(),
+                workload: "small".into(),
+                replica: 1,
+                demand_mib: 1,
+            })
+        }),
+        1
+    );
 }
 
 #[test]

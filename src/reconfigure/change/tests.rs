@@ -126,6 +126,25 @@ fn compute_instances_are_added_without_touching_the_rest() {
 }
 
 #[test]
+fn an_instance_that_only_lacks_something_gets_it_before_one_that_must_lose_something() {
+    let board = a100();
+    let mut have = present(&board, "3g.40gb@0 3g.40gb@4");
+    let mut shapes = wanted(&board, "3g.40gb 3g.40gb");
+    shapes[0].compute = vec![1, 1];
+    for (bare, partly) in [(0, 1), (1, 0)] {
+        have[bare].compute.clear();
+        have[partly].compute = vec![PresentCompute { slices: 1, busy: false }];
+        let change = plan(&board, &have, &shapes, false).unwrap();
+        let mut expected = [
+            Refit { instance: bare, destroy: vec![], create: vec![3] },
+            Refit { instance: partly, destroy: vec![], create: vec![1] },
+        ];
+        expected.sort_by_key(|refit| refit.instance);
+        assert_eq!(change.refit, expected);
+    }
+}
+
+#[test]
 fn whichever_instance_is_shared_stays_shared() {
     let board = a100();
     let half = |busy| PresentCompute { slices: 1, busy };
