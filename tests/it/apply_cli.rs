@@ -546,6 +546,27 @@ fn a_process_is_listed_once_and_where_it_runs() {
 }
 
 #[test]
+fn of_two_compute_instances_the_busy_one_stays() {
+    for busy in [0, 1] {
+        let rehearsal = Rehearsal::new(&laid_out("1xh100-80gb", "h100-80gb", &[]));
+        rehearsal.config(&[("all", "{1c.3g.40gb: 2}")]);
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+        rehearsal.edit(|node| {
+            let shared = &mut node.gpus[0].instances[0].compute;
+            assert_eq!(shared.len(), 2);
+            shared[busy].processes.push(Process { pid: 4711, name: None, used_mib: 1000 });
+        });
+        let before = rehearsal.load().gpus[0].instances[0].compute[busy].clone();
+        rehearsal.config(&[("all", "{1c.3g.40gb: 1}")]);
+        let ran = rehearsal.migplan(&["apply", "--yes"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert_eq!(rehearsal.load().gpus[0].instances[0].compute, [before]);
+        rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 7);
+    }
+}
+
+#[test]
 fn a_gpu_that_a_file_leaves_out_is_named() {
     let rehearsal = Rehearsal::new(&laid_out("2xh100-80gb", "h100-80gb", &[]));
     rehearsal.config(&[("[0]", "{7g.80gb: 1}")]);

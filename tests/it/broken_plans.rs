@@ -436,6 +436,15 @@ fn rules_of_a_site_are_looked_at() {
     plan.gpus[off].mig ^= true;
     let found = CASES[4].violations(&plan).join("; ");
     assert!(found.contains("GPUs differ in MIG mode"), "{found}");
+    // Replicas of one workload in two profiles.
+    let policy = Policy { one_profile_per_workload: true, ..Policy::default() };
+    let case = Case::new(PlanOptions { policy, ..PlanOptions::default() });
+    let mut plan = case.plan.clone();
+    let assigned = |i: &&mut Instance| i.assignment.as_ref().is_some_and(|a| a.replica > 1);
+    let mut instances = plan.gpus.iter_mut().flat_map(|gpu| &mut gpu.instances);
+    instances.find(assigned).unwrap().profile = InstanceProfile::Mig("1g.10gb+me".parse().unwrap());
+    let found = case.violations(&plan).join("; ");
+    assert!(found.contains("is assigned to several profiles"), "{found}");
     // A free instance where nothing spare was asked for; one profile for a node may need some.
     let case = &CASES[2];
     let mut plan = case.plan.clone();
@@ -443,6 +452,15 @@ fn rules_of_a_site_are_looked_at() {
     instances.next().unwrap().instances[0].assignment = None;
     let found = case.violations(&plan).join("; ");
     assert!(found.contains("is free, but nothing spare was asked for"), "{found}");
+    // What runs in one instance of a GPU may stay without a replica, but keeps no other free.
+    let with_busy = &CASES[4];
+    let mut held = with_busy.plan.clone();
+    let of_first = &mut held.gpus[0].instances;
+    of_first.iter_mut().filter(|i| i.start == 6).for_each(|i| i.assignment = None);
+    of_first.iter_mut().find(|i| i.assignment.is_some()).unwrap().assignment = None;
+    assert!(of_first.iter().any(|i| i.assignment.is_some()), "{of_first:?}");
+    let found = with_busy.violations(&held).join("; ");
+    assert_eq!(found.matches("is free, but nothing spare was asked for").count(), 1, "{found}");
     let policy = Policy { strategy: Profiles::Single, ..Policy::default() };
     let single = PlanOptions { policy, spare: Spare::None, ..PlanOptions::default() };
     let conditions = optimise::conditions(&case.fleet, &single);
