@@ -319,6 +319,7 @@ mod tests {
             ("\"team\": \"t\"", "\"team\": \"a\\u0007\"", "control character"),
             ("\"n\", \"gpu\": 1", "\"\", \"gpu\": 1", "node's name is empty"),
             ("\"n\", \"gpu\": 1", "\"n\\u0007\", \"gpu\": 1", "control character"),
+            ("\"full\", \"start\": 0", "\"full\", \"start\": 1", "a whole GPU starts at 0"),
             ("\"mig\": true, \"later\": 1", "\"mig\": false", "has 2 instances with MIG off"),
         ] {
             let text = errors(from, to);

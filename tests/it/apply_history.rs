@@ -79,6 +79,19 @@ fn a_gpu_that_a_later_file_wants_as_it_is_was_not_left_half_way() {
 }
 
 #[test]
+fn a_run_that_somebody_else_undid_is_undone() {
+    let node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&node);
+    apply(&rehearsal, &[("all", "{7g.80gb: 1}")]);
+    rehearsal.edit(|now| now.gpus = node.gpus.clone());
+    let ran = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    let ends: Vec<Value> = runs(&rehearsal).iter().map(|run| run["end"].clone()).collect();
+    assert_eq!(ends, ["rolled_back"]);
+}
+
+#[test]
 fn a_run_that_died_before_its_first_change_left_nothing_half_way() {
     let (rehearsal, first) = killed(HALF_WAY);
     // The next one finds GPU 1 half-way, and saves the state before the first.

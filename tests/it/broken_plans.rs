@@ -219,7 +219,7 @@ fn each_thing_that_is_wrong_with_a_plan_is_named() {
     let case = &*ROOMY;
     let partitioned = case.plan.gpus.iter().position(|g| g.mig && g.instances.len() > 1).unwrap();
     let whole = case.plan.gpus.iter().position(|g| !g.mig).unwrap();
-    let changes: [(&str, BreakPlan); 24] = [
+    let changes: [(&str, BreakPlan); 27] = [
         ("schema is", &|plan| plan.schema.push('0')),
         ("is not in the plan", &|plan| drop(plan.gpus.pop())),
         ("where the fleet has", &|plan| plan.gpus[0].node = "other".into()),
@@ -258,6 +258,13 @@ fn each_thing_that_is_wrong_with_a_plan_is_named() {
         ("is not unplaced for the reason given", &|plan| {
             plan.unplaced.iter_mut().for_each(|u| u.reason = Reason::NoBoard);
         }),
+        ("is not unplaced for the reason given", &|plan| {
+            plan.unplaced.iter_mut().for_each(|u| u.reason = Reason::NeedsWholeGpus);
+        }),
+        ("is not unplaced for the reason given", &|plan| {
+            plan.unplaced.iter_mut().for_each(|u| u.reason = Reason::FleetFull);
+        }),
+        ("has a gap in an optimal plan", &|plan| plan.proof.stages[0].bound = 1_000_000.into()),
         ("is unplaced, but not listed", &|plan| plan.unplaced.clear()),
         ("instances hold more memory than the fleet has", &|plan| {
             plan.gpus[partitioned].instances[0].memory_mib = u64::MAX
