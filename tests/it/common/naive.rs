@@ -33,7 +33,7 @@ fn stage(
     let placed: Vec<Vec<Vec<Variable>>> = (0..gpus)
         .map(|_| profiles.iter().map(|p| p.3.iter().map(|_| binary()).collect()).collect())
         .collect();
-    let seated: Vec<Vec<Vec<Option<Variable>>>> = memory_mib
+    let assigned: Vec<Vec<Vec<Option<Variable>>>> = memory_mib
         .iter()
         .map(|memory| {
             (0..gpus)
@@ -42,7 +42,7 @@ fn stage(
         })
         .collect();
     let all = || {
-        seated.iter().zip(memory_mib).flat_map(|(of, memory)| {
+        assigned.iter().zip(memory_mib).flat_map(|(of, memory)| {
             of.iter().flatten().flatten().map(move |column| (*column, *memory))
         })
     };
@@ -68,11 +68,11 @@ fn stage(
     for (g, of_gpu) in placed.iter().enumerate() {
         for (p, columns) in of_gpu.iter().enumerate() {
             let made: Expression = columns.iter().copied().sum();
-            let used: Expression = seated.iter().filter_map(|w| w[g][p]).sum();
+            let used: Expression = assigned.iter().filter_map(|w| w[g][p]).sum();
             model.add_constraint(constraint!(used <= made));
         }
     }
-    for of_workload in &seated {
+    for of_workload in &assigned {
         let once: Expression = of_workload.iter().flatten().flatten().copied().sum();
         model.add_constraint(constraint!(once <= 1));
     }
