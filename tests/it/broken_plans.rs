@@ -5,7 +5,7 @@ use crate::common::{cases, demand, gpus, stage, suggest};
 use migplan::demand::Demand;
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::quota::{self, Quotas};
-use migplan::fleet::Fleet;
+use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
 use migplan::hardware::layout::Placement;
 use migplan::optimise::{self, PlanOptions, Spare};
@@ -279,6 +279,22 @@ fn each_thing_that_is_wrong_with_a_plan_is_named() {
 }
 
 #[test]
+fn a_replica_of_several_gpus_is_on_one_node() {
+    let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
+    let node = |name: &str, gpus| Node { name: name.to_string(), gpus: vec![board.clone(); gpus] };
+    let fleet = Fleet::new(vec![node("a", 2), node("b", 1)]);
+    let demand = demand("team,workload,count,gpus\nt,pair,1,2\n");
+    let options = PlanOptions::default();
+    let mut plan = suggest(&demand, &fleet, &options);
+    let conditions = optimise::conditions(&fleet, &options);
+    assert!(violations(&plan, &demand, &fleet, &conditions).is_empty());
+    let second = plan.gpus[1].instances.clone();
+    plan.gpus[1].instances = std::mem::replace(&mut plan.gpus[2].instances, second);
+    let found = violations(&plan, &demand, &fleet, &conditions).join("; ");
+    assert!(found.contains("is on several nodes"), "{found}");
+}
+
+#[test]
 fn a_plan_for_another_demand_is_seen() {
     let case = &*ROOMY;
     let conditions = optimise::conditions(&case.fleet, &case.options);
@@ -397,6 +413,8 @@ fn a_team_may_have_all_of_its_quota() {
 fn an_instance_whose_compute_differs_is_destroyed_unless_its_gpu_is_left_alone() {
     let mut present = present();
     let half = PresentCompute { slices: 1, busy: false };
+    // One that has no compute instance only gets one.
+    present[1].instances[0].compute.clear();
     present[1].instances[1].compute = vec![half, half];
     let case =
         Case::new(PlanOptions { present: Some(Arc::new(present)), ..PlanOptions::default() });

@@ -142,6 +142,16 @@ fn an_instance_that_only_lacks_something_gets_it_before_one_that_must_lose_somet
         expected.sort_by_key(|refit| refit.instance);
         assert_eq!(change.refit, expected);
     }
+    // Where both must lose something, the one that has what is wanted needs nothing new.
+    let of = |slices| PresentCompute { slices, busy: false };
+    (have[0].compute, have[1].compute) = (vec![of(2)], vec![of(1), of(1)]);
+    (shapes[0].compute, shapes[1].compute) = (vec![3], vec![1]);
+    let change = plan(&board, &have, &shapes, false).unwrap();
+    let expected = [
+        Refit { instance: 0, destroy: vec![0], create: vec![3] },
+        Refit { instance: 1, destroy: vec![1], create: vec![] },
+    ];
+    assert_eq!(change.refit, expected);
 }
 
 #[test]
