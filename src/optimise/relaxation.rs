@@ -10,6 +10,7 @@
 //! method (6 s became 11 s), with and without crossover; asking the solver back by the clock (each
 //! time it begins anew, and 0.7 s became 19 s).
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -339,15 +340,9 @@ impl Relaxation {
         }
         let Some(solver) = &mut self.solver else { return Ok(()) };
         for row in &model.rows[self.rows..] {
-            let scale = Scale::of(&row.terms, model);
-            let terms = row
-                .terms
-                .iter()
-                .map(|(c, a)| (self.columns[*c].0, scale.down(*a) * model.columns[*c].unit as f64));
-            let lower = row.lower.map_or(f64::NEG_INFINITY, |l| scale.lower(l));
-            let upper = row.upper.map_or(f64::INFINITY, |u| scale.upper(u));
+            let (bounds, terms) = scaled(row, model, &self.columns);
             solver
-                .try_add_row(lower..=upper, terms)
+                .try_add_row(bounds, terms)
                 .map_err(|e| Error::internal(format!("the solver refused a row: {e:?}")))?;
         }
         self.rows = model.rows.len();
@@ -366,15 +361,8 @@ impl Relaxation {
             })
             .collect();
         for row in &model.rows {
-            let scale = Scale::of(&row.terms, model);
-            let terms: Vec<(Col, f64)> = row
-                .terms
-                .iter()
-                .map(|(c, a)| (self.columns[*c].0, scale.down(*a) * model.columns[*c].unit as f64))
-                .collect();
-            let lower = row.lower.map_or(f64::NEG_INFINITY, |l| scale.lower(l));
-            let upper = row.upper.map_or(f64::INFINITY, |u| scale.upper(u));
-            problem.add_row(lower..=upper, terms);
+            let (bounds, terms) = scaled(row, model, &self.columns);
+            problem.add_row(bounds, terms);
         }
         let mut solver = problem
             .try_optimise(highs::Sense::Maximise)
@@ -472,6 +460,20 @@ impl Relaxation {
         self.solver = Some(solved.into());
         Ok(answer)
     }
+}
+
+/// A row as the solver sees it: its bounds, and its coefficients in the units of the columns.
+fn scaled(
+    row: &Row,
+    model: &Model,
+    columns: &[(Col, ColumnBounds)],
+) -> (RangeInclusive<f64>, Vec<(Col, f64)>) {
+    let scale = Scale::of(&row.terms, model);
+    let term =
+        |(c, a): &(Column, i64)| (columns[*c].0, scale.down(*a) * model.columns[*c].unit as f64);
+    let lower = row.lower.map_or(f64::NEG_INFINITY, |lower| scale.lower(lower));
+    let upper = row.upper.map_or(f64::INFINITY, |upper| scale.upper(upper));
+    (lower..=upper, row.terms.iter().map(term).collect())
 }
 
 /// Whether a column has so many values that narrowing it is worth while.
