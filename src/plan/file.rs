@@ -320,6 +320,7 @@ mod tests {
             ("\"n\", \"gpu\": 1", "\"\", \"gpu\": 1", "node's name is empty"),
             ("\"n\", \"gpu\": 1", "\"n\\u0007\", \"gpu\": 1", "control character"),
             ("\"full\", \"start\": 0", "\"full\", \"start\": 1", "a whole GPU starts at 0"),
+            ("\"later\": 1", "\"stays_whole\": true", "stays whole, but here MIG is on"),
             ("\"mig\": true, \"later\": 1", "\"mig\": false", "has 2 instances with MIG off"),
         ] {
             let text = errors(from, to);

@@ -661,6 +661,11 @@ fn a_gpu_in_use_with_mig_off_is_not_called_free() {
     let warning = "GPU 0 is in use with MIG off: it stays as it is and serves only replicas that take \
                    whole GPUs";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    rehearsal.write("hours.csv", "team,workload,memory,hours\nt,a,70GiB,09:00-17:00\nt,b,9GiB,\n");
+    let over_time = ["suggest", "-w", "hours.csv", "--current", "--over-time", "--format", "text"];
+    let ran = rehearsal.migplan(&over_time);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("whole GPU, MIG off, in use"), "{}", ran.stdout);
     let drawn = rehearsal.migplan(&[
         "chart",
         "--kind",

@@ -107,6 +107,9 @@ fn check_gpu(gpu: &GpuPlan, board: &Board, report: &mut impl FnMut(String)) {
             ));
         }
     }
+    if gpu.mig && gpu.stays_whole {
+        report("stays whole, but here MIG is on".to_string());
+    }
     if !gpu.mig && gpu.instances.len() > 1 {
         report(format!(
             "has {} with MIG off",
