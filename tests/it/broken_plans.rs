@@ -12,7 +12,7 @@ use migplan::optimise::{self, PlanOptions, Spare};
 use migplan::plan::check::{Checked, Conditions, violations};
 use migplan::plan::{
     Allocated, Assignment, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Policy, Reason,
-    Share, Status, Strategy as Profiles,
+    Share, Stage, Status, Strategy as Profiles,
 };
 use migplan::reconfigure::change::{PresentCompute, PresentGpu, PresentInstance};
 use proptest::prelude::*;
@@ -543,11 +543,32 @@ fn what_is_wrong_with_a_plan_over_time_is_seen() {
     for (message, change) in changes {
         assert!(found(change).contains(message), "{message}: {}", found(change));
     }
-    let mut plan = good.plan.clone().into_inner();
-    plan.proof.stages[0].bound = 1_000_000.into();
-    let checked = Checked::over_time(plan, &week, good.shown, &good.periods, &fleet, &conditions);
-    let found = checked.unwrap_err().join("; ");
-    assert!(found.contains("has a gap in an optimal plan"), "{found}");
+    let of_proof = |change: &dyn Fn(&mut Vec<Stage>)| {
+        let mut plan = good.plan.clone().into_inner();
+        change(&mut plan.proof.stages);
+        let periods = &good.periods;
+        let checked = Checked::over_time(plan, &week, good.shown, periods, &fleet, &conditions);
+        checked.err().unwrap_or_default().join("; ")
+    };
+    let gap = of_proof(&|stages| stages[0].bound = 1_000_000.into());
+    assert!(gap.contains("has a gap in an optimal plan"), "{gap}");
+    let stages = &good.plan.proof.stages;
+    for (at, stage) in stages.iter().enumerate() {
+        let missing = of_proof(&|stages| drop(stages.remove(at)));
+        assert_eq!(missing, format!("the proof lacks the stage {}", stage.objective));
+        let is_sum = !matches!(&*stage.objective, "spare" | "gpus_used");
+        let other = of_proof(&|stages| stages[at].value = 123_456_789.into());
+        assert!(!is_sum || other.contains("claims 123456789, but the plan has"), "{other}");
+    }
+    let used = stages.iter().position(|stage| stage.objective == "gpus_used").unwrap();
+    for gpus in [0, 3] {
+        let found = of_proof(&|stages| {
+            (stages[used].value, stages[used].bound) = (gpus.into(), gpus.into());
+        });
+        assert_eq!(found, format!("stage gpus_used claims {gpus}"));
+    }
+    let backwards = of_proof(&|stages| stages.reverse());
+    assert!(backwards.contains("not in the order of the goal"), "{backwards}");
 }
 
 #[test]
