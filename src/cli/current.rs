@@ -18,9 +18,12 @@ use crate::reconfigure::present;
 pub(super) struct CurrentArgs {
     /// Destroy as few as possible of the instances that the GPUs of one node hold now: as NVML sees
     /// this node, or as a checkpoint file says (`migplan export -o checkpoint`)
+    ///
+    /// What is busy stays: an instance where it is, and a GPU that is in use with MIG off as a whole,
+    /// for replicas that take whole GPUs (`stays_whole` in the plan JSON).
     #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
     current: Option<PathBuf>,
-    /// Let --current move instances that are busy
+    /// Let --current move instances that are busy, and turn MIG on for GPUs that are in use
     #[arg(long, requires = "current", hide_short_help = true)]
     pub(super) allow_disruption: bool,
 }
