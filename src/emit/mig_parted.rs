@@ -354,11 +354,11 @@ mod tests {
                     })
                     .collect();
                 GpuPlan {
-                    stays_whole: false,
                     node: (*node).into(),
                     gpu: gpu.parse().unwrap(),
                     board: (*board).into(),
                     mig: !profiles.contains(&"off"),
+                    stays_whole: false,
                     instances,
                 }
             })

@@ -233,11 +233,11 @@ impl Check<'_> {
             Objective::SpareOfSize(_) => false,
             _ => true,
         };
+        let is_missing = |name: &String| plan.proof.stages.iter().all(|s| s.objective != *name);
         // A configuration of a schedule has no proof of its own: the schedule has.
-        let is_proved = optimal && !plan.proof.stages.is_empty();
-        for objective in known.iter().filter(due).filter(|_| is_proved) {
-            let name = objective.name_over_time();
-            if plan.proof.stages.iter().all(|stage| stage.objective != name) {
+        if optimal && !plan.proof.stages.is_empty() {
+            let names = known.iter().filter(due).map(|objective| objective.name_over_time());
+            for name in names.filter(is_missing) {
                 self.fail(format!("the proof lacks the stage {name}"));
             }
         }
