@@ -185,17 +185,14 @@ pub(crate) fn sort_by_name<T: Sync>(rows: &mut [T], of: impl Fn(&T) -> &Workload
     }
 }
 
+/// Fewer rows than twice these are looked through by one thread.
+const PARALLEL_ROWS: usize = 4_096;
+
 /// Where each row is that [`sort_by_name`] puts in its place. Rows are large and their names lie all
 /// over the memory, so what is sorted are short keys: the rank of the team, and the first bytes of the
 /// name after those that all names of the team begin with.
 fn order_by_name<T: Sync>(rows: &[T], of: impl Fn(&T) -> &Workload + Sync) -> Vec<usize> {
-    let mut beginnings: HashMap<&str, &[u8]> = HashMap::new();
-    for row in rows {
-        let (team, name) = (&*of(row).team, of(row).name.as_bytes());
-        let beginning = beginnings.entry(team).or_insert(name);
-        *beginning = &beginning[..common(beginning, name)];
-    }
-    let mut teams: Vec<(&str, &[u8])> = beginnings.into_iter().collect();
+    let mut teams: Vec<(&str, &[u8])> = beginnings(rows, &of).into_iter().collect();
     teams.sort_unstable();
     let begin = |(rank, (team, beginning)): (usize, (_, &[u8]))| (team, (rank, beginning.len()));
     let ranks: HashMap<&str, (usize, usize)> = teams.into_iter().enumerate().map(begin).collect();
@@ -203,12 +200,33 @@ fn order_by_name<T: Sync>(rows: &[T], of: impl Fn(&T) -> &Workload + Sync) -> Ve
         let (rank, skipped) = ranks[&*of(row).team];
         (rank, head(&of(row).name.as_bytes()[skipped..]), at)
     };
-    let mut order: Vec<(usize, u64, usize)> = rows.iter().enumerate().map(key).collect();
+    let rows_by_place = rows.par_iter().with_min_len(PARALLEL_ROWS).enumerate();
+    let mut order: Vec<(usize, u64, usize)> = rows_by_place.map(key).collect();
     order.par_sort_unstable_by(|a, b| {
         let by_name = || of(&rows[a.2]).name.cmp(&of(&rows[b.2]).name);
         (a.0, a.1).cmp(&(b.0, b.1)).then_with(by_name).then(a.2.cmp(&b.2))
     });
     order.into_iter().map(|(.., at)| at).collect()
+}
+
+/// For each team what all of its names begin with.
+fn beginnings<'r, T: Sync>(
+    rows: &'r [T],
+    of: &(impl Fn(&T) -> &Workload + Sync),
+) -> HashMap<&'r str, &'r [u8]> {
+    type Beginnings<'r> = HashMap<&'r str, &'r [u8]>;
+    let join = |mut of_teams: Beginnings<'r>, (team, name): (&'r str, &'r [u8])| {
+        let beginning = of_teams.entry(team).or_insert(name);
+        *beginning = &beginning[..common(beginning, name)];
+        of_teams
+    };
+    let names = rows.par_iter().with_min_len(PARALLEL_ROWS).map(|row| {
+        let workload = of(row);
+        (&*workload.team, workload.name.as_bytes())
+    });
+    names
+        .fold(HashMap::new, join)
+        .reduce(HashMap::new, |one, other| other.into_iter().fold(one, join))
 }
 
 /// How many bytes two names begin with alike.

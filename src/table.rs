@@ -4,6 +4,9 @@
 //! collects problems instead of stopping at the first. It does not know what a column means.
 
 use std::io::{self, BufReader, Cursor, Read};
+use std::mem;
+
+use rayon::prelude::*;
 
 use crate::error::{Diagnostic, Error, Result};
 
@@ -13,6 +16,8 @@ const HEADER_BYTES: u64 = 64 * 1024;
 const RECORD_BYTES: u64 = 1024 * 1024;
 /// Reading stops after this many problems: more helps nobody, and a wrong file has millions.
 pub const MAX_PROBLEMS: usize = 200;
+/// So many rows are taken from the input at once, where several threads read them.
+const BATCH_ROWS: usize = 8_192;
 
 /// A column that a table may have.
 #[derive(Debug, Clone, Copy)]
@@ -27,37 +32,60 @@ pub struct Column {
 pub struct Table<'a> {
     file: String,
     reader: csv::Reader<Box<dyn Read + 'a>>,
-    /// For each column asked for, where it is.
-    positions: Vec<Option<usize>>,
-    names: Vec<&'static str>,
-    width: usize,
+    header: Header,
     /// What is wrong so far.
     pub problems: Vec<Diagnostic>,
     /// What is odd but usable.
     pub warnings: Vec<Diagnostic>,
 }
 
+/// What the first line says, and what was asked for.
+struct Header {
+    /// For each column asked for, where it is.
+    positions: Vec<Option<usize>>,
+    names: Vec<&'static str>,
+    width: usize,
+}
+
 /// One row: its line and its cells by the order of the columns asked for.
 pub struct Row<'t> {
     record: &'t csv::StringRecord,
-    positions: &'t [Option<usize>],
-    names: &'t [&'static str],
+    header: &'t Header,
     /// Line in the file, from 1.
     pub line: u64,
+}
+
+/// A record as the reader gives it: with its line, or with what is wrong with it.
+#[derive(Default)]
+struct Record {
+    cells: csv::StringRecord,
+    line: u64,
+    problem: Option<Diagnostic>,
+}
+
+/// The rows of a table, read by several threads.
+pub struct Rows<W, T> {
+    /// What each row gave, in their order.
+    pub given: Vec<T>,
+    /// Rows in all, those that gave nothing too.
+    pub count: u64,
+    /// What the readers remember, in no particular order.
+    pub readers: Vec<W>,
 }
 
 impl Row<'_> {
     /// The trimmed cell of column `index` (in the order asked for), `None` where the table has no
     /// such column or the cell is empty.
     pub fn get(&self, index: usize) -> Option<&str> {
-        let cell = self.record.get(self.positions[index]?)?.trim();
+        let cell = self.record.get(self.header.positions[index]?)?.trim();
         (!cell.is_empty()).then_some(cell)
     }
 
     /// A problem with the cell of column `index`: `column 'count': '-1' is negative`.
     pub fn problem(&self, index: usize, message: impl std::fmt::Display) -> Diagnostic {
         let value = self.get(index).unwrap_or("");
-        Diagnostic::new(format!("column '{}': '{}' {message}", self.names[index], shorten(value)))
+        let column = self.header.names[index];
+        Diagnostic::new(format!("column '{column}': '{}' {message}", shorten(value)))
             .at_line(self.line)
     }
 }
@@ -123,9 +151,11 @@ impl<'a> Table<'a> {
         let mut table = Table {
             file: file.to_string(),
             reader,
-            positions: Vec::new(),
-            names: columns.iter().map(|c| c.name).collect(),
-            width: names.len(),
+            header: Header {
+                positions: Vec::new(),
+                names: columns.iter().map(|c| c.name).collect(),
+                width: names.len(),
+            },
             problems: Vec::new(),
             warnings: Vec::new(),
         };
@@ -157,71 +187,61 @@ impl<'a> Table<'a> {
             if position.is_none() && column.required {
                 self.problems.push(at(format!("has no column '{}'", column.name)));
             }
-            self.positions.push(position);
+            self.header.positions.push(position);
         }
     }
 
     /// Whether the header has column `index`.
     pub fn has(&self, index: usize) -> bool {
-        self.positions[index].is_some()
+        self.header.positions[index].is_some()
     }
 
     /// Hands every row to `visit`, which returns the row's problems; their file is filled in.
     /// Returns the number of rows read.
     pub fn for_each_row(&mut self, mut visit: impl FnMut(&Row<'_>, &mut Vec<Diagnostic>)) -> u64 {
-        let mut record = csv::StringRecord::new();
-        let mut rows = 0;
-        let mut found = Vec::new();
-        loop {
-            match self.reader.read_record(&mut record) {
-                Ok(false) => break,
-                Ok(true) => {
-                    // Where the reader stands now is one line behind the record's last; a record's
-                    // own position is before the comments and blank lines that precede it.
-                    let inside = record.as_slice().bytes().filter(|b| *b == b'\n').count();
-                    let line = self.reader.position().line() - 1 - inside as u64;
-                    if record.iter().all(|cell| cell.trim().is_empty()) {
-                        continue;
-                    }
-                    rows += 1;
-                    let surplus =
-                        record.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
-                    if record.len() < self.width || surplus {
-                        found.push(
-                            Diagnostic::new(format!(
-                                "has {} fields, but the header has {}",
-                                record.len(),
-                                self.width
-                            ))
-                            .at_line(line),
-                        );
-                    } else {
-                        let row = Row {
-                            record: &record,
-                            positions: &self.positions,
-                            names: &self.names,
-                            line,
-                        };
-                        visit(&row, &mut found);
-                    }
-                }
-                Err(e) => {
-                    found.push(csv_problem(&e));
-                    // A row that is no UTF-8 can be skipped; the reader cannot go on after others.
-                    if !matches!(e.kind(), csv::ErrorKind::Utf8 { .. }) {
-                        self.take(&mut found);
-                        break;
-                    }
-                }
+        let mut record = Record::default();
+        let (mut rows, mut found) = (0, Vec::new());
+        while self.header.next(&mut self.reader, &mut record) {
+            rows += u64::from(record.is_row());
+            if let Some(row) = self.header.row(&mut record, &mut found) {
+                visit(&row, &mut found);
             }
-            self.take(&mut found);
-            if self.problems.len() >= MAX_PROBLEMS {
-                self.problems.truncate(MAX_PROBLEMS);
-                self.problems.push(self.reading_stopped());
+            if take(&mut self.problems, &mut found, &self.file) {
                 break;
             }
         }
         rows
+    }
+
+    /// Reads every row with `read`, by several threads where there are many: each has a reader of its
+    /// own, made by `reader`, and meets the rows in their order, but not all of them. Problems are
+    /// those of the rows in their order; their file is filled in.
+    pub fn read_rows<W: Send + Sync, T: Send>(
+        &mut self,
+        reader: impl Fn() -> W,
+        read: impl Fn(&mut W, &Row<'_>, &mut Vec<Diagnostic>) -> Option<T> + Sync,
+    ) -> Rows<W, T> {
+        let mut rows = Rows { given: Vec::new(), count: 0, readers: vec![reader()] };
+        let header = &self.header;
+        let (mut batch, mut next) = (Batch::default(), Batch::default());
+        batch.fill(header, &mut self.reader);
+        loop {
+            if batch.is_last {
+                rows.add(&mut batch, header, &read);
+            } else {
+                rows.readers.resize_with(rayon::current_num_threads(), &reader);
+                // The next rows are taken from the input meanwhile.
+                rayon::in_place_scope(|scope| {
+                    scope.spawn(|_| rows.add(&mut batch, header, &read));
+                    next.fill(header, &mut self.reader);
+                });
+            }
+            let too_many = take(&mut self.problems, &mut batch.problems, &self.file);
+            if too_many || batch.is_last {
+                return rows;
+            }
+            mem::swap(&mut batch, &mut next);
+        }
     }
 
     /// Adds problems that were found after all rows were read, among the others by their lines.
@@ -236,17 +256,131 @@ impl<'a> Table<'a> {
         let more = self.problems.len() > MAX_PROBLEMS;
         self.problems.truncate(MAX_PROBLEMS);
         if more || stopped.is_some() {
-            self.problems.push(self.reading_stopped());
+            self.problems.push(reading_stopped(&self.file));
+        }
+    }
+}
+
+/// Keeps the problems that were found in a file. Returns whether they are too many to go on.
+fn take(problems: &mut Vec<Diagnostic>, found: &mut Vec<Diagnostic>, file: &str) -> bool {
+    problems.extend(found.drain(..).map(|problem| problem.in_file(file)));
+    let too_many = problems.len() >= MAX_PROBLEMS;
+    if too_many {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(reading_stopped(file));
+    }
+    too_many
+}
+
+fn reading_stopped(file: &str) -> Diagnostic {
+    Diagnostic::new("has more problems; reading stopped here").in_file(file)
+}
+
+impl Header {
+    /// Takes the next record from `input`; `false` at its end.
+    fn next<R: Read>(&self, input: &mut csv::Reader<R>, record: &mut Record) -> bool {
+        match input.read_record(&mut record.cells) {
+            Ok(more) => {
+                // Where the reader stands now is one line behind the record's last; a record's own
+                // position is before the comments and blank lines that precede it.
+                let inside = record.cells.as_slice().bytes().filter(|b| *b == b'\n').count();
+                record.line = input.position().line().saturating_sub(1 + inside as u64);
+                record.problem = None;
+                more
+            }
+            Err(e) => {
+                record.problem = Some(csv_problem(&e));
+                true
+            }
         }
     }
 
-    fn reading_stopped(&self) -> Diagnostic {
-        Diagnostic::new("has more problems; reading stopped here").in_file(self.file.clone())
+    /// The row of a record that has content and as many cells as the header; what is wrong with it
+    /// otherwise is `found`.
+    fn row<'t>(&'t self, record: &'t mut Record, found: &mut Vec<Diagnostic>) -> Option<Row<'t>> {
+        if let Some(problem) = record.problem.take() {
+            found.push(problem);
+            return None;
+        }
+        if !record.is_row() {
+            return None;
+        }
+        let (cells, line) = (&record.cells, record.line);
+        let surplus = cells.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
+        if cells.len() < self.width || surplus {
+            let message = format!("has {} fields, but the header has {}", cells.len(), self.width);
+            found.push(Diagnostic::new(message).at_line(line));
+            return None;
+        }
+        Some(Row { record: cells, header: self, line })
     }
+}
 
-    fn take(&mut self, found: &mut Vec<Diagnostic>) {
-        for problem in found.drain(..) {
-            self.problems.push(problem.in_file(self.file.clone()));
+impl Record {
+    /// Whether it has content.
+    fn is_row(&self) -> bool {
+        self.problem.is_none() && self.cells.iter().any(|cell| !cell.trim().is_empty())
+    }
+}
+
+/// Records that were taken from the input together.
+#[derive(Default)]
+struct Batch {
+    /// The first `filled` of these; the others are kept for their memory.
+    records: Vec<Record>,
+    filled: usize,
+    /// What was wrong with them.
+    problems: Vec<Diagnostic>,
+    /// Whether the input ended.
+    is_last: bool,
+}
+
+impl Batch {
+    fn fill<R: Read>(&mut self, header: &Header, input: &mut csv::Reader<R>) {
+        self.filled = 0;
+        while self.filled < BATCH_ROWS {
+            if self.filled == self.records.len() {
+                self.records.push(Record::default());
+            }
+            if !header.next(input, &mut self.records[self.filled]) {
+                self.is_last = true;
+                return;
+            }
+            self.filled += 1;
+        }
+    }
+}
+
+impl<W: Send, T: Send> Rows<W, T> {
+    /// Adds the rows of a batch, of which each reader reads a part.
+    fn add<F>(&mut self, batch: &mut Batch, header: &Header, read: &F)
+    where
+        F: Fn(&mut W, &Row<'_>, &mut Vec<Diagnostic>) -> Option<T> + Sync,
+    {
+        let records = &mut batch.records[..batch.filled];
+        let part = records.len().div_ceil(self.readers.len()).max(1);
+        let read_part = |(reader, records): (&mut W, &mut [Record])| {
+            let mut rows = (Vec::with_capacity(records.len()), 0, Vec::new());
+            let (given, count, problems) = &mut rows;
+            for record in records {
+                *count += u64::from(record.is_row());
+                if let Some(row) = header.row(record, problems) {
+                    given.extend(read(reader, &row, problems));
+                }
+            }
+            rows
+        };
+        let parts: Vec<_> = match &mut self.readers[..] {
+            // A small table is read sooner than threads are started.
+            [reader] => vec![read_part((reader, records))],
+            readers => {
+                readers.par_iter_mut().zip(records.par_chunks_mut(part)).map(read_part).collect()
+            }
+        };
+        for (given, count, problems) in parts {
+            self.given.extend(given);
+            self.count += count;
+            batch.problems.extend(problems);
         }
     }
 }
@@ -461,8 +595,46 @@ mod tests {
     }
 
     #[test]
+    fn several_threads_read_what_one_does() {
+        // Three batches, with rows that are blank, short, over several lines, no UTF-8 or comments.
+        let row = |i: usize| match i % 1_009 {
+            0 => b"1\n".to_vec(),
+            1 => b"\xff,1\n\n".to_vec(),
+            2 => b" , \n".to_vec(),
+            3 => b"\"1\n2\",x\r\n# more\n".to_vec(),
+            _ => format!("{i},x\n").into_bytes(),
+        };
+        let text = [b"a,b\n".to_vec(), (0..20_000).flat_map(row).collect()].concat();
+        let cells = |row: &Row<'_>| (row.line, row.get(0).map(str::to_string));
+        let refuse = |row: &Row<'_>, problems: &mut Vec<Diagnostic>| {
+            let odd = row.get(0).is_some_and(|cell| cell.ends_with("777"));
+            problems.extend(odd.then(|| row.problem(0, "is odd")));
+            !odd
+        };
+        let mut one = Table::open(&text[..], "t.csv", COLUMNS, "hint").unwrap();
+        let mut expected = Vec::new();
+        let count = one.for_each_row(|row, problems| {
+            expected.extend(refuse(row, problems).then(|| cells(row)));
+        });
+        let mut several = Table::open(&text[..], "t.csv", COLUMNS, "hint").unwrap();
+        let rows = several.read_rows(Vec::new, |lines, row, problems| {
+            lines.push(row.line);
+            refuse(row, problems).then(|| cells(row))
+        });
+        assert_eq!((rows.count, &rows.given), (count, &expected));
+        assert_eq!(several.problems, one.problems);
+        assert!(several.problems.len() > 50 && rows.given.len() > 2 * BATCH_ROWS);
+        assert!(rows.readers.iter().all(|lines| lines.is_sorted()));
+        assert_eq!(rows.readers.len(), rayon::current_num_threads());
+    }
+
+    #[test]
     fn reading_stops_after_many_problems() {
         let bad = [b"a,b\n".to_vec(), b"1\n".repeat(100_000)].concat();
-        assert_eq!(rows(&bad).unwrap().1.len(), MAX_PROBLEMS + 1);
+        let expected = rows(&bad).unwrap().1;
+        assert_eq!(expected.len(), MAX_PROBLEMS + 1);
+        let mut table = Table::open(&bad[..], "t.csv", COLUMNS, "hint").unwrap();
+        table.read_rows(|| (), |_, _, _| Some(()));
+        assert_eq!(table.problems, expected);
     }
 }

@@ -55,12 +55,15 @@ const MIN: usize = 14;
 
 const HINT: &str = "a workloads file has the columns team,workload,memory and, if wanted, count, priority, weight, compute, media, boards, gpus, hours, min; such as 'nlp,serving,30GiB,2'; hours are days and whole hours, such as 'Mon-Fri 08:00-19:00'";
 
-/// What a row may share with the rows before it.
-struct Shared<'c> {
+/// What a reader of rows remembers.
+struct Reader<'c> {
     catalogue: &'c Catalogue,
-    names: HashMap<Box<str>, Arc<str>>,
+    /// Teams and lists of boards, which many rows share.
+    teams: HashMap<Box<str>, Arc<str>>,
     boards: HashMap<Box<str>, Arc<[String]>>,
     any_board: Arc<[String]>,
+    /// A warning for each row of no replica.
+    idle: Vec<Diagnostic>,
 }
 
 /// Reads a workloads file. Returns the demand and warnings (unknown columns, rows of no replica).
@@ -80,29 +83,31 @@ pub fn read(
         )
         .hint(HINT));
     }
-    let mut shared = Shared {
+    let reader = || Reader {
         catalogue,
-        names: HashMap::new(),
+        teams: HashMap::new(),
         boards: HashMap::new(),
         any_board: Arc::new([]),
+        idle: Vec::new(),
     };
-    let mut workloads: Vec<(Workload, u64)> = Vec::new();
-    let mut idle = Vec::new();
-    let rows = table.for_each_row(|row, problems| {
+    let rows = table.read_rows(reader, |reader, row, problems| {
         let before = problems.len();
-        let Some(workload) = read_row(row, &mut shared, problems) else {
-            debug_assert!(problems.len() > before, "a refused row has a problem");
-            return;
-        };
+        let workload = read_row(row, reader, problems);
+        debug_assert!(workload.is_some() || problems.len() > before, "a refused row has a problem");
+        let workload = workload?;
         if workload.count == 0 {
-            idle.push(row.problem(COUNT, "asks for no replica").in_file(file));
+            reader.idle.push(row.problem(COUNT, "asks for no replica").in_file(file));
         }
-        workloads.push((workload, row.line));
+        Some((workload, row.line))
     });
+    let mut workloads = rows.given;
+    let mut idle: Vec<Diagnostic> = rows.readers.into_iter().flat_map(|r| r.idle).collect();
+    idle.sort_by_key(|warning| warning.line);
     // Sorted they must be anyway, and then equal names are neighbours.
     sort_by_name(&mut workloads, |row| &row.0);
+    share_teams(&mut workloads);
     table.add_problems(duplicates(&workloads));
-    if table.problems.is_empty() && rows == 0 {
+    if table.problems.is_empty() && rows.count == 0 {
         table.problems.push(Diagnostic::new("has a header, but no workloads").in_file(file));
     }
     if !table.problems.is_empty() {
@@ -112,6 +117,18 @@ pub fn read(
     warnings.extend(idle);
     let workloads = workloads.into_iter().map(|(workload, _)| workload).collect();
     Ok((Demand::new(workloads), warnings))
+}
+
+/// Makes the rows of each team, which are neighbours, share its name, whoever read them.
+fn share_teams(rows: &mut [(Workload, u64)]) {
+    let mut team: Arc<str> = Arc::from("");
+    for (workload, _) in rows {
+        if workload.team != team {
+            team = workload.team.clone();
+        } else if !Arc::ptr_eq(&workload.team, &team) {
+            workload.team = team.clone();
+        }
+    }
 }
 
 /// A problem for each row whose team and workload an earlier row has; `rows` are sorted by name,
@@ -134,7 +151,7 @@ fn duplicates(rows: &[(Workload, u64)]) -> Vec<Diagnostic> {
 /// Reads one row, adding everything that is wrong with it to `problems`.
 fn read_row(
     row: &Row<'_>,
-    shared: &mut Shared<'_>,
+    reader: &mut Reader<'_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Workload> {
     let before = problems.len();
@@ -169,7 +186,7 @@ fn read_row(
             false
         }
     };
-    let boards = boards(row, shared, problems);
+    let boards = boards(row, reader, problems);
     let hours = row.get(HOURS).map_or(Hours::ALWAYS, |text| {
         text.parse().unwrap_or_else(|e: String| {
             problems.push(row.problem(HOURS, e));
@@ -179,12 +196,13 @@ fn read_row(
     if problems.len() > before {
         return None;
     }
-    let mut intern = |text: &str| match shared.names.get(text) {
+    let team = team?;
+    let team = match reader.teams.get(team) {
         Some(known) => known.clone(),
-        None => shared.names.entry(text.into()).or_insert_with(|| text.into()).clone(),
+        None => reader.teams.entry(team.into()).or_insert_with(|| team.into()).clone(),
     };
     Some(Workload {
-        team: intern(team?),
+        team,
         name: Arc::from(workload?),
         memory,
         count,
@@ -311,17 +329,17 @@ fn priority(row: &Row<'_>, problems: &mut Vec<Diagnostic>) -> i64 {
     )
 }
 
-fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Diagnostic>) -> Arc<[String]> {
+fn boards(row: &Row<'_>, reader: &mut Reader<'_>, problems: &mut Vec<Diagnostic>) -> Arc<[String]> {
     let Some(text) = row.get(BOARDS) else {
-        return shared.any_board.clone();
+        return reader.any_board.clone();
     };
-    if let Some(known) = shared.boards.get(text) {
+    if let Some(known) = reader.boards.get(text) {
         return known.clone();
     }
     let mut ids = Vec::new();
     let before = problems.len();
     for name in text.split('|') {
-        match shared.catalogue.find_all(name) {
+        match reader.catalogue.find_all(name) {
             Ok(boards) => ids.extend(boards.iter().map(|board| board.id.clone())),
             Err(e) => {
                 problems.push(Diagnostic::new(format!("column 'boards': {e}")).at_line(row.line))
@@ -332,7 +350,7 @@ fn boards(row: &Row<'_>, shared: &mut Shared<'_>, problems: &mut Vec<Diagnostic>
     ids.dedup();
     let ids: Arc<[String]> = ids.into();
     if problems.len() == before {
-        shared.boards.insert(text.into(), ids.clone());
+        reader.boards.insert(text.into(), ids.clone());
     }
     ids
 }
