@@ -3,6 +3,7 @@
 mod over_time;
 
 use std::io::{self, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use super::current::CurrentArgs;
@@ -132,7 +133,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let options = args.with_present(options, &fleet, &catalogue, console)?;
     let options = args.options.with_quota(options, &demand, console)?;
-    run_once(args, &options, &catalogue, &demand, &fleet, console)
+    let result = run_once(args, &options, &catalogue, &demand, &fleet, console);
+    // Here the process ends, and taking the parts of a large fleet down would only delay that.
+    mem::forget((demand, fleet));
+    result
 }
 
 impl Args {
@@ -221,5 +225,7 @@ fn run_once(
         return Err(Error::new(ExitCode::Unplaced, message)
             .hint("the summary says why and what would help; --strict makes this an error"));
     }
+    // As the caller does with the demand.
+    mem::forget(suggestion);
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Why replicas are unplaced, and the sums of a plan.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::assign::Placed;
 use super::problem::{Problem, Unservable};
@@ -13,6 +16,9 @@ use crate::plan::{GpuPlan, Plan, Proof, Reason, Totals, Unplaced};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
+/// Fewer workloads than twice these are explained by one thread.
+const PARALLEL_ROWS: usize = 2_048;
+
 /// Puts the plan together.
 pub(crate) fn plan(
     demand: &Demand,
@@ -21,33 +27,12 @@ pub(crate) fn plan(
     proof: Proof,
     placed: Placed,
 ) -> Plan {
-    let boards = fleet.boards();
-    let spare = spare_instances(&placed.gpus, problem);
-    let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
-    let mut unplaced: Vec<(i64, Unplaced)> = Vec::new();
-    for (index, workload) in demand.workloads().iter().enumerate() {
-        let replicas = workload.count - placed.replicas[index];
-        if replicas == 0 {
-            continue;
-        }
-        let (reason, detail, help) = match problem.unservable.get(&index) {
-            Some(why) => unservable(*why, workload, &boards),
-            None => over_quota(workload, problem, &allocations, &boards)
-                .unwrap_or_else(|| full(workload, replicas, &spare, &boards)),
-        };
-        let unplaced_row = Unplaced {
-            team: workload.team.clone(),
-            workload: workload.name.clone(),
-            replicas,
-            reason,
-            detail,
-            help,
-        };
-        unplaced.push((-workload.priority, unplaced_row));
-    }
+    let (mut unplaced, totals) = rayon::join(
+        || unplaced_rows(demand, fleet, problem, &placed),
+        || totals(demand, fleet, &placed),
+    );
     // The demand is ordered by team and name; a stable sort keeps that within a priority.
-    unplaced.sort_by_key(|(priority, _)| *priority);
-    let totals = totals(demand, fleet, &placed);
+    unplaced.sort_by_key(|(priority, _)| Reverse(*priority));
     Plan {
         schema: crate::plan::PLAN_SCHEMA.to_string(),
         gpus: placed.gpus,
@@ -55,6 +40,35 @@ pub(crate) fn plan(
         totals,
         proof,
     }
+}
+
+/// The workloads that have unplaced replicas with their priority, in the order of the demand.
+fn unplaced_rows(
+    demand: &Demand,
+    fleet: &Fleet,
+    problem: &Problem,
+    placed: &Placed,
+) -> Vec<(i64, Unplaced)> {
+    let boards = fleet.boards();
+    let spare = spare_instances(&placed.gpus, problem);
+    let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
+    let row = |(index, (workload, placed)): (usize, (&Workload, &u64))| {
+        let replicas = workload.count - placed;
+        if replicas == 0 {
+            return None;
+        }
+        let (reason, detail, help) = match problem.unservable.get(&index) {
+            Some(why) => unservable(*why, workload, &boards),
+            None => over_quota(workload, problem, &allocations, &boards)
+                .unwrap_or_else(|| full(workload, replicas, &spare, &boards)),
+        };
+        let (team, workload_name) = (workload.team.clone(), workload.name.clone());
+        let row = Unplaced { team, workload: workload_name, replicas, reason, detail, help };
+        Some((workload.priority, row))
+    };
+    // A large fleet leaves hundreds of thousands of rows, each of which is written out.
+    let workloads = demand.workloads().par_iter().zip(&placed.replicas);
+    workloads.enumerate().with_min_len(PARALLEL_ROWS).filter_map(row).collect()
 }
 
 fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
@@ -262,7 +276,7 @@ fn full(
         .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
         .filter(|p| p.memory < memory && suits(p))
-        .max_by_key(|p| (p.memory, std::cmp::Reverse(p.name.clone())));
+        .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
     let help = match nearest {
         Some(p) => format!(
             "{} less demand: a spare {} has {}",

@@ -83,8 +83,13 @@ impl Check<'_> {
     /// Priorities with replicas that are placed, or unplaced for want of GPUs only.
     fn counting(&self, plan: &Plan) -> BTreeSet<i64> {
         let workloads = self.workloads.iter().zip(&self.served);
-        let placed = workloads.filter(|(_, served)| served.replicas > 0);
-        let mut counting: BTreeSet<i64> = placed.map(|(w, _)| w.priority).collect();
+        let mut counting: BTreeSet<i64> = BTreeSet::new();
+        for (workload, _) in workloads.filter(|(_, served)| served.replicas > 0) {
+            // Most workloads share few priorities.
+            if !counting.contains(&workload.priority) {
+                counting.insert(workload.priority);
+            }
+        }
         for row in plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull) {
             let index = self.index.get(&(&*row.team, &*row.workload));
             counting.extend(index.map(|index| self.workloads[*index].priority));
