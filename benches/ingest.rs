@@ -1,11 +1,13 @@
-//! How fast samples and workloads are read, against a bare parse of the same file.
+//! How fast samples and workloads are read, against a bare parse of the same file, and how fast plans
+//! are written, against writing the same bytes.
 //!
-//! A large answer of `query_range` against serde_json into borrowed values, and a large workloads
-//! CSV against the `csv` crate; each as the best of several runs, with the peak memory of the
+//! A large answer of `query_range` against serde_json into borrowed values, a large workloads CSV
+//! against the `csv` crate, and a large plan against its own text; each as the best of several runs, with the peak memory of the
 //! process after the Prometheus part. `MIGPLAN_BENCH_MB` sets the size of the answer (default 64):
 //! `MIGPLAN_BENCH_MB=1024 cargo bench --bench ingest`. `MIGPLAN_BENCH_NOISE=1` makes every sample
-//! differ from the one before, the worst case for memory. The goal of both ratios is 1.5; the second is
-//! not reached: names, numbers and the order of 400,000 rows cost more than their bytes.
+//! differ from the one before, the worst case for memory. The goal of all ratios is 1.5; only the first
+//! is reached: names, numbers and the order of 400,000 rows cost more than their bytes, and so do the
+//! digits and keys of a plan.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -21,14 +23,22 @@ use std::path::Path;
 use common::{Outcome, fastest};
 use migplan::demand::sizing::{self, Rules};
 use migplan::demand::usage::{Reading, Usage};
-use migplan::demand::{csv, prometheus};
+use migplan::demand::{Demand, Workload, csv, prometheus};
+use migplan::emit::mig_parted::{self, MigPartedOptions};
+use migplan::fleet;
 use migplan::hardware::Catalogue;
+use migplan::optimise::{self, PlanOptions};
+use migplan::plan::file::PlanDocument;
+use migplan::units::Mebibytes;
+use migplan::view::json;
 use random::Random;
 
 /// Points per series: the most that Prometheus gives.
 const POINTS: u64 = 11_000;
 /// Rows of the workloads file.
 const ROWS: u64 = 400_000;
+/// GPUs of the plan that is written.
+const PLAN_GPUS: u64 = 20_000;
 
 fn main() -> Outcome<()> {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -36,7 +46,8 @@ fn main() -> Outcome<()> {
     let noise = variable("MIGPLAN_BENCH_NOISE").is_some_and(|on| on > 0);
     let folder = tempfile::tempdir()?;
     prometheus_answer(&folder.path().join("range.json"), megabytes << 20, noise)?;
-    workloads_file(&folder.path().join("teams.csv"))
+    workloads_file(&folder.path().join("teams.csv"))?;
+    plan_files(&folder.path().join("plan"))
 }
 
 fn prometheus_answer(path: &Path, bytes: u64, noise: bool) -> Outcome<()> {
@@ -131,6 +142,39 @@ fn workloads_file(path: &Path) -> Outcome<()> {
     })?;
     println!("bare read         {bare:8.3} s   csv, one record for all rows");
     println!("read              {read:8.3} s   {:.2} × bare", read / bare);
+    Ok(())
+}
+
+fn plan_files(path: &Path) -> Outcome<()> {
+    let catalogue = Catalogue::built_in();
+    let workload = |i: u64| {
+        let memory = Mebibytes(1_000 + i * 7_919 % 70_000);
+        Workload::new(&format!("team-{:03}", i % 300), &format!("workload-{i:06}"), memory, 1)
+    };
+    let demand = Demand::new((0..5 * PLAN_GPUS).map(workload).collect());
+    let gpus = format!("{PLAN_GPUS}xa100-80gb");
+    let fleet = fleet::spec::parse(&gpus, "bench", &catalogue).map_err(|e| e.to_string())?;
+    let plan =
+        optimise::suggest(&demand, &fleet, &PlanOptions::default()).map_err(|e| e.to_string())?;
+    let options = MigPartedOptions { name: "bench".into(), ..MigPartedOptions::default() };
+    let recorded = PlanOptions::default().recorded();
+    let document = PlanDocument::new(&plan, "bench", recorded, &catalogue, &demand);
+    let (json, _) = fastest(|| Ok(json::write(&document, &mut File::create(path)?)?))?;
+    against_bytes("plan as JSON", json, path)?;
+    let (yaml, _) = fastest(|| {
+        let file = mig_parted::write(&plan, &catalogue, &options).map_err(|e| e.to_string())?;
+        Ok(std::fs::write(path, file.text)?)
+    })?;
+    against_bytes("mig-parted file", yaml, path)
+}
+
+/// Prints how long a file took, beside how long it takes to write its bytes again.
+fn against_bytes(what: &str, seconds: f64, path: &Path) -> Outcome<()> {
+    let bytes = std::fs::read(path)?;
+    let (bare, _) = fastest(|| Ok(std::fs::write(path, &bytes)?))?;
+    println!("{what} of {PLAN_GPUS} GPUs: {} KB", bytes.len() >> 10);
+    println!("bare write        {bare:8.4} s   the same bytes");
+    println!("written           {seconds:8.4} s   {:.2} × bare", seconds / bare);
     Ok(())
 }
 

@@ -116,7 +116,7 @@ pub fn read(
     let mut warnings = table.warnings;
     warnings.extend(idle);
     let workloads = workloads.into_iter().map(|(workload, _)| workload).collect();
-    Ok((Demand::new(workloads), warnings))
+    Ok((Demand::of_sorted(workloads), warnings))
 }
 
 /// Makes the rows of each team, which are neighbours, share its name, whoever read them.
