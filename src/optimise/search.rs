@@ -30,11 +30,11 @@ use std::time::{Duration, Instant};
 
 use super::first_plan;
 use super::formulation::Formulation;
-use super::model::{Column, LinearObjective, Model, Terms, dot};
+use super::model::{Answer, Column, LinearObjective, Model, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
 use super::relaxation::{Ends, Relaxation, is_wide};
-use super::solve::{self, Care};
+use super::solve::{self, Care, Solved};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
 use crate::plan::{Effort, Status};
@@ -198,18 +198,23 @@ impl<'p> Search<'p> {
             self.effort.solves += 1;
             let limits = (self.ends.deadline, self.ends.stop.as_ref());
             let model = &self.formulation.model;
-            let answer = solve::solve(model, objective, None, limits, Care::Usual)?;
-            let Some(answer) = answer else { return Ok(false) };
-            self.effort.iterations += answer.iterations;
-            let Some(values) = answer.values else { return self.ended().map(|_| true) };
-            let tightened = self.offer(objective, values);
-            if self.values.is_some() {
-                if !self.contradicts(objective, answer.bound)
-                    && let Ok(most) = i64::try_from(answer.bound)
-                {
-                    self.formulation.model.at_most(objective.terms.clone(), most);
+            let mut tightened = false;
+            match solve::solve(model, objective, None, limits, Care::Usual)? {
+                Solved::Infeasible => return Ok(false),
+                Solved::Failed => {}
+                Solved::Answer(answer) => {
+                    self.effort.iterations += answer.iterations;
+                    let Some(values) = answer.values else { return self.ended().map(|_| true) };
+                    tightened = self.offer(objective, values);
+                    if self.values.is_some() {
+                        if !self.contradicts(objective, answer.bound)
+                            && let Ok(most) = i64::try_from(answer.bound)
+                        {
+                            self.formulation.model.at_most(objective.terms.clone(), most);
+                        }
+                        return Ok(true);
+                    }
                 }
-                return Ok(true);
             }
             if !tightened {
                 // An answer that does not hold says nothing: all is asked for as ever.
@@ -375,7 +380,7 @@ impl<'p> Search<'p> {
             self.effort.solves += 1;
             let limits = (deadline, self.ends.stop.as_ref());
             let answer = solve::solve(&window.model, objective, start, limits, Care::Usual)?;
-            let Some(answer) = answer else {
+            let Solved::Answer(answer) = answer else {
                 if window.known {
                     return Ok(None);
                 }
@@ -443,8 +448,9 @@ impl<'p> Search<'p> {
             let model = &self.formulation.model;
             let start = self.values.as_deref();
             let limits = (deadline, self.ends.stop.as_ref());
-            let Some(answer) = solve::solve(model, objective, start, limits, care)? else {
-                // The solver calls a model infeasible that has a solution.
+            let Solved::Answer(answer) = solve::solve(model, objective, start, limits, care)?
+            else {
+                // The solver calls a model infeasible that has a solution, or breaks down.
                 return Ok(Status::SolverGap);
             };
             self.effort.iterations += answer.iterations;
@@ -499,7 +505,9 @@ impl<'p> Search<'p> {
         self.effort.solves += 1;
         let limits = (self.ends.deadline, self.ends.stop.as_ref());
         let answer = solve::solve(&model, &any, None, limits, Care::Usual)?;
-        let Some(mut values) = answer.and_then(|answer| answer.values) else { return Ok(false) };
+        let Solved::Answer(Answer { values: Some(mut values), .. }) = answer else {
+            return Ok(false);
+        };
         self.formulation.settle(self.problem, &mut values);
         let holds = model.holds(&values);
         if holds {

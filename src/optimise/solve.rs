@@ -21,6 +21,10 @@ use crate::plan::goal::Sense;
 pub(crate) enum Care {
     /// Everything as it is.
     Usual,
+    /// Without a start. Presolve may map a start to a better solution of the smaller model, and then
+    /// the solver says how good that one is and gives the start back (HiGHS 1.16; 1.15 called the
+    /// start the best).
+    WithoutStart,
     /// Tolerances a thousand times smaller.
     Tight,
     /// The same on the model as it is written, without presolve.
@@ -31,8 +35,9 @@ pub(crate) enum Care {
 
 impl Care {
     /// In the order in which they are tried.
-    pub(crate) const ALL: [Care; 6] = [
+    pub(crate) const ALL: [Care; 7] = [
         Care::Usual,
+        Care::WithoutStart,
         Care::Tight,
         Care::WithoutPresolve,
         Care::AnotherSeed(1),
@@ -41,14 +46,14 @@ impl Care {
     ];
 
     fn set(self, highs: &mut highs::Model) {
-        if self == Care::Usual {
+        if matches!(self, Care::Usual | Care::WithoutStart) {
             return;
         }
         highs.set_option("mip_feasibility_tolerance", 1e-9);
         highs.set_option("primal_feasibility_tolerance", 1e-9);
         highs.set_option("dual_feasibility_tolerance", 1e-9);
         match self {
-            Care::Usual | Care::Tight => {}
+            Care::Usual | Care::WithoutStart | Care::Tight => {}
             Care::WithoutPresolve => highs.set_option("presolve", "off"),
             Care::AnotherSeed(seed) => {
                 highs.set_option("presolve", "off");
@@ -83,21 +88,32 @@ fn interruptible<T: Send + 'static>(
     }
 }
 
+/// What came of asking the solver.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Solved {
+    /// A solution, a bound, or both.
+    Answer(Answer),
+    /// The solver calls the model infeasible.
+    Infeasible,
+    /// Nothing: the solver's own answer does not hold in its own eyes (HiGHS 1.16, where presolve
+    /// went wrong; 1.15 gave such answers all the same).
+    Failed,
+}
+
 /// Solves `model` for `objective`, starting from `start` where one is known, until the limits.
-/// `None` where the solver calls the model infeasible, which none of ours is.
 ///
 /// The answer's bound is exact for objectives of integers: the solver's own bound is within far
 /// less than one unit of the truth, and is rounded to the next value that a solution can have.
 ///
 /// # Errors
-/// An internal error where the solver breaks down.
+/// An internal error where the solver does not take the model.
 pub(crate) fn solve(
     model: &Model,
     objective: &LinearObjective,
     start: Option<&[i64]>,
     (deadline, stop): Limits<'_>,
     care: Care,
-) -> Result<Option<Answer>> {
+) -> Result<Solved> {
     let Some(stop) = stop else { return solve_here(model, objective, start, deadline, care) };
     let (model, copy, start) = (model.clone(), objective.clone(), start.map(<[i64]>::to_vec));
     let solved =
@@ -106,7 +122,7 @@ pub(crate) fn solve(
         Sense::Maximise => i128::MAX,
         Sense::Minimise => i128::MIN,
     };
-    solved.unwrap_or(Ok(Some(Answer { values: None, bound: unknown, iterations: 0 })))
+    solved.unwrap_or(Ok(Solved::Answer(Answer { values: None, bound: unknown, iterations: 0 })))
 }
 
 fn solve_here(
@@ -115,7 +131,7 @@ fn solve_here(
     start: Option<&[i64]>,
     deadline: Option<Instant>,
     care: Care,
-) -> Result<Option<Answer>> {
+) -> Result<Solved> {
     let (mut highs, scale) = translate(model, objective)?;
     let unit = |column: usize| model.columns[column].unit as f64;
     highs.make_quiet();
@@ -132,12 +148,11 @@ fn solve_here(
         let left = deadline.saturating_duration_since(Instant::now());
         highs.set_option("time_limit", left.as_secs_f64());
     }
-    if let Some(start) = start {
+    if let Some(start) = start.filter(|_| care != Care::WithoutStart) {
         let start: Vec<f64> = start.iter().enumerate().map(|(i, v)| *v as f64 / unit(i)).collect();
         highs.set_solution(Some(&start), None, None, None);
     }
-    let solved =
-        highs.try_solve().map_err(|e| Error::internal(format!("the solver failed: {e:?}")))?;
+    let Ok(solved) = highs.try_solve() else { return Ok(Solved::Failed) };
     let values = (solved.primal_solution_status() == HighsSolutionStatus::Feasible).then(|| {
         let solution = solved.get_solution();
         let columns = solution.columns().iter().enumerate();
@@ -154,10 +169,12 @@ fn solve_here(
         | HighsModelStatus::ReachedInterrupt => {
             solved.double_info_value(c"mip_dual_bound").unwrap_or(unknown)
         }
-        HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible => return Ok(None),
-        status => return Err(Error::internal(format!("the solver stopped with {status:?}"))),
+        HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible => {
+            return Ok(Solved::Infeasible);
+        }
+        _ => return Ok(Solved::Failed),
     };
-    Ok(Some(Answer {
+    Ok(Solved::Answer(Answer {
         values,
         bound: scale.bound(bound, objective.sense),
         iterations: u64::try_from(solved.simplex_iteration_count()).unwrap_or(0),
@@ -235,9 +252,11 @@ mod tests {
         model.integer(0, 1_000_000);
         model.at_most(vec![(0, 2), (1, 3)], 7);
         let objective = LinearObjective { sense: Sense::Maximise, terms: vec![(0, 2), (1, 2)] };
-        let answer = solve(&model, &objective, None, (None, None), Care::Usual).unwrap().unwrap();
+        let answer = solve(&model, &objective, None, (None, None), Care::Usual).unwrap();
+        let Solved::Answer(answer) = answer else { panic!("{answer:?}") };
         assert_eq!((answer.values, answer.bound), (Some(vec![3, 0]), 6));
         model.at_least(vec![(0, 1)], 4);
-        assert!(solve(&model, &objective, None, (None, None), Care::Tight).unwrap().is_none());
+        let answer = solve(&model, &objective, None, (None, None), Care::Tight).unwrap();
+        assert_eq!(answer, Solved::Infeasible);
     }
 }

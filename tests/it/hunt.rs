@@ -104,8 +104,12 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
+/// Found by longer hunts. 2000035: presolve makes a better solution of the start (see `Care`).
+const FOUND: [u64; 1] = [2_000_035];
+
 #[test]
 fn every_small_plan_is_proved() {
+    FOUND.iter().for_each(|seed| hunt(1, *seed));
     hunt(number("HUNT_CASES").unwrap_or(150), number("HUNT_SEED").unwrap_or(0));
 }
 
