@@ -18,6 +18,10 @@ const RECORD_BYTES: u64 = 1024 * 1024;
 pub const MAX_PROBLEMS: usize = 200;
 /// So many rows are taken from the input at once, where several threads read them.
 const BATCH_ROWS: usize = 8_192;
+/// Or as many as have so many bytes, since a record may be of [`RECORD_BYTES`].
+const BATCH_BYTES: usize = 4 << 20;
+/// A record keeps its memory for the next one up to this size.
+const KEPT_BYTES: usize = 4 << 10;
 
 /// A column that a table may have.
 #[derive(Debug, Clone, Copy)]
@@ -338,14 +342,20 @@ struct Batch {
 impl Batch {
     fn fill<R: Read>(&mut self, header: &Header, input: &mut csv::Reader<R>) {
         self.filled = 0;
-        while self.filled < BATCH_ROWS {
+        let mut bytes = 0;
+        while self.filled < BATCH_ROWS && bytes < BATCH_BYTES {
             if self.filled == self.records.len() {
                 self.records.push(Record::default());
             }
-            if !header.next(input, &mut self.records[self.filled]) {
+            let record = &mut self.records[self.filled];
+            if record.cells.as_slice().len() > KEPT_BYTES {
+                *record = Record::default();
+            }
+            if !header.next(input, record) {
                 self.is_last = true;
                 return;
             }
+            bytes += record.cells.as_slice().len();
             self.filled += 1;
         }
     }
@@ -596,12 +606,14 @@ mod tests {
 
     #[test]
     fn several_threads_read_what_one_does() {
-        // Three batches, with rows that are blank, short, over several lines, no UTF-8 or comments.
+        // Several batches, with rows that are blank, short, long, over several lines, no UTF-8 or
+        // comments.
         let row = |i: usize| match i % 1_009 {
             0 => b"1\n".to_vec(),
             1 => b"\xff,1\n\n".to_vec(),
             2 => b" , \n".to_vec(),
             3 => b"\"1\n2\",x\r\n# more\n".to_vec(),
+            4 => [&vec![b'y'; RECORD_BYTES as usize / 4][..], b",x\n"].concat(),
             _ => format!("{i},x\n").into_bytes(),
         };
         let text = [b"a,b\n".to_vec(), (0..20_000).flat_map(row).collect()].concat();
