@@ -63,6 +63,11 @@ impl Care {
     }
 }
 
+/// The rule of presolve that HiGHS calls enumeration (`kPresolveRuleEnumeration`), as the option
+/// `presolve_rule_off` has it. With it, models of one node whose GPUs agree in MIG mode became
+/// infeasible, and then a start is called the best (HiGHS 1.15 and 1.16).
+const ENUMERATION: i32 = 1 << 16;
+
 /// What ends a solve before it is done: a point in time, and a flag.
 pub(crate) type Limits<'a> = (Option<Instant>, Option<&'a Arc<AtomicBool>>);
 
@@ -143,6 +148,7 @@ fn solve_here(
     highs.set_option("mip_heuristic_run_feasibility_jump", false);
     // The objective takes integer values, so less than one unit between bound and value is proof.
     highs.set_option("mip_abs_gap", 0.4 / scale.power as f64);
+    highs.set_option("presolve_rule_off", ENUMERATION);
     care.set(&mut highs);
     if let Some(deadline) = deadline {
         let left = deadline.saturating_duration_since(Instant::now());
