@@ -2,8 +2,9 @@
 //! are written, against writing the same bytes.
 //!
 //! A large answer of `query_range` against serde_json into borrowed values, a large workloads CSV
-//! against the `csv` crate, and a large plan against its own text; each as the best of several runs, with the peak memory of the
-//! process after the Prometheus part. `MIGPLAN_BENCH_MB` sets the size of the answer (default 64):
+//! against the `csv` crate, and a large plan against its own text; each as the best of several
+//! runs, with the peak memory of the process after the Prometheus part. `MIGPLAN_BENCH_MB` sets the
+//! size of the answer (default 64):
 //! `MIGPLAN_BENCH_MB=1024 cargo bench --bench ingest`. `MIGPLAN_BENCH_NOISE=1` makes every sample
 //! differ from the one before, the worst case for memory. The goal of all ratios is 1.5; only the first
 //! is reached: names, numbers and the order of 400,000 rows cost more than their bytes, and so do the

@@ -205,9 +205,8 @@ impl<'a> Table<'a> {
     pub fn for_each_row(&mut self, mut visit: impl FnMut(&Row<'_>, &mut Vec<Diagnostic>)) -> u64 {
         let mut record = Record::default();
         let (mut rows, mut found) = (0, Vec::new());
-        while self.header.next(&mut self.reader, &mut record) {
-            rows += u64::from(record.is_row());
-            if let Some(row) = self.header.row(&mut record, &mut found) {
+        while record.next(&mut self.reader) {
+            if let Some(row) = self.header.row(&mut record, &mut rows, &mut found) {
                 visit(&row, &mut found);
             }
             if take(&mut self.problems, &mut found, &self.file) {
@@ -228,7 +227,7 @@ impl<'a> Table<'a> {
         let mut rows = Rows { given: Vec::new(), count: 0, readers: vec![reader()] };
         let header = &self.header;
         let (mut batch, mut next) = (Batch::default(), Batch::default());
-        batch.fill(header, &mut self.reader);
+        batch.fill(&mut self.reader);
         loop {
             if batch.is_last {
                 rows.add(&mut batch, header, &read);
@@ -237,7 +236,7 @@ impl<'a> Table<'a> {
                 // The next rows are taken from the input meanwhile.
                 rayon::in_place_scope(|scope| {
                     scope.spawn(|_| rows.add(&mut batch, header, &read));
-                    next.fill(header, &mut self.reader);
+                    next.fill(&mut self.reader);
                 });
             }
             let too_many = take(&mut self.problems, &mut batch.problems, &self.file);
@@ -281,34 +280,22 @@ fn reading_stopped(file: &str) -> Diagnostic {
 }
 
 impl Header {
-    /// Takes the next record from `input`; `false` at its end.
-    fn next<R: Read>(&self, input: &mut csv::Reader<R>, record: &mut Record) -> bool {
-        match input.read_record(&mut record.cells) {
-            Ok(more) => {
-                // Where the reader stands now is one line behind the record's last; a record's own
-                // position is before the comments and blank lines that precede it.
-                let inside = record.cells.as_slice().bytes().filter(|b| *b == b'\n').count();
-                record.line = input.position().line().saturating_sub(1 + inside as u64);
-                record.problem = None;
-                more
-            }
-            Err(e) => {
-                record.problem = Some(csv_problem(&e));
-                true
-            }
-        }
-    }
-
-    /// The row of a record that has content and as many cells as the header; what is wrong with it
-    /// otherwise is `found`.
-    fn row<'t>(&'t self, record: &'t mut Record, found: &mut Vec<Diagnostic>) -> Option<Row<'t>> {
+    /// The row of a record that has content, which counts it, and as many cells as the header; what
+    /// is wrong with it otherwise is `found`.
+    fn row<'t>(
+        &'t self,
+        record: &'t mut Record,
+        count: &mut u64,
+        found: &mut Vec<Diagnostic>,
+    ) -> Option<Row<'t>> {
         if let Some(problem) = record.problem.take() {
             found.push(problem);
             return None;
         }
-        if !record.is_row() {
+        if record.is_blank() {
             return None;
         }
+        *count += 1;
         let (cells, line) = (&record.cells, record.line);
         let surplus = cells.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
         if cells.len() < self.width || surplus {
@@ -321,9 +308,26 @@ impl Header {
 }
 
 impl Record {
-    /// Whether it has content.
-    fn is_row(&self) -> bool {
-        self.problem.is_none() && self.cells.iter().any(|cell| !cell.trim().is_empty())
+    /// Becomes the next record of `input`; `false` at its end.
+    fn next<R: Read>(&mut self, input: &mut csv::Reader<R>) -> bool {
+        match input.read_record(&mut self.cells) {
+            Ok(more) => {
+                // Where the reader stands now is one line behind the record's last; a record's own
+                // position is before the comments and blank lines that precede it.
+                let inside = self.cells.as_slice().bytes().filter(|b| *b == b'\n').count();
+                self.line = input.position().line().saturating_sub(1 + inside as u64);
+                self.problem = None;
+                more
+            }
+            Err(e) => {
+                self.problem = Some(csv_problem(&e));
+                true
+            }
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.cells.iter().all(|cell| cell.trim().is_empty())
     }
 }
 
@@ -340,7 +344,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn fill<R: Read>(&mut self, header: &Header, input: &mut csv::Reader<R>) {
+    fn fill<R: Read>(&mut self, input: &mut csv::Reader<R>) {
         self.filled = 0;
         let mut bytes = 0;
         while self.filled < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -351,7 +355,7 @@ impl Batch {
             if record.cells.as_slice().len() > KEPT_BYTES {
                 *record = Record::default();
             }
-            if !header.next(input, record) {
+            if !record.next(input) {
                 self.is_last = true;
                 return;
             }
@@ -373,8 +377,7 @@ impl<W: Send, T: Send> Rows<W, T> {
             let mut rows = (Vec::with_capacity(records.len()), 0, Vec::new());
             let (given, count, problems) = &mut rows;
             for record in records {
-                *count += u64::from(record.is_row());
-                if let Some(row) = header.row(record, problems) {
+                if let Some(row) = header.row(record, count, problems) {
                     given.extend(read(reader, &row, problems));
                 }
             }
