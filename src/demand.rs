@@ -297,6 +297,12 @@ impl Demand {
         &self.workloads
     }
 
+    /// The index of the workload `name` of `team`; `None` where there is none.
+    pub fn position(&self, team: &str, name: &str) -> Option<usize> {
+        let by_name = |w: &Workload| (&*w.team, &*w.name).cmp(&(team, name));
+        self.workloads.binary_search_by(by_name).ok()
+    }
+
     /// Replicas in all.
     pub fn replicas(&self) -> u64 {
         self.workloads.iter().map(|w| w.count).sum()

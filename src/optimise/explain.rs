@@ -120,10 +120,7 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
 }
 
 fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
-    demand
-        .workloads()
-        .binary_search_by(|w| (&*w.team, &*w.name).cmp(&(team, name)))
-        .is_ok_and(|at| demand.workloads()[at].memory.is_none())
+    demand.position(team, name).is_some_and(|at| demand.workloads()[at].memory.is_none())
 }
 
 /// The least memory that the whole GPUs of a workload would have on this fleet.

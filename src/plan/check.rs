@@ -7,6 +7,7 @@
 
 mod boards;
 mod gpus;
+mod index;
 mod over_time;
 mod present;
 mod proof;
@@ -15,10 +16,9 @@ mod rules;
 mod shares;
 mod spare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::goal::Until;
@@ -29,6 +29,7 @@ use crate::fleet::Fleet;
 use crate::hardware::{Board, Catalogue, Profile, ProfileName};
 
 use gpus::{Counted, Found};
+use index::Index;
 
 pub(super) use boards::printable;
 
@@ -179,8 +180,7 @@ struct Served {
 /// The check in progress: what was counted so far, and what is wrong.
 struct Check<'a> {
     workloads: &'a [Workload],
-    /// For each team and name the index of the workload.
-    index: HashMap<(&'a str, &'a str), usize>,
+    index: Index<'a>,
     violations: Vec<String>,
     /// The most GPUs of each board on one node.
     most_on_a_node: BTreeMap<String, u64>,
@@ -188,6 +188,8 @@ struct Check<'a> {
     counted: Counted<'a>,
     /// What each workload has; known once all replicas are found.
     served: Vec<Served>,
+    /// Priorities of which something is unplaced for want of GPUs only.
+    short_of_gpus: BTreeSet<i64>,
     sums: Totals,
     /// Present instances that the plan destroys.
     destroyed: u64,
@@ -211,10 +213,11 @@ impl<'a> Check<'a> {
         Check {
             most_on_a_node: most_on_a_node(fleet),
             workloads,
-            index: workloads.iter().enumerate().map(|(i, w)| ((&*w.team, &*w.name), i)).collect(),
+            index: Index::new(demand),
             violations: Vec::new(),
             counted: Counted::default(),
             served: vec![Served::default(); workloads.len()],
+            short_of_gpus: BTreeSet::new(),
             sums: Totals::default(),
             destroyed: 0,
         }
@@ -286,7 +289,7 @@ impl<'a> Check<'a> {
             self.workloads.iter().zip(&self.served).map(of_workload).collect();
         let boards = fleet.boards();
         for row in &plan.unplaced {
-            let index = self.index.get(&(&*row.team, &*row.workload)).copied();
+            let index = self.index.of(&row.team, &row.workload);
             let Some(index) = index.filter(|index| missing[*index] > 0) else {
                 self.fail(format!(
                     "{}/{} is listed as unplaced, but is not",
@@ -299,6 +302,10 @@ impl<'a> Check<'a> {
                 self.fail(format!("{}/{}: {replicas} are unplaced", row.team, row.workload));
             }
             let workload = &self.workloads[index];
+            // Most workloads share few priorities.
+            if row.reason == Reason::FleetFull && !self.short_of_gpus.contains(&workload.priority) {
+                self.short_of_gpus.insert(workload.priority);
+            }
             let allowed: Vec<&Board> =
                 boards.iter().map(AsRef::as_ref).filter(|b| allows(workload, b)).collect();
             let possible = allowed.iter().any(|b| self.could_serve(b, workload));

@@ -32,10 +32,7 @@ impl OverTimePlan {
             for (instance, a) in
                 gpu.instances.iter().filter_map(|i| Some((i, i.assignment.as_ref()?)))
             {
-                let key = (&*a.team, &*a.workload);
-                let Ok(w) = workloads.binary_search_by(|w| (&*w.team, &*w.name).cmp(&key)) else {
-                    continue;
-                };
+                let Some(w) = demand.peak().position(&a.team, &a.workload) else { continue };
                 let at = (w, gpu.board.clone(), instance.profile.clone());
                 // Of a replica of several whole GPUs each is one of its share.
                 *counts.entry(at).or_default() += 1;

@@ -228,9 +228,9 @@ impl<'a> Counted<'a> {
         assignment: &Assignment,
     ) {
         let at = At(gpu);
-        let key = (&*assignment.team, &*assignment.workload);
-        let Some(&index) = check.index.get(&key) else {
-            self.fail(format!("{at}: {}/{} is not in the demand", key.0, key.1));
+        let Assignment { team, workload: name, .. } = assignment;
+        let Some(index) = check.index.of(team, name) else {
+            self.fail(format!("{at}: {team}/{name} is not in the demand"));
             return;
         };
         let workload = &check.workloads[index];

@@ -7,7 +7,7 @@ use super::{Check, Conditions, allows};
 use crate::demand::Workload;
 use crate::fleet::Fleet;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{Plan, Reason, Status};
+use crate::plan::{Plan, Status};
 
 impl Check<'_> {
     pub(super) fn proof(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
@@ -59,7 +59,7 @@ impl Check<'_> {
         conditions: &Conditions,
         claimed: &[Objective],
     ) {
-        let counting = self.counting(plan);
+        let counting = self.counting();
         let scope = self.scope(plan, fleet, conditions, &counting);
         let expected = goal::objectives(&scope);
         let mut rest = expected.iter();
@@ -81,18 +81,14 @@ impl Check<'_> {
     }
 
     /// Priorities with replicas that are placed, or unplaced for want of GPUs only.
-    fn counting(&self, plan: &Plan) -> BTreeSet<i64> {
+    fn counting(&self) -> BTreeSet<i64> {
         let workloads = self.workloads.iter().zip(&self.served);
-        let mut counting: BTreeSet<i64> = BTreeSet::new();
+        let mut counting = self.short_of_gpus.clone();
         for (workload, _) in workloads.filter(|(_, served)| served.replicas > 0) {
             // Most workloads share few priorities.
             if !counting.contains(&workload.priority) {
                 counting.insert(workload.priority);
             }
-        }
-        for row in plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull) {
-            let index = self.index.get(&(&*row.team, &*row.workload));
-            counting.extend(index.map(|index| self.workloads[*index].priority));
         }
         counting
     }

@@ -1,8 +1,9 @@
 //! The claim of `spare`: so many further replicas, in the proportions of the demand, fit the free
 //! instances, and one more does not. Decided by a flow from the shares through the instances.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use hashbrown::HashMap;
 use serde_json::Number;
 
 use super::{Check, Conditions, allows, suffices};
