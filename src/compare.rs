@@ -12,7 +12,7 @@ pub mod replay;
 mod size;
 
 pub use baselines::{
-    Baseline, LeftOut, MoreGpus, PLAN_ROW, Suggestion, best_preset, suggest_alone,
+    Baseline, LeftOut, MoreGpus, PLAN_ROW, Presets, Suggestion, best_preset, suggest_alone,
     suggest_with_presets,
 };
 pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};

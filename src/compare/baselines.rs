@@ -30,17 +30,24 @@ pub const PLAN_ROW: &str = "plan";
 pub struct Suggestion {
     /// The best plan.
     pub plan: Checked,
-    /// The plan as a row beside the presets.
-    pub plan_row: Baseline,
-    /// The priorities of the demand, highest first: what the numbers by priority belong to.
-    pub priorities: Vec<i64>,
-    /// What every preset of mig-parted would have placed, the [`best_preset`] first.
-    pub presets: Vec<Baseline>,
+    /// What every preset of mig-parted would have placed; `None` where that was not asked for.
+    pub presets: Option<Presets>,
     /// The fewest further GPUs that would place what the fleet is too full for, where there is
     /// such demand.
     pub more_gpus: Option<MoreGpus>,
     /// The quotas of teams, with what the plan allocates.
     pub quotas: Vec<QuotaUse>,
+}
+
+/// The presets of mig-parted beside a plan.
+#[derive(Debug, Clone)]
+pub struct Presets {
+    /// A row for each, the [`best_preset`] first.
+    pub rows: Vec<Baseline>,
+    /// The plan as a row beside them.
+    pub plan_row: Baseline,
+    /// The priorities of the demand, highest first: what the numbers by priority belong to.
+    pub priorities: Vec<i64>,
 }
 
 /// How layouts that are given serve the demand at their best.
@@ -497,7 +504,7 @@ pub fn suggest_with_presets(
 ) -> Result<Suggestion> {
     let start = Instant::now();
     let problem = Problem::new(demand, fleet, options);
-    let (suggestion, presets) = rayon::join(
+    let (found, rows) = rayon::join(
         || {
             let plan = optimise::plan(demand, fleet, &problem, options)?;
             let more_gpus = match with_time_left(options, start) {
@@ -508,9 +515,14 @@ pub fn suggest_with_presets(
         },
         || presets(&problem, demand, options),
     );
-    let (plan, more_gpus) = suggestion?;
-    let presets = presets?;
-    Ok(Suggestion { presets, more_gpus, ..beside(plan, demand, fleet, &problem, options) })
+    let (plan, more_gpus) = found?;
+    let presets = Presets {
+        rows: rows?,
+        plan_row: of_plan(&plan, demand, fleet, &problem),
+        priorities: priorities(&problem),
+    };
+    let suggestion = alone(plan, demand, fleet, options);
+    Ok(Suggestion { presets: Some(presets), more_gpus, ..suggestion })
 }
 
 /// As [`suggest_with_presets`], without presets and further GPUs: where nobody reads them, they
@@ -519,24 +531,10 @@ pub fn suggest_with_presets(
 /// # Errors
 /// As [`optimise::suggest`].
 pub fn suggest_alone(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Result<Suggestion> {
-    let problem = Problem::new(demand, fleet, options);
-    let plan = optimise::plan(demand, fleet, &problem, options)?;
-    Ok(beside(plan, demand, fleet, &problem, options))
+    Ok(alone(optimise::suggest(demand, fleet, options)?, demand, fleet, options))
 }
 
-fn beside(
-    plan: Checked,
-    demand: &Demand,
-    fleet: &Fleet,
-    problem: &Problem,
-    options: &PlanOptions,
-) -> Suggestion {
-    Suggestion {
-        quotas: quotas::in_use(&plan, demand, &fleet.boards(), &options.quotas),
-        plan_row: of_plan(&plan, demand, fleet, problem),
-        priorities: priorities(problem),
-        plan,
-        presets: Vec::new(),
-        more_gpus: None,
-    }
+fn alone(plan: Checked, demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Suggestion {
+    let quotas = quotas::in_use(&plan, demand, &fleet.boards(), &options.quotas);
+    Suggestion { plan, presets: None, more_gpus: None, quotas }
 }

@@ -42,10 +42,11 @@ fn the_story_that_started_this() {
     assert_eq!(instances(&plan), expected.map(|(n, c)| (n.to_string(), c)).into());
     let with_presets =
         migplan::compare::suggest_with_presets(&demand, &fleet, &PlanOptions::default()).unwrap();
-    let preset = |name: &str| with_presets.presets.iter().find(|b| b.name == name).unwrap();
+    let presets = with_presets.presets.unwrap().rows;
+    let preset = |name: &str| presets.iter().find(|b| b.name == name).unwrap();
     assert_eq!(preset("all-1g.10gb").placed, 9);
-    assert_eq!(with_presets.presets[0].name, "all-balanced");
-    assert_eq!(with_presets.presets[0].placed, 16);
+    assert_eq!(presets[0].name, "all-balanced");
+    assert_eq!(presets[0].placed, 16);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::table::table;
 use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
-use crate::compare::{FairnessCost, Suggestion, best_preset};
+use crate::compare::{FairnessCost, Presets, Suggestion, best_preset};
 use crate::demand::Demand;
 use crate::plan::quotas::QuotaUse;
 use crate::plan::teams::{self, TeamTotals};
@@ -186,13 +186,10 @@ fn split_workloads(text: &mut String, plan: &Plan, layout: Layout) {
 }
 
 fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
-    let Some(best) = best_preset(&suggestion.presets) else { return };
-    let _ = write!(
-        text,
-        "{}",
-        best_preset_text(best, &suggestion.plan_row, &suggestion.priorities, &suggestion.plan)
-    );
-    let others = suggestion.presets.iter().filter(|preset| preset.name != best.name);
+    let Some(Presets { rows, plan_row, priorities }) = &suggestion.presets else { return };
+    let Some(best) = best_preset(rows) else { return };
+    let _ = write!(text, "{}", best_preset_text(best, plan_row, priorities, &suggestion.plan));
+    let others = rows.iter().filter(|preset| preset.name != best.name);
     let others: Vec<String> = others
         .take(layout.rows())
         .map(|preset| format!("{} {}", preset.name, thousands(preset.placed)))
