@@ -168,27 +168,22 @@ impl Workload {
     }
 }
 
-/// Sorts rows by the team and name of their workload; equal ones keep their order.
-pub(crate) fn sort_by_name<T: Sync>(rows: &mut [T], of: impl Fn(&T) -> &Workload + Sync) {
+/// The rows by the team and name of their workload; equal ones keep their order.
+pub(crate) fn sorted_by_name<T: Sync>(rows: Vec<T>, of: impl Fn(&T) -> &Workload + Sync) -> Vec<T> {
     if rows.is_sorted_by(|a, b| of(a).by_name(of(b)).is_le()) {
-        return;
+        return rows;
     }
-    let mut from = order_by_name(rows, of);
-    for to in 0..rows.len() {
-        // What was at an earlier place has been moved to where the row came from that is there now.
-        let mut at = from[to];
-        while at < to {
-            at = from[at];
-        }
-        rows.swap(to, at);
-        from[to] = at;
-    }
+    let order = order_by_name(&rows, of);
+    let mut rows: Vec<Option<T>> = rows.into_iter().map(Some).collect();
+    let mut sorted = Vec::with_capacity(rows.len());
+    sorted.extend(order.into_iter().filter_map(|at| rows[at].take()));
+    sorted
 }
 
 /// Fewer rows than twice these are looked through by one thread.
 const PARALLEL_ROWS: usize = 4_096;
 
-/// Where each row is that [`sort_by_name`] puts in its place. Rows are large and their names lie all
+/// The place of each row, in the order of [`sorted_by_name`]. Rows are large and their names lie all
 /// over the memory, so what is sorted are short keys: the rank of the team, and the first bytes of the
 /// name after those that all names of the team begin with.
 fn order_by_name<T: Sync>(rows: &[T], of: impl Fn(&T) -> &Workload + Sync) -> Vec<usize> {
@@ -281,9 +276,8 @@ impl Demand {
     }
 
     /// A demand of these workloads. Team and name must be unique together.
-    pub fn new(mut workloads: Vec<Workload>) -> Demand {
-        sort_by_name(&mut workloads, |workload| workload);
-        Demand { workloads }
+    pub fn new(workloads: Vec<Workload>) -> Demand {
+        Demand { workloads: sorted_by_name(workloads, |workload| workload) }
     }
 
     /// A demand of workloads that are in the order of their names already.
@@ -365,10 +359,10 @@ mod tests {
             .collect();
         let mut expected = rows.clone();
         expected.sort_by(|a, b| (&a.0.team, &a.0.name).cmp(&(&b.0.team, &b.0.name)));
-        sort_by_name(&mut rows, |row| &row.0);
+        rows = sorted_by_name(rows, |row| &row.0);
         assert_eq!(rows, expected);
         rows.reverse();
-        sort_by_name(&mut rows, |row| &row.0);
+        rows = sorted_by_name(rows, |row| &row.0);
         let by_name = |a: &(Workload, usize), b: &(Workload, usize)| a.0.by_name(&b.0).is_le();
         assert!(rows.is_sorted_by(by_name));
     }

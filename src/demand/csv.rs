@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 pub use write::write;
 
 use super::hours::Hours;
-use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sort_by_name};
+use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sorted_by_name};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
@@ -100,11 +100,10 @@ pub fn read(
         }
         Some((workload, row.line))
     });
-    let mut workloads = rows.given;
     let mut idle: Vec<Diagnostic> = rows.readers.into_iter().flat_map(|r| r.idle).collect();
     idle.sort_by_key(|warning| warning.line);
     // Sorted they must be anyway, and then equal names are neighbours.
-    sort_by_name(&mut workloads, |row| &row.0);
+    let mut workloads = sorted_by_name(rows.given, |row| &row.0);
     share_teams(&mut workloads);
     table.add_problems(duplicates(&workloads));
     if table.problems.is_empty() && rows.count == 0 {
