@@ -162,21 +162,18 @@ pub fn drift(change: &NodeChange, file: &str) -> Vec<Diagnostic> {
 
 /// How a GPU differs from what the file says of it.
 fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
-    let mode = match &gpu.mode {
-        Some(mode) => format!("MIG is not {}; ", if mode.on { "on" } else { "off" }),
-        None => String::new(),
+    let mode = gpu.mode.as_ref().map(|m| format!("MIG is not {}", if m.on { "on" } else { "off" }));
+    let instances = |count: usize, what: &str| {
+        (count > 0).then(|| format!("{} {what}", plural(count as u64, "instance")))
     };
-    let (more, less) = (gpu.change.destroyed(), gpu.change.create.len());
-    let (more, less) = (plural(more as u64, "instance"), plural(less as u64, "instance"));
-    let refits: Vec<String> = gpu.change.refit.iter().map(|r| refit(gpu, r)).collect();
-    Diagnostic::new(format!(
-        "GPU {} is not what {file} says: {mode}{more} too many, {less} missing{}",
-        gpu.gpu,
-        refits.concat()
-    ))
+    let more = instances(gpu.change.destroyed(), "too many");
+    let less = instances(gpu.change.create.len(), "missing");
+    let refits = gpu.change.refit.iter().map(|r| refit(gpu, r));
+    let what: Vec<String> = [mode, more, less].into_iter().flatten().chain(refits).collect();
+    Diagnostic::new(format!("GPU {} is not what {file} says: {}", gpu.gpu, what.join("; ")))
 }
 
-/// `; 3g.40gb at memory slice 4 lacks 1 compute instance`.
+/// `3g.40gb at memory slice 4 lacks 1 compute instance`.
 fn refit(gpu: &GpuChange, refit: &Refit) -> String {
     let instance = &gpu.present[refit.instance];
     let name = &gpu.board.profiles[instance.profile].name;
@@ -185,5 +182,5 @@ fn refit(gpu: &GpuChange, refit: &Refit) -> String {
     } else {
         "has other compute instances".to_string()
     };
-    format!("; {name} at memory slice {} {what}", instance.start)
+    format!("{name} at memory slice {} {what}", instance.start)
 }
