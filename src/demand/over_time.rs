@@ -591,7 +591,7 @@ fn doubts(
     if length >= 2 * DAY_MS {
         let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
         for ((team, name), spans) in &history.spans {
-            let known = demand.workloads().iter().any(|w| w.team == *team && w.name == *name);
+            let known = demand.position(team, name).is_some();
             if let Some(start) = spans.iter().map(|s| s.start_ms).min().filter(|_| known) {
                 let first = seen.entry(team).or_insert(start);
                 *first = start.min(*first);

@@ -302,8 +302,7 @@ impl<'a> Check<'a> {
                 self.fail(format!("{}/{}: {replicas} are unplaced", row.team, row.workload));
             }
             let workload = &self.workloads[index];
-            // Most workloads share few priorities.
-            if row.reason == Reason::FleetFull && !self.short_of_gpus.contains(&workload.priority) {
+            if row.reason == Reason::FleetFull {
                 self.short_of_gpus.insert(workload.priority);
             }
             let allowed: Vec<&Board> =

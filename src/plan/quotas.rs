@@ -119,10 +119,9 @@ pub fn in_use(plan: &Plan, demand: &Demand, boards: &[BoardRef], quotas: &Quotas
         let full = plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull);
         let mut of_team = full.filter(|row| row.team == quota.team);
         of_team.any(|row| {
-            let workload = demand.position(&row.team, &row.workload);
-            let leaves_nothing =
-                |at: usize| allocation.leaves_nothing(quota, &demand.workloads()[at], boards);
-            workload.is_some_and(leaves_nothing)
+            let workload =
+                demand.position(&row.team, &row.workload).map(|at| &demand.workloads()[at]);
+            workload.is_some_and(|w| allocation.leaves_nothing(quota, w, boards))
         })
     };
     let found = allocations(&plan.gpus, boards, quotas);

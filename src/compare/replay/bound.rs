@@ -124,13 +124,8 @@ fn best_whole(
     let with_count = |(w, count): (&Workload, &u64)| Workload { count: *count, ..w.clone() };
     let part = Demand::new(workloads.iter().zip(counts).map(with_count).collect());
     let plan = optimise::suggest(&part, off, options)?;
-    let mut replicas = counts.to_vec();
-    for row in &plan.unplaced {
-        let is_it = |w: &Workload| w.team == row.team && w.name == row.workload;
-        if let Some(w) = workloads.iter().position(is_it) {
-            replicas[w] -= row.replicas;
-        }
-    }
+    let unplaced = plan.unplaced_of(&part);
+    let replicas = counts.iter().zip(unplaced).map(|(count, unplaced)| count - unplaced).collect();
     Ok(Best { replicas, mib: u128::from(plan.totals.placed_mib) })
 }
 

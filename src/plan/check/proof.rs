@@ -84,12 +84,8 @@ impl Check<'_> {
     fn counting(&self) -> BTreeSet<i64> {
         let workloads = self.workloads.iter().zip(&self.served);
         let mut counting = self.short_of_gpus.clone();
-        for (workload, _) in workloads.filter(|(_, served)| served.replicas > 0) {
-            // Most workloads share few priorities.
-            if !counting.contains(&workload.priority) {
-                counting.insert(workload.priority);
-            }
-        }
+        let placed = workloads.filter(|(_, served)| served.replicas > 0);
+        counting.extend(placed.map(|(workload, _)| workload.priority));
         counting
     }
 
