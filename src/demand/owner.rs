@@ -16,7 +16,7 @@ pub fn of_pod(pod: &str) -> &str {
         // JupyterHub names its servers after their users.
         return "jupyter";
     }
-    let owner = strip(pod);
+    let owner = strip(pod).trim_end();
     if owner.is_empty() { pod } else { owner }
 }
 
@@ -68,6 +68,7 @@ pub fn of_controller<'n>(kind: &str, name: &'n str) -> &'n str {
         "Job" => last.len() >= 8 && last.bytes().all(|b| b.is_ascii_digit()),
         _ => false,
     };
+    let owner = owner.trim_end();
     if generated && !owner.is_empty() { owner } else { name }
 }
 
@@ -113,6 +114,7 @@ mod tests {
             ("ReplicaSet", "serve-main", "serve-main"),
             ("Job", "nightly-28901234", "nightly"),
             ("Job", "nightly-2", "nightly-2"),
+            ("Job", "nightly -28901234", "nightly"),
             ("StatefulSet", "db-28901234", "db-28901234"),
         ] {
             assert_eq!(of_controller(kind, name), owner);
@@ -132,6 +134,8 @@ mod tests {
             ("rerank-0", "rerank"),
             ("train-seg-0", "train-seg"),
             ("shard-12", "shard"),
+            // Not a name of Kubernetes; a CSV would lose the blank.
+            ("shard -12", "shard"),
             ("web-42567", "web"),
             // Jobs, DaemonSets
             ("etl-x2x7k", "etl"),

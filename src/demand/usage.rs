@@ -8,6 +8,7 @@ mod pods;
 mod reading;
 mod track;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -286,14 +287,6 @@ impl Usage {
     }
 
     fn intern(&mut self, text: &str) -> Arc<str> {
-        // Names end up in a CSV, which can hold neither control characters nor outer blanks.
-        let clean: String;
-        let text = if text.chars().any(char::is_control) {
-            clean = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            clean.trim()
-        } else {
-            text.trim()
-        };
         if let Some(known) = self.names.get(text) {
             return known.clone();
         }
@@ -414,37 +407,37 @@ impl Usage {
                 (spelling, names, None)
             }
         };
-        let value = |label: &str| labels.get(label).unwrap_or("");
+        let value = |label: &str| clean_name(labels.get(label).unwrap_or(""));
         let (namespace, pod, container) = (value(namespace), value(pod), value(container));
         if container.contains("dcgm-exporter") || pod.contains("dcgm-exporter") {
             return None;
         }
         let own = |label: &str| {
             // With labels not honoured, the workload's own is under its exported name.
-            labels.get(&format!("exported_{label}")).or_else(|| labels.get(label))
+            let value = labels.get(&format!("exported_{label}")).or_else(|| labels.get(label));
+            clean_name(value.unwrap_or(""))
         };
         let group = match &self.reading.group_by {
             GroupBy::Owner => workload.map(value),
-            GroupBy::Pod => Some(pod),
-            GroupBy::Container => Some(container),
-            GroupBy::Label(label) => Some(own(label).unwrap_or("")),
+            GroupBy::Pod => Some(pod.clone()),
+            GroupBy::Container => Some(container.clone()),
+            GroupBy::Label(label) => Some(own(label)),
         };
-        if group == Some("") || (group.is_none() && pod.is_empty()) {
+        if group.as_ref().unwrap_or(&pod).is_empty() {
             return None;
         }
         let team = match &self.reading.team_label {
-            Some(label) => own(label).unwrap_or(""),
-            None => namespace,
+            Some(label) => own(label),
+            None => namespace.clone(),
         };
-        let group = group.map(str::to_string);
         Some(Identity {
             job: self.job_of(labels),
             spelling,
-            team: if team.trim().is_empty() { NO_TEAM } else { team }.to_string(),
-            namespace: namespace.to_string(),
-            pod: pod.to_string(),
-            container: container.to_string(),
-            group,
+            team: if team.is_empty() { NO_TEAM.to_string() } else { team.into_owned() },
+            namespace: namespace.into_owned(),
+            pod: pod.into_owned(),
+            container: container.into_owned(),
+            group: group.map(Cow::into_owned),
         })
     }
 
@@ -530,6 +523,16 @@ struct Identity {
     pod: String,
     container: String,
     group: Option<String>,
+}
+
+/// A label's value as a name that a workloads CSV can hold: without control characters and outer
+/// blanks.
+fn clean_name(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        return clean.trim().to_string().into();
+    }
+    text.trim().into()
 }
 
 /// Which labels name namespace, pod and container.

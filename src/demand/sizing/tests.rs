@@ -375,6 +375,31 @@ fn owners_that_are_known_are_not_guessed() {
 }
 
 #[test]
+fn names_are_those_that_a_csv_can_hold() {
+    // JSON escapes: a control character in a name, and names of nothing else.
+    let all = answer(&[
+        pod("embe\\u0008-0", "g1", &[(0, 5)]),
+        pod("\\u0001", "g2", &[(0, 6)]),
+        pod(" odd -12", "g3", &[(0, 7)]),
+        pod("owned-0", "g4", &[(0, 8)]),
+        series("\"pod\":\"owned-0\",\"owner_kind\":\"Job\",\"owner_name\":\"\\u0001\"", &[(0, 1)])
+            .replace("DCGM_FI_DEV_FB_USED", "kube_pod_owner"),
+    ]);
+    assert_eq!(plain(&[&all]), ["n/embe 5x1", "n/odd 7x1", "n/owned 8x1"]);
+    let by_label = |group: &str, team: Option<&str>| {
+        let reading = Reading {
+            group_by: GroupBy::Label(group.to_string()),
+            team_label: team.map(str::to_string),
+            ..Reading::default()
+        };
+        let labels = "\"job_user\":\"\\u0001 eve\",\"account\":\"\\u0001\",\"UUID\":\"g1\"";
+        rows(&sized(&[&answer(&[series(labels, &[(0, 5)])])], reading, Rules::default()))
+    };
+    assert_eq!(by_label("job_user", Some("account")), ["default/eve 5x1"]);
+    assert_eq!(by_label("account", None), [""; 0]);
+}
+
+#[test]
 fn known_metrics_bring_their_labels_and_unit() {
     // HAMi before and since 2.9: two pods on one GPU, each with its own memory.
     let hami = "vGPU_device_memory_usage_in_bytes{ctrname=\"c\",deviceuuid=\"GPU-1\",podname=\"a-x2x7k\",podnamespace=\"n\",vdeviceid=\"0\",zone=\"vGPU\",pod=\"hami-monitor-1\",namespace=\"kube-system\"} 1.048576e+09

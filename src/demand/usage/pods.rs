@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::clean_name;
 use super::metrics::{CONTROLLER_OWNERS, OOM_KILLED, POD_OWNER, TERMINATED_REASON};
 use crate::demand::owner;
 use crate::demand::prometheus::Labels;
@@ -97,13 +98,15 @@ fn subject(labels: &Labels, label: &str) -> Option<Key> {
         Some(_) => labels.get("exported_namespace"),
         None => labels.get("namespace"),
     };
-    Some((namespace.unwrap_or("").into(), exported.or_else(|| labels.get(label))?.into()))
+    let name = exported.or_else(|| labels.get(label))?;
+    Some((clean_name(namespace.unwrap_or("")).into(), clean_name(name).into()))
 }
 
 /// The owner that a series names; `None` where there is none, or only a node or a second owner.
 fn controller(labels: &Labels) -> Option<Controller> {
     let kind = labels.get("owner_kind").filter(|kind| !matches!(*kind, "<none>" | "Node"))?;
-    let name = labels.get("owner_name").filter(|name| *name != "<none>")?;
+    let name = clean_name(labels.get("owner_name")?);
+    let is_owner = !matches!(&*name, "" | "<none>");
     let is_controller = labels.get("owner_is_controller") != Some("false");
-    is_controller.then(|| (kind.into(), name.into()))
+    (is_owner && is_controller).then(|| (kind.into(), name.into()))
 }
