@@ -21,6 +21,7 @@ mod options;
 pub mod over_time;
 pub(crate) mod prices;
 pub(crate) mod problem;
+mod processors;
 pub(crate) mod relaxation;
 mod scale;
 mod search;

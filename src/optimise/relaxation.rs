@@ -19,6 +19,7 @@ use highs::{Col, HighsModelStatus, RowProblem};
 
 use super::model::{Column, ColumnBounds, LinearObjective, Model, Row};
 use super::options::PlanOptions;
+use super::processors::AFewProcessors;
 use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
@@ -419,6 +420,7 @@ impl Relaxation {
     /// Runs the solver; `None` where it has no best answer.
     fn run(&mut self) -> Result<Option<Answer>> {
         let Some(mut solver) = self.solver.take() else { return Ok(None) };
+        let _few = AFewProcessors::new();
         self.solved += 1;
         let mut at_once = ITERATIONS_AT_ONCE;
         let goes_on = std::mem::take(&mut self.other_objective) && self.answered;

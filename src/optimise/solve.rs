@@ -11,6 +11,7 @@ use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::model::{Answer, LinearObjective, Model, Terms};
+use super::processors::AFewProcessors;
 use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
@@ -158,6 +159,7 @@ fn solve_here(
         let start: Vec<f64> = start.iter().enumerate().map(|(i, v)| *v as f64 / unit(i)).collect();
         highs.set_solution(Some(&start), None, None, None);
     }
+    let _few = AFewProcessors::new();
     let Ok(solved) = highs.try_solve() else { return Ok(Solved::Failed) };
     let values = (solved.primal_solution_status() == HighsSolutionStatus::Feasible).then(|| {
         let solution = solved.get_solution();
