@@ -9,10 +9,10 @@ use migplan::compare::replay::{Configuration, Row, Rule, replay};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::time::HOUR_MS;
 use migplan::demand::{Demand, Workload};
-use migplan::fleet::Fleet;
+use migplan::fleet::{Fleet, Node};
 use migplan::hardware::layout;
-use migplan::optimise::{self, PlanOptions};
-use migplan::plan::Plan;
+use migplan::optimise::{self, PlanOptions, Spare};
+use migplan::plan::{MigModePolicy, Plan, Policy, Status, Strategy as SiteStrategy};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
 
@@ -299,6 +299,47 @@ fn stage_of(plan: &Plan, name: &str) -> f64 {
         .iter()
         .find(|s| s.objective == name)
         .map_or(0.0, |s| s.value.as_f64().unwrap())
+}
+
+/// Rules of a site, and what becomes of free slices.
+fn rules() -> impl Strategy<Value = (Policy, Spare)> {
+    let spare = prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)];
+    (0..3, 0u32..3, any::<bool>(), spare).prop_map(
+        |(alike, keep_whole, one_profile_per_workload, spare)| {
+            let (strategy, mig_mode) = match alike {
+                0 => (SiteStrategy::Mixed, MigModePolicy::PerGpu),
+                1 => (SiteStrategy::Mixed, MigModePolicy::PerNode),
+                _ => (SiteStrategy::Single, MigModePolicy::PerGpu),
+            };
+            let keep_whole = if alike == 0 { keep_whole } else { 0 };
+            (Policy { strategy, mig_mode, keep_whole, one_profile_per_workload }, spare)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// Whatever the rules of a site are, the plan passes the checker and is proved.
+    #[test]
+    fn a_plan_over_time_is_proved_under_the_rules_of_a_site(
+        mut rows in prop::collection::vec(workload(), 1..6),
+        nodes in prop::collection::vec(
+            prop_oneof![Just("1xa100-80gb"), Just("3xa100-80gb"), Just("2xa30"), Just("1xa100-80gb,2xa30")],
+            1..=2,
+        ),
+        (policy, spare) in rules(),
+    ) {
+        rows.iter_mut().for_each(|row| row.whole_gpus = row.whole_gpus.min(1));
+        let node = |(n, spec): (usize, &&str)| {
+            Node { name: format!("n{n}"), gpus: gpus(spec).nodes()[0].gpus.clone() }
+        };
+        let fleet = Fleet::new(nodes.iter().enumerate().map(node).collect());
+        let options = PlanOptions { policy, spare, ..PlanOptions::default() };
+        let found = optimise::over_time::suggest(&over(&demand_of(rows)), &fleet, &options);
+        let found = found.map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(found.plan.proof.status, Status::Optimal);
+    }
 }
 
 proptest! {

@@ -4,13 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Check, Checked, Conditions, allows, suffices};
+use super::{Check, Checked, Conditions, HeldInstance, allows, suffices};
 use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{Allocated, Instance, InstanceProfile, Plan, Share, Spare, Status};
+use crate::plan::{
+    Allocated, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Share, Spare, Status,
+    Strategy,
+};
 
 impl Checked {
     /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
@@ -38,7 +41,7 @@ impl Checked {
         check.rules(&plan, &conditions);
         check.present(&plan, fleet, &conditions);
         let mut sums = check.periods(&plan, demand, periods, fleet);
-        sums.left = left_as_they_are(&plan, fleet, &conditions);
+        sums.perhaps_unused = perhaps_not_in_use(&plan, fleet, &conditions);
         check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
         check.proof_over_time(&plan, &goal::objectives(&scope), &sums);
         let violations = std::mem::take(&mut check.violations);
@@ -59,8 +62,8 @@ struct Sums {
     kinds: BTreeSet<(Arc<str>, InstanceProfile)>,
     /// By the memory of an instance, how many are free in all periods.
     free: BTreeMap<u64, u64>,
-    /// Of those, the ones on GPUs that are left as they are, and so perhaps not in use.
-    left: BTreeMap<u64, u64>,
+    /// Of those, the ones on GPUs that are perhaps not in use.
+    perhaps_unused: BTreeMap<u64, u64>,
 }
 
 /// What decides which stages the proof may have; a stage may be missing, as that of a priority of
@@ -79,26 +82,34 @@ fn scope(demand: &OverTime, fleet: &Fleet, conditions: &Conditions) -> Scope {
     }
 }
 
-/// By their memory, the instances of GPUs that serve no replica in the period that is shown and hold
-/// what they held before.
-fn left_as_they_are(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BTreeMap<u64, u64> {
-    let mut left: BTreeMap<u64, u64> = BTreeMap::new();
-    let (Some(present), [node]) = (&conditions.present, fleet.nodes()) else { return left };
-    for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
+/// By their memory, the instances of GPUs that serve no replica in the period that is shown and may
+/// have them without being in use: what they held before, or what all GPUs of a node must have.
+fn perhaps_not_in_use(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BTreeMap<u64, u64> {
+    let boards = fleet.boards();
+    let policy = &conditions.policy;
+    let alike = policy.mig_mode == MigModePolicy::PerNode || policy.strategy == Strategy::Single;
+    let present = conditions.present.as_deref().unwrap_or_default();
+    let is_as_before = |gpu: &GpuPlan| {
         let held = present.get(gpu.gpu as usize).map_or(&[][..], |now| &now.instances);
-        let profile = |i: &Instance| match &i.profile {
-            InstanceProfile::Mig(name) if i.assignment.is_none() => {
-                let is_held = held.iter().any(|h| h.start == i.start && h.profile == *name);
-                board.profile(name).filter(|_| is_held).map(|(_, profile)| profile.memory.0)
-            }
-            _ => None,
+        let is_held = |i: &Instance| {
+            let is = |h: &HeldInstance| matches!(&i.profile, InstanceProfile::Mig(name) if h.profile == *name);
+            held.iter().any(|h| h.start == i.start && is(h))
         };
-        let sizes: Option<Vec<u64>> = gpu.instances.iter().map(profile).collect();
-        for size in sizes.filter(|sizes| sizes.len() == held.len()).unwrap_or_default() {
-            *left.entry(size).or_default() += 1;
+        gpu.instances.len() == held.len() && gpu.instances.iter().all(is_held)
+    };
+    let serves_none = |gpu: &&GpuPlan| gpu.instances.iter().all(|i| i.assignment.is_none());
+    let mut found: BTreeMap<u64, u64> = BTreeMap::new();
+    for gpu in plan.gpus.iter().filter(serves_none).filter(|gpu| alike || is_as_before(gpu)) {
+        let board = boards.iter().find(|b| *b.id == *gpu.board);
+        for instance in &gpu.instances {
+            if let (Some(board), InstanceProfile::Mig(name)) = (board, &instance.profile)
+                && let Some((_, profile)) = board.profile(name)
+            {
+                *found.entry(profile.memory.0).or_default() += 1;
+            }
         }
     }
-    left
+    found
 }
 
 /// Memory and compute slices of one instance, if it suffices for a replica.
@@ -273,7 +284,7 @@ impl Check<'_> {
                     // Which GPUs serve a replica in another period, counts do not say.
                     let of = |sizes: &BTreeMap<u64, u64>| sizes.get(&mib).copied().unwrap_or(0);
                     let most = of(&sums.free);
-                    let least = most.saturating_sub(of(&sums.left));
+                    let least = most.saturating_sub(of(&sums.perhaps_unused));
                     let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
                     if optimal && !(least..=most).contains(&claimed) {
                         self.fail(format!(
