@@ -11,7 +11,8 @@ use crate::demand::quota::Quotas;
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::{Objective, Until};
 use crate::plan::{MigModePolicy, Policy, RecordedPolicy, Share, Spare};
-use crate::reconfigure::change::{PresentGpu, PresentInstance};
+use crate::reconfigure::change::PresentGpu;
+use crate::text::plural;
 
 /// How to plan.
 #[derive(Debug, Clone, Default)]
@@ -60,13 +61,22 @@ impl PlanOptions {
         present: Option<Vec<PresentGpu>>,
         allow_disruption: bool,
     ) -> Result<PlanOptions> {
-        let busy = |gpu: &PresentGpu| gpu.instances.iter().any(PresentInstance::is_busy);
         let gpus = present.as_deref().unwrap_or_default();
-        let both = gpus.iter().any(busy) && gpus.iter().any(|gpu| gpu.in_use_whole);
+        let busy = gpus.iter().filter(|gpu| gpu.is_busy()).count();
+        let both = busy > 0 && gpus.iter().any(|gpu| gpu.in_use_whole);
         if self.policy.mig_mode == MigModePolicy::PerNode && both && !allow_disruption {
             let message = "--mig-mode per-node: something runs in an instance, and something on a whole GPU, so neither mode of the node keeps both";
             return Err(Error::new(ExitCode::Refused, message)
                 .hint("plan with --mig-mode per-gpu, or give --allow-disruption"));
+        }
+        let (keep, able) = (self.policy.keep_whole as usize, gpus.len() - busy);
+        if keep.min(gpus.len()) > able && !allow_disruption {
+            let message = format!(
+                "--keep-whole {keep}: something runs in instances of {busy} of the {}, which keep MIG on",
+                plural(gpus.len() as u64, "GPU")
+            );
+            return Err(Error::new(ExitCode::Refused, message)
+                .hint(format!("keep {able} whole, or give --allow-disruption")));
         }
         Ok(PlanOptions { present: present.map(Arc::new), allow_disruption, ..self })
     }

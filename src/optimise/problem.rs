@@ -185,7 +185,7 @@ impl Problem {
     /// Of periods in which the workloads of `demand` have other numbers of replicas.
     fn of_parts(demand: &Demand, parts: &[Part], fleet: &Fleet, options: &PlanOptions) -> Problem {
         let media = demand.workloads().iter().any(|w| w.media && w.count > 0);
-        let node_types = supply::node_types(fleet, options.policy.keep_whole);
+        let node_types = supply::node_types(fleet, options);
         let pools = supply::pools(fleet, &node_types, media, options);
         let kinds = supply::kinds(&pools, media);
         let mut problem = Problem {

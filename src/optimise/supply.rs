@@ -10,7 +10,7 @@ use crate::fleet::{Fleet, Node};
 use crate::hardware::{Board, BoardRef, MediaEngines, layout};
 use crate::plan::Spare;
 use crate::plan::{MigModePolicy, Strategy};
-use crate::reconfigure::change::{self, PresentInstance};
+use crate::reconfigure::change::{self, PresentGpu, PresentInstance};
 
 /// All GPUs of one board.
 #[derive(Debug, Clone)]
@@ -47,6 +47,13 @@ pub(crate) struct GpuGroup {
     pub busy_stays: bool,
     /// Instances that are destroyed where such a GPU serves no replica.
     pub idle_destroyed: i64,
+}
+
+impl GpuGroup {
+    /// Whether MIG stays on where such a GPU serves no replica, as nothing makes it go off.
+    pub(crate) fn stays_on(&self) -> bool {
+        !self.present.is_empty() && self.idle_destroyed == 0
+    }
 }
 
 /// A multiset of profiles that one GPU of a group can hold: where instances may stay free, only
@@ -108,10 +115,23 @@ pub(crate) struct InstanceKind {
     pub compute_slices: i64,
 }
 
-/// Counts the nodes that are alike. GPUs that stay whole are taken from the board that a node has
-/// most of.
-pub(crate) fn node_types(fleet: &Fleet, keep_whole: u32) -> Vec<NodeType> {
+/// Counts the nodes that are alike. GPUs that stay whole are those that something runs on so, then
+/// those of the board that a node has most of; a GPU with a busy instance is none of them.
+pub(crate) fn node_types(fleet: &Fleet, options: &PlanOptions) -> Vec<NodeType> {
     let boards = fleet.boards();
+    let keep_whole = options.policy.keep_whole;
+    if let (Some(present), [node]) = (&options.present, fleet.nodes()) {
+        let count = |state: fn(&PresentGpu) -> bool| {
+            let gpus = node.gpus.iter().zip(present.iter());
+            let stay = gpus.filter(|(_, gpu)| state(gpu) && !options.allow_disruption);
+            count_by_pool(stay.map(|(board, _)| board), &boards)
+        };
+        let of_pool = of_pool(node, &boards);
+        let (busy, whole) = (count(PresentGpu::is_busy), count(|gpu| gpu.in_use_whole));
+        let able = of_pool.iter().zip(busy).map(|(all, busy)| all - busy).collect();
+        let keep = kept_whole(able, &whole, keep_whole);
+        return vec![NodeType { nodes: 1, of_pool, keep_whole: keep }];
+    }
     let mut counts: BTreeMap<Vec<usize>, i64> = BTreeMap::new();
     for node in fleet.nodes() {
         *counts.entry(of_pool(node, &boards)).or_default() += 1;
@@ -120,15 +140,24 @@ pub(crate) fn node_types(fleet: &Fleet, keep_whole: u32) -> Vec<NodeType> {
 }
 
 fn node_type(of_pool: Vec<usize>, nodes: i64, keep_whole: u32) -> NodeType {
-    let mut keep = vec![0; of_pool.len()];
-    let mut order: Vec<usize> = (0..of_pool.len()).collect();
-    order.sort_by_key(|p| (std::cmp::Reverse(of_pool[*p]), *p));
-    let mut left = keep_whole as usize;
-    for pool in order {
-        keep[pool] = left.min(of_pool[pool]);
-        left -= keep[pool];
-    }
+    let keep = kept_whole(of_pool.clone(), &vec![0; of_pool.len()], keep_whole);
     NodeType { nodes, of_pool, keep_whole: keep }
+}
+
+/// How many GPUs of each pool a node keeps whole of those that can be: first such as are in use so.
+fn kept_whole(able: Vec<usize>, in_use: &[usize], keep_whole: u32) -> Vec<usize> {
+    let mut left = keep_whole as usize;
+    let mut keep = vec![0; able.len()];
+    let mut order: Vec<usize> = (0..able.len()).collect();
+    order.sort_by_key(|p| (std::cmp::Reverse(able[*p]), *p));
+    for most in [in_use, &able] {
+        for pool in &order {
+            let more = left.min(most[*pool].saturating_sub(keep[*pool]));
+            keep[*pool] += more;
+            left -= more;
+        }
+    }
+    keep
 }
 
 /// Adds nodes that have GPUs of one pool only to node types in the order of [`node_types`].
@@ -150,8 +179,12 @@ pub(crate) fn add_nodes(
 
 /// How many GPUs of each board (ordered by id) a node has.
 pub(crate) fn of_pool(node: &Node, boards: &[BoardRef]) -> Vec<usize> {
+    count_by_pool(node.gpus.iter(), boards)
+}
+
+fn count_by_pool<'g>(gpus: impl Iterator<Item = &'g BoardRef>, boards: &[BoardRef]) -> Vec<usize> {
     let mut of_pool = vec![0; boards.len()];
-    for board in &node.gpus {
+    for board in gpus {
         if let Ok(at) = boards.binary_search_by(|b| b.id.cmp(&board.id)) {
             of_pool[at] += 1;
         }

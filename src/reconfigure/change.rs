@@ -63,6 +63,13 @@ pub struct PresentGpu {
     pub in_use_whole: bool,
 }
 
+impl PresentGpu {
+    /// Whether something runs in an instance.
+    pub fn is_busy(&self) -> bool {
+        self.instances.iter().any(PresentInstance::is_busy)
+    }
+}
+
 impl From<Vec<PresentInstance>> for PresentGpu {
     fn from(instances: Vec<PresentInstance>) -> PresentGpu {
         PresentGpu { instances, in_use_whole: false }

@@ -640,6 +640,49 @@ fn a_process_on_a_whole_gpu_is_not_moved_by_a_plan() {
 }
 
 #[test]
+fn gpus_are_kept_whole_beside_what_they_hold() {
+    let mut node = laid_out("2xh100-80gb,1xh200", "h100-80gb", &[("3g.40gb", 4)]);
+    lay_out(&mut node, 1, &board("h100-80gb"), &[]);
+    put(&mut node, 1, "1g.10gb", 0);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.write("teams.csv", "team,workload,memory,count\nt,a,9GiB,1\n");
+    let run = |more: &[&str]| {
+        let args = ["suggest", "-w", "teams.csv", "--current", "--format", "json"];
+        rehearsal.migplan(&[&args[..], more].concat())
+    };
+    let mig = |more: &[&str]| -> Vec<bool> {
+        let ran = run(more);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let plan = json(&ran.stdout);
+        plan["gpus"].as_array().unwrap().iter().map(|g| g["mig"].as_bool().unwrap()).collect()
+    };
+    // Of the board that the node has most of, the GPU that serves nobody goes off.
+    assert_eq!(mig(&[]), [true, true, false]);
+    assert_eq!(mig(&["--keep-whole", "1"]), [false, true, false]);
+    assert_eq!(mig(&["--keep-whole", "2"]), [false, false, true]);
+    // What is busy stays, and another GPU is whole.
+    rehearsal.edit(|node| occupy(node, 0, 4, 4711));
+    assert_eq!(mig(&["--keep-whole", "1"]), [true, false, false]);
+    assert_eq!(mig(&["--keep-whole", "2"]), [true, false, false]);
+    let ran = run(&["--keep-whole", "3"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("something runs in instances of 1 of the 3 GPUs")
+            && ran.stderr.contains("keep 2 whole, or give --allow-disruption"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(mig(&["--keep-whole", "3", "--allow-disruption"]), [false; 3]);
+    // A GPU in use with MIG off is one of those that are kept whole.
+    rehearsal.edit(|node| {
+        computes(node, 0, 4)[0].processes.clear();
+        let process = Process { pid: 9, name: Some("train".into()), used_mib: 70_000 };
+        node.gpus[2].processes.push(process);
+    });
+    assert_eq!(mig(&["--keep-whole", "1"]), [true, true, false]);
+}
+
+#[test]
 fn a_gpu_in_use_with_mig_off_is_not_called_free() {
     let mut node = Node::new("2xh100-80gb").unwrap();
     node.gpus[0].processes.push(Process { pid: 9, name: Some("train".into()), used_mib: 70_000 });

@@ -1,5 +1,6 @@
 //! Stage 7: of all plans that are equal otherwise, the one that destroys least of what the GPUs
-//! hold now, around what is busy; against trying every way on one and two GPUs.
+//! hold now, around what is busy, and keeps some whole where it must; against trying every way on
+//! one and two GPUs.
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
@@ -9,7 +10,7 @@ use migplan::demand::{Demand, Workload};
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, Catalogue};
 use migplan::optimise::{PlanOptions, Spare};
-use migplan::plan::Plan;
+use migplan::plan::{Plan, Policy};
 use migplan::reconfigure::change::PresentInstance;
 use migplan::units::Mebibytes;
 use proptest::prelude::*;
@@ -83,25 +84,40 @@ impl Now {
             }
         }
         // A GPU that serves nobody stays as it is; where nothing spare may be, only if it is busy.
-        let idle = self.busy.iter().any(|b| *b) || !exact;
+        let idle = self.is_busy() || !exact;
         prices.insert(vec![0; A100_80GB.len()], if idle { 0 } else { self.layout.len() });
         prices
     }
+
+    fn is_busy(&self) -> bool {
+        self.busy.iter().any(|b| *b)
+    }
+}
+
+/// What must be destroyed on top so that enough GPUs are whole; `None` where too few can be.
+fn price_of_whole(now: &[Now], used: &[Vec<u32>], exact: bool, keep_whole: usize) -> Option<usize> {
+    let serves_none = |used: &Vec<u32>| used.iter().all(|n| *n == 0);
+    let idle = now.iter().zip(used).filter(|(now, used)| serves_none(used) && !now.is_busy());
+    let mut prices: Vec<usize> =
+        idle.map(|(now, _)| if exact { 0 } else { now.layout.len() }).collect();
+    prices.sort_unstable();
+    (prices.len() >= keep_whole).then(|| prices[..keep_whole].iter().sum())
 }
 
 /// Placed, MiB, GPUs, rounding, kinds, compute slices, destroyed: the greatest is best.
 type Goal = (u64, u64, Reverse<usize>, Reverse<u64>, Reverse<usize>, u32, Reverse<usize>);
 
-fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
+fn brute_force(now: &[Now], replicas: &[u64], exact: bool, keep_whole: usize) -> Goal {
     fn place(
         replicas: &[u64],
+        whole: &dyn Fn(&[Vec<u32>]) -> Option<usize>,
         prices: &[BTreeMap<Vec<u32>, usize>],
         used: &mut Vec<Vec<u32>>,
         served: u64,
         best: &mut Option<Goal>,
     ) {
         let Some((memory, rest)) = replicas.split_first() else {
-            let mut destroyed = 0;
+            let Some(mut destroyed) = whole(used) else { return };
             for (price, used) in prices.iter().zip(&*used) {
                 match price.get(used) {
                     Some(price) => destroyed += price,
@@ -132,7 +148,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
             }
             return;
         };
-        place(rest, prices, used, served, best);
+        place(rest, whole, prices, used, served, best);
         for gpu in 0..prices.len() {
             for p in 0..A100_80GB.len() {
                 if A100_80GB[p].4 >= *memory {
@@ -141,7 +157,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
                         .keys()
                         .any(|k| k.iter().zip(&used[gpu]).all(|(most, n)| n <= most));
                     if possible {
-                        place(rest, prices, used, served + memory, best);
+                        place(rest, whole, prices, used, served + memory, best);
                     }
                     used[gpu][p] -= 1;
                 }
@@ -151,7 +167,8 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool) -> Goal {
     let prices: Vec<_> = now.iter().map(|n| n.prices(exact)).collect();
     let mut used = vec![vec![0; A100_80GB.len()]; now.len()];
     let mut best = None;
-    place(replicas, &prices, &mut used, 0, &mut best);
+    let whole = |used: &[Vec<u32>]| price_of_whole(now, used, exact, keep_whole);
+    place(replicas, &whole, &prices, &mut used, 0, &mut best);
     best.unwrap()
 }
 
@@ -206,7 +223,9 @@ proptest! {
             1..=4,
         ),
         exact in any::<bool>(),
+        keep_whole in 0usize..=2,
     ) {
+        let keep_whole = keep_whole.min(now.iter().filter(|now| !now.is_busy()).count());
         let workloads = replicas
             .iter()
             .enumerate()
@@ -217,14 +236,16 @@ proptest! {
         let options = PlanOptions {
             spare: if exact { Spare::None } else { Spare::Mix },
             present: Some(Arc::new(now.iter().map(|now| now.present().into()).collect())),
+            policy: Policy { keep_whole: keep_whole as u32, ..Policy::default() },
             ..PlanOptions::default()
         };
         let plan = suggest(&demand, &fleet, &options);
-        let best = brute_force(&now, &replicas, exact);
+        let best = brute_force(&now, &replicas, exact, keep_whole);
         prop_assert_eq!(goal_of(&plan), best);
         let (destroyed, busy_lost) = really_destroyed(&plan, &now);
         prop_assert_eq!(destroyed, best.6.0);
         prop_assert!(!busy_lost);
+        prop_assert!(plan.gpus.iter().filter(|gpu| !gpu.mig).count() >= keep_whole);
     }
 }
 

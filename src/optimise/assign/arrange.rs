@@ -192,8 +192,9 @@ fn around_present(
         };
         let partitionable = used.others.len();
         let free = FreeGpus { node, node_type, gpus: used.others, partitionable };
-        let uses = used.patterns.into_iter().map(|(p, count)| (GpuUse::Pattern(p), count));
-        arrangement.slots.extend(spread(vec![free], uses.collect(), idle));
+        let patterns = used.patterns.into_iter().map(|(p, count)| (GpuUse::Pattern(p), count));
+        let uses = patterns.chain([(GpuUse::Off, used.off)]).collect();
+        arrangement.slots.extend(spread(vec![free], uses, idle));
     }
     whole.sort_unstable();
     for (size, count) in waiting.iter().rev().filter(|(size, _)| **size > 0) {

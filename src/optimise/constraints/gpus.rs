@@ -70,7 +70,8 @@ pub(crate) fn add(
         together.extend(partitioned.iter().copied());
     }
     for_whole.limit(model, together);
-    if modes.by_node() || problem.policy.keep_whole > 0 {
+    // Where the present state is known, GPUs that stay as they are count too, see `present`.
+    if modes.by_node() || problem.policy.keep_whole > 0 && !problem.knows_present {
         for_mig.limit(model, partitioned);
     }
 }

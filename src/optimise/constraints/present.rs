@@ -12,10 +12,18 @@ use super::patterns::Patterns;
 use crate::optimise::model::{Column, Model, Terms};
 use crate::optimise::problem::Problem;
 
-/// The columns, by pool: for each group the GPUs that are allocated whole. Empty where no present
-/// state is known.
+/// The columns, by pool, for each group. Empty where no present state is known.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct PresentGroups(BTreeMap<usize, Vec<Column>>);
+pub(crate) struct PresentGroups(BTreeMap<usize, Vec<GroupColumns>>);
+
+#[derive(Debug, Clone, Copy)]
+struct GroupColumns {
+    /// The GPUs that are allocated whole.
+    whole: Column,
+    /// Those that serve no replica and whose MIG mode goes off all the same, so that the node keeps
+    /// some whole; `None` where none is asked for, or they go off anyway.
+    off: Option<Column>,
+}
 
 /// What the GPUs of one group become.
 #[derive(Debug, Clone)]
@@ -26,6 +34,8 @@ pub(crate) struct GroupUse {
     pub others: VecDeque<usize>,
     /// Of those, how many have each pattern.
     pub patterns: Vec<(usize, i64)>,
+    /// Of the rest, how many go whole although they would stay as they are.
+    pub off: i64,
 }
 
 impl PresentGroups {
@@ -52,7 +62,8 @@ impl PresentGroups {
         model.at_most(terms, 0);
     }
 
-    /// Adds the GPUs of each group of a pool; what is busy cannot be allocated whole.
+    /// Adds the GPUs of each group of a pool; what is busy cannot be whole. With `--keep-whole N`:
+    /// GPUs with MIG on, by a pattern or as they are, ≤ those that may be partitioned.
     pub(crate) fn add_pool(
         &mut self,
         model: &mut Model,
@@ -65,6 +76,7 @@ impl PresentGroups {
             return;
         }
         let mut all_whole = Terms::new();
+        let (mut with_mig, mut stay_on) = (Terms::new(), 0);
         for (g, group) in problem.pools[pool].groups.iter().enumerate() {
             let most = if group.busy_stays { 0 } else { group.gpus };
             let whole_of_group = model.integer(0, most);
@@ -73,15 +85,30 @@ impl PresentGroups {
                 .filter(|(pattern, _)| pattern.group == g)
                 .map(|(_, column)| (*column, 1))
                 .collect();
+            let mut off = None;
+            if group.stays_on() && problem.policy.keep_whole > 0 {
+                let column = model.integer(0, most);
+                with_mig.extend([(whole_of_group, -1), (column, -1)]);
+                stay_on += group.gpus;
+                terms.push((column, 1));
+                off = Some(column);
+            } else {
+                with_mig.extend(terms.iter().copied());
+            }
             terms.push((whole_of_group, 1));
             model.at_most(terms, group.gpus);
-            self.0.entry(pool).or_default().push(whole_of_group);
+            self.0.entry(pool).or_default().push(GroupColumns { whole: whole_of_group, off });
             all_whole.push((whole_of_group, 1));
         }
         for (size, columns) in whole {
             all_whole.extend(columns.iter().map(|c| (*c, -(*size as i64))));
         }
         model.equal(all_whole, 0);
+        if problem.policy.keep_whole > 0 {
+            let partitionable: usize =
+                problem.node_types.iter().map(|node| node.partitionable(pool)).sum();
+            model.at_most(with_mig, partitionable as i64 - stay_on);
+        }
     }
 
     /// Present instances that are destroyed: a sum, and what must be added to it.
@@ -98,7 +125,7 @@ impl PresentGroups {
                 terms.push((*column, pattern.destroyed - otherwise));
             }
             let whole = self.0.get(&p).map_or(&[][..], Vec::as_slice);
-            for (group, column) in pool.groups.iter().zip(whole) {
+            for (group, columns) in pool.groups.iter().zip(whole) {
                 let all = group.present.len() as i64;
                 match modes.column(0) {
                     // With MIG off for the one node everything goes, with MIG on no GPU is whole.
@@ -107,7 +134,8 @@ impl PresentGroups {
                         terms.push((on, -group.gpus * (all - group.idle_destroyed)));
                     }
                     None => {
-                        terms.push((*column, all - group.idle_destroyed));
+                        let off = columns.off.iter().chain([&columns.whole]);
+                        terms.extend(off.map(|column| (*column, all - group.idle_destroyed)));
                         constant += group.gpus * group.idle_destroyed;
                     }
                 }
@@ -126,12 +154,17 @@ impl PresentGroups {
     ) -> Option<Vec<GroupUse>> {
         let whole = self.0.get(&pool)?;
         let groups = problem.pools[pool].groups.iter().zip(whole).enumerate();
-        let used = groups.map(|(g, (group, column))| {
+        let used = groups.map(|(g, (group, columns))| {
             let mut others: VecDeque<usize> = group.members.iter().copied().collect();
-            let whole = (0..values[*column]).filter_map(|_| others.pop_back()).collect();
+            let whole = (0..values[columns.whole]).filter_map(|_| others.pop_back()).collect();
             let of_group = |p: usize| problem.pools[pool].patterns[p].group == g;
             let patterns = patterns.decode(pool, values, of_group);
-            GroupUse { whole, others, patterns }
+            GroupUse {
+                whole,
+                others,
+                patterns,
+                off: columns.off.map_or(0, |column| values[column]),
+            }
         });
         Some(used.collect())
     }
