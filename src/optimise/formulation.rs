@@ -294,11 +294,66 @@ impl Formulation {
         self.memory.tangents()
     }
 
+    /// Counts replicas that are served beyond the `min` of workloads as guaranteed ones, while their
+    /// likes are not all served: the same replicas in the same instances. Only a search that ended
+    /// early leaves such.
+    pub(crate) fn guarantee_first(&self, problem: &Problem, values: &mut [i64]) {
+        let served = &self.assignment.served;
+        for (rest, class) in problem.classes.iter().enumerate().filter(|(_, c)| !c.guaranteed) {
+            let is_like = |of: &DemandClass| {
+                of.guaranteed
+                    && (of.item_type, of.priority, of.weight, of.team)
+                        == (class.item_type, class.priority, class.weight, class.team)
+            };
+            let Some(first) = problem.classes.iter().position(is_like) else { continue };
+            let room = self.model.columns[served[first]].upper - values[served[first]];
+            let moved = room.min(values[served[rest]]).max(0);
+            values[served[first]] += moved;
+            values[served[rest]] -= moved;
+        }
+        self.settle(problem, values);
+    }
+
     /// Sets the memory of a solution to what its replicas need, the weight of the teams to what
     /// theirs weigh, and the kinds in use to those that have replicas.
     pub(crate) fn settle(&self, problem: &Problem, values: &mut [i64]) {
         self.shares.settle(values);
         self.kinds_in_use.settle(values);
         self.memory.settle(problem, &self.assignment.served, values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::{Demand, Workload};
+    use crate::fleet::{Fleet, Node};
+    use crate::hardware::Catalogue;
+    use crate::optimise::PlanOptions;
+    use crate::units::Mebibytes;
+
+    #[test]
+    fn what_is_served_counts_as_guaranteed_first() {
+        let mut workload = Workload::new("t", "w", Mebibytes(9_000), 5);
+        workload.min = 3;
+        let other = Workload::new("t", "other", Mebibytes(30_000), 2);
+        let demand = Demand::new(vec![other, workload]);
+        let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
+        let fleet = Fleet::new(vec![Node { name: "n".to_string(), gpus: vec![board] }]);
+        let problem = Problem::new(&demand, &fleet, &PlanOptions::default());
+        let formulation = Formulation::new(&problem);
+        let of = |memory_mib: i64, guaranteed: bool| {
+            let is = |c: &DemandClass| {
+                c.guaranteed == guaranteed && c.members.iter().all(|m| m.memory_mib == memory_mib)
+            };
+            formulation.assignment.served[problem.classes.iter().position(is).unwrap()]
+        };
+        let (first, rest, other) = (of(9_000, true), of(9_000, false), of(30_000, false));
+        for (served, expected) in [([1, 1], [2, 0]), ([2, 2], [3, 1]), ([3, 0], [3, 0])] {
+            let mut values = vec![0; formulation.model.columns.len()];
+            (values[first], values[rest], values[other]) = (served[0], served[1], 1);
+            formulation.guarantee_first(&problem, &mut values);
+            assert_eq!(([values[first], values[rest]], values[other]), (expected, 1));
+        }
     }
 }

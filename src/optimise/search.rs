@@ -99,6 +99,13 @@ impl<'p> Search<'p> {
         self.values.as_deref().unwrap_or_default()
     }
 
+    /// Counts as guaranteed what can be, where the search ended early.
+    pub(crate) fn guarantee_first(&mut self) {
+        if let Some(values) = &mut self.values {
+            self.formulation.guarantee_first(self.problem, values);
+        }
+    }
+
     /// The value of a sum in the best solution.
     pub(crate) fn value_of(&self, terms: &Terms) -> i128 {
         self.values.as_ref().map_or(0, |values| dot(terms, values))

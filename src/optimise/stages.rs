@@ -70,7 +70,11 @@ pub(crate) fn run_to_beat(
     if !ran.map_err(|e| explain_time_limit(e, options.time_limit))? {
         return Ok(None);
     }
-    let (status, proved) = stages.proof();
+    let (status, mut proved) = stages.proof();
+    if status != Status::Optimal {
+        stages.search.guarantee_first();
+        proved = stages.proof().1;
+    }
     let value = |reached: &Reached| stages.value(reached);
     let reached = stages.reached.iter().map(value).collect();
     let (formulation, values) = stages.search.into_solution()?;
