@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::BoardRef;
 use crate::optimise::configurations::{self, GpuLayout};
-use crate::optimise::{self, PlanOptions, over_time};
+use crate::optimise::problem::Problem;
+use crate::optimise::{PlanOptions, over_time};
 use crate::plan::over_time::OverTimePlan;
 use crate::plan::{Allocated, Checked, Policy, Proof, Stage, Status};
 
@@ -151,8 +152,7 @@ pub fn schedule(
         let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let options = PlanOptions { time_limit: left, ..options.clone() };
         let search = Search::new(demand, fleet, &options, wanted);
-        let values = minutes_of(&search.base, &one.plan, demand);
-        if let Some(found) = search.run(&values, &mut searched)? {
+        if let Some(found) = search.run(&one.plan, &mut searched)? {
             searched.proved &= found.solution.proof.status == Status::Optimal;
             return several(&search, &found, one, searched);
         }
@@ -232,23 +232,23 @@ fn served_by(plan: &OverTimePlan, demand: &OverTime) -> Served {
     served
 }
 
-/// What a plan serves in the order of the stages, up to the memory placed: weight by priority and
-/// MiB, times minutes.
-fn minutes_of(
-    base: &optimise::problem::Problem,
+/// What a plan serves in the order of the stages of `problem`, up to the memory placed: weight by
+/// priority and MiB, in each of these periods times as many as stand beside it.
+fn served_in(
+    problem: &Problem,
     plan: &OverTimePlan,
     demand: &OverTime,
+    periods: impl Iterator<Item = (usize, i128)>,
 ) -> Vec<i128> {
     let workloads = demand.peak().workloads();
-    let boards: Vec<BoardRef> = base.pools.iter().map(|p| p.board.clone()).collect();
+    let boards: Vec<BoardRef> = problem.pools.iter().map(|p| p.board.clone()).collect();
     let mut weights: BTreeMap<i64, i128> =
-        base.classes.iter().map(|class| (-class.priority, 0)).collect();
+        problem.classes.iter().map(|class| (-class.priority, 0)).collect();
     let mut mib: i128 = 0;
-    for (period, rows) in demand.periods().iter().zip(&plan.periods) {
-        for row in rows {
+    for (period, times) in periods {
+        for row in &plan.periods[period] {
             let workload = &workloads[row.workload];
-            let minutes = i128::from(period.hours) * i128::from(HOUR_MINUTES);
-            let times = minutes * i128::from(row.replicas);
+            let times = times * i128::from(row.replicas);
             let each = workload.memory.map_or_else(|| row.memory_mib(&boards), |m| m.0);
             *weights.entry(-workload.priority).or_default() +=
                 times * i128::from(workload.weight.0);

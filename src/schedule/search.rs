@@ -2,7 +2,8 @@
 //!
 //! Two configurations are exact. The relaxation of one division gives each instance a price in each
 //! hour, and those prices bound what any other division can serve; the divisions are solved in the
-//! order of their bounds, until no bound is above what is served. Further configurations are added one
+//! order of their bounds, until no bound is above what is served. Where one configuration serves in
+//! each hour what the best layouts for that hour alone would, none is tried. Further configurations are added one
 //! by one to the best schedule so far, whose layouts stay as they are.
 
 use std::cmp::Reverse;
@@ -14,7 +15,7 @@ use rayon::prelude::*;
 
 use super::division::{self, Division};
 use super::parts::{self, Parts};
-use super::{ScheduleOptions, Searched};
+use super::{ScheduleOptions, Searched, served_in};
 use crate::demand::hours::WEEK;
 use crate::demand::over_time::{OverTime, Period, ReplicaSpan};
 use crate::error::{ExitCode, Result};
@@ -25,6 +26,7 @@ use crate::optimise::prices::{self, Bounding, PartPrices, Priced, Worth};
 use crate::optimise::problem::Problem;
 use crate::optimise::relaxation::Ends;
 use crate::optimise::stages::{Solution, ToBeat};
+use crate::plan::over_time::OverTimePlan;
 use crate::plan::{Spare, Status};
 use crate::units::gcd;
 
@@ -197,15 +199,30 @@ impl<'d> Search<'d> {
         Some((at, Worth { priority: priorities[at].0, then, factor }))
     }
 
-    /// The best schedule of at most so many configurations that serves more than `one`, which is
-    /// what one configuration serves, in minutes; `None` where there is none.
+    /// Whether there is an hour in which other layouts would serve more than `one`, by themselves:
+    /// if not, no schedule does. Unknown is yes.
+    fn could_gain(&self, one: &OverTimePlan) -> bool {
+        let any_spare = PlanOptions { spare: Spare::Mix, ..self.options() };
+        (0..self.demand.periods().len()).into_par_iter().any(|period| {
+            let part = self.demand.demand_in(period);
+            let problem = Problem::new(&part, self.fleet, &any_spare);
+            let values = served_in(&problem, one, self.demand, [(period, 1)].into_iter());
+            let more = ToBeat { values: &values, or_equal: false };
+            !matches!(self.served(&problem, more), Ok(None))
+        })
+    }
+
+    /// The best schedule of at most so many configurations that serves more than `one`; `None` where
+    /// there is none.
     ///
     /// # Errors
     /// As [`configurations::best`].
-    pub(super) fn run(&self, one: &[i128], searched: &mut Searched) -> Result<Option<Found>> {
+    pub(super) fn run(&self, one: &OverTimePlan, searched: &mut Searched) -> Result<Option<Found>> {
         let keeps = self.schedule.keeps;
         let mut found: Option<Found> = None;
-        let mut reached = one.to_vec();
+        let minutes = |p: &Period| i128::from(p.hours) * i128::from(parts::HOUR_MINUTES);
+        let periods = self.demand.periods().iter().map(minutes).enumerate();
+        let mut reached = served_in(&self.base, one, self.demand, periods);
         for configurations in 2..=self.schedule.configurations {
             let before = found.as_ref().map_or_else(Division::constant, |f| f.division.clone());
             let joints = match &found {
@@ -213,6 +230,9 @@ impl<'d> Search<'d> {
                 Some(f) => Joints::one_more(&self.base, &f.chosen, self.media, self.whole, keeps),
             };
             let divisions = self.divisions(&before, searched);
+            if found.is_none() && !self.could_gain(one) {
+                break;
+            }
             // The layouts of more than two are not found together.
             searched.proved &= configurations == 2;
             let serving = joints.serving(&self.base);
