@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, BoardRef};
-use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile};
+use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Strategy};
 use arrange::{FreeGpus, GpuUse, arrange};
 use layouts::Layouts;
 
@@ -235,11 +235,7 @@ impl<'a> Assigner<'a> {
                 GpuUse::Whole => self.assign_whole(layout, slot.0, &[slot.1])?,
                 GpuUse::Off => self.put(slot, layout, false, vec![full_instance(board, None)]),
                 GpuUse::OneInstance => {
-                    let mut counts = vec![0; board.profiles.len()];
-                    if let Some((profile, _)) = board.whole_profile() {
-                        counts[profile] = 1;
-                    }
-                    let made = layouts.make(board, &counts, None, false)?;
+                    let made = layouts.make(board, &one_instance(board), None, false)?;
                     self.put_free(slot, layout, &made);
                 }
                 GpuUse::Free(pattern) => {
@@ -275,13 +271,18 @@ impl<'a> Assigner<'a> {
         let group = &pool.groups[pattern.group];
         let mut taken = open.take(pattern, self.problem.exact && self.problem.knows_present);
         let by_node = self.solution.formulation.modes.by_node();
-        if taken.iter().all(|t| *t == 0) && group.present.is_empty() && !by_node {
+        // A search that ended early may take more GPUs than serve someone.
+        let serves_none = taken.iter().all(|t| *t == 0) && group.present.is_empty();
+        if serves_none && !by_node {
             self.put(slot, layout, false, vec![full_instance(board, None)]);
             return Ok(());
         }
+        let one_profile = self.problem.policy.strategy == Strategy::Single;
         // Patterns around a known state hold nothing free where nothing free may be.
         let made = if self.solution.keeps_spare || self.problem.knows_present {
             pattern.counts.clone()
+        } else if serves_none {
+            if one_profile { pattern.counts.clone() } else { one_instance(board) }
         } else {
             taken.clone()
         };
@@ -359,6 +360,15 @@ impl Open {
         }
         taken
     }
+}
+
+/// One instance of all of a GPU with MIG on.
+fn one_instance(board: &Board) -> layout::Counts {
+    let mut counts = vec![0; board.profiles.len()];
+    if let Some((profile, _)) = board.whole_profile() {
+        counts[profile] = 1;
+    }
+    counts
 }
 
 pub(super) fn free_instance(board: &Board, placement: Placement) -> Instance {

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use migplan::demand::{Demand, Workload};
 use migplan::optimise::{PlanOptions, Spare};
 use migplan::plan::{MigModePolicy, Plan, Policy, Status, Strategy};
+use migplan::units::Mebibytes;
+use proptest::prelude::{Just, any, prop, prop_assert, prop_oneof, proptest};
+use proptest::strategy::Strategy as _;
 
-use crate::common::{demand, gpus, suggest};
+use crate::common::{cases, demand, gpus, suggest};
 
 /// Small and large, media, compute, a whole GPU, several priorities: more than the GPUs hold.
 const DEMAND: &str = "team,workload,memory_mib,count,priority,min,compute,media,gpus,boards\n\
@@ -64,4 +68,56 @@ fn nodes_of_one_profile_get_a_plan_too() {
     let plan = suggest(&demand(&instances_only()), &fleet, &options);
     assert_eq!(plan.proof.status, Status::TimeLimit);
     assert!(plan.totals.placed > 0);
+}
+
+fn workload() -> impl proptest::prelude::Strategy<Value = Workload> {
+    let memory = prop_oneof![4_000u64..5_000, 9_000u64..32_000, 32_000u64..95_000];
+    (memory, 1u64..7, 0i64..2, 0u64..4, 1u32..4, any::<bool>(), 0u32..8).prop_map(
+        |(memory, count, priority, min, compute, media, whole)| {
+            let mut workload = Workload::new("t", "", Mebibytes(memory), count);
+            workload.priority = priority;
+            workload.min = min.min(count);
+            match whole {
+                1 | 2 => (workload.whole_gpus, workload.memory) = (whole, None),
+                _ => (workload.compute_slices, workload.media) = (compute, media && compute == 1),
+            }
+            workload
+        },
+    )
+}
+
+fn rules() -> impl proptest::prelude::Strategy<Value = Policy> {
+    (0..4, any::<bool>()).prop_map(|(rule, one_profile_per_workload)| {
+        let policy = Policy { one_profile_per_workload, ..Policy::default() };
+        match rule {
+            1 => Policy { mig_mode: MigModePolicy::PerNode, ..policy },
+            2 => Policy { strategy: Strategy::Single, ..policy },
+            3 => Policy { keep_whole: 2, ..policy },
+            _ => policy,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    /// Whatever is asked for under whatever rules: the plan passes the checker.
+    #[test]
+    fn any_demand_has_a_plan_when_time_is_up(
+        mut workloads in prop::collection::vec(workload(), 1..6),
+        fleet in prop_oneof![
+            Just("2xa100-80gb"), Just("3xa30,1xa100-80gb"), Just("2xh100-pcie-80gb,3xgh200-96gb"),
+        ],
+        policy in rules(),
+        spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
+        milliseconds in 0u64..3,
+    ) {
+        for (i, workload) in workloads.iter_mut().enumerate() {
+            workload.name = format!("w{i}").into();
+        }
+        let time_limit = Some(Duration::from_millis(milliseconds));
+        let options = PlanOptions { policy, spare, time_limit, ..PlanOptions::default() };
+        let plan = suggest(&Demand::new(workloads), &gpus(fleet), &options);
+        prop_assert!(plan.proof.status != Status::SolverGap);
+    }
 }
