@@ -10,7 +10,7 @@ use super::model::LinearObjective;
 use super::options::{PlanOptions, Progress, StageProgress};
 use super::problem::Problem;
 use super::search::{Bound, Search, explain_time_limit};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitCode, Result};
 use crate::plan::Spare;
 use crate::plan::goal::{self, Objective, Sense};
 use crate::plan::{Effort, Proof, Stage, Status};
@@ -127,7 +127,7 @@ impl Stages<'_> {
                 continue;
             }
             if target.is_some_and(|t| self.is_behind(t)) {
-                return Ok(false);
+                return self.stays_behind();
             }
             if let Some(target) = target
                 && self.falls_short(objective, target)?
@@ -146,7 +146,18 @@ impl Stages<'_> {
                 _ => {}
             }
         }
-        Ok(!target.is_some_and(|t| self.is_behind(t)))
+        if target.is_some_and(|t| self.is_behind(t)) { self.stays_behind() } else { Ok(true) }
+    }
+
+    /// That the target is not reached.
+    ///
+    /// # Errors
+    /// A stage is not proved, so with more time it might be (exit 5).
+    fn stays_behind(&self) -> Result<bool> {
+        match self.proof().0 {
+            Status::Optimal => Ok(false),
+            _ => Err(Error::new(ExitCode::TimeLimit, "a stage was not proved in its time")),
+        }
     }
 
     /// The order of what was reached and the target, as far as the stages went.

@@ -3,8 +3,8 @@
 //! Two configurations are exact. The relaxation of one division gives each instance a price in each
 //! hour, and those prices bound what any other division can serve; the divisions are solved in the
 //! order of their bounds, until no bound is above what is served. Where one configuration serves in
-//! each hour what the best layouts for that hour alone would, none is tried. Further configurations are added one
-//! by one to the best schedule so far, whose layouts stay as they are.
+//! each hour what the best layouts for that hour alone would, none is tried. Further configurations
+//! are added one by one to the best schedule so far, whose layouts stay as they are.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -207,8 +207,9 @@ impl<'d> Search<'d> {
             let part = self.demand.demand_in(period);
             let problem = Problem::new(&part, self.fleet, &any_spare);
             let values = served_in(&problem, one, self.demand, [(period, 1)].into_iter());
-            let more = ToBeat { values: &values, or_equal: false };
-            !matches!(self.served(&problem, more), Ok(None))
+            let best = configurations::served(&problem, &self.options(), None);
+            let is_known = |of: &Solution| of.proof.status == Status::Optimal;
+            !matches!(best, Ok(Some(best)) if is_known(&best) && best.reached <= values)
         })
     }
 
