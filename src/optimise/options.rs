@@ -72,11 +72,16 @@ impl PlanOptions {
         let (keep, able) = (self.policy.keep_whole as usize, gpus.len() - busy);
         if keep.min(gpus.len()) > able && !allow_disruption {
             let message = format!(
-                "--keep-whole {keep}: something runs in instances of {busy} of the {}, which keep MIG on",
-                plural(gpus.len() as u64, "GPU")
+                "--keep-whole {keep}: something runs in instances of {}, so no more than {able} of {} can be whole",
+                plural(busy as u64, "GPU"),
+                gpus.len()
             );
+            let fewer = match able {
+                0 => "drop --keep-whole".to_string(),
+                able => format!("--keep-whole {able}"),
+            };
             return Err(Error::new(ExitCode::Refused, message)
-                .hint(format!("keep {able} whole, or give --allow-disruption")));
+                .hint(format!("{fewer}, or give --allow-disruption")));
         }
         Ok(PlanOptions { present: present.map(Arc::new), allow_disruption, ..self })
     }

@@ -667,8 +667,9 @@ fn gpus_are_kept_whole_beside_what_they_hold() {
     let ran = run(&["--keep-whole", "3"]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("something runs in instances of 1 of the 3 GPUs")
-            && ran.stderr.contains("keep 2 whole, or give --allow-disruption"),
+        ran.stderr
+            .contains("something runs in instances of 1 GPU, so no more than 2 of 3 can be whole")
+            && ran.stderr.contains("hint: --keep-whole 2, or give --allow-disruption"),
         "{}",
         ran.stderr
     );
