@@ -223,8 +223,9 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
     let mut groups: Vec<GpuGroup> = Vec::new();
     for (index, _) in node.gpus.iter().enumerate().filter(|(_, b)| b.id == board.id) {
         let now = present.get(index).cloned().unwrap_or_default();
-        let state = now.instances;
         let stays_whole = now.in_use_whole && !options.allow_disruption;
+        let busy_stays = now.is_busy() && !options.allow_disruption;
+        let state = now.instances;
         match groups.iter_mut().find(|g| g.present == state && g.stays_whole == stays_whole) {
             Some(group) => {
                 group.gpus += 1;
@@ -234,7 +235,7 @@ fn groups(fleet: &Fleet, board: &BoardRef, gpus: i64, options: &PlanOptions) -> 
                 gpus: 1,
                 members: vec![index],
                 stays_whole,
-                busy_stays: !options.allow_disruption && state.iter().any(PresentInstance::is_busy),
+                busy_stays,
                 idle_destroyed: 0,
                 present: state,
             }),

@@ -206,7 +206,7 @@ impl<'d> Search<'d> {
         (0..self.demand.periods().len()).into_par_iter().any(|period| {
             let part = self.demand.demand_in(period);
             let problem = Problem::new(&part, self.fleet, &any_spare);
-            let values = served_in(&problem, one, self.demand, [(period, 1)].into_iter());
+            let values = served_in(&problem, one, self.demand, std::iter::once((period, 1)));
             let best = configurations::served(&problem, &self.options(), None);
             let is_known = |of: &Solution| of.proof.status == Status::Optimal;
             !matches!(best, Ok(Some(best)) if is_known(&best) && best.reached <= values)
@@ -221,8 +221,7 @@ impl<'d> Search<'d> {
     pub(super) fn run(&self, one: &OverTimePlan, searched: &mut Searched) -> Result<Option<Found>> {
         let keeps = self.schedule.keeps;
         let mut found: Option<Found> = None;
-        let minutes = |p: &Period| i128::from(p.hours) * i128::from(parts::HOUR_MINUTES);
-        let periods = self.demand.periods().iter().map(minutes).enumerate();
+        let periods = self.demand.periods().iter().map(minutes_of).enumerate();
         let mut reached = served_in(&self.base, one, self.demand, periods);
         for configurations in 2..=self.schedule.configurations {
             let before = found.as_ref().map_or_else(Division::constant, |f| f.division.clone());
@@ -274,10 +273,8 @@ impl Limits {
             let Some(largest) = kinds.iter().map(|k| base.kinds[*k].memory_mib).max() else {
                 continue;
             };
-            let replica_minutes = |period: &Period| {
-                let minutes = i128::from(period.hours) * i128::from(parts::HOUR_MINUTES);
-                minutes * i128::from(period.counts[w])
-            };
+            let replica_minutes =
+                |period: &Period| minutes_of(period) * i128::from(period.counts[w]);
             let asked: i128 = demand.periods().iter().map(replica_minutes).sum();
             if let Some(weight) = priorities.get_mut(&Reverse(workload.priority)) {
                 *weight += asked * i128::from(workload.weight.0);
@@ -299,6 +296,11 @@ impl Limits {
         let weights = self.priorities.iter().map(|(_, weight)| weight);
         weights.chain([&self.mib]).zip(values).all(|(limit, value)| limit <= value)
     }
+}
+
+/// The minutes of all hours of a period.
+fn minutes_of(period: &Period) -> i128 {
+    i128::from(period.hours) * i128::from(parts::HOUR_MINUTES)
 }
 
 /// A division that is neither solved nor ruled out.

@@ -7,15 +7,15 @@ use std::sync::{Arc, LazyLock};
 
 use crate::common::random::Random;
 use crate::common::{
-    A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, cases, gpus, naive, stage,
-    suggest,
+    A30, A30_MEDIA, A100_80GB, A100_80GB_MEDIA, Typed, all_multisets, cases, gpus, naive, policy,
+    stage, suggest,
 };
 use migplan::demand::quota::{Quota, Quotas};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
 use migplan::optimise::{PlanOptions, Spare};
-use migplan::plan::{MigModePolicy, Plan, Policy, Share, Status, Strategy as SiteStrategy};
+use migplan::plan::{Plan, Share, Status};
 use migplan::units::{Mebibytes, Ratio, Weight};
 use proptest::prelude::*;
 
@@ -472,17 +472,6 @@ fn the_naive_model_finds_nothing_better() {
         assert_eq!(plan.totals.placed, placed, "{size} GPUs");
         assert_eq!(stage(&plan, "placed_mib"), placed_mib as f64, "{size} GPUs");
     }
-}
-
-fn policy() -> impl Strategy<Value = Policy> {
-    (any::<bool>(), any::<bool>(), 0u32..3, any::<bool>()).prop_map(
-        |(single, per_node, keep_whole, one_profile_per_workload)| Policy {
-            strategy: if single { SiteStrategy::Single } else { SiteStrategy::Mixed },
-            mig_mode: if per_node { MigModePolicy::PerNode } else { MigModePolicy::PerGpu },
-            keep_whole: if single || per_node { 0 } else { keep_whole },
-            one_profile_per_workload,
-        },
-    )
 }
 
 /// A few nodes of one to four GPUs.

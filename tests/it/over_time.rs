@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::common::{cases, gpus, migplan, migplan_with};
+use crate::common::{cases, gpus, migplan, migplan_with, policy};
 use migplan::compare::over_time;
 use migplan::compare::replay::{Configuration, Row, Rule, replay};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
@@ -12,7 +12,7 @@ use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::layout;
 use migplan::optimise::{self, PlanOptions, Spare};
-use migplan::plan::{MigModePolicy, Plan, Policy, Status, Strategy as SiteStrategy};
+use migplan::plan::{Plan, Status};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
 
@@ -301,22 +301,6 @@ fn stage_of(plan: &Plan, name: &str) -> f64 {
         .map_or(0.0, |s| s.value.as_f64().unwrap())
 }
 
-/// Rules of a site, and what becomes of free slices.
-fn rules() -> impl Strategy<Value = (Policy, Spare)> {
-    let spare = prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)];
-    (0..3, 0u32..3, any::<bool>(), spare).prop_map(
-        |(alike, keep_whole, one_profile_per_workload, spare)| {
-            let (strategy, mig_mode) = match alike {
-                0 => (SiteStrategy::Mixed, MigModePolicy::PerGpu),
-                1 => (SiteStrategy::Mixed, MigModePolicy::PerNode),
-                _ => (SiteStrategy::Single, MigModePolicy::PerGpu),
-            };
-            let keep_whole = if alike == 0 { keep_whole } else { 0 };
-            (Policy { strategy, mig_mode, keep_whole, one_profile_per_workload }, spare)
-        },
-    )
-}
-
 proptest! {
     #![proptest_config(cases(60))]
 
@@ -328,7 +312,8 @@ proptest! {
             prop_oneof![Just("1xa100-80gb"), Just("3xa100-80gb"), Just("2xa30"), Just("1xa100-80gb,2xa30")],
             1..=2,
         ),
-        (policy, spare) in rules(),
+        policy in policy(),
+        spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
     ) {
         rows.iter_mut().for_each(|row| row.whole_gpus = row.whole_gpus.min(1));
         let node = |(n, spec): (usize, &&str)| {

@@ -9,7 +9,7 @@ use migplan::units::Mebibytes;
 use proptest::prelude::{Just, any, prop, prop_assert, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
 
-use crate::common::{cases, demand, gpus, suggest};
+use crate::common::{cases, demand, gpus, policy, suggest};
 
 /// Small and large, media, compute, a whole GPU, several priorities: more than the GPUs hold.
 const DEMAND: &str = "team,workload,memory_mib,count,priority,min,compute,media,gpus,boards\n\
@@ -86,18 +86,6 @@ fn workload() -> impl proptest::prelude::Strategy<Value = Workload> {
     )
 }
 
-fn rules() -> impl proptest::prelude::Strategy<Value = Policy> {
-    (0..4, any::<bool>()).prop_map(|(rule, one_profile_per_workload)| {
-        let policy = Policy { one_profile_per_workload, ..Policy::default() };
-        match rule {
-            1 => Policy { mig_mode: MigModePolicy::PerNode, ..policy },
-            2 => Policy { strategy: Strategy::Single, ..policy },
-            3 => Policy { keep_whole: 2, ..policy },
-            _ => policy,
-        }
-    })
-}
-
 proptest! {
     #![proptest_config(cases(120))]
 
@@ -108,7 +96,7 @@ proptest! {
         fleet in prop_oneof![
             Just("2xa100-80gb"), Just("3xa30,1xa100-80gb"), Just("2xh100-pcie-80gb,3xgh200-96gb"),
         ],
-        policy in rules(),
+        policy in policy(),
         spare in prop_oneof![Just(Spare::Mix), Just(Spare::Largest), Just(Spare::None)],
         milliseconds in 0u64..3,
     ) {

@@ -1,5 +1,5 @@
 //! What the tests share: the runs of the binary and of the library, the boards typed by hand, the
-//! number of cases, the random numbers, and what to do where a program is missing.
+//! number and kinds of cases, the random numbers, and what to do where a program is missing.
 pub mod boards;
 pub mod cases;
 pub mod naive;
@@ -7,7 +7,7 @@ pub mod random;
 pub mod tools;
 
 pub use boards::*;
-pub use cases::cases;
+pub use cases::{cases, policy};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
