@@ -8,6 +8,7 @@
 //! plan's checker knows nothing of this module, and every plan passes it before it leaves here.
 
 mod assign;
+mod branch;
 pub(crate) mod configurations;
 mod constraints;
 mod curve;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::assign::{self, Placed};
 use super::over_time::allocated;
 use super::problem::{Part, Problem};
-use super::stages::{self, Solution, ToBeat};
+use super::stages::{self, Known, Solution, ToBeat};
 use super::supply::{self, GpuGroup, InstanceKind, Pattern, Pool};
 use super::{PlanOptions, conditions, explain};
 use crate::demand::over_time::OverTime;
@@ -372,8 +372,14 @@ impl Joints {
     }
 
     /// The most that is paid for what the GPUs can be, where `worth` is what one more of each kind
-    /// is worth in each supply.
-    pub(crate) fn most_paid(&self, base: &Problem, worth: &BTreeMap<usize, Vec<i128>>) -> i128 {
+    /// is worth in each supply, less what a GPU with each of the layouts costs.
+    pub(crate) fn most_paid(
+        &self,
+        base: &Problem,
+        worth: &BTreeMap<usize, Vec<i128>>,
+        costs: &[i128],
+    ) -> i128 {
+        let mut costs = costs.iter();
         let of_pool = |(p, pool): (usize, &JointPool)| -> i128 {
             let profiles = pool.board.profiles.len();
             let mut places: Vec<(usize, i128)> = Vec::new();
@@ -387,12 +393,34 @@ impl Joints {
             let mut best = vec![0i128; pool.groups.len()];
             for joint in &pool.joints {
                 let of = |(at, paid): &(usize, i128)| i128::from(joint.counts[*at]) * paid;
-                let sum = places.iter().map(of).sum();
+                let sum = places.iter().map(of).sum::<i128>() - costs.next().unwrap_or(&0);
                 best[joint.group] = best[joint.group].max(sum);
             }
             best.iter().zip(&pool.groups).map(|(best, gpus)| best * i128::from(*gpus)).sum()
         };
         self.pools.iter().enumerate().map(of_pool).sum()
+    }
+
+    /// The values that a solution with fewer layouts to choose from has with these. `None` where its
+    /// layouts are not among these.
+    pub(crate) fn values_of(&self, fewer: &Joints, solution: &Solution) -> Option<Vec<i64>> {
+        let layouts = |joints: &Joints| joints.pools.iter().map(|p| p.joints.len()).sum::<usize>();
+        let mut values = vec![0; layouts(self)];
+        let gpus = &solution.formulation.patterns.gpus;
+        let mut first = 0;
+        for ((pool, of_fewer), columns) in self.pools.iter().zip(&fewer.pools).zip(gpus) {
+            let places = pool.joints.iter().enumerate();
+            let places: HashMap<_, usize> =
+                places.map(|(at, j)| ((j.group, &j.layouts), at)).collect();
+            for (joint, column) in of_fewer.joints.iter().zip(columns) {
+                let at = places.get(&(joint.group, &joint.layouts))?;
+                values[first + at] = solution.values[*column];
+            }
+            first += pool.joints.len();
+        }
+        // The columns of the layouts are the first.
+        values.extend(solution.values.get(layouts(fewer)..)?);
+        Some(values)
     }
 
     /// The layouts that a solution chose.
@@ -427,14 +455,21 @@ pub(crate) fn served(
 
 /// The best layouts for a problem of several configurations: after what is served the fewest GPUs,
 /// the least internal fragmentation, the fewest kinds, the most compute slices, and the fewest
-/// instances destroyed.
+/// instances destroyed. The search goes on from `known`.
 ///
 /// # Errors
 /// As [`stages::run`].
-pub(crate) fn best(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
+pub(crate) fn best(
+    problem: &Problem,
+    options: &PlanOptions,
+    known: Option<Known>,
+) -> Result<Solution> {
     // What is free after all that is whatever the layouts leave.
     let options = PlanOptions { spare: Spare::None, ..options.beside(Until::Everything) };
-    stages::run(problem, &options)
+    match known {
+        Some(known) => stages::run_with(problem, &options, known),
+        None => stages::run(problem, &options),
+    }
 }
 
 /// The replicas of each part, by workload and kind of instance.

@@ -10,6 +10,8 @@
 //! method (6 s became 11 s), with and without crossover; asking the solver back by the clock (each
 //! time it begins anew, and 0.7 s became 19 s).
 
+mod limits;
+
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +19,10 @@ use std::time::{Duration, Instant};
 
 use highs::{Col, HighsModelStatus, RowProblem};
 
-use super::model::{Column, ColumnBounds, LinearObjective, Model, Row};
+use limits::KnownSums;
+pub(crate) use limits::{Limit, Node};
+
+use super::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
 use super::options::PlanOptions;
 use super::processors::AFewProcessors;
 use super::scale::Scale;
@@ -82,8 +87,16 @@ pub(crate) struct Relaxation {
     costs: Vec<f64>,
     /// How many rows the solver knows.
     rows: usize,
+    /// What can be limited beside columns.
+    sums: Vec<Terms>,
+    /// Where the solver has the sums; a row of the model from there on comes after them.
+    known_sums: Option<KnownSums>,
+    /// What is limited beyond the bounds of the model.
+    limits: Vec<Limit>,
     /// The last objective, with what its relaxation came to.
     last: Option<(LinearObjective, Answer)>,
+    /// The last one within limits.
+    limited: Option<Answer>,
     /// Relaxations solved so far.
     pub solved: u64,
     /// What ends the one that is being solved.
@@ -94,6 +107,8 @@ pub(crate) struct Relaxation {
     ran: Duration,
     /// The longest that it ran for one of them.
     longest: Duration,
+    /// Whether the last relaxation has no solution.
+    empty: bool,
     /// Whether the solver has an answer, and whether its objective was another one.
     answered: bool,
     other_objective: bool,
@@ -103,8 +118,12 @@ pub(crate) struct Relaxation {
 struct Answer {
     value: f64,
     columns: Vec<f64>,
+    /// The value of each sum, as far as the solver knows them.
+    sums: Vec<f64>,
     /// What one unit more of each column would cost.
     reduced_costs: Vec<f64>,
+    /// The same of each sum.
+    sum_costs: Vec<f64>,
     /// What one unit more of each row's limit would be worth.
     row_prices: Vec<f64>,
 }
@@ -126,6 +145,11 @@ impl Relaxation {
         Relaxation { ends, ..Relaxation::default() }
     }
 
+    /// The same with sums of columns that can be limited.
+    pub(crate) fn with_sums(self, sums: Vec<Terms>) -> Relaxation {
+        Relaxation { sums, ..self }
+    }
+
     /// Lets no solve go on far beyond a time.
     pub(crate) fn end_at(&mut self, deadline: Option<Instant>) {
         self.ends.deadline = deadline;
@@ -144,14 +168,7 @@ impl Relaxation {
         let scale = self.set_objective(model, objective);
         self.last = None;
         let Some(answer) = self.run()? else { return Ok(None) };
-        let unit = |column: usize| model.columns[column].unit as f64;
-        let in_units: Vec<f64> =
-            answer.columns.iter().enumerate().map(|(c, v)| v * unit(c)).collect();
-        let relaxed = Relaxed {
-            bound: scale.bound(answer.value, objective.sense),
-            thousandths: in_units.iter().map(|v| (v * 1000.0).round() as i64).collect(),
-            integers: integers(model, &answer.columns),
-        };
+        let relaxed = Relaxed::of(&answer, model, objective, &scale);
         self.last = Some((objective.clone(), answer));
         Ok(Some(relaxed))
     }
@@ -240,17 +257,6 @@ impl Relaxation {
             self.unfix(column);
         }
         Ok(solved.and_then(|answer| integers(model, &answer.columns)))
-    }
-
-    /// What one unit more of each row's limit was worth in the last relaxation, either way, in whole
-    /// units of its objective; empty where there was none.
-    pub(crate) fn prices(&self, model: &Model) -> Vec<i64> {
-        let Some((objective, answer)) = &self.last else { return Vec::new() };
-        let unit = Scale::of(&objective.terms, model).unit();
-        let price = |(row, price): (&Row, &f64)| {
-            (price.abs() * unit / Scale::of(&row.terms, model).unit()).round() as i64
-        };
-        model.rows.iter().zip(&answer.row_prices).map(price).collect()
     }
 
     /// The ranges that integer columns keep in every solution whose objective reaches `value`, by
@@ -376,6 +382,7 @@ impl Relaxation {
         self.rows = model.rows.len();
         // A new solver has not run yet.
         (self.iterations, self.ran, self.answered) = (0, Duration::ZERO, false);
+        (self.known_sums, self.limits) = (None, Vec::new());
         self.solver = Some(solver);
         Ok(())
     }
@@ -448,19 +455,43 @@ impl Relaxation {
             solver = solved.into();
             at_once = at_once.saturating_mul(2);
         };
+        let own = self.columns.len();
         let answer = (solved.status() == HighsModelStatus::Optimal).then(|| {
             let solution = solved.get_solution();
+            let (columns, sums) = solution.columns().split_at(own);
+            let mut row_prices = solution.dual_rows().to_vec();
+            if let Some(known) = &self.known_sums {
+                row_prices.drain(known.rows_before..known.rows_before + known.columns.len());
+            }
             Answer {
                 value: solved.objective_value(),
-                columns: solution.columns().to_vec(),
-                reduced_costs: solution.dual_columns().to_vec(),
-                row_prices: solution.dual_rows().to_vec(),
+                columns: columns.to_vec(),
+                sums: sums.to_vec(),
+                reduced_costs: solution.dual_columns()[..own].to_vec(),
+                sum_costs: solution.dual_columns()[own..].to_vec(),
+                row_prices,
             }
         });
+        self.empty = matches!(
+            solved.status(),
+            HighsModelStatus::Infeasible | HighsModelStatus::UnboundedOrInfeasible
+        );
         self.longest = self.longest.max(self.ran - before);
         self.answered = answer.is_some();
         self.solver = Some(solved.into());
         Ok(answer)
+    }
+}
+
+impl Relaxed {
+    fn of(answer: &Answer, model: &Model, objective: &LinearObjective, scale: &Scale) -> Relaxed {
+        let columns = model.columns.iter().zip(&answer.columns);
+        let in_units = columns.map(|(c, v)| v * c.unit as f64);
+        Relaxed {
+            bound: scale.bound(answer.value, objective.sense),
+            thousandths: in_units.map(|v| (v * 1000.0).round() as i64).collect(),
+            integers: integers(model, &answer.columns),
+        }
     }
 }
 

@@ -7,7 +7,8 @@
 //!
 //! The solver's time grows with the ranges of the columns (it lists the values that each may lose, by
 //! reduced cost), so where they are wide it is first asked in windows: what loses little against the
-//! relaxation.
+//! relaxation. Over many hours it is asked only where branching on the relaxation (`branch`) has not
+//! come to an end.
 //!
 //! Tried, and lost: a column for the replicas of each kind, with those of its types continuous, as a
 //! flow has them (fewer integers, weaker branching: as often slower as faster); a smaller integer program of the solutions within one of the relaxation's (it
@@ -15,7 +16,7 @@
 //! presolved for every bound (most of its time is building); one row for a kind in use with the sum
 //! of all types as its factor (a weak relaxation, and answers that do not hold in integers); solving
 //! for all priorities together first also where the relaxation already shows that not everything
-//! fits; branching on the relaxation itself, without a solver for integers (a node takes 0.2 ms on
+//! fits; without hours, branching on the relaxation itself (a node takes 0.2 ms on
 //! one board and 1 to 2 ms on eight: of four GPUs as fast, and 500 nodes close no gap of eight boards,
 //! which cuts nearly do); fixing kinds in use by the relaxation once their number is proved (it
 //! leaves room for one more, so none is fixed), or putting the rows of their switches together then
@@ -31,12 +32,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::branch::{self, Ended, Part, Solutions};
 use super::first_plan;
 use super::formulation::Formulation;
 use super::model::{Answer, Column, LinearObjective, Model, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
-use super::relaxation::{Ends, Relaxation, is_wide};
+use super::relaxation::{Ends, Limit, Node, Relaxation, is_wide};
 use super::solve::{self, Care, Solved};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
@@ -79,11 +81,16 @@ pub(crate) struct Search<'p> {
 impl<'p> Search<'p> {
     pub(crate) fn new(problem: &'p Problem, options: &PlanOptions) -> Self {
         let ends = Ends::of(options);
+        let formulation = Formulation::new(problem);
+        let sums = match problem.is_over_time() {
+            true => formulation.patterns.instances(problem),
+            false => Vec::new(),
+        };
         Search {
             problem,
-            formulation: Formulation::new(problem),
+            formulation,
             values: None,
-            relaxation: Relaxation::until(ends.clone()),
+            relaxation: Relaxation::until(ends.clone()).with_sums(sums),
             ends,
             effort: Effort::default(),
         }
@@ -98,6 +105,22 @@ impl<'p> Search<'p> {
     /// The values of the best solution so far; empty where there is none.
     pub(crate) fn values(&self) -> &[i64] {
         self.values.as_deref().unwrap_or_default()
+    }
+
+    /// Takes a solution that is known, before anything is optimised. Returns whether it holds.
+    pub(crate) fn know(&mut self, mut values: Vec<i64>) -> bool {
+        if values.len() != self.formulation.model.columns.len() {
+            return false;
+        }
+        self.formulation.settle(self.problem, &mut values);
+        let holds = self.formulation.model.holds(&values);
+        if holds {
+            // What it needs of the curves of memory, as if the relaxation had come here.
+            let thousandths: Vec<i64> = values.iter().map(|v| v.saturating_mul(1000)).collect();
+            self.formulation.surround(self.problem, &thousandths);
+            self.values = Some(values);
+        }
+        holds
     }
 
     /// Counts as guaranteed what can be, where the search ended early.
@@ -166,6 +189,9 @@ impl<'p> Search<'p> {
         if !self.ends(deadline) && self.relax(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, Status::Optimal));
         }
+        if let Some(status) = self.branch(objective, &mut bound, deadline)? {
+            return Ok(self.bound(objective, bound, status));
+        }
         if let Some(status) = self.ask_near(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, status));
         }
@@ -201,6 +227,18 @@ impl<'p> Search<'p> {
             (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
         }
         model.at_least(objective.terms.clone(), limit);
+        let mut bound = None;
+        match self.branch(objective, &mut bound, self.ends.deadline)? {
+            Some(Status::Optimal) if self.values.is_none() => return Ok(false),
+            Some(Status::Optimal) => {
+                if let Some(most) = bound.and_then(|bound| i64::try_from(bound).ok()) {
+                    self.formulation.model.at_most(objective.terms.clone(), most);
+                }
+                return Ok(true);
+            }
+            Some(_) => return Ok(true),
+            None => {}
+        }
         loop {
             if self.is_over() {
                 return self.ended().map(|_| true);
@@ -230,7 +268,7 @@ impl<'p> Search<'p> {
                 // An answer that does not hold says nothing: all is asked for as ever.
                 let model = &mut self.formulation.model;
                 (model.columns, model.rows[row].lower) = (columns, None);
-                self.values = known;
+                self.values = self.values.take().or(known);
                 return Ok(true);
             }
         }
@@ -339,6 +377,58 @@ impl<'p> Search<'p> {
             self.offer(objective, values);
         }
         Ok(())
+    }
+
+    /// Looks for the best solution by branch and bound where demand changes over time.
+    /// [`Status::Optimal`]: the best solution known, if there is one, is the best of all. `None` where
+    /// that is not known: the solver is to be asked. Narrows `bound`.
+    fn branch(
+        &mut self,
+        objective: &LinearObjective,
+        bound: &mut Option<i128>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Status>> {
+        if !self.problem.is_over_time() {
+            return Ok(None);
+        }
+        self.relaxation.end_at(deadline);
+        let columns = self.formulation.model.columns.clone();
+        self.narrow(objective);
+        let ended = branch::search(&mut Branching { search: self, objective, deadline });
+        self.formulation.model.columns = columns;
+        self.relaxation.without_limits(&self.formulation.model);
+        self.relaxation.end_at(self.ends.deadline);
+        let mut passes_none = |best: i128| {
+            *bound = Some(tighter(*bound, sign(objective.sense) * best, objective.sense));
+        };
+        match ended? {
+            Ended::Unknown => Ok(None),
+            Ended::TooMany(best) => {
+                passes_none(best);
+                Ok(None)
+            }
+            Ended::Stopped(best) => {
+                passes_none(best);
+                self.ended().map(Some)
+            }
+            Ended::Done => {
+                if self.values.is_some() {
+                    *bound = Some(self.value_of(&objective.terms));
+                }
+                Ok(Some(Status::Optimal))
+            }
+        }
+    }
+
+    /// Leaves the columns only what they may have in solutions that are no worse than the best known,
+    /// by the reduced costs of the last relaxation.
+    fn narrow(&mut self, objective: &LinearObjective) {
+        let Some(values) = &self.values else { return };
+        let known = dot(&objective.terms, values);
+        let model = &mut self.formulation.model;
+        for (column, lower, upper) in self.relaxation.narrowed_by(model, objective, known) {
+            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
+        }
     }
 
     /// Takes a solution that holds in integers and is no worse than the one that is there. Returns
@@ -542,6 +632,12 @@ impl<'p> Search<'p> {
         }
     }
 
+    /// Whether a bound, times the sign, is better than the best solution known.
+    fn may_gain(&self, objective: &LinearObjective, bound: i128) -> bool {
+        let value = |values: &Vec<i64>| sign(objective.sense) * dot(&objective.terms, values);
+        self.values.as_ref().is_none_or(|values| bound > value(values))
+    }
+
     fn is_better(&self, objective: &LinearObjective, values: &[i64]) -> bool {
         let Some(known) = &self.values else { return true };
         let (old, new) = (dot(&objective.terms, known), dot(&objective.terms, values));
@@ -647,6 +743,53 @@ impl<'p> Search<'p> {
         }
         self.formulation.narrow_assigned(self.problem);
         Ok(())
+    }
+}
+
+/// The solutions of a search, for branch and bound: wanted are those that are better than the best
+/// known.
+struct Branching<'s, 'p> {
+    search: &'s mut Search<'p>,
+    objective: &'s LinearObjective,
+    deadline: Option<Instant>,
+}
+
+impl Solutions for Branching<'_, '_> {
+    /// Solves the relaxation, and takes its answer where that is a solution.
+    fn part(&mut self, limits: &[Limit]) -> Result<Part> {
+        let (search, objective) = (&mut *self.search, self.objective);
+        loop {
+            let model = &search.formulation.model;
+            let (relaxed, halves) = match search.relaxation.limited(model, objective, limits)? {
+                Node::Empty => return Ok(Part::Done),
+                Node::Unknown => return Ok(Part::Unknown),
+                Node::Solved(relaxed, halves) => (relaxed, halves),
+            };
+            let bound = sign(objective.sense) * relaxed.bound;
+            if !search.may_gain(objective, bound) {
+                return Ok(Part::Done);
+            }
+            if search.formulation.tighten_relaxed(search.problem, &relaxed.thousandths) {
+                continue;
+            }
+            if let Some(halves) = halves {
+                return Ok(Part::Open { bound, halves });
+            }
+            let Some(values) = relaxed.integers else { return Ok(Part::Unknown) };
+            if !search.offer(objective, values) {
+                search.narrow(objective);
+                let is_taken = !search.may_gain(objective, bound);
+                return Ok(if is_taken { Part::Done } else { Part::Unknown });
+            }
+        }
+    }
+
+    fn is_wanted(&self, bound: i128) -> bool {
+        self.search.may_gain(self.objective, bound)
+    }
+
+    fn must_end(&self) -> bool {
+        self.search.ends(self.deadline)
     }
 }
 

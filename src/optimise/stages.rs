@@ -42,12 +42,31 @@ pub(crate) struct ToBeat<'v> {
     pub or_equal: bool,
 }
 
+/// A solution that is known before the search, such as that of another problem that has fewer
+/// patterns to choose from.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// The value of every column.
+    pub values: Vec<i64>,
+    /// Whether it is proved that none serves more: more of a priority, or then more memory.
+    pub serves_most: bool,
+}
+
 /// Runs the stages.
 ///
 /// # Errors
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
 pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
-    let solution = run_to_beat(problem, options, None)?;
+    let solution = run_from(problem, options, None, None)?;
+    solution.ok_or_else(|| Error::internal("a search without a target gave up"))
+}
+
+/// Runs the stages from a solution that is known. One that does not hold is not looked at.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_with(problem: &Problem, options: &PlanOptions, known: Known) -> Result<Solution> {
+    let solution = run_from(problem, options, None, Some(known))?;
     solution.ok_or_else(|| Error::internal("a search without a target gave up"))
 }
 
@@ -60,12 +79,20 @@ pub(crate) fn run_to_beat(
     options: &PlanOptions,
     target: Option<ToBeat<'_>>,
 ) -> Result<Option<Solution>> {
+    run_from(problem, options, target, None)
+}
+
+fn run_from(
+    problem: &Problem,
+    options: &PlanOptions,
+    target: Option<ToBeat<'_>>,
+    known: Option<Known>,
+) -> Result<Option<Solution>> {
     let start = Instant::now();
-    let mut stages = Stages {
-        search: Search::new(problem, options),
-        reached: Vec::new(),
-        progress: options.progress.clone(),
-    };
+    let mut search = Search::new(problem, options);
+    let serves_most = known.is_some_and(|k| search.know(k.values) && k.serves_most);
+    let mut stages =
+        Stages { search, serves_most, reached: Vec::new(), progress: options.progress.clone() };
     let ran = stages.run(options, target);
     if !ran.map_err(|e| explain_time_limit(e, options.time_limit))? {
         return Ok(None);
@@ -107,6 +134,8 @@ enum Value {
 
 struct Stages<'p> {
     search: Search<'p>,
+    /// Whether the solution that the search began with is proved to serve the most.
+    serves_most: bool,
     reached: Vec<Reached>,
     progress: Option<Progress>,
 }
@@ -116,7 +145,7 @@ impl Stages<'_> {
     fn run(&mut self, options: &PlanOptions, target: Option<ToBeat<'_>>) -> Result<bool> {
         let problem = self.search.problem;
         let scope = problem.scope(options);
-        if scope.priorities.len() > 1 {
+        if scope.priorities.len() > 1 && !self.serves_most {
             // Often everything fits; then one solve settles every priority.
             let all = self.search.formulation.placed();
             self.search.reach_limit(&all)?;
@@ -207,7 +236,14 @@ impl Stages<'_> {
         search.extend_values(new);
         let sum = search.formulation.objective(problem, objective);
         self.tell(objective, &sum, None);
-        let bound = self.search.optimise(&sum)?;
+        let is_served = matches!(objective, Objective::PlacedWeight(_) | Objective::PlacedMib);
+        let bound = if self.serves_most && is_served {
+            // What the relaxation says of the columns narrows them below.
+            self.search.relaxed(&sum)?;
+            Bound { value: self.search.value_of(&sum.terms), status: Status::Optimal }
+        } else {
+            self.search.optimise(&sum)?
+        };
         self.tell(objective, &sum, Some(bound));
         let search = &mut self.search;
         search.hold(sum.clone())?;

@@ -12,7 +12,7 @@ use crate::demand::hours::WEEK;
 use crate::demand::over_time::{OverTime, ReplicaSpan};
 use crate::demand::time::HOUR_MS;
 use crate::optimise::configurations::kept_supply;
-use crate::optimise::prices::{Paid, PartPrices};
+use crate::optimise::prices::Pays;
 use crate::optimise::problem::Part;
 
 /// Minutes of an hour.
@@ -208,18 +208,20 @@ impl Parts {
         (parts, self.changes.clone())
     }
 
-    /// What each part pays where every hour has the prices that it has in another division.
-    pub(super) fn paid<'p>(&self, reference: &Parts, prices: &'p [PartPrices]) -> Paid<'p> {
-        let mut minutes: Vec<BTreeMap<usize, i64>> = vec![BTreeMap::new(); self.parts.len()];
+    /// What each part pays where every hour has the prices that it has in another division: the
+    /// parts of that one, with minutes.
+    pub(super) fn pays(&self, reference: &Parts) -> Pays {
+        let mut hours: Pays = Vec::with_capacity(self.by_hour.len() + self.parts.len());
         for (own, other) in self.by_hour.iter().zip(&reference.by_hour) {
             let Some((priced, _)) = other.last() else { continue };
-            for (part, length) in own {
-                *minutes[*part].entry(*priced).or_default() += length;
-            }
+            hours.extend(own.iter().map(|(part, length)| (*part, *priced, *length)));
         }
-        let of = |of_part: BTreeMap<usize, i64>| {
-            of_part.into_iter().map(|(at, length)| (&prices[at], length)).collect()
-        };
-        minutes.into_iter().map(of).collect()
+        hours.sort_unstable();
+        hours.dedup_by(|(part, priced, length), into| {
+            let same = (*part, *priced) == (into.0, into.1);
+            into.2 += if same { *length } else { 0 };
+            same
+        });
+        hours
     }
 }

@@ -1,8 +1,11 @@
 //! The best division and the best layouts for it.
 //!
-//! Two configurations are exact. The relaxation of one division gives each instance a price in each
-//! hour, and those prices bound what any other division can serve; the divisions are solved in the
-//! order of their bounds, until no bound is above what is served. Where one configuration serves in
+//! Two configurations are exact. The solutions of a division are divided until the relaxation of each
+//! part shows that it serves no more than the best so far. Those relaxations give each instance a
+//! price in each hour, and their prices bound what any other division can serve, so few divisions are
+//! looked at themselves, in the order of their bounds, until no bound is above what is served. (The
+//! prices of whole divisions are not enough: where the relaxation of one configuration is above what
+//! two can serve in whole instances, so is that of every division.) Where one configuration serves in
 //! each hour what the best layouts for that hour alone would, none is tried. Further configurations
 //! are added one by one to the best schedule so far, whose layouts stay as they are.
 
@@ -22,10 +25,10 @@ use crate::error::{ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::optimise::PlanOptions;
 use crate::optimise::configurations::{self, Chosen, Joints};
-use crate::optimise::prices::{self, Bounding, PartPrices, Priced, Worth};
+use crate::optimise::prices::{self, Bounding, Gains, Worth};
 use crate::optimise::problem::Problem;
 use crate::optimise::relaxation::Ends;
-use crate::optimise::stages::{Solution, ToBeat};
+use crate::optimise::stages::{Known, Solution, ToBeat};
 use crate::plan::over_time::OverTimePlan;
 use crate::plan::{Spare, Status};
 use crate::units::gcd;
@@ -245,17 +248,20 @@ impl<'d> Search<'d> {
             let serves_as_much =
                 |s: &Solution| s.reached.get(..reached.len()).is_some_and(|r| *r >= reached[..]);
             let problem = self.problem(&joints, &parts);
-            let (problem, solution, joints) = match configurations::best(&problem, &self.options())
-            {
-                Ok(solution) if serves_as_much(&solution) => (problem, solution, joints),
-                Err(e) if e.code != ExitCode::TimeLimit => return Err(e),
-                // Time is up: the layouts that serve as much are taken as they are.
-                _ => {
-                    searched.proved = false;
-                    let problem = self.problem(&serving, &parts);
-                    (problem, Arc::unwrap_or_clone(tried.solution), serving)
-                }
-            };
+            let serves_most = tried.solution.proof.status == Status::Optimal;
+            let known = joints.values_of(&serving, &tried.solution);
+            let known = known.map(|values| Known { values, serves_most });
+            let (problem, solution, joints) =
+                match configurations::best(&problem, &self.options(), known) {
+                    Ok(solution) if serves_as_much(&solution) => (problem, solution, joints),
+                    Err(e) if e.code != ExitCode::TimeLimit => return Err(e),
+                    // Time is up: the layouts that serve as much are taken as they are.
+                    _ => {
+                        searched.proved = false;
+                        let problem = self.problem(&serving, &parts);
+                        (problem, Arc::unwrap_or_clone(tried.solution), serving)
+                    }
+                };
             let chosen = joints.chosen(&solution);
             found = Some(Found { division, parts, problem, solution, chosen });
         }
@@ -316,7 +322,44 @@ struct Open {
 /// A division whose relaxation has prices for all hours.
 struct Reference {
     parts: Parts,
-    prices: Vec<PartPrices>,
+    /// One for each part of its solutions.
+    prices: Vec<Gains>,
+}
+
+impl Reference {
+    /// What another division can serve at most, if that is shown to be less than `bound`.
+    fn lower(&self, bounding: &Bounding<'_>, parts: &Parts, bound: i128) -> Option<i128> {
+        let pays = parts.pays(&self.parts);
+        let mut most = None;
+        for gains in &self.prices {
+            let of_part = bounding.bound(&parts.parts, &pays, gains);
+            if of_part >= bound {
+                return None;
+            }
+            most = most.max(Some(of_part));
+        }
+        most
+    }
+}
+
+/// The references of a search.
+#[derive(Default)]
+struct References {
+    known: Vec<Reference>,
+    /// Of how many replicas they have gains.
+    gains: usize,
+}
+
+impl References {
+    /// Takes another one, as far as there is room: what the prices then leave is looked at itself.
+    fn add(&mut self, reference: Reference) {
+        /// 16 bytes each.
+        const MOST_GAINS: usize = 1 << 24;
+        self.gains += reference.prices.iter().map(Gains::len).sum::<usize>();
+        if self.gains <= MOST_GAINS {
+            self.known.push(reference);
+        }
+    }
 }
 
 /// The search among divisions with the same layouts to choose from.
@@ -355,13 +398,15 @@ impl Trial<'_> {
     /// Solves the divisions in the order of their bounds, until no bound is above what is served, or
     /// another stage decides. The relaxation of each gives prices, which bound the others.
     fn by_bounds_of(&mut self, stage: usize, worth: Worth) -> Result<()> {
+        /// So many are divided at once, whatever the number of processors: the answer depends on it.
+        const DIVIDED_TOGETHER: usize = 4;
         let worth_of = |values: &[i128]| {
             let then = values.get(stage + 1).copied().unwrap_or(0);
             worth.of_stages(values[stage], then)
         };
         let demand = self.search.demand.peak();
         let bounding = Bounding::new(&self.search.base, self.joints, demand, worth);
-        let mut references: Vec<Reference> = Vec::new();
+        let mut references = References::default();
         loop {
             let reached = worth_of(self.reached());
             let open = std::mem::take(&mut self.open);
@@ -369,29 +414,75 @@ impl Trial<'_> {
             if self.search.deciding(self.reached()).is_none_or(|(at, _)| at != stage) {
                 return Ok(());
             }
-            let Some(next) = self.in_order().into_iter().next() else { return Ok(()) };
+            let order = self.in_order();
+            let Some(first) = order.first() else { return Ok(()) };
             if self.search.is_over() {
                 return Ok(());
             }
-            if self.open[next].priced < references.len() {
-                self.bound_again(&bounding, &references);
+            let known = references.known.len();
+            if self.open[*first].priced < known {
+                self.bound_again(&bounding, &references.known, reached, &worth);
                 continue;
             }
-            let open = self.open.swap_remove(next);
-            let parts = self.search.parts(&self.divisions[open.place]);
-            let problem = self.search.problem(self.joints, &parts);
-            if let Some(Priced { bound, parts: prices }) =
-                prices::relax(&problem, &worth, &self.search.options())?
-            {
-                references.push(Reference { parts, prices });
-                if !self.can_win(&Open { bound, ..open }, reached, &worth) {
+            let is_bounded = |i: &usize| self.open[*i].priced == known;
+            let mut next: Vec<usize> = order.into_iter().filter(is_bounded).collect();
+            next.truncate(DIVIDED_TOGETHER);
+            let next: Vec<Open> = next.into_iter().map(|i| self.open[i]).collect();
+            self.open.retain(|open| next.iter().all(|o| o.place != open.place));
+            let divide = |open: &Open| {
+                let may_win = |bound| self.can_win(&Open { bound, ..*open }, reached, &worth);
+                self.divide(open.place, &bounding, &worth, &may_win)
+            };
+            let divided: Vec<_> = next.par_iter().map(divide).collect();
+            for (open, divided) in next.into_iter().zip(divided) {
+                let (reference, may_win) = divided?;
+                if !may_win {
+                    references.add(reference);
                     continue;
                 }
+                if references.known.is_empty() {
+                    // The prices of all its solutions, for an order among the others.
+                    references.add(reference);
+                }
+                let reached = worth_of(self.reached());
+                if !self.can_win(&open, reached, &worth) {
+                    continue;
+                }
+                let problem = self.problem(open.place);
+                let target = target(self.best.as_ref(), self.least, open.place);
+                let solution = self.search.served(&problem, target);
+                self.take(open.place, solution)?;
+                let won = self.best.as_ref().filter(|best| best.place == open.place);
+                let Some(reached) = won.map(|best| worth_of(&best.values)) else { continue };
+                // The prices that show that nothing in it is better bound the others best.
+                let (reference, may_win) =
+                    self.divide(open.place, &bounding, &worth, &|bound| bound > reached)?;
+                if !may_win {
+                    references.add(reference);
+                }
             }
-            let target = target(self.best.as_ref(), self.least, open.place);
-            let solution = self.search.served(&problem, target);
-            self.take(open.place, solution)?;
         }
+    }
+
+    /// The problem of a division.
+    fn problem(&self, place: usize) -> Problem {
+        let parts = self.search.parts(&self.divisions[place]);
+        self.search.problem(self.joints, &parts)
+    }
+
+    /// Prices of a division, and whether a solution of it may be one that `may_win` wants.
+    fn divide(
+        &self,
+        place: usize,
+        bounding: &Bounding<'_>,
+        worth: &Worth,
+        may_win: &dyn Fn(i128) -> bool,
+    ) -> Result<(Reference, bool)> {
+        let parts = self.search.parts(&self.divisions[place]);
+        let problem = self.search.problem(self.joints, &parts);
+        let divided = prices::divide(&problem, worth, &self.search.options(), may_win)?;
+        let prices = divided.prices.into_iter().map(|prices| bounding.gains(prices)).collect();
+        Ok((Reference { parts, prices }, divided.may_win))
     }
 
     /// Whether a division may be better than what is worth `reached`, the best so far.
@@ -415,9 +506,15 @@ impl Trial<'_> {
     }
 
     /// Bounds the divisions that come next with the references that they lack.
-    fn bound_again(&mut self, bounding: &Bounding<'_>, references: &[Reference]) {
+    fn bound_again(
+        &mut self,
+        bounding: &Bounding<'_>,
+        references: &[Reference],
+        reached: i128,
+        worth: &Worth,
+    ) {
         /// So many at once.
-        const TOGETHER: usize = 64;
+        const TOGETHER: usize = 16;
         let mut order = self.in_order();
         order.retain(|i| self.open[*i].priced < references.len());
         // Nothing is known of any at first; then all are bounded.
@@ -430,12 +527,15 @@ impl Trial<'_> {
                 return (*i, open);
             }
             let parts = search.parts(&divisions[open.place]);
-            let bound = references[open.priced..].iter().map(|reference| {
-                let paid = parts.paid(&reference.parts, &reference.prices);
-                bounding.bound(&parts.parts, &paid)
-            });
-            let bound = bound.min().map_or(open.bound, |b| b.min(open.bound));
-            (*i, Open { bound, priced: references.len(), ..open })
+            let mut now = Open { priced: references.len(), ..open };
+            // Those of the last ones are the nearest.
+            for reference in references[open.priced..].iter().rev() {
+                now.bound = reference.lower(bounding, &parts, now.bound).unwrap_or(now.bound);
+                if !self.can_win(&now, reached, worth) {
+                    break;
+                }
+            }
+            (*i, now)
         };
         let bounded: Vec<(usize, Open)> = order.par_iter().map(again).collect();
         bounded.into_iter().for_each(|(i, open)| self.open[i] = open);
@@ -493,5 +593,72 @@ fn target<'v>(best: Option<&'v Tried>, least: &'v [i128], place: usize) -> ToBea
     match best {
         Some(tried) => ToBeat { values: &tried.values, or_equal: place < tried.place },
         None => ToBeat { values: least, or_equal: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::over_time::{Growth, Horizon, Zone};
+    use crate::demand::{Demand, Workload};
+    use crate::hardware::Catalogue;
+    use crate::optimise::configurations::Keeps;
+    use crate::units::Mebibytes;
+
+    #[test]
+    fn the_prices_of_a_division_bound_every_other() {
+        let catalogue = Catalogue::built_in();
+        let fleet = crate::fleet::spec::parse("2xa100-80gb", "--gpus", &catalogue).unwrap();
+        let rows = [
+            ("day", 9_000, 9, "08:00-19:00"),
+            ("noon", 18_000, 3, "11:00-14:00"),
+            ("evening", 36_000, 2, "17:00-23:00"),
+            ("night", 70_000, 1, "20:00-06:00"),
+            ("always", 18_000, 2, ""),
+        ];
+        let rows = rows.map(|(name, mib, count, hours)| {
+            let mut workload = Workload::new("a", name, Mebibytes(mib), count);
+            workload.hours = hours.parse().unwrap();
+            workload
+        });
+        let demand = Demand::new(rows.into());
+        let demand =
+            OverTime::new(&demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap();
+        let (options, schedule) = (PlanOptions::default(), ScheduleOptions::default());
+        let search = Search::new(&demand, &fleet, &options, &schedule);
+        let joints = Joints::pairs(&search.base, false, false, Keeps::Instances);
+        let joints = joints.serving(&search.base);
+        let divisions = Division::constant().windows(&division::all_edges());
+        let divisions: Vec<Parts> =
+            divisions.iter().step_by(117).map(|division| search.parts(division)).collect();
+        let (stage, worth) = search.deciding(&[0, 0]).unwrap();
+        assert_eq!(stage, 0);
+        let bounding = Bounding::new(&search.base, &joints, demand.peak(), worth);
+        let optimum = |parts: &Parts| {
+            let problem = search.problem(&joints, parts);
+            let best = configurations::served(&problem, &options, None).unwrap().unwrap();
+            assert_eq!(best.proof.status, Status::Optimal);
+            worth.of_stages(best.reached[0], best.reached[1])
+        };
+        let optima: Vec<i128> = divisions.iter().map(optimum).collect();
+        let mut divided = 0;
+        for (of, own) in divisions.iter().zip(&optima) {
+            let problem = search.problem(&joints, of);
+            let is_better = |bound| bound > *own;
+            let prices = prices::divide(&problem, &worth, &options, &is_better).unwrap();
+            assert!(!prices.may_win && !prices.prices.is_empty());
+            divided += usize::from(prices.prices.len() > 1);
+            let gains: Vec<Gains> = prices.prices.into_iter().map(|p| bounding.gains(p)).collect();
+            for (other, optimum) in divisions.iter().zip(&optima) {
+                let pays = other.pays(of);
+                let bounds = gains.iter().map(|g| bounding.bound(&other.parts, &pays, g));
+                assert!(bounds.max().unwrap() >= *optimum);
+            }
+            // A better solution than the best is not to be had, a worse one is.
+            let is_worse = |bound| bound > own - 1;
+            assert!(prices::divide(&problem, &worth, &options, &is_worse).unwrap().may_win);
+        }
+        // Of some the relaxation alone says too little.
+        assert!(divided > 3, "{divided} of {}", divisions.len());
     }
 }

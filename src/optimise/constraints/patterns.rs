@@ -3,9 +3,13 @@
 //! For each profile of a pool: instances that the patterns make ≥ replicas in them (≥, since an
 //! instance may stay free).
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use super::assignment::Assignment;
-use crate::optimise::model::{Column, Model, Terms};
+use crate::optimise::model::{Column, Model, Terms, merge};
 use crate::optimise::problem::Problem;
+use crate::optimise::supply::InstanceKind;
 
 /// The columns and the rows that further replicas join.
 #[derive(Debug, Clone)]
@@ -81,6 +85,27 @@ impl Patterns {
             .filter(|(pattern, _)| pattern.counts[profile] > 0)
             .map(|(pattern, column)| (*column, i64::from(pattern.counts[profile])))
             .collect()
+    }
+
+    /// For each pool and supply, the instances of each kind that a replica may have and of all larger
+    /// ones. Where these are whole numbers, so is the rest of a model over time: see `assignment`.
+    pub(crate) fn instances(&self, problem: &Problem) -> Vec<Terms> {
+        let used = problem.item_types.iter().flat_map(|t| t.kinds.iter().copied());
+        let used: BTreeSet<usize> = used.collect();
+        let mut kinds: Vec<&InstanceKind> = used.into_iter().map(|k| &problem.kinds[k]).collect();
+        let supply = |k: &InstanceKind| (k.pool, k.supply);
+        let size = |k: &InstanceKind| (k.memory_mib, k.compute_slices, k.made_at);
+        kinds.sort_by_key(|k| (supply(k), Reverse(size(k))));
+        let mut sums = Vec::new();
+        for of_supply in kinds.chunk_by(|a, b| supply(a) == supply(b)) {
+            let mut sum = Terms::new();
+            for (kind, made_at) in of_supply.iter().filter_map(|k| Some((k, k.made_at?))) {
+                sum.extend(self.made(problem, kind.pool, made_at));
+                sum = merge(sum);
+                sums.push(sum.clone());
+            }
+        }
+        sums
     }
 
     /// For each pattern of a pool that `of` admits, how many GPUs have it.
