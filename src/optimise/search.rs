@@ -388,7 +388,8 @@ impl<'p> Search<'p> {
         bound: &mut Option<i128>,
         deadline: Option<Instant>,
     ) -> Result<Option<Status>> {
-        if !self.problem.is_over_time() {
+        let too_late = || self.ends(deadline) || self.relaxation.is_longer_than(deadline);
+        if !self.problem.is_over_time() || too_late() {
             return Ok(None);
         }
         self.relaxation.end_at(deadline);
