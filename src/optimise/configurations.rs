@@ -466,10 +466,7 @@ pub(crate) fn best(
 ) -> Result<Solution> {
     // What is free after all that is whatever the layouts leave.
     let options = PlanOptions { spare: Spare::None, ..options.beside(Until::Everything) };
-    match known {
-        Some(known) => stages::run_with(problem, &options, known),
-        None => stages::run(problem, &options),
-    }
+    stages::run_with(problem, &options, known)
 }
 
 /// The replicas of each part, by workload and kind of instance.

@@ -84,6 +84,13 @@ impl Model {
         self.rows.push(Row { terms, lower: Some(value), upper: Some(value) });
     }
 
+    /// Gives columns other ranges: of each the column, its least and its greatest value.
+    pub(crate) fn narrow(&mut self, ranges: impl IntoIterator<Item = (Column, i64, i64)>) {
+        for (column, lower, upper) in ranges {
+            (self.columns[column].lower, self.columns[column].upper) = (lower, upper);
+        }
+    }
+
     /// Whether `values` satisfy every bound and row, exactly.
     pub(crate) fn holds(&self, values: &[i64]) -> bool {
         self.columns.iter().zip(values).all(|(c, v)| c.lower <= *v && *v <= c.upper)

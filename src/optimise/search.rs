@@ -223,9 +223,7 @@ impl<'p> Search<'p> {
         let model = &mut self.formulation.model;
         let narrowed = self.relaxation.narrowed_by(model, objective, least);
         let (columns, row) = (model.columns.clone(), model.rows.len());
-        for (column, lower, upper) in narrowed {
-            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
-        }
+        model.narrow(narrowed);
         model.at_least(objective.terms.clone(), limit);
         let mut bound = None;
         match self.branch(objective, &mut bound, self.ends.deadline)? {
@@ -427,9 +425,7 @@ impl<'p> Search<'p> {
         let Some(values) = &self.values else { return };
         let known = dot(&objective.terms, values);
         let model = &mut self.formulation.model;
-        for (column, lower, upper) in self.relaxation.narrowed_by(model, objective, known) {
-            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
-        }
+        model.narrow(self.relaxation.narrowed_by(model, objective, known));
     }
 
     /// Takes a solution that holds in integers and is no worse than the one that is there. Returns
@@ -525,9 +521,7 @@ impl<'p> Search<'p> {
         if narrowed.is_empty() {
             return None;
         }
-        for (column, lower, upper) in narrowed {
-            (model.columns[column].lower, model.columns[column].upper) = (lower, upper);
-        }
+        model.narrow(narrowed);
         let known = known == Some(least);
         let is_false = known && !self.values.as_ref().is_some_and(|values| model.holds(values));
         (!is_false).then_some(Window { least, known, model })

@@ -57,16 +57,19 @@ pub(crate) struct Known {
 /// # Errors
 /// No solution within the time limit (exit 5), or a solver that contradicts itself (exit 1).
 pub(crate) fn run(problem: &Problem, options: &PlanOptions) -> Result<Solution> {
-    let solution = run_from(problem, options, None, None)?;
-    solution.ok_or_else(|| Error::internal("a search without a target gave up"))
+    run_with(problem, options, None)
 }
 
-/// Runs the stages from a solution that is known. One that does not hold is not looked at.
+/// Runs the stages from a solution that is known, if there is one. One that does not hold is not looked at.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn run_with(problem: &Problem, options: &PlanOptions, known: Known) -> Result<Solution> {
-    let solution = run_from(problem, options, None, Some(known))?;
+pub(crate) fn run_with(
+    problem: &Problem,
+    options: &PlanOptions,
+    known: Option<Known>,
+) -> Result<Solution> {
+    let solution = run_from(problem, options, None, known)?;
     solution.ok_or_else(|| Error::internal("a search without a target gave up"))
 }
 
