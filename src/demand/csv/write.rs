@@ -6,7 +6,8 @@ use super::{COLUMNS, MEMORY};
 use crate::demand::{Demand, Workload};
 
 /// Writes `demand` as a workloads CSV with every column, memory in MiB. `head` becomes comments at
-/// the top, `note` a comment above its workload. To read it gives the same demand again.
+/// the top, `note` a comment above its workload. To read it gives the same demand again. `out` is
+/// not flushed.
 ///
 /// # Errors
 /// Those of `out`.
@@ -26,14 +27,44 @@ pub fn write(
             *name == "memory_mib" || !MEMORY.iter().any(|(at, _)| COLUMNS[*at].name == *name)
         })
         .collect();
-    record(&columns, out)?;
+    let mut rows = rows(out);
+    rows.write_record(&columns)?;
     for workload in demand.workloads() {
         if let Some(note) = note(workload) {
-            comment(&note, out)?;
+            rows = with_comment(&note, rows)?;
         }
-        record(&fields(workload), out)?;
+        rows.write_record(fields(workload))?;
     }
-    Ok(())
+    rows.flush()
+}
+
+/// What a writer of rows writes to: it gives its rows to the output before each comment, which is no
+/// reason for the output to hand them on.
+struct Unflushed<'o>(&'o mut dyn Write);
+
+impl Write for Unflushed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn rows(out: &mut dyn Write) -> csv::Writer<Unflushed<'_>> {
+    // The comment character has to be quoted, or a team called '#1' is a comment.
+    csv::WriterBuilder::new().comment(Some(b'#')).from_writer(Unflushed(out))
+}
+
+/// A comment below the rows written so far.
+fn with_comment<'o>(
+    text: &str,
+    rows_so_far: csv::Writer<Unflushed<'o>>,
+) -> io::Result<csv::Writer<Unflushed<'o>>> {
+    let Unflushed(out) = rows_so_far.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    comment(text, out)?;
+    Ok(rows(out))
 }
 
 /// The cells in the order of the columns.
@@ -57,13 +88,6 @@ fn fields(workload: &Workload) -> [String; 12] {
 fn comment(text: &str, out: &mut dyn Write) -> io::Result<()> {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     writeln!(out, "# {text}")
-}
-
-fn record(cells: &[impl AsRef<[u8]>], out: &mut dyn Write) -> io::Result<()> {
-    // The comment character has to be quoted, or a team called '#1' is a comment.
-    let mut writer = csv::WriterBuilder::new().comment(Some(b'#')).from_writer(out);
-    writer.write_record(cells)?;
-    writer.flush()
 }
 
 #[cfg(test)]
