@@ -29,6 +29,7 @@ mod search;
 mod solve;
 pub(crate) mod stages;
 pub(crate) mod supply;
+mod windows;
 
 pub use crate::plan::Spare;
 pub use crate::plan::goal::Until;

@@ -5,7 +5,7 @@
 //! nothing of GPUs, files or workloads.
 
 use std::fmt;
-use std::ops::{Add, AddAssign, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, Rem, Sub};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,9 @@ pub enum NumberError {
     /// A fraction where a whole number is needed.
     #[error("is not a whole number")]
     Fraction,
+    /// Smaller than the smallest that can be held.
+    #[error("is too small (at least {0})")]
+    TooSmall(String),
     /// Larger than the largest that makes sense.
     #[error("is too large (at most {0})")]
     TooLarge(String),
@@ -196,13 +199,16 @@ impl Decimal {
             let mantissa = text.bytes().fold(0u64, |n, b| n * 10 + u64::from(b - b'0'));
             return Ok(Decimal { mantissa: mantissa.into(), decimals: 0 });
         }
-        let text = text.strip_prefix('+').unwrap_or(text);
         if let Some(rest) = text.strip_prefix('-') {
-            return Err(match Decimal::parse(rest) {
+            return Err(match Decimal::without_sign(rest.trim_start()) {
                 Ok(_) | Err(NumberError::TooLarge(_)) => NumberError::Negative,
                 Err(_) => NumberError::NotANumber,
             });
         }
+        Decimal::without_sign(text.strip_prefix('+').unwrap_or(text))
+    }
+
+    fn without_sign(text: &str) -> Result<Decimal, NumberError> {
         let (digits, exponent) = match text.split_once(['e', 'E']) {
             Some((digits, exponent)) => {
                 let exponent: i32 = exponent.parse().map_err(|_| NumberError::NotANumber)?;
@@ -340,14 +346,18 @@ impl Weight {
     /// Reads a positive decimal of at most [`Weight::MAX`]; digits past the sixth are rounded up.
     ///
     /// # Errors
-    /// [`NumberError`] for zero, negative, too large or no number at all.
+    /// [`NumberError`] for less than a millionth, negative, too large or no number at all.
     pub fn parse(text: &str) -> Result<Weight, NumberError> {
         let value = Decimal::parse(text)?;
         if value.is_zero() {
             return Err(NumberError::Zero);
         }
         let too_large = || NumberError::TooLarge(Weight::MAX.to_string());
-        let scaled = value.scale_ceil(u128::from(Weight::SCALE), 1).ok_or_else(too_large)?;
+        let scale = u128::from(Weight::SCALE);
+        if value.scale_floor(scale, 1) == Some(0) {
+            return Err(NumberError::TooSmall("0.000001".to_string()));
+        }
+        let scaled = value.scale_ceil(scale, 1).ok_or_else(too_large)?;
         u64::try_from(scaled)
             .ok()
             .filter(|w| *w <= Weight::MAX * Weight::SCALE)
@@ -469,8 +479,17 @@ impl PartialEq for Ratio {
 impl Eq for Ratio {}
 
 /// The greatest common divisor of two integers; of one and 0 that one.
-pub(crate) fn gcd<T: Copy + Default + PartialEq + std::ops::Rem<Output = T>>(a: T, b: T) -> T {
+pub(crate) fn gcd<T: Copy + Default + PartialEq + Rem<Output = T>>(a: T, b: T) -> T {
     if b == T::default() { a } else { gcd(b, a % b) }
+}
+
+/// The least common multiple; 0 where one of them is.
+pub(crate) fn lcm<T>(a: T, b: T) -> T
+where
+    T: Copy + Default + PartialEq + Rem<Output = T> + Div<Output = T> + Mul<Output = T>,
+{
+    let common = gcd(a, b);
+    if common == T::default() { common } else { a / common * b }
 }
 
 #[cfg(test)]
@@ -478,6 +497,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn signs_are_no_recursion() {
+        let signs = "-".repeat(1 << 20);
+        assert_eq!(Decimal::parse(&signs), Err(NumberError::NotANumber));
+        for (text, error) in [
+            ("-1", NumberError::Negative),
+            ("- 1.5", NumberError::Negative),
+            ("--1", NumberError::NotANumber),
+            ("+-1", NumberError::NotANumber),
+            ("-+1", NumberError::NotANumber),
+        ] {
+            assert_eq!(Decimal::parse(text), Err(error), "{text}");
+        }
+        let too_small = Err(NumberError::TooSmall("0.000001".to_string()));
+        assert_eq!(Weight::parse("0.0000009"), too_small);
+        assert_eq!(Weight::parse("0.000001"), Ok(Weight(1)));
+        assert_eq!(Weight::parse("0.0000011"), Ok(Weight(2)));
+    }
 
     #[test]
     fn memory_is_rounded_up_to_whole_mib() {

@@ -20,7 +20,7 @@ use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
 use crate::plan::quotas::{self, QuotaUse};
-use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy};
+use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy, Unplaced};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -104,6 +104,9 @@ pub struct MoreGpus {
     pub board: String,
     /// How many; no fewer would do.
     pub gpus: u64,
+    /// Whether they are to be on further nodes: the site's rules, or replicas that take several GPUs
+    /// of one node, make that another thing than further GPUs of the nodes that are there.
+    pub on_further_nodes: bool,
 }
 
 impl Baseline {
@@ -427,19 +430,26 @@ pub(crate) fn more_gpus(
     options: &PlanOptions,
 ) -> Result<Option<MoreGpus>> {
     let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
-    // Where the present state binds the plan, more GPUs are not all that would help.
-    let bound = options.present.is_some() || plan.proof.status != Status::Optimal;
-    if full.is_empty() || bound {
+    let policy = problem.policy;
+    // Where the present state binds the plan, more GPUs are not all that would help; and GPUs that
+    // are kept whole would have to be bought as well.
+    let bound = options.present.is_some() || policy.keep_whole > 0;
+    if full.is_empty() || bound || plan.proof.status != Status::Optimal {
         return Ok(None);
     }
     let start = Instant::now();
+    let takes_several = |u: &&Unplaced| {
+        let at = demand.position(&u.team, &u.workload);
+        at.is_some_and(|at| demand.workloads()[at].whole_gpus > 1)
+    };
+    let misses_several = full.iter().copied().any(|row| takes_several(&row));
     let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
     let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
     // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on
     // one large node: those that are placed stay on theirs, each missing one has a further node.
-    let policy = problem.policy;
     let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;
-    let counted = problem.pools.len() == 1 && by_gpu && policy.keep_whole == 0;
+    let counted = problem.pools.len() == 1 && by_gpu;
+    let wanted = problem.servable(demand);
     // So many more hold every missing replica: one to a GPU, or one to a node where replicas that
     // take several GPUs care for nodes.
     let larger = |pool: usize| {
@@ -470,7 +480,7 @@ pub(crate) fn more_gpus(
         }
         let pool = bound.1;
         let Some(larger) = larger(pool) else { continue };
-        if let Some(all) = fewest::fewest_of_pool(&larger, pool, options)? {
+        if let Some(all) = fewest::fewest_of_pool(&larger, pool, wanted, options)? {
             let needed = (further(pool, all), pool);
             if needed.0 > 0 && best.is_none_or(|best| needed < best) {
                 best = Some(needed);
@@ -482,7 +492,11 @@ pub(crate) fn more_gpus(
     if stopped || with_time_left(options, start).is_none() {
         return Ok(None);
     }
-    Ok(best.map(|(gpus, pool)| MoreGpus { board: problem.pools[pool].board.id.clone(), gpus }))
+    Ok(best.map(|(gpus, pool)| MoreGpus {
+        board: problem.pools[pool].board.id.clone(),
+        gpus,
+        on_further_nodes: !by_gpu || misses_several && !counted,
+    }))
 }
 
 /// The options for what is sought after a search that began at `start`, in the time that it left;

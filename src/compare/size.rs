@@ -174,7 +174,7 @@ fn size_one(
     let boards = std::slice::from_ref(board);
     let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
     let unserved = unserved(demand, boards, &problem);
-    let cheapest = fewest::cheapest(&problem, servable(demand, &problem), &[1], options)?
+    let cheapest = fewest::cheapest(&problem, problem.servable(demand), &[1], options)?
         .ok_or_else(|| too_many(board))?;
     let gpus: u64 = cheapest.gpus.iter().sum();
     let several = several(demand);
@@ -209,7 +209,7 @@ pub fn size_mix(
     let problem = Problem::new(demand, &plenty(demand, &boards, gpus_per_node), options);
     let each: Vec<i64> = prices.iter().map(|p| p.price).collect();
     let first = boards.first().ok_or_else(|| Error::internal("a mix of no boards"))?;
-    let cheapest = fewest::cheapest(&problem, servable(demand, &problem), &each, options)?
+    let cheapest = fewest::cheapest(&problem, problem.servable(demand), &each, options)?
         .ok_or_else(|| too_many(first))?;
     let cost = each.iter().zip(&cheapest.gpus).map(|(p, n)| *p as u128 * u128::from(*n)).sum();
     Ok(SizingMix {
@@ -259,12 +259,6 @@ fn too_many(board: &BoardRef) -> Error {
         .hint(format!("look at the counts of the workloads; the board is {}", board.id))
 }
 
-/// Replicas that the boards could serve if there were enough of them.
-fn servable(demand: &Demand, problem: &Problem) -> u64 {
-    let workloads = demand.workloads().iter().enumerate();
-    workloads.filter(|(i, _)| !problem.unservable.contains_key(i)).map(|(_, w)| w.count).sum()
-}
-
 /// Whether some replica takes several GPUs, so that nodes matter.
 fn several(demand: &Demand) -> bool {
     demand.workloads().iter().any(|w| w.whole_gpus > 1 && w.count > 0)
@@ -301,16 +295,20 @@ fn fewest_nodes(
     let enough = |nodes: u64| {
         let fleet = fleet(std::slice::from_ref(board), gpus_per_node, nodes as usize);
         let problem = Problem::new(demand, &fleet, options);
-        let found = fewest::cheapest(&problem, servable(demand, &problem), &[1], options)?;
-        Ok::<bool, Error>(found.is_some())
+        match fewest::cheapest(&problem, problem.servable(demand), &[1], options) {
+            Err(e) if e.code == ExitCode::TimeLimit => Ok(None),
+            found => found.map(|found| Some(found.is_some())),
+        }
     };
     // Almost always the nodes that the GPUs fill are enough. The fewest GPUs may be spread thin,
     // so step up, and then look between.
     let mut low = gpus.div_ceil(gpus_per_node.max(1) as u64);
     let (mut high, mut step) = (low, 1);
-    while !enough(high)? {
-        if high > MAX_GPUS {
-            return Ok(None);
+    loop {
+        match enough(high)? {
+            Some(true) => break,
+            Some(false) if high <= MAX_GPUS => {}
+            _ => return Ok(None),
         }
         low = high + 1;
         high += step;
@@ -318,10 +316,10 @@ fn fewest_nodes(
     }
     while low < high {
         let middle = low + (high - low) / 2;
-        if enough(middle)? {
-            high = middle;
-        } else {
-            low = middle + 1;
+        match enough(middle)? {
+            Some(true) => high = middle,
+            Some(false) => low = middle + 1,
+            None => return Ok(None),
         }
     }
     Ok(Some(high))

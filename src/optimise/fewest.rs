@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::model::{LinearObjective, Terms};
 use super::options::{PlanOptions, StageProgress};
 use super::problem::Problem;
-use super::search::{Search, explain_time_limit};
-use crate::error::{Error, ExitCode, Result};
+use super::search::{Search, explain_time_limit, no_plan_in_time};
+use crate::error::Result;
 use crate::plan::Status;
 use crate::plan::goal::{Objective, Sense};
 
@@ -33,18 +33,23 @@ fn gpus_of_pool(search: &Search, pool: usize) -> LinearObjective {
     LinearObjective { sense: Sense::Minimise, terms }
 }
 
-/// The fewest GPUs of one pool with which every replica is placed that the fleet could hold at
-/// all; `None` where even all GPUs are not enough, or time runs out.
+/// The fewest GPUs of one pool with which all `wanted` replicas are placed; `None` where even all
+/// GPUs are not enough, or time runs out.
 ///
 /// # Errors
 /// A solver that contradicts itself (exit 1).
 pub(crate) fn fewest_of_pool(
     problem: &Problem,
     pool: usize,
+    wanted: u64,
     options: &PlanOptions,
 ) -> Result<Option<u64>> {
     let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
+    // The problem leaves out replicas beyond what all its GPUs could hold.
+    if search.natural_limit(&all).is_none_or(|limit| limit < i128::from(wanted)) {
+        return Ok(None);
+    }
     let found = search.reach_limit(&all);
     let value = search.value_of(&all.terms);
     if found.is_err() || search.natural_limit(&all) != Some(value) {
@@ -87,7 +92,7 @@ pub(crate) fn cheapest(
     if search.value_of(&all.terms) < i128::from(wanted) {
         return match bound.status {
             Status::Optimal => Ok(None),
-            _ => Err(explain(Error::new(ExitCode::TimeLimit, "no plan within the time limit"))),
+            _ => Err(explain(no_plan_in_time())),
         };
     }
     search.hold(all)?;
@@ -114,11 +119,15 @@ pub(crate) fn cheapest(
         tell(&search, (objective.terms == used).then_some(bound.value));
         search.hold(objective)?;
     }
-    let gpus = (0..problem.pools.len())
-        .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p)))
+    Ok(Some(Cheapest { gpus: gpus_used(&search), proved }))
+}
+
+/// GPUs in use in the best solution, for each pool.
+fn gpus_used(search: &Search<'_>) -> Vec<u64> {
+    (0..search.problem.pools.len())
+        .map(|p| search.value_of(&search.formulation.gpus_of_pool(search.problem, p)))
         .map(|used| u64::try_from(used).unwrap_or(0))
-        .collect();
-    Ok(Some(Cheapest { gpus, proved }))
+        .collect()
 }
 
 /// The fewest GPUs that serve all guaranteed replicas and at least `share` (in millionths) of the
@@ -135,7 +144,12 @@ pub(crate) fn fewest_for_share(
     let explain = |e| explain_time_limit(e, options.time_limit);
     let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
-    search.optimise(&all).map_err(explain)?;
+    let most = search.optimise(&all).map_err(explain)?;
+    // Where time ended that search, more may be served than it found.
+    let too_few = || match most.status {
+        Status::Optimal => Ok(None),
+        _ => Err(explain(no_plan_in_time())),
+    };
     let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
     for priority in priorities {
         let of_priority = problem.classes.iter().filter(|c| c.priority == priority);
@@ -148,16 +162,14 @@ pub(crate) fn fewest_for_share(
         let least = (asked * i128::from(share) + 999_999).div_euclid(1_000_000);
         let terms = search.formulation.placed_weight(problem, priority);
         if search.value_of(&terms) < least {
-            return Ok(None);
+            return too_few();
         }
-        let least = i64::try_from(least)
-            .map_err(|_| Error::internal("a sum of weights is beyond 64 bits"))?;
-        search.formulation.model.at_least(terms, least);
+        search.formulation.model.try_at_least(terms, least)?;
         // What is guaranteed is served whole, whatever the share: so many GPUs can.
         let terms = search.formulation.guaranteed_weight(problem, priority);
         let guaranteed = LinearObjective { sense: Sense::Maximise, terms };
         if search.natural_limit(&guaranteed) != Some(search.value_of(&guaranteed.terms)) {
-            return Ok(None);
+            return too_few();
         }
         if !guaranteed.terms.is_empty() {
             search.hold(guaranteed)?;
@@ -166,9 +178,5 @@ pub(crate) fn fewest_for_share(
     let terms = search.formulation.gpus_used(problem);
     let objective = LinearObjective { sense: Sense::Minimise, terms };
     let bound = search.optimise(&objective).map_err(explain)?;
-    let gpus = (0..problem.pools.len())
-        .map(|p| search.value_of(&search.formulation.gpus_of_pool(problem, p)))
-        .map(|used| u64::try_from(used).unwrap_or(0))
-        .collect();
-    Ok(Some(Cheapest { gpus, proved: bound.status == Status::Optimal }))
+    Ok(Some(Cheapest { gpus: gpus_used(&search), proved: bound.status == Status::Optimal }))
 }

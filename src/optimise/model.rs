@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
+use crate::units::gcd;
 
 /// A column, by index.
 pub(crate) type Column = usize;
@@ -79,6 +81,27 @@ impl Model {
         self.rows.push(Row { terms, lower: None, upper: Some(upper) });
     }
 
+    /// Adds `Σ terms ≥ lower` for a sum that may be beyond 64 bits, without what its coefficients
+    /// have in common.
+    ///
+    /// # Errors
+    /// It is beyond 64 bits all the same (exit 3).
+    pub(crate) fn try_at_least(&mut self, terms: Terms, lower: i128) -> Result<()> {
+        let (terms, common) = without_common(terms);
+        self.at_least(terms, in_64_bits(-(-lower).div_euclid(common))?);
+        Ok(())
+    }
+
+    /// The same for `Σ terms ≤ upper`.
+    ///
+    /// # Errors
+    /// As [`Model::try_at_least`].
+    pub(crate) fn try_at_most(&mut self, terms: Terms, upper: i128) -> Result<()> {
+        let (terms, common) = without_common(terms);
+        self.at_most(terms, in_64_bits(upper.div_euclid(common))?);
+        Ok(())
+    }
+
     /// Adds `Σ terms = value`.
     pub(crate) fn equal(&mut self, terms: Terms, value: i64) {
         self.rows.push(Row { terms, lower: Some(value), upper: Some(value) });
@@ -100,6 +123,19 @@ impl Model {
                     && row.upper.is_none_or(|u| sum <= i128::from(u))
             })
     }
+}
+
+/// Terms divided by what their coefficients have in common, and that.
+fn without_common(terms: Terms) -> (Terms, i128) {
+    let common = terms.iter().map(|(_, a)| a.abs()).fold(0, gcd).max(1);
+    (terms.into_iter().map(|(c, a)| (c, a / common)).collect(), common.into())
+}
+
+fn in_64_bits(sum: i128) -> Result<i64> {
+    i64::try_from(sum).map_err(|_| {
+        Error::new(ExitCode::BadInput, "weights times replicas are more than 64 bits can hold")
+            .hint("give the column weight smaller numbers, or fewer digits")
+    })
 }
 
 /// `Σ coefficient × value`, exactly.

@@ -22,7 +22,7 @@ use crate::hardware::{FULL_GPU, layout};
 use crate::plan::goal::{self, Scope};
 use crate::plan::{MigModePolicy, Policy};
 use crate::plan::{Share, Spare};
-use crate::units::Weight;
+use crate::units::{Weight, lcm};
 
 /// Replicas for which the same kinds of instance suffice: an item of the packing problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -413,7 +413,8 @@ impl Problem {
     }
 
     /// The same demand on the same GPUs where each GPU of a pool has the one pattern given for it,
-    /// whatever is on it now and whatever the site's rules.
+    /// whatever is on it now and whatever the site's rules for GPUs and nodes. Quotas, and one name
+    /// for the replicas of a workload, are rules for the demand and hold.
     pub(crate) fn with_patterns(&self, of_pools: &[layout::Counts]) -> Problem {
         let mut problem = self.clone();
         problem.policy = Policy::default();
@@ -485,6 +486,13 @@ impl Problem {
         self.classes.iter().filter(|c| c.item_type == item_type).map(|c| c.curve.count).sum()
     }
 
+    /// Replicas of `demand` that these GPUs could serve if there were enough of them.
+    pub(crate) fn servable(&self, demand: &Demand) -> u64 {
+        let workloads = demand.workloads().iter().enumerate();
+        let servable = workloads.filter(|(index, _)| !self.unservable.contains_key(index));
+        servable.fold(0, |sum, (_, workload)| sum.saturating_add(workload.count))
+    }
+
     /// The kinds that suffice for a replica of `workload`; none where nothing does.
     pub(crate) fn usable_kinds(&self, workload: &Workload) -> Vec<usize> {
         self.usable(workload).unwrap_or_default()
@@ -518,14 +526,6 @@ impl Problem {
             })
             .sum()
     }
-}
-
-fn lcm(a: i64, b: i64) -> i64 {
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x.max(1) * b
 }
 
 /// What tells the teams of each priority apart, in their order.

@@ -25,7 +25,7 @@ pub(crate) use limits::{Limit, Node};
 use super::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
 use super::options::PlanOptions;
 use super::processors::AFewProcessors;
-use super::scale::Scale;
+use super::scale::{LP_TOLERANCE, Scale};
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
 
@@ -190,7 +190,7 @@ impl Relaxation {
         let mut found = None;
         for _ in 0..MOST_STEPS {
             let Some(Answer { value, columns: values, .. }) = self.run()? else { break };
-            let bound = scale.bound(value, objective.sense);
+            let bound = scale.bound(value, LP_TOLERANCE, objective.sense);
             let short = match objective.sense {
                 Sense::Maximise => bound < target,
                 Sense::Minimise => bound > target,
@@ -488,7 +488,7 @@ impl Relaxed {
         let columns = model.columns.iter().zip(&answer.columns);
         let in_units = columns.map(|(c, v)| v * c.unit as f64);
         Relaxed {
-            bound: scale.bound(answer.value, objective.sense),
+            bound: scale.bound(answer.value, LP_TOLERANCE, objective.sense),
             thousandths: in_units.map(|v| (v * 1000.0).round() as i64).collect(),
             integers: integers(model, &answer.columns),
         }
@@ -532,6 +532,7 @@ fn fractional<'a>(model: &'a Model, values: &'a [f64]) -> impl Iterator<Item = (
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::dot;
     use super::*;
 
     fn objective(sense: Sense, terms: &[(usize, i64)]) -> LinearObjective {
@@ -614,15 +615,15 @@ mod tests {
     fn a_dive_ends_at_integers_and_leaves_no_trace() {
         let mut model = Model::default();
         let (x, y) = (model.integer(0, 10), model.integer(0, 10));
-        model.at_most(vec![(x, 2), (y, 3)], 7);
-        let both = objective(Sense::Maximise, &[(x, 2), (y, 2)]);
+        model.at_most(vec![(x, 3), (y, 4)], 10);
+        let both = objective(Sense::Maximise, &[(x, 1), (y, 1)]);
         let mut relaxation = Relaxation::default();
         let relaxed = relaxation.solve(&model, &both).unwrap().unwrap();
-        assert_eq!(relaxed.bound, 6);
-        assert_eq!(relaxation.dive(&model, &both, 8).unwrap(), None);
+        assert_eq!((relaxed.bound, relaxed.integers), (3, None));
+        assert_eq!(relaxation.dive(&model, &both, 4).unwrap(), None);
         relaxation.solve(&model, &both).unwrap();
-        let found = relaxation.dive(&model, &both, 6).unwrap();
-        assert!(found.is_none_or(|values| model.holds(&values)));
-        assert_eq!(relaxation.solve(&model, &both).unwrap().unwrap().bound, 6);
+        let found = relaxation.dive(&model, &both, 3).unwrap().unwrap();
+        assert!(model.holds(&found) && dot(&both.terms, &found) == 3, "{found:?}");
+        assert_eq!(relaxation.solve(&model, &both).unwrap().unwrap().bound, 3);
     }
 }

@@ -7,9 +7,14 @@ use crate::units::gcd;
 /// HiGHS works to 1e-6, so the coefficients it sees are kept below this.
 const LARGEST_COEFFICIENT: i64 = 1024;
 
+/// What HiGHS does not tell apart: an integer program ends where no more than `mip_feasibility_tolerance`
+/// is to be gained, and a relaxation where no reduced cost is above `dual_feasibility_tolerance`.
+pub(super) const MIP_TOLERANCE: f64 = 1e-6;
+pub(super) const LP_TOLERANCE: f64 = 1e-7;
+
 /// By what a sum is divided before HiGHS sees it: what its coefficients have in common, times a
-/// power of two that keeps them small. Both are exact, and one unit stays far above the solver's
-/// tolerance.
+/// power of two that keeps them small. Both are exact. Where coefficients have so many digits that
+/// one unit is below the solver's tolerance, its bounds are widened by that.
 pub(super) struct Scale {
     common: i64,
     pub(super) power: i64,
@@ -59,22 +64,28 @@ impl Scale {
         value as f64 / self.common as f64 / self.power as f64
     }
 
-    /// A tenth of what the objective changes by at least.
+    /// A tenth of what the objective changes by at least, or what a relaxation does not tell apart.
     pub(super) fn value_of_a_tenth(&self) -> f64 {
-        0.1 / self.power as f64
+        (0.1 / self.power as f64).max(LP_TOLERANCE)
     }
 
-    /// What a bound that the solver states for the scaled objective means for the objective.
-    pub(super) fn bound(&self, stated: f64, sense: Sense) -> i128 {
-        integer_bound(stated * self.power as f64, sense) * i128::from(self.common)
+    /// What a bound that the solver states for the scaled objective, to a tolerance, means for the
+    /// objective.
+    pub(super) fn bound(&self, stated: f64, tolerance: f64, sense: Sense) -> i128 {
+        let power = self.power as f64;
+        let forgiven = (tolerance * power).max(FORGIVEN);
+        integer_bound(stated * power, forgiven, sense) * i128::from(self.common)
     }
 }
 
-/// The best integer that a bound allows, forgiving the solver 0.4 of a unit.
-fn integer_bound(bound: f64, sense: Sense) -> i128 {
+/// So much of a unit the solver is forgiven where a unit is far above its tolerance.
+const FORGIVEN: f64 = 0.4;
+
+/// The best integer that a bound allows, forgiving the solver a little.
+fn integer_bound(bound: f64, forgiven: f64, sense: Sense) -> i128 {
     match sense {
-        Sense::Maximise if bound.is_finite() => (bound + 0.4).floor() as i128,
-        Sense::Minimise if bound.is_finite() => (bound - 0.4).ceil() as i128,
+        Sense::Maximise if bound.is_finite() => (bound + forgiven).floor() as i128,
+        Sense::Minimise if bound.is_finite() => (bound - forgiven).ceil() as i128,
         // Small enough that what the coefficients have in common can be multiplied back in.
         Sense::Maximise => i128::MAX / (1 << 64),
         Sense::Minimise => i128::MIN / (1 << 64),
@@ -113,8 +124,23 @@ mod tests {
     #[test]
     fn a_bound_is_rounded_to_the_next_value() {
         let scale = Scale { common: 5, power: 2 };
-        assert_eq!(scale.bound(3.49, Sense::Maximise), 35);
-        assert_eq!(scale.bound(3.51, Sense::Minimise), 35);
-        assert!(scale.bound(f64::NAN, Sense::Maximise) > i128::from(i64::MAX) / 2);
+        assert_eq!(scale.bound(3.49, MIP_TOLERANCE, Sense::Maximise), 35);
+        assert_eq!(scale.bound(3.51, MIP_TOLERANCE, Sense::Minimise), 35);
+        assert!(scale.bound(f64::NAN, MIP_TOLERANCE, Sense::Maximise) > i128::from(i64::MAX) / 2);
+    }
+
+    #[test]
+    fn a_unit_below_the_tolerance_is_not_told_apart() {
+        let model = model();
+        let scale = Scale::of(&vec![(0, 1_000_000_000_000), (1, 999_999_999_999)], &model);
+        let value = 1_999_999_999_999;
+        let stated = scale.value(value);
+        for (tolerance, sense) in
+            [(MIP_TOLERANCE, Sense::Maximise), (LP_TOLERANCE, Sense::Minimise)]
+        {
+            let apart = (scale.bound(stated, tolerance, sense) - value).abs();
+            assert!(apart >= (tolerance * scale.power as f64) as i128 - 1, "{apart}");
+            assert!(apart > 1 && apart < 2_000, "{apart}");
+        }
     }
 }

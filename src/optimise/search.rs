@@ -5,10 +5,8 @@
 //! integers. An answer that does not hold there, or whose bound stays apart from its value, is
 //! asked for again with other settings. Knows no goal.
 //!
-//! The solver's time grows with the ranges of the columns (it lists the values that each may lose, by
-//! reduced cost), so where they are wide it is first asked in windows: what loses little against the
-//! relaxation. Over many hours it is asked only where branching on the relaxation (`branch`) has not
-//! come to an end.
+//! Where columns are wide the solver is first asked in `windows`. Over many hours it is asked only
+//! where branching on the relaxation (`branch`) has not come to an end.
 //!
 //! Tried, and lost: a column for the replicas of each kind, with those of its types continuous, as a
 //! flow has them (fewer integers, weaker branching: as often slower as faster); a smaller integer program of the solutions within one of the relaxation's (it
@@ -35,17 +33,23 @@ use std::time::{Duration, Instant};
 use super::branch::{self, Ended, Part, Solutions};
 use super::first_plan;
 use super::formulation::Formulation;
-use super::model::{Answer, Column, LinearObjective, Model, Terms, dot};
+use super::model::{Answer, Column, LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
 use super::relaxation::{Ends, Limit, Node, Relaxation, is_wide};
 use super::solve::{self, Care, Solved};
+use super::windows::Windows;
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::goal::Sense;
 use crate::plan::{Effort, Status};
 
 /// What an error says where the time limit ends the search before there is a solution.
 const NO_PLAN: &str = "no plan within the time limit";
+
+/// That time ended the search before there was a solution.
+pub(crate) fn no_plan_in_time() -> Error {
+    Error::new(ExitCode::TimeLimit, NO_PLAN)
+}
 
 /// What is known of the best value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +58,6 @@ pub(crate) struct Bound {
     pub value: i128,
     /// [`Status::Optimal`] where a solution reaches it, else why the search ended.
     pub status: Status,
-}
-
-/// A part of the model that has all solutions of at least some value.
-struct Window {
-    /// The value.
-    least: i128,
-    /// Whether it is the one of the best solution known, which is in the window.
-    known: bool,
-    /// The model with the ranges that such solutions keep.
-    model: Model,
 }
 
 /// The work in progress.
@@ -192,7 +186,7 @@ impl<'p> Search<'p> {
         if let Some(status) = self.branch(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, status));
         }
-        if let Some(status) = self.ask_near(objective, &mut bound, deadline)? {
+        if let Some(status) = self.ask_in_windows(objective, &mut bound, deadline)? {
             return Ok(self.bound(objective, bound, status));
         }
         for care in Care::ALL {
@@ -398,7 +392,7 @@ impl<'p> Search<'p> {
         self.relaxation.without_limits(&self.formulation.model);
         self.relaxation.end_at(self.ends.deadline);
         let mut passes_none = |best: i128| {
-            *bound = Some(tighter(*bound, sign(objective.sense) * best, objective.sense));
+            *bound = Some(tighter(*bound, objective.sense.sign() * best, objective.sense));
         };
         match ended? {
             Ended::Unknown => Ok(None),
@@ -444,36 +438,28 @@ impl<'p> Search<'p> {
         self.values.is_some() && Some(self.value_of(&objective.terms)) == bound
     }
 
-    /// Asks the solver in windows: for the best of the solutions that lose no more than a little
-    /// against the bound of the relaxation, whose reduced costs leave them a small part of the
-    /// columns' ranges. An answer within the window is the best of all. Else the window grows, in
-    /// the end to all that is no worse than what is known. `None` where no window gave the answer.
-    fn ask_near(
+    /// Asks the solver in windows, one after the other, where columns are wide. `None` where no window
+    /// gave the answer. Narrows `bound`.
+    fn ask_in_windows(
         &mut self,
         objective: &LinearObjective,
         bound: &mut Option<i128>,
         deadline: Option<Instant>,
     ) -> Result<Option<Status>> {
-        /// So many windows are tried where there is no solution in them.
-        const MOST_EMPTY: usize = 2;
-        /// By this a window grows. Large windows without a solution take long.
-        const GROWS: i128 = 4;
-        if !self.relaxation.has_wide_columns(&self.formulation.model, objective) {
+        let model = &self.formulation.model;
+        let Some(mut windows) = Windows::new(&self.relaxation, model, objective, *bound) else {
             return Ok(None);
-        }
-        let steps = self.relaxation.a_few_steps(&self.formulation.model, objective);
-        let (Some(best), Some(mut loss)) = (*bound, steps) else { return Ok(None) };
-        let sign = sign(objective.sense);
-        let mut empty = 0;
-        let mut may_grow = true;
+        };
+        let sign = objective.sense.sign();
         loop {
             if self.ends(deadline) {
                 return self.ended().map(Some);
             }
-            let least =
-                if may_grow { Some(best.saturating_sub(sign.saturating_mul(loss))) } else { None };
-            let Some(window) = self.window(objective, least) else { return Ok(None) };
-            let start = window.known.then_some(self.values.as_deref()).flatten();
+            let (model, known) = (&self.formulation.model, self.values.as_deref());
+            let Some(window) = windows.now(&self.relaxation, model, objective, known) else {
+                return Ok(None);
+            };
+            let start = window.known.then_some(known).flatten();
             self.effort.solves += 1;
             let limits = (deadline, self.ends.stop.as_ref());
             let answer = solve::solve(&window.model, objective, start, limits, Care::Usual)?;
@@ -481,8 +467,7 @@ impl<'p> Search<'p> {
                 if window.known {
                     return Ok(None);
                 }
-                (empty, loss) = (empty + 1, loss.saturating_mul(GROWS));
-                may_grow = empty < MOST_EMPTY;
+                windows.was_empty();
                 continue;
             };
             self.effort.iterations += answer.iterations;
@@ -503,28 +488,10 @@ impl<'p> Search<'p> {
             if !tightened && (window.known || within) {
                 return if self.ends(deadline) { self.ended().map(Some) } else { Ok(None) };
             }
-            may_grow &= tightened;
+            if !tightened {
+                windows.grow_no_more();
+            }
         }
-    }
-
-    /// The window of the solutions that have at least the value `least`, or, without one, that are
-    /// no worse than the best known; `None` where that is not less than the whole model.
-    fn window(&self, objective: &LinearObjective, least: Option<i128>) -> Option<Window> {
-        let sign = sign(objective.sense);
-        let known = self.values.as_ref().map(|values| dot(&objective.terms, values));
-        let least = match (least, known) {
-            (Some(least), Some(known)) if sign * known < sign.saturating_mul(least) => least,
-            (least, known) => known.or(least)?,
-        };
-        let mut model = self.formulation.model.clone();
-        let narrowed = self.relaxation.narrowed_by(&model, objective, least);
-        if narrowed.is_empty() {
-            return None;
-        }
-        model.narrow(narrowed);
-        let known = known == Some(least);
-        let is_false = known && !self.values.as_ref().is_some_and(|values| model.holds(values));
-        (!is_false).then_some(Window { least, known, model })
     }
 
     /// Asks the solver, and again while its answer needs more tangents. Narrows `bound`.
@@ -623,13 +590,13 @@ impl<'p> Search<'p> {
             (None, true) => {
                 Err(Error::new(ExitCode::TimeLimit, "interrupted before a plan was found"))
             }
-            (None, false) => Err(Error::new(ExitCode::TimeLimit, NO_PLAN)),
+            (None, false) => Err(no_plan_in_time()),
         }
     }
 
     /// Whether a bound, times the sign, is better than the best solution known.
     fn may_gain(&self, objective: &LinearObjective, bound: i128) -> bool {
-        let value = |values: &Vec<i64>| sign(objective.sense) * dot(&objective.terms, values);
+        let value = |values: &Vec<i64>| objective.sense.sign() * dot(&objective.terms, values);
         self.values.as_ref().is_none_or(|values| bound > value(values))
     }
 
@@ -670,6 +637,9 @@ impl<'p> Search<'p> {
     /// Keeps a sum at its value or a better one from here on. Wide columns lose the part of their
     /// range that costs more than the relaxation is better than that value; narrow ones are fixed
     /// where that is all but one value.
+    ///
+    /// # Errors
+    /// A value beyond 64 bits (exit 3).
     pub(crate) fn hold(&mut self, objective: LinearObjective) -> Result<()> {
         let reached = self.value_of(&objective.terms);
         let narrowed = self.relaxation.narrowed_by(&self.formulation.model, &objective, reached);
@@ -683,14 +653,12 @@ impl<'p> Search<'p> {
                 }
             }
         }
-        let value = i64::try_from(self.value_of(&objective.terms))
-            .map_err(|_| Error::internal("a stage's value is beyond 64 bits"))?;
+        let value = self.value_of(&objective.terms);
         let model = &mut self.formulation.model;
         match objective.sense {
-            Sense::Maximise => model.at_least(objective.terms, value),
-            Sense::Minimise => model.at_most(objective.terms, value),
+            Sense::Maximise => model.try_at_least(objective.terms, value),
+            Sense::Minimise => model.try_at_most(objective.terms, value),
         }
-        Ok(())
     }
 
     /// Narrows how many replicas each kind may have to what the linear relaxation still allows. Most
@@ -760,7 +728,7 @@ impl Solutions for Branching<'_, '_> {
                 Node::Unknown => return Ok(Part::Unknown),
                 Node::Solved(relaxed, halves) => (relaxed, halves),
             };
-            let bound = sign(objective.sense) * relaxed.bound;
+            let bound = objective.sense.sign() * relaxed.bound;
             if !search.may_gain(objective, bound) {
                 return Ok(Part::Done);
             }
@@ -785,14 +753,6 @@ impl Solutions for Branching<'_, '_> {
 
     fn must_end(&self) -> bool {
         self.search.ends(self.deadline)
-    }
-}
-
-/// What makes greater values the better ones.
-fn sign(sense: Sense) -> i128 {
-    match sense {
-        Sense::Maximise => 1,
-        Sense::Minimise => -1,
     }
 }
 

@@ -12,7 +12,7 @@ use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::model::{Answer, LinearObjective, Model, Terms};
 use super::processors::AFewProcessors;
-use super::scale::Scale;
+use super::scale::{MIP_TOLERANCE, Scale};
 use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
 
@@ -108,8 +108,8 @@ pub(crate) enum Solved {
 
 /// Solves `model` for `objective`, starting from `start` where one is known, until the limits.
 ///
-/// The answer's bound is exact for objectives of integers: the solver's own bound is within far
-/// less than one unit of the truth, and is rounded to the next value that a solution can have.
+/// The answer's bound is rounded to the next value that a solution can have. That is exact where one
+/// unit of the objective is above the solver's tolerance; else it allows for the tolerance.
 ///
 /// # Errors
 /// An internal error where the solver does not take the model.
@@ -184,7 +184,7 @@ fn solve_here(
     };
     Ok(Solved::Answer(Answer {
         values,
-        bound: scale.bound(bound, objective.sense),
+        bound: scale.bound(bound, MIP_TOLERANCE, objective.sense),
         iterations: u64::try_from(solved.simplex_iteration_count()).unwrap_or(0),
     }))
 }

@@ -21,6 +21,16 @@ pub enum Sense {
     Minimise,
 }
 
+impl Sense {
+    /// What a value is multiplied by so that greater is better: 1 or -1.
+    pub(crate) fn sign(self) -> i128 {
+        match self {
+            Sense::Maximise => 1,
+            Sense::Minimise => -1,
+        }
+    }
+}
+
 /// Where the stages end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Until {

@@ -7,7 +7,7 @@ use super::{GpuPlan, Plan, Reason};
 use crate::demand::quota::{Quota, Quotas};
 use crate::demand::{Demand, Workload};
 use crate::hardware::BoardRef;
-use crate::units::{Mebibytes, Ratio, Weight};
+use crate::units::{Mebibytes, Ratio, Weight, lcm};
 
 /// What a team is allocated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,12 +134,4 @@ pub fn in_use(plan: &Plan, demand: &Demand, boards: &[BoardRef], quotas: &Quotas
             QuotaUse { reached: unplaced(quota, &allocation), quota: quota.clone(), allocation }
         })
         .collect()
-}
-
-fn lcm(a: u128, b: u128) -> u128 {
-    let (mut x, mut y) = (a, b);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    a / x.max(1) * b
 }

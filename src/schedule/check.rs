@@ -11,6 +11,7 @@ use super::Keeps;
 use super::parts::HOUR_MINUTES;
 use super::search::{Found, Search};
 use crate::compare::replay::{self, Configuration};
+use crate::demand::hours::WEEK;
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::error::{Error, Result};
@@ -97,7 +98,8 @@ impl Check<'_> {
         let division = &self.found.division;
         let now = division.at(hours[hour].of_week);
         let follows = hour > 0 && hours[hour].start_ms - hours[hour - 1].start_ms == HOUR_MS;
-        let of_week = if follows { hours[hour - 1].of_week } else { hours[hour].of_week + 167 };
+        let of_week =
+            if follows { hours[hour - 1].of_week } else { hours[hour].of_week + WEEK - 1 };
         let before = division.at(of_week);
         if before == now {
             return vec![(Serving::Configuration(now), HOUR_MINUTES)];

@@ -49,6 +49,9 @@ pub(super) struct Search<'d> {
     limits: Limits,
 }
 
+/// No replica may be worth more in all of its minutes: sums over those of an instance stay in 64 bits.
+const MOST_WORTH: i64 = i64::MAX >> 4;
+
 /// The weight asked for of each priority, the highest first, and the memory of it all; times minutes.
 #[derive(Debug)]
 struct Limits {
@@ -199,7 +202,14 @@ impl<'d> Search<'d> {
         let change = i128::from(self.schedule.change_minutes);
         let step = weights.fold(0, gcd).max(1) * gcd(i128::from(parts::HOUR_MINUTES), change);
         let factor = i64::try_from(most / step + 1).ok()?;
-        Some((at, Worth { priority: priorities[at].0, then, factor }))
+        let worth = Worth { priority: priorities[at].0, then, factor };
+        // Where weights have so many digits that a sum does not hold both stages, they are looked at
+        // one by one.
+        let minutes = self.demand.periods().iter().map(minutes_of).max().unwrap_or(0);
+        let mib = self.base.kinds.iter().map(|kind| i128::from(kind.memory_mib)).max().unwrap_or(0);
+        let weight = self.base.classes.iter().map(|c| i128::from(c.weight)).max().unwrap_or(0);
+        let largest = minutes * worth.of_stages(weight, weight.max(mib));
+        (largest < i128::from(MOST_WORTH)).then_some((at, worth))
     }
 
     /// Whether there is an hour in which other layouts would serve more than `one`, by themselves:

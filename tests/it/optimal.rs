@@ -513,3 +513,40 @@ proptest! {
         prop_assert!(tiers(&plan) <= tiers(&free));
     }
 }
+
+#[test]
+fn weights_of_many_digits_are_never_proved_wrongly() {
+    // Whole GPUs, so the best is the sum of the largest weights; these differ by millionths, which a
+    // solver of floats does not tell apart where weights are large.
+    let mut random = Random::new(7);
+    let fleet = gpus("4xa100-80gb");
+    let mut proved = 0;
+    for largest in [1_000_000, 1_000_000_000, 10_000_000_000, 1_000_000_000_000u64] {
+        for _ in 0..12 {
+            let base = largest - 10 - random.below(largest / 2);
+            let rows = (0..3 + random.below(6)).map(|i| {
+                let count = 1 + random.below(3);
+                let mut row = Workload::new("a", &format!("w{i}"), Mebibytes(1_000), count);
+                (row.whole_gpus, row.weight) = (1, Weight(base + random.below(10)));
+                row
+            });
+            let demand = Demand::new(rows.collect());
+            let plan = suggest(&demand, &fleet, &PlanOptions::default());
+            let each = demand.workloads().iter().flat_map(|w| vec![w.weight.0; w.count as usize]);
+            let mut weights: Vec<u64> = each.collect();
+            weights.sort_unstable_by(|a, b| b.cmp(a));
+            let best = weights.iter().take(4).sum::<u64>() as f64 / 1e6;
+            let stage = &plan.proof.stages[0];
+            let (value, bound) = (stage.value.as_f64().unwrap(), stage.bound.as_f64().unwrap());
+            assert!(value <= best && best <= bound, "{value} {best} {bound}");
+            if plan.proof.status == Status::Optimal {
+                assert_eq!(value, best);
+                proved += 1;
+            } else {
+                assert_eq!(plan.proof.status, Status::SolverGap);
+                assert!(largest > 1_000_000_000, "{largest}");
+            }
+        }
+    }
+    assert!(proved >= 24, "{proved}");
+}

@@ -226,7 +226,7 @@ impl<'p> Packer<'p> {
         best.map(|(_, gpu)| gpu)
     }
 
-    /// Hands out whole GPUs of one board on one node; returns their memory.
+    /// Allocates whole GPUs of one board on one node; returns their memory.
     fn place_whole(&mut self, of_type: usize, whole: usize) -> Option<u64> {
         let kinds = &self.problem.item_types[of_type].kinds;
         let takes = |pool: usize| kinds.iter().any(|k| self.problem.kinds[*k].pool == pool);
