@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, ProfileName};
+use crate::kubernetes::REPLICAS_LABEL;
 
 /// One server: its name and the board of each of its GPUs, by index from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,20 @@ pub struct KubernetesNode {
     pub ready: bool,
     /// What it advertises now of `nvidia.com/…`.
     pub allocatable: BTreeMap<String, u64>,
+}
+
+impl KubernetesNode {
+    /// Whether replicas are better placed on another node with such GPUs: pods do not start here, or
+    /// share the GPUs with others.
+    pub fn is_second_choice(&self) -> bool {
+        !self.ready || self.cordoned || self.shares_gpus()
+    }
+
+    /// Whether its GPUs are shared by time slicing.
+    pub fn shares_gpus(&self) -> bool {
+        let replicas = self.labels.get(REPLICAS_LABEL).and_then(|text| text.parse::<u64>().ok());
+        replicas.is_some_and(|n| n > 1)
+    }
 }
 
 /// The name of the one node that `--gpus` describes.

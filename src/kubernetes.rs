@@ -42,6 +42,10 @@ pub const MIG_CONFIG_LABEL: &str = "nvidia.com/mig.config";
 /// `rebooting`.
 pub const MIG_CONFIG_STATE_LABEL: &str = "nvidia.com/mig.config.state";
 
+/// As how many GPUs the device plugin advertises each one where they are shared by time slicing (GPU
+/// feature discovery).
+pub const REPLICAS_LABEL: &str = "nvidia.com/gpu.replicas";
+
 /// The profile of a product label under MIG strategy `single`: `NVIDIA-A100-SXM4-80GB-MIG-1g.10gb`.
 pub fn single_profile(product: &str) -> Option<ProfileName> {
     let (_, label) = product.rsplit_once("-MIG-")?;

@@ -82,6 +82,18 @@ pub struct Policy {
     pub one_profile_per_workload: bool,
 }
 
+impl Policy {
+    /// The flags that give these rules, without those that are the default.
+    pub fn flags(&self) -> Vec<String> {
+        let single = (self.strategy == Strategy::Single).then(|| "--strategy single".to_string());
+        let per_node = self.mig_mode == MigModePolicy::PerNode;
+        let per_node = per_node.then(|| "--mig-mode per-node".to_string());
+        let kept = (self.keep_whole > 0).then(|| format!("--keep-whole {}", self.keep_whole));
+        let one = self.one_profile_per_workload.then(|| "--one-profile-per-workload".to_string());
+        [single, per_node, kept, one].into_iter().flatten().collect()
+    }
+}
+
 /// The rules that a plan was made with, as its file keeps them for those who use it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

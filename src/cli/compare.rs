@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::output::{Console, check_writable, write_result};
+use super::output::{Console, check_outputs, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::watch::Watch;
 use crate::compare;
@@ -49,9 +49,7 @@ pub enum Format {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    for file in [&args.output, &args.report] {
-        check_writable(file.as_deref())?;
-    }
+    check_outputs(args.output.as_deref(), &[&args.report], &args.inputs.files())?;
     let options = args.options.read(false)?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let options = args.options.with_quota(options, &demand, console)?;

@@ -103,6 +103,13 @@ pub struct FleetArgs {
     pub nvml: NvmlArgs,
 }
 
+impl FleetArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.fleet.iter().chain(&self.cluster.nodes).map(PathBuf::as_path)
+    }
+}
+
 /// What a Kubernetes cluster says of its nodes.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "GPUs")]
@@ -214,6 +221,12 @@ pub struct DemandArgs {
 }
 
 impl DemandArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = self.workloads.iter().chain(&self.pods).chain(&self.prometheus.prometheus);
+        files.map(PathBuf::as_path)
+    }
+
     /// Checks that some demand is named, before any work is done.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -109,6 +109,53 @@ pub enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+/// Checks that a result can be written to `file` (stdout where none is named) and more beside it,
+/// before the work that makes them: each to a place of its own, and over nothing that is read.
+///
+/// # Errors
+/// Two outputs to one file or to stdout, or an output over one of `inputs` (exit 2); as
+/// [`check_writable`].
+pub fn check_outputs(
+    result: Option<&Path>,
+    beside: &[&Option<PathBuf>],
+    inputs: &[&Path],
+) -> Result<()> {
+    let result = result.unwrap_or(Path::new("-"));
+    let outputs = [result].into_iter().chain(beside.iter().filter_map(|file| file.as_deref()));
+    let mut taken: Vec<PathBuf> = Vec::new();
+    for file in outputs {
+        check_writable(Some(file))?;
+        let Some(place) = place_of(file) else { continue };
+        let name =
+            if file == Path::new("-") { "stdout".into() } else { file.display().to_string() };
+        if taken.contains(&place) {
+            return Err(Error::usage(format!("two outputs go to {name}"))
+                .hint("name another file for each output; without -o the result goes to stdout"));
+        }
+        let is_read = |input: &&Path| **input != *"-" && place_of(input).as_ref() == Some(&place);
+        if file != Path::new("-") && inputs.iter().any(is_read) {
+            return Err(Error::usage(format!("{name} is read, and would be overwritten"))
+                .hint("name another file for the output"));
+        }
+        taken.push(place);
+    }
+    Ok(())
+}
+
+/// Where a file lies, whatever it is called; `None` for what takes any number of outputs, such as
+/// `/dev/null`.
+fn place_of(file: &Path) -> Option<PathBuf> {
+    if file == Path::new("-") {
+        return Some(file.into());
+    }
+    if let Ok(place) = fs::canonicalize(file) {
+        return place.is_file().then_some(place);
+    }
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.into());
+    Some(folder.join(file.file_name()?))
 }
 
 /// Checks that a result can be written to `file`, before the work that makes it.

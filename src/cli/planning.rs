@@ -1,6 +1,6 @@
 //! Flags that say how to plan and for what, shared by the commands that make a plan.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,6 +150,11 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
+    /// The files that are read.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.demand.files().chain(self.fleet.files()).collect()
+    }
+
     /// Reads the boards, the demand and the GPUs.
     ///
     /// # Errors

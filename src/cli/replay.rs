@@ -7,7 +7,7 @@ use super::compare::Format;
 use super::current::CurrentArgs;
 use super::files::{name_of, open, read_text};
 use super::hours_args::HoursArgs;
-use super::output::{Console, check_writable, write_result};
+use super::output::{Console, check_outputs, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::watch::Watch;
 use crate::compare::over_time::{self, Replayed};
@@ -64,9 +64,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    for file in [&args.output, &args.chart] {
-        check_writable(file.as_deref())?;
-    }
+    check_outputs(args.output.as_deref(), &[&args.chart], &args.inputs.files())?;
     args.options.refuse_teams("replay")?;
     let options = args.options.read(false)?;
     let inputs = &args.inputs;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::chart::{picture_file, write_picture};
 use super::hours_args::HoursArgs;
-use super::output::{Console, check_writable, write_result};
+use super::output::{Console, check_outputs, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::suggest::Format;
 use super::watch::Watch;
@@ -39,9 +39,9 @@ pub struct Args {
     #[arg(long, value_name = "MINUTES", default_value_t = 10)]
     change_minutes: i64,
     /// What a change leaves alone: instances, as migplan apply does, or only GPUs whose layout
-    /// stays, as mig-parted and the MIG manager do
-    #[arg(long, value_enum, default_value_t)]
-    keep: Keeps,
+    /// stays, as mig-parted and the MIG manager do [default: gpus with --cronjobs, else instances]
+    #[arg(long, value_enum)]
+    keep: Option<Keeps>,
     /// Let changes end replicas that run through them
     #[arg(long)]
     allow_disruption: bool,
@@ -68,9 +68,8 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    for file in [&args.output, &args.cronjobs, &args.chart] {
-        check_writable(file.as_deref())?;
-    }
+    let beside = [&args.cronjobs, &args.chart];
+    check_outputs(args.output.as_deref(), &beside, &args.inputs.files())?;
     mig_parted::check_name(&args.name)?;
     args.options.refuse_teams("schedule")?;
     let options =
@@ -78,7 +77,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let wanted = ScheduleOptions {
         configurations: args.configs,
         change_minutes: args.change_minutes,
-        keeps: args.keep,
+        keeps: args.keeps(console),
     };
     wanted.check(&options)?;
     let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;
@@ -114,6 +113,18 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         |layout| text::summary(&found, &demand, &file.assignments, layout),
         |_| String::new(),
     )
+}
+
+impl Args {
+    /// What a change leaves alone. The CronJobs label nodes, and then the MIG manager changes them.
+    fn keeps(&self, console: &Console) -> Keeps {
+        let by_manager = self.cronjobs.is_some();
+        if by_manager && self.keep == Some(Keeps::Instances) {
+            let message = "the MIG manager clears each GPU whose layout changes, and ends what runs there: --keep instances does not hold for --cronjobs";
+            console.warn(&[Diagnostic::new(message)]);
+        }
+        self.keep.unwrap_or(if by_manager { Keeps::Gpus } else { Keeps::Instances })
+    }
 }
 
 /// Writes what carries the changes out.

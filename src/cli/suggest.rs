@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::current::CurrentArgs;
 use super::hours_args::HoursArgs;
-use super::output::{Console, check_writable, write_beside, write_result};
+use super::output::{Console, check_outputs, write_beside, write_result};
 use super::planning::{InputArgs, OptionArgs};
 use super::watch::Watch;
 use crate::compare;
@@ -119,9 +119,8 @@ impl Format {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(args.current.is_given())?;
-    for file in [&args.output, &args.plan, &args.assignments, &args.report] {
-        check_writable(file.as_deref())?;
-    }
+    let beside = [&args.plan, &args.assignments, &args.report];
+    check_outputs(args.output.as_deref(), &beside, &args.inputs.files())?;
     mig_parted::check_name(&args.name)?;
     if args.over_time {
         return over_time::run(args, options, console);
@@ -212,7 +211,7 @@ fn run_once(
         console,
         &file.text,
         |out| json::write(&document, out),
-        |layout| summary::summary(&suggestion, demand, layout),
+        |layout| summary::summary(&suggestion, demand, fleet, layout),
         |layout| summary::gpus(plan, layout),
     )?;
     if let Some(cost) = &cost {

@@ -35,7 +35,8 @@ pub fn cost_of_fairness(
         Err(e) if e.code == ExitCode::TimeLimit => return Ok(None),
         other => other?,
     };
-    let both = teams::totals(plan, demand).into_iter().zip(teams::totals(&other, demand));
+    let of = |plan: &Plan| teams::totals(plan, demand, fleet);
+    let both = of(plan).into_iter().zip(of(&other));
     let differ = both.filter(|(fair, most)| fair.placed != most.placed);
     Ok(Some(FairnessCost {
         placed: plan.totals.placed,

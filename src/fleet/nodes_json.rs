@@ -241,7 +241,7 @@ fn gpus(
     if let Some(state @ ("failed" | "pending" | "rebooting")) = node.mig_config_state.as_deref() {
         remark(format!("has {MIG_CONFIG_STATE_LABEL}={state}"));
     }
-    if number("nvidia.com/gpu.replicas").is_some_and(|n| n > 1) {
+    if node.shares_gpus() {
         remark(
             "shares its GPUs by time slicing: switch that off for instances of its own".to_string(),
         );

@@ -17,7 +17,7 @@ use super::stages::Solution;
 use super::supply::{InstanceKind, Pattern};
 use crate::demand::Demand;
 use crate::error::{Error, Result};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, KubernetesNode};
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, BoardRef};
 use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Strategy};
@@ -142,7 +142,9 @@ impl<'a> Assigner<'a> {
                 (0..node.gpus.len()).filter(|g| node.gpus[*g].id == board.id).collect();
             if !gpus.is_empty() {
                 let node_type = self.node_types[n];
-                nodes.push(FreeGpus { node: n, node_type, gpus, partitionable: 0 });
+                let state = self.fleet.kubernetes(&node.name);
+                let second_choice = state.is_some_and(KubernetesNode::is_second_choice);
+                nodes.push(FreeGpus { node: n, node_type, gpus, partitionable: 0, second_choice });
             }
         }
         nodes

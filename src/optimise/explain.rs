@@ -12,9 +12,9 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, Profile};
 use crate::plan::quotas::{self, Allocation};
-use crate::plan::{GpuPlan, Plan, Proof, Reason, Totals, Unplaced};
+use crate::plan::teams::least_whole_memory;
+use crate::plan::{GpuPlan, Plan, Policy, Proof, Reason, Status, Totals, Unplaced};
 use crate::text::plural;
-use crate::units::Mebibytes;
 
 /// Fewer workloads than twice these are explained by one thread.
 const PARALLEL_ROWS: usize = 2_048;
@@ -27,8 +27,9 @@ pub(crate) fn plan(
     proof: Proof,
     placed: Placed,
 ) -> Plan {
+    let proved = proof.status == Status::Optimal;
     let (mut unplaced, totals) = rayon::join(
-        || unplaced_rows(demand, fleet, problem, &placed),
+        || unplaced_rows(demand, fleet, problem, &placed, proved),
         || totals(demand, fleet, &placed),
     );
     // The demand is ordered by team and name; a stable sort keeps that within a priority.
@@ -48,9 +49,11 @@ fn unplaced_rows(
     fleet: &Fleet,
     problem: &Problem,
     placed: &Placed,
+    proved: bool,
 ) -> Vec<(i64, Unplaced)> {
     let boards = fleet.boards();
     let spare = spare_instances(&placed.gpus, problem);
+    let kept_free = KeptFree::new(&placed.gpus, problem, proved);
     let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
     let row = |(index, (workload, placed)): (usize, (&Workload, &u64))| {
         let replicas = workload.count - placed;
@@ -60,7 +63,7 @@ fn unplaced_rows(
         let (reason, detail, help) = match problem.unservable.get(&index) {
             Some(why) => unservable(*why, workload, &boards),
             None => over_quota(workload, problem, &allocations, &boards)
-                .unwrap_or_else(|| full(workload, replicas, &spare, &boards)),
+                .unwrap_or_else(|| full(workload, replicas, problem, &spare, &kept_free)),
         };
         let (team, workload_name) = (workload.team.clone(), workload.name.clone());
         let row = Unplaced { team, workload: workload_name, replicas, reason, detail, help };
@@ -121,12 +124,6 @@ fn totals(demand: &Demand, fleet: &Fleet, placed: &Placed) -> Totals {
 
 fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
     demand.position(team, name).is_some_and(|at| demand.workloads()[at].memory.is_none())
-}
-
-/// The least memory that the whole GPUs of a workload would have on this fleet.
-fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
-    let each = fleet.boards().iter().filter(|b| workload.allows(b)).map(|b| b.memory.0).min();
-    Mebibytes(each.unwrap_or(0) * u64::from(workload.whole_gpus))
 }
 
 /// Why not even an empty fleet could serve a workload.
@@ -251,20 +248,64 @@ fn over_quota(
     Some((Reason::FleetFull, detail, Some(format!("a larger quota for {team}"))))
 }
 
+/// Free GPUs of a proved plan that could serve replicas without a place, if the site's rules let
+/// them.
+struct KeptFree {
+    rules: Policy,
+    /// For each board the most free GPUs on one node.
+    of_board: BTreeMap<Arc<str>, u64>,
+}
+
+impl KeptFree {
+    fn new(gpus: &[GpuPlan], problem: &Problem, proved: bool) -> KeptFree {
+        let mut of_nodes: BTreeMap<(&str, &Arc<str>), u64> = BTreeMap::new();
+        // What runs on the GPUs now may keep them free as well.
+        let by_rules = proved && !problem.knows_present && problem.policy != Policy::default();
+        let is_free = |gpu: &&GpuPlan| gpu.instances.iter().all(|i| i.assignment.is_none());
+        for gpu in gpus.iter().filter(|gpu| by_rules && is_free(gpu)) {
+            *of_nodes.entry((&gpu.node, &gpu.board)).or_default() += 1;
+        }
+        let mut of_board: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for ((_, board), free) in of_nodes {
+            let most = of_board.entry(board.clone()).or_default();
+            *most = free.max(*most);
+        }
+        KeptFree { rules: problem.policy, of_board }
+    }
+
+    /// Whether one of these boards has free GPUs for a replica of `workload`.
+    fn could_serve(&self, workload: &Workload, boards: &[&BoardRef]) -> bool {
+        let needed = u64::from(workload.whole_gpus).max(1);
+        let free = |board: &&BoardRef| self.of_board.get(&*board.id).copied().unwrap_or(0);
+        boards.iter().any(|board| free(board) >= needed)
+    }
+}
+
 /// Why a full fleet cannot serve a workload, and what would help.
 fn full(
     workload: &Workload,
     replicas: u64,
+    problem: &Problem,
     spare: &[SpareInstance],
-    boards: &[BoardRef],
+    kept_free: &KeptFree,
 ) -> (Reason, String, Option<String>) {
-    let Some(memory) = workload.memory.filter(|_| workload.whole_gpus == 0) else {
-        let gpus = plural(u64::from(workload.whole_gpus), "whole GPU");
-        let detail = format!("needs {gpus} on one node; no room is left beside what comes first");
-        let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
-        return (Reason::FleetFull, detail, Some(more_gpus(more, workload, boards)));
+    let boards = boards_for(workload, problem);
+    let needs = match workload.memory.filter(|_| workload.whole_gpus == 0) {
+        Some(memory) => format!("needs {memory}"),
+        None => {
+            format!("needs {} on one node", plural(u64::from(workload.whole_gpus), "whole GPU"))
+        }
     };
-    let detail = format!("needs {memory}; no room is left beside what comes first");
+    if kept_free.could_serve(workload, &boards) {
+        let rules = kept_free.rules.flags().join(" ");
+        let detail = format!("{needs}; the free GPUs may not serve it under {rules}");
+        return (Reason::FleetFull, detail, Some(format!("a plan without {rules}")));
+    }
+    let detail = format!("{needs}; no room is left beside what comes first");
+    let Some(memory) = workload.memory.filter(|_| workload.whole_gpus == 0) else {
+        let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
+        return (Reason::FleetFull, detail, Some(more_gpus(more, &boards)));
+    };
     let suits = |p: &Profile| {
         p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
     };
@@ -284,21 +325,27 @@ fn full(
         None => {
             let of_one_gpu = boards
                 .iter()
-                .filter(|b| workload.allows(b))
                 .flat_map(|b| &b.profiles)
                 .filter(|p| p.memory >= memory && suits(p))
                 .map(|p| u64::from(p.max_instances))
                 .max()
                 .unwrap_or(1);
-            more_gpus(replicas.div_ceil(of_one_gpu), workload, boards)
+            more_gpus(replicas.div_ceil(of_one_gpu), &boards)
         }
     };
     (Reason::FleetFull, detail, Some(help))
 }
 
+/// The boards of the fleet that have what a replica of `workload` needs.
+fn boards_for<'p>(workload: &Workload, problem: &'p Problem) -> Vec<&'p BoardRef> {
+    let mut pools: Vec<usize> =
+        problem.usable_kinds(workload).into_iter().map(|kind| problem.kinds[kind].pool).collect();
+    pools.dedup();
+    pools.into_iter().map(|pool| &problem.pools[pool].board).collect()
+}
+
 /// `2 more GPUs of a100-sxm4-80gb`.
-fn more_gpus(gpus: u64, workload: &Workload, boards: &[BoardRef]) -> String {
-    let allowed: Vec<&str> =
-        boards.iter().filter(|b| workload.allows(b)).map(|b| b.id.as_str()).collect();
-    format!("{} of {}", plural(gpus, "more GPU"), allowed.join(" or "))
+fn more_gpus(gpus: u64, boards: &[&BoardRef]) -> String {
+    let boards: Vec<&str> = boards.iter().map(|b| b.id.as_str()).collect();
+    format!("{} of {}", plural(gpus, "more GPU"), boards.join(" or "))
 }

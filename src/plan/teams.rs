@@ -1,11 +1,13 @@
 //! What each team gets out of a plan: sums over its workloads, for every text and page that shows
 //! teams. Knows nothing of how they are shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Plan;
-use crate::demand::Demand;
+use crate::demand::{Demand, Workload};
+use crate::fleet::Fleet;
+use crate::units::Mebibytes;
 
 /// The sums of one team.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +18,8 @@ pub struct TeamTotals {
     pub replicas: u64,
     /// Of those: placed.
     pub placed: u64,
-    /// Memory that it asks for, in MiB. A workload of whole GPUs that names no memory counts with
-    /// what it was given.
+    /// Memory that it asks for, in MiB. A replica of whole GPUs that names no memory counts with
+    /// what it was given, or else with the least that they would have.
     pub demand_mib: u64,
     /// Of that: placed.
     pub placed_mib: u64,
@@ -30,10 +32,17 @@ impl TeamTotals {
     }
 }
 
-/// The totals of every team of `demand` under `plan`, ordered by name.
-pub fn totals(plan: &Plan, demand: &Demand) -> Vec<TeamTotals> {
+/// The least memory that the whole GPUs of a replica of `workload` would have on `fleet`.
+pub(crate) fn least_whole_memory(workload: &Workload, fleet: &Fleet) -> Mebibytes {
+    let each = fleet.boards().iter().filter(|b| workload.allows(b)).map(|b| b.memory.0).min();
+    Mebibytes(each.unwrap_or(0).saturating_mul(u64::from(workload.whole_gpus)))
+}
+
+/// The totals of every team of `demand` under `plan` on `fleet`, ordered by name.
+pub fn totals(plan: &Plan, demand: &Demand, fleet: &Fleet) -> Vec<TeamTotals> {
     let mut teams: BTreeMap<&Arc<str>, TeamTotals> = BTreeMap::new();
-    for workload in demand.workloads() {
+    let mut want_all: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for (workload, unplaced) in demand.workloads().iter().zip(plan.unplaced_of(demand)) {
         let team = teams.entry(&workload.team).or_insert_with(|| TeamTotals {
             team: workload.team.clone(),
             replicas: 0,
@@ -42,28 +51,27 @@ pub fn totals(plan: &Plan, demand: &Demand) -> Vec<TeamTotals> {
             placed_mib: 0,
         });
         team.replicas = team.replicas.saturating_add(workload.count);
-        let memory = workload.memory.map_or(0, |m| m.0);
-        team.demand_mib = team.demand_mib.saturating_add(memory.saturating_mul(workload.count));
-    }
-    let mut unplaced: BTreeMap<&str, u64> = BTreeMap::new();
-    for row in &plan.unplaced {
-        let sum = unplaced.entry(&row.team).or_default();
-        *sum = sum.saturating_add(row.replicas);
+        team.placed = team.placed.saturating_add(workload.count.saturating_sub(unplaced));
+        let (memory, replicas) = match workload.memory {
+            Some(memory) => (memory, workload.count),
+            None => {
+                want_all.insert((&workload.team, &workload.name));
+                (least_whole_memory(workload, fleet), unplaced)
+            }
+        };
+        team.demand_mib = team.demand_mib.saturating_add(memory.0.saturating_mul(replicas));
     }
     for instance in plan.gpus.iter().flat_map(|gpu| &gpu.instances) {
         if let Some(assignment) = &instance.assignment
             && let Some(team) = teams.get_mut(&assignment.team)
         {
             team.placed_mib = team.placed_mib.saturating_add(assignment.demand_mib);
+            if want_all.contains(&(&*assignment.team, &*assignment.workload)) {
+                team.demand_mib = team.demand_mib.saturating_add(assignment.demand_mib);
+            }
         }
     }
-    let complete = |mut team: TeamTotals| {
-        let missing = unplaced.get(&*team.team).copied().unwrap_or(0);
-        team.placed = team.replicas.saturating_sub(missing);
-        team.demand_mib = team.demand_mib.max(team.placed_mib);
-        team
-    };
-    teams.into_values().map(complete).collect()
+    teams.into_values().collect()
 }
 
 /// Of the replicas that the column `min` guarantees, how many are placed, and how many there are;
@@ -80,10 +88,8 @@ pub fn guaranteed(plan: &Plan, demand: &Demand) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demand::Workload;
     use crate::hardware::Catalogue;
     use crate::plan::file;
-    use crate::units::Mebibytes;
 
     #[test]
     fn a_team_sums_its_workloads() {
@@ -106,12 +112,21 @@ mod tests {
         whole.whole_gpus = 1;
         let mut x = Workload::new("a", "x", Mebibytes(31000), 3);
         x.min = 2;
-        let demand = Demand::new(vec![x, whole]);
+        let catalogue = Catalogue::built_in();
+        let fleet = crate::fleet::spec::parse("2xa100-80gb", "--gpus", &catalogue).unwrap();
+        let demand = Demand::new(vec![x.clone(), whole.clone()]);
         assert_eq!(guaranteed(&plan, &demand), Some((1, 2)));
         assert_eq!(guaranteed(&plan, &Demand::default()), None);
-        let teams = totals(&plan, &demand);
+        let teams = totals(&plan, &demand, &fleet);
         let row = |t: &TeamTotals| (t.replicas, t.placed, t.unplaced(), t.demand_mib, t.placed_mib);
         assert_eq!(row(&teams[0]), (3, 1, 2, 93_000, 31_000));
         assert_eq!(row(&teams[1]), (1, 1, 0, 81_920, 81_920), "it asks for what it was given");
+        let mut plan: Plan = (*plan).clone();
+        let mut missing = plan.unplaced[0].clone();
+        (missing.team, missing.workload) = ("b".into(), "whole".into());
+        plan.unplaced.push(missing);
+        whole.count = 3;
+        let teams = totals(&plan, &Demand::new(vec![x, whole]), &fleet);
+        assert_eq!(row(&teams[1]), (3, 1, 2, 3 * 81_920, 81_920), "and for what it was not given");
     }
 }

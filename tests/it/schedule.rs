@@ -583,3 +583,48 @@ fn time_that_ends_the_search_never_costs_what_one_configuration_serves() {
         assert!(served >= one, "{served} of {one} with {seconds} s");
     }
 }
+
+#[test]
+fn cron_jobs_are_planned_for_what_the_mig_manager_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.yaml");
+    let jobs = ["--cronjobs", file.to_str().unwrap()];
+    // Serving never ends, so a GPU that it is on cannot change unless instances are kept.
+    let week = "team,workload,memory,count,priority,hours\n\
+                nlp,notebooks,9GiB,9,0,Mon-Fri 08:00-19:00\n\
+                nlp,train,38GiB,3,0,19:00-08:00|Sat-Sun\nsearch,serving,18GiB,2,10,\n";
+    let run = |args: &[&str]| {
+        let base = ["schedule", "--workloads", "-", "--gpus", "2xa100-80gb"];
+        migplan_with(&[&base, args].concat(), week.as_bytes())
+    };
+    let [gpus, instances] = ["gpus", "instances"].map(|keep| run(&["--keep", keep]));
+    assert_ne!(gpus.stdout, instances.stdout);
+    assert_eq!(run(&jobs).stdout, gpus.stdout);
+    let against = run(&[&jobs[..], &["--keep", "instances"]].concat());
+    assert_eq!(against.stdout, instances.stdout);
+    assert!(against.stderr.contains("the MIG manager clears each GPU"), "{}", against.stderr);
+}
+
+#[test]
+fn weights_of_many_digits_rule_nothing_out_wrongly() {
+    let rows = "a,day,9000MiB,14,1,08:00-19:00\na,evening,36000MiB,4,W,17:00-23:00\n\
+                a,night,70000MiB,2,W,20:00-06:00\n";
+    for weight in ["314", "314.159", "31.415927", "314.15927", "999999.999999"] {
+        let rows = rows.replace('W', weight);
+        let csv = format!("team,workload,memory,count,weight,hours\n{rows}");
+        let args = ["schedule", "-w", "-", "--gpus", "2xa100-80gb", "--format", "json"];
+        let ran = migplan_with(&args, csv.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        // The same layouts are the best whatever the digits.
+        let served = json["served_replica_hours"].as_f64().unwrap();
+        assert!((served - 515.67).abs() < 0.01, "{weight}: {served}");
+    }
+}
+
+#[test]
+fn a_search_that_was_ended_does_not_call_one_configuration_the_best() {
+    let ran = run(&["--time-limit", "0.0001"]);
+    assert!(!ran.stderr.contains("One configuration is best"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("with more time there may be one"), "{}", ran.stderr);
+}

@@ -30,7 +30,7 @@ fn many_small_replicas_do_not_starve_a_team_of_large_ones() {
     assert_eq!(shares(&plan), [333_333, 500_000]);
     assert_eq!((plan.totals.placed, most.totals.placed), (13, 14));
     let placed = |plan: &Plan| {
-        let totals = teams::totals(plan, &demand);
+        let totals = teams::totals(plan, &demand, &fleet);
         totals.into_iter().map(|team| team.placed).collect::<Vec<u64>>()
     };
     assert_eq!((placed(&plan), placed(&most)), (vec![10, 3], vec![12, 2]));

@@ -35,6 +35,8 @@ pub(super) struct FreeGpus {
     pub gpus: VecDeque<usize>,
     /// How many of them may be partitioned.
     pub partitionable: usize,
+    /// Whether other nodes are better for replicas.
+    pub second_choice: bool,
 }
 
 /// Decides what every GPU of a pool becomes: those of replicas that take several first, then what
@@ -191,7 +193,8 @@ fn around_present(
             (false, _) => GpuUse::Unchanged(g),
         };
         let partitionable = used.others.len();
-        let free = FreeGpus { node, node_type, gpus: used.others, partitionable };
+        let gpus = used.others;
+        let free = FreeGpus { node, node_type, gpus, partitionable, second_choice: false };
         let patterns = used.patterns.into_iter().map(|(p, count)| (GpuUse::Pattern(p), count));
         let uses = patterns.chain([(GpuUse::Off, used.off)]).collect();
         arrangement.slots.extend(spread(vec![free], uses, idle));
@@ -207,7 +210,8 @@ fn around_present(
 }
 
 /// Spreads uses over the free GPUs of nodes so that nodes come out alike: a node that one use can
-/// fill gets only that; what is left goes into the last nodes in order. `idle` fills the rest.
+/// fill gets only that; what is left goes into the last nodes in order. `idle` fills the rest, first
+/// the nodes that are the second choice.
 fn spread(
     mut nodes: Vec<FreeGpus>,
     mut left: Vec<(GpuUse, i64)>,
@@ -221,6 +225,19 @@ fn spread(
     let mut to_partition: i64 =
         left.iter().filter(|(c, _)| is_pattern(c)).map(|(_, count)| count).sum();
     let mut slots = Vec::with_capacity(total as usize);
+    nodes.sort_by_key(|n| (Reverse(n.second_choice), Reverse(n.gpus.len()), n.node));
+    let idles = left.len() - 1;
+    nodes.retain(|node| {
+        let size = node.gpus.len() as i64;
+        let partitionable_left = partitionable - node.partitionable as i64;
+        let stays_idle =
+            node.second_choice && left[idles].1 >= size && partitionable_left >= to_partition;
+        if stays_idle {
+            (left[idles].1, partitionable) = (left[idles].1 - size, partitionable_left);
+            slots.extend(node.gpus.iter().map(|gpu| ((node.node, *gpu), idle)));
+        }
+        !stays_idle
+    });
     nodes.sort_by_key(|n| (Reverse(n.gpus.len()), n.node));
     for node in nodes {
         let size = node.gpus.len() as i64;
@@ -265,6 +282,7 @@ mod tests {
             node_type: 0,
             gpus: (0..*size).collect(),
             partitionable: partitionable.min(*size),
+            second_choice: false,
         };
         sizes.iter().enumerate().map(node).collect()
     }
@@ -281,6 +299,19 @@ mod tests {
         assert_eq!(on_node(&slots, 1), [GpuUse::Pattern(1); 4]);
         let rest = [GpuUse::Pattern(0), GpuUse::Whole, GpuUse::Off, GpuUse::Off];
         assert_eq!(on_node(&slots, 2), rest);
+    }
+
+    #[test]
+    fn a_second_choice_serves_only_what_no_other_node_can() {
+        let last_choice = |used: i64| {
+            let mut nodes = nodes(&[4, 4, 4], 4);
+            nodes[2].second_choice = true;
+            let slots = spread(nodes, vec![(GpuUse::Pattern(0), used)], GpuUse::Off);
+            [0, 1, 2]
+                .map(|n| on_node(&slots, n).iter().filter(|c| **c == GpuUse::Pattern(0)).count())
+        };
+        assert_eq!([6, 8].map(last_choice), [[4, 2, 0], [4, 4, 0]]);
+        assert_eq!(last_choice(11).iter().sum::<usize>(), 11);
     }
 
     #[test]

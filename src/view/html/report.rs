@@ -49,6 +49,7 @@ pub fn report(subject: &Subject<'_>) -> Result<String> {
 fn page(subject: &Subject<'_>) -> Result<Page> {
     let Subject { comparison, demand, fleet, catalogue, options, config } = *subject;
     let plan = &comparison.plan;
+    let teams = teams::totals(plan, demand, fleet);
     let numbers = TeamNumbers::new(demand);
     let frontier = compare::frontier(plan, demand, fleet, options)?;
     let fit_idle = FitIdle::new(comparison, &frontier, demand);
@@ -75,7 +76,7 @@ fn page(subject: &Subject<'_>) -> Result<Page> {
             "The memory of each workload against the instances that it is assigned.",
             Content::Pictures(vec![drawing("", &DemandFigure::new(plan, demand))]),
         ),
-        section("Teams", "", team_table(plan, demand, &numbers)),
+        section("Teams", "", team_table(&teams, &numbers)),
     ];
     if !plan.unplaced.is_empty() {
         let note = first_of(plan.unplaced.len(), "workload");
@@ -104,7 +105,7 @@ fn page(subject: &Subject<'_>) -> Result<Page> {
             fit_idle.setting,
             plural(demand.workloads().len() as u64, "workload")
         ),
-        teams: team_details(comparison, &fit_idle, demand),
+        teams: team_details(comparison, &fit_idle, &teams),
         sections,
     })
 }
@@ -222,7 +223,7 @@ fn compared(comparison: &Comparison) -> Content {
 fn team_details(
     comparison: &Comparison,
     figure: &FitIdle,
-    demand: &Demand,
+    teams: &[TeamTotals],
 ) -> Vec<(String, String)> {
     let ways: Vec<&Baseline> = figure
         .headline
@@ -244,11 +245,10 @@ fn team_details(
             others.join(", ")
         )
     };
-    let teams = teams::totals(&comparison.plan, demand);
     teams.iter().map(|t| (t.team.to_string(), detail(t))).collect()
 }
 
-fn team_table(plan: &Plan, demand: &Demand, numbers: &TeamNumbers<'_>) -> Content {
+fn team_table(teams: &[TeamTotals], numbers: &TeamNumbers<'_>) -> Content {
     let row = |t: &TeamTotals| Row {
         teams: Some(numbers.of(&t.team).into_iter().collect()),
         cells: vec![
@@ -262,7 +262,7 @@ fn team_table(plan: &Plan, demand: &Demand, numbers: &TeamNumbers<'_>) -> Conten
     };
     Content::Table(Table {
         columns: names(&["team", "replicas", "placed", "unplaced", "memory placed", "of"]),
-        rows: teams::totals(plan, demand).iter().map(row).collect(),
+        rows: teams.iter().map(row).collect(),
     })
 }
 

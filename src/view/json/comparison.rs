@@ -7,6 +7,7 @@ use serde_json::Number;
 
 use crate::compare::{Baseline, Comparison};
 use crate::demand::Demand;
+use crate::plan::Status;
 use crate::units::Weight;
 
 /// Schema key of [`ComparisonDocument`].
@@ -24,6 +25,8 @@ pub struct ComparisonDocument {
     pub fleet_mib: u64,
     /// GPUs of the fleet.
     pub gpus: u64,
+    /// Whether the plan is proved the best, or why not.
+    pub status: Status,
     /// The plan first, then the presets by size, then whole GPUs and the heuristics.
     pub rows: Vec<ComparisonRow>,
     /// Workloads that no instance of these GPUs could serve; they count in no row.
@@ -109,6 +112,7 @@ impl ComparisonDocument {
             replicas: totals.replicas,
             fleet_mib: totals.fleet_mib,
             gpus: totals.gpus,
+            status: comparison.plan.proof.status,
             rows: comparison.rows.iter().map(row).collect(),
             out_of_reach: comparison
                 .out_of_reach

@@ -7,6 +7,7 @@ use super::{Layout, best_preset_text, wrapped};
 use crate::compare::{Baseline, Comparison, best_preset};
 use crate::demand::Demand;
 use crate::error::Diagnostic;
+use crate::plan::Status;
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 
@@ -87,6 +88,10 @@ pub fn warnings(comparison: &Comparison, demand: &Demand) -> Vec<Diagnostic> {
         rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
     };
     let mut warnings = Vec::new();
+    if comparison.plan.proof.status != Status::Optimal {
+        let message = "the plan is not proved the best; another row may place more, and `migplan suggest` says how far it came";
+        warnings.push(Diagnostic::new(message));
+    }
     if replicas(true) > 0 {
         warnings.push(Diagnostic::new(format!(
             "{} need more than any instance has and count in no row; a whole GPU would serve each: set the column gpus to 1",

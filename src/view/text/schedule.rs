@@ -60,7 +60,12 @@ fn searched(schedule: &Schedule) -> String {
 pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: Layout) -> String {
     let mut text = format!("{}\n", headline(schedule));
     if schedule.changes.is_empty() {
-        text.push_str("One configuration is best: no change is worth its cost.\n");
+        text.push_str(match schedule.searched.proved {
+            true => "One configuration is best: no change is worth its cost.\n",
+            false => {
+                "No change was found that is worth its cost; with more time there may be one.\n"
+            }
+        });
     }
     text.push('\n');
     for (at, configuration) in schedule.configurations.iter().enumerate() {

@@ -7,6 +7,7 @@ use super::table::table;
 use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
 use crate::compare::{FairnessCost, Presets, Suggestion, best_preset};
 use crate::demand::Demand;
+use crate::fleet::Fleet;
 use crate::plan::quotas::QuotaUse;
 use crate::plan::teams::{self, TeamTotals};
 use crate::plan::{GpuPlan, InstanceProfile, Plan, Proof, Stage, Status};
@@ -17,7 +18,7 @@ use crate::units::Mebibytes;
 const MOST_GPUS: usize = 64;
 
 /// The summary that a person reads after `suggest`.
-pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> String {
+pub fn summary(suggestion: &Suggestion, demand: &Demand, fleet: &Fleet, layout: Layout) -> String {
     let plan = &suggestion.plan;
     let mut text = String::new();
     let totals = &plan.totals;
@@ -31,7 +32,7 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> Stri
         thousands(totals.gpus_used),
         plural(totals.gpus, "GPU")
     );
-    team_table(&mut text, plan, demand, layout);
+    team_table(&mut text, &teams::totals(plan, demand, fleet), layout);
     if let Some((placed, all)) = teams::guaranteed(plan, demand) {
         let (placed, all) = (thousands(placed), plural(all, "guaranteed replica"));
         let _ = writeln!(text, "{placed} of {all} placed (column min).\n");
@@ -58,8 +59,8 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, layout: Layout) -> Stri
     text
 }
 
-fn team_table(text: &mut String, plan: &Plan, demand: &Demand, layout: Layout) {
-    let mut teams = teams::totals(plan, demand);
+fn team_table(text: &mut String, teams: &[TeamTotals], layout: Layout) {
+    let mut teams: Vec<&TeamTotals> = teams.iter().collect();
     let (count, rows) = (teams.len(), layout.rows());
     if count > rows {
         // Where not all can be shown, those with unplaced replicas are worth more than the others.
@@ -145,9 +146,14 @@ fn unplaced(text: &mut String, suggestion: &Suggestion, layout: Layout) {
     let _ = writeln!(text, "\nUnplaced: {}.", plural(replicas, "replica"));
     unplaced_rows(text, &plan.unplaced, layout.rows());
     if let Some(more) = &suggestion.more_gpus {
+        let where_to = match (more.on_further_nodes, more.gpus) {
+            (false, _) => "",
+            (true, 1) => " on a further node",
+            (true, _) => " on further nodes",
+        };
         let _ = writeln!(
             text,
-            "{} of {} would place all that the fleet is too full for; no fewer would.",
+            "{} of {}{where_to} would place all that the fleet is too full for; no fewer would.",
             plural(more.gpus, "more GPU"),
             more.board
         );
