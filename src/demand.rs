@@ -62,6 +62,9 @@ pub struct Workload {
     pub observed: Option<Arc<Observed>>,
 }
 
+/// For each team and name, the file that has the workload.
+pub type FileOf = BTreeMap<(Arc<str>, Arc<str>), String>;
+
 /// What samples show of a workload, beside the memory and count that it is planned with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -145,6 +148,12 @@ impl Workload {
             hours: Hours::ALWAYS,
             observed: None,
         }
+    }
+
+    /// Gives it so many replicas; of those that are guaranteed no more than that.
+    pub(crate) fn limit_count(&mut self, count: u64) {
+        self.count = count;
+        self.min = self.min.min(count);
     }
 
     /// Whether the workload may run on `board` at all.
@@ -258,15 +267,12 @@ impl Demand {
     }
 
     /// The workloads of `file` that another file has already, as problems; `file_of` remembers,
-    /// from file to file, where each was.
-    pub fn duplicates(
-        &self,
-        file: &str,
-        file_of: &mut BTreeMap<String, String>,
-    ) -> Vec<Diagnostic> {
+    /// from file to file, where each team and name was.
+    pub fn duplicates(&self, file: &str, file_of: &mut FileOf) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         for workload in &self.workloads {
-            if let Some(other) = file_of.insert(workload.label(), file.to_string()) {
+            let name = (workload.team.clone(), workload.name.clone());
+            if let Some(other) = file_of.insert(name, file.to_string()) {
                 let message =
                     format!("'{}' is a duplicate: {other} has it already", workload.label());
                 problems.push(Diagnostic::new(message).in_file(file));

@@ -3,12 +3,10 @@
 //! What pods ask for wins over what was seen of a workload, and a row of a workloads file over
 //! both. Knows no file and no server: readers hand in what they read, or their errors.
 
-use std::collections::BTreeMap;
-
-use super::Demand;
 use super::over_time::History;
 use super::sizing::{PodSpan, Sizing};
 use super::usage::Usage;
+use super::{Demand, FileOf};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::units::Headroom;
 
@@ -46,13 +44,13 @@ pub struct Gathering {
     problems: Vec<Diagnostic>,
     hint: Option<String>,
     /// For each workload, the file that has it; kept only where there are several files.
-    file_of: Option<BTreeMap<String, String>>,
+    file_of: Option<FileOf>,
 }
 
 impl Gathering {
     /// Nothing yet; `files` workloads files are to come.
     pub fn new(files: usize) -> Gathering {
-        Gathering { file_of: (files > 1).then(BTreeMap::new), ..Gathering::default() }
+        Gathering { file_of: (files > 1).then(FileOf::new), ..Gathering::default() }
     }
 
     /// Takes what Prometheus showed.

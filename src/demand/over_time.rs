@@ -321,7 +321,8 @@ impl OverTime {
         }
         let mut workloads = self.peak.workloads().to_vec();
         for (w, workload) in workloads.iter_mut().enumerate() {
-            workload.count = self.periods.iter().map(|p| p.counts[w]).max().unwrap_or(0);
+            let most = self.periods.iter().map(|p| p.counts[w]).max().unwrap_or(0);
+            workload.limit_count(most);
         }
         self.peak = Demand::new(workloads);
     }
@@ -356,7 +357,7 @@ impl OverTime {
         let counts = self.periods.get(period).map_or(&[][..], |p| &p.counts);
         let with_count = |(workload, count): (&Workload, &u64)| {
             let mut workload = workload.clone();
-            workload.count = *count;
+            workload.limit_count(*count);
             workload
         };
         Demand::new(self.peak.workloads().iter().zip(counts).map(with_count).collect())

@@ -221,9 +221,13 @@ impl Gathered {
     fn add(&mut self, replicas: u64, priority: Option<i64>, boards: &[String]) {
         if self.replicas == 0 {
             self.boards = boards.to_vec();
-        } else if self.boards != boards {
-            // Pods of one owner that differ in this may run anywhere that one of them may.
+        } else if self.boards.is_empty() || boards.is_empty() {
             self.boards.clear();
+        } else {
+            // Pods of one owner that differ in this may run anywhere that one of them may.
+            self.boards.extend_from_slice(boards);
+            self.boards.sort();
+            self.boards.dedup();
         }
         self.replicas = self.replicas.saturating_add(replicas);
         self.priority = self.priority.max(priority);
@@ -269,10 +273,11 @@ fn label(pod: &PodItem) -> String {
 }
 
 /// What a pod asks for of `nvidia.com/…`: the most of what its containers ask for together and
-/// what any init container asks for, as the scheduler counts.
+/// what any init container asks for beside the sidecars before it, as the scheduler counts.
 fn requests(spec: &Spec) -> std::result::Result<BTreeMap<String, u64>, String> {
     let mut together: BTreeMap<String, u64> = BTreeMap::new();
     let mut start: BTreeMap<String, u64> = BTreeMap::new();
+    let mut sidecars: BTreeMap<String, u64> = BTreeMap::new();
     for container in spec.containers.iter().flatten() {
         for (resource, count) in of_container(container)? {
             *together.entry(resource).or_default() += count;
@@ -284,10 +289,13 @@ fn requests(spec: &Spec) -> std::result::Result<BTreeMap<String, u64>, String> {
         let sidecar = container.restart_policy.as_deref() == Some("Always");
         for (resource, count) in asked {
             if sidecar {
+                *sidecars.entry(resource.clone()).or_default() += count;
                 *together.entry(resource).or_default() += count;
             } else {
+                // Beside the sidecars that were started before it.
+                let beside = sidecars.get(&resource).copied().unwrap_or(0);
                 let most = start.entry(resource).or_default();
-                *most = count.max(*most);
+                *most = (*most).max(beside.saturating_add(count));
             }
         }
     }
@@ -536,6 +544,9 @@ mod tests {
         pod["spec"]["initContainers"] = json!([c(2), sidecar]);
         let (found, _) = pods(&[pod.clone()]).unwrap();
         assert_eq!(found.demand.workloads()[0].count, 3);
+        pod["spec"]["initContainers"] = json!([sidecar, c(5)]);
+        let (found, _) = pods(&[pod.clone()]).unwrap();
+        assert_eq!(found.demand.workloads()[0].count, 6, "the sidecar runs on beside it");
         pod["spec"]["initContainers"] = json!([c(5)]);
         assert_eq!(pods(&[pod]).unwrap().0.demand.workloads()[0].count, 5);
     }

@@ -191,7 +191,7 @@ impl Slots {
 /// Finds the quietest windows of this length. Times of day are of UTC plus `offset_minutes`.
 ///
 /// # Errors
-/// A window longer than a day; less than a day of history, or none with times (exit 3).
+/// A window longer than a day (exit 2); less than a day of history, or none with times (exit 3).
 pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Quiet> {
     if length.ms() > DAY_MS {
         return Err(Error::usage(format!("--quiet-window {length} is longer than a day")));

@@ -130,6 +130,8 @@ fn files_that_are_no_configuration() {
         ("version: v1\nmig-configs:\n", "has no label"),
         ("<html>", "is not a mig-parted configuration"),
         ("a: [", "is not YAML"),
+        ("a: 1\n---\nb: 2\n", "has several YAML documents"),
+        ("a: &a [*a]\n", "has an alias that stands for itself"),
     ] {
         let error = Config::parse(text, "f").unwrap_err().to_string();
         assert!(error.contains(expected), "{text:?}: {error}");

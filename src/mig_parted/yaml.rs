@@ -8,6 +8,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::error::{Diagnostic, Error, Result};
+use crate::table::shorten;
 
 /// A value and the line on which it is.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,7 @@ impl Node {
             Value::Bool(b) => b.to_string(),
             Value::Integer(i) => i.to_string(),
             Value::Float(f) => f.to_string(),
-            Value::Text(t) => format!("'{t}'"),
+            Value::Text(t) => format!("'{}'", shorten(t)),
             Value::List(_) => "a list".to_string(),
             Value::Map(_) => "a mapping".to_string(),
         }
@@ -47,6 +48,14 @@ impl Node {
 
 /// More nodes than a file for any real fleet has, and a bound on memory.
 const MAX_NODES: usize = 20_000_000;
+
+/// How the library's messages for programmers begin, and what they mean to whoever wrote the file.
+const KNOWN_ERRORS: [(&str, &str); 4] = [
+    ("budget breached", "is too large or too deeply nested for a configuration"),
+    ("recursion limit", "is too large or too deeply nested for a configuration"),
+    ("multiple YAML documents", "has several YAML documents; a configuration is one, without ---"),
+    ("recursive references", "has an alias that stands for itself"),
+];
 
 /// Reads one YAML (or JSON) document; an empty text is null.
 ///
@@ -70,13 +79,10 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
             // The library repeats the place in its own words; ours is in front.
             let message = message.lines().next().unwrap_or_default();
             let message = message.split(" at line ").next().unwrap_or(message);
-            let limits = ["budget breached", "recursion limit"];
-            let mut problem = if limits.iter().any(|limit| message.starts_with(limit)) {
-                Diagnostic::new("is too large or too deeply nested for a configuration")
-            } else {
-                Diagnostic::new(format!("is not YAML: {message}"))
-            };
-            problem = problem.in_file(file);
+            let said = KNOWN_ERRORS.iter().find(|(of_library, _)| message.starts_with(of_library));
+            let said = said.map(|(_, said)| said.to_string());
+            let said = said.unwrap_or_else(|| format!("is not YAML: {}", shorten(message)));
+            let mut problem = Diagnostic::new(said).in_file(file);
             if let Some(line) = line.filter(|l| *l > 0) {
                 problem = problem.at_line(line);
             }

@@ -193,6 +193,8 @@ struct Check<'a> {
     sums: Totals,
     /// Present instances that the plan destroys.
     destroyed: u64,
+    /// Present instances that stay because their GPU serves no replica, and would go otherwise.
+    perhaps_destroyed: u64,
 }
 
 /// Adds a violation to those that are listed.
@@ -220,6 +222,7 @@ impl<'a> Check<'a> {
             short_of_gpus: BTreeSet::new(),
             sums: Totals::default(),
             destroyed: 0,
+            perhaps_destroyed: 0,
         }
     }
 

@@ -290,3 +290,29 @@ fn a_checkpoint_is_kept_by_the_command() {
         migplan(&["suggest", "-w", "/dev/null", "--gpus", "2xa100-80gb", "--current", file]);
     assert_eq!(wrong.code, 3, "{}", wrong.stderr);
 }
+
+#[test]
+fn an_instance_that_is_used_in_another_hour_may_count_as_destroyed() {
+    // Two compute instances in one 7g.80gb, which serve nobody and stay where the GPU serves nobody.
+    let checkpoint = serde_json::json!({"Version": "v1", "MigState": {"Devices": [
+        {"UUID": "GPU-1", "MigMode": 1, "GpuInstances": [{
+            "ProfileID": 4, "Placement": {"Start": 0, "Size": 8},
+            "ComputeInstances": [{"ProfileID": 0, "EngProfileID": 0}, {"ProfileID": 0, "EngProfileID": 0}]
+        }]},
+        {"UUID": "GPU-2", "MigMode": 1, "GpuInstances": [
+            {"ProfileID": 2, "Placement": {"Start": 0, "Size": 4},
+             "ComputeInstances": [{"ProfileID": 2, "EngProfileID": 0}]},
+            {"ProfileID": 2, "Placement": {"Start": 4, "Size": 4},
+             "ComputeInstances": [{"ProfileID": 2, "EngProfileID": 0}]}
+        ]}
+    ]}});
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, checkpoint.to_string().as_bytes()).unwrap();
+    let file = file.path().to_str().unwrap();
+    let args = ["suggest", "--over-time", "-w", "-", "--gpus", "2xa100-80gb", "--current", file];
+    let rows = b"team,workload,memory,count,hours\na,day,36000MiB,2,08:00-20:00\n\
+                 a,night,60000MiB,1,20:00-08:00\n";
+    let run = migplan_with(&args, rows);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("instances_destroyed 1"), "{}", run.stderr);
+}

@@ -567,3 +567,19 @@ fn the_walk_through_of_a_week() {
     assert_eq!(replay["hours"].as_array().unwrap().len(), 14 * 24);
     assert_eq!(replay["hours"][0]["start"], "Mon 2026-06-01 02:00");
 }
+
+#[test]
+fn no_more_replicas_are_guaranteed_than_run() {
+    let mut workload = Workload::new("a", "c", Mebibytes(9_000), 3);
+    (workload.min, workload.hours) = (2, "Sat 10:00-16:00".parse().unwrap());
+    let over = over(&demand_of(vec![workload]));
+    let guaranteed = |demand: &Demand| {
+        let workload = &demand.workloads()[0];
+        (workload.min, workload.count)
+    };
+    let periods = (0..over.periods().len()).map(|period| guaranteed(&over.demand_in(period)));
+    assert_eq!(periods.collect::<Vec<_>>(), [(0, 0), (2, 3)]);
+    assert_eq!(guaranteed(over.peak()), (2, 3));
+    let tuesday = over.only(|hour| (24..48).contains(&hour));
+    assert_eq!(guaranteed(tuesday.peak()), (0, 0));
+}

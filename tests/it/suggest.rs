@@ -513,3 +513,127 @@ fn short_help_is_one_screen_and_long_help_has_all() {
         assert!(long.contains(heading), "{heading}:\n{long}");
     }
 }
+
+/// What the summary says of replicas without a place.
+fn unplaced(csv: &str, args: &[&str]) -> String {
+    let base = ["suggest", "-w", "-", "-o", "/dev/null"];
+    let ran = migplan_with(&[&base[..], args].concat(), csv.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let about = ran.stderr.split_once("Unplaced: ").map_or("", |(_, rest)| rest);
+    about.split("\n\n").next().unwrap().to_string()
+}
+
+#[test]
+fn advice_to_buy_gpus_is_true_on_several_boards() {
+    let csv = "team,workload,memory,count\na,b,100GiB,2\nb,d,35GiB,3\n";
+    let said = unplaced(csv, &["--gpus", "1xa100-80gb,1xh200"]);
+    // No A100-80GB holds 100 GiB, however many there are.
+    assert!(said.contains("a/b: needs 102400 MiB; no room is left beside what comes first; would help: 1 more GPU of h200-sxm-141gb\n"), "{said}");
+    assert!(said.contains("2 more GPUs of h200-sxm-141gb would place all"), "{said}");
+    for more in ["1xa100-80gb,2xh200", "1xa100-80gb,3xh200"] {
+        assert_eq!(unplaced(csv, &["--gpus", more]).is_empty(), more.ends_with("3xh200"), "{more}");
+    }
+}
+
+#[test]
+fn the_rules_of_a_site_are_named_where_they_keep_gpus_free() {
+    let csv = "team,workload,memory,count,gpus\na,n,9GiB,9,\na,w,,1,1\n";
+    for (args, flag) in [
+        (&["--gpus", "20xa100-80gb", "--strategy", "single"][..], "--strategy single"),
+        (&["--gpus", "4xa100-80gb", "--keep-whole", "9"], "--keep-whole 9"),
+    ] {
+        let said = unplaced(csv, args);
+        let why = format!(
+            "the free GPUs may not serve it under {flag}; would help: a plan without {flag}"
+        );
+        assert!(said.contains(&why), "{said}");
+        assert!(!said.contains("would place all"), "{said}");
+    }
+    // On a further node a whole GPU is beside no instances.
+    let said = unplaced(csv, &["--gpus", "2xa100-80gb", "--strategy", "single"]);
+    assert!(
+        said.contains("1 more GPU of a100-sxm4-80gb on a further node would place all"),
+        "{said}"
+    );
+}
+
+#[test]
+fn each_output_has_a_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (teams, other, plan) = (file("teams.csv"), file("./a"), file("a"));
+    fs::write(&teams, "team,workload,memory\na,b,1GiB\n").unwrap();
+    for (args, said) in [
+        (&["-o", &plan, "--plan", &other][..], "two outputs go to"),
+        (&["--plan", "-"], "two outputs go to stdout"),
+        (&["-o", &plan, "--report", "-", "--assignments", "-"], "two outputs go to stdout"),
+        (&["--plan", &teams], "teams.csv is read, and would be overwritten"),
+        (&["-o", &teams], "teams.csv is read, and would be overwritten"),
+    ] {
+        let base = ["suggest", "-q", "-w", &teams, "--gpus", "1xa30"];
+        let ran = migplan(&[&base[..], args].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{args:?}: {}", ran.stderr);
+        assert!(!Path::new(&plan).exists(), "{args:?}");
+    }
+    let base = ["suggest", "-q", "-w", &teams, "--gpus", "1xa30", "--plan"];
+    let ran = migplan(&[&base[..], &["/dev/null", "-o", "/dev/null"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let ran = migplan(&[&base[..], &["-", "-o", &plan]].concat());
+    assert!(ran.stdout.starts_with('{') && Path::new(&plan).exists(), "{}", ran.stderr);
+}
+
+#[test]
+fn a_plan_that_is_not_proved_is_said_to_be() {
+    let args = ["compare", "-w", "examples/teams.csv", "--gpus", "4xa100-80gb"];
+    let limited = migplan(&[&args[..], &["--time-limit", "0.000001", "--format", "json"]].concat());
+    assert!(limited.stderr.contains("the plan is not proved the best"), "{}", limited.stderr);
+    assert!(limited.stdout.contains("\"status\": \"time_limit\""), "{}", limited.stdout);
+    let proved = migplan(&[&args[..], &["--format", "json"]].concat());
+    assert!(proved.stdout.contains("\"status\": \"optimal\"") && proved.stderr.is_empty());
+}
+
+#[test]
+fn replicas_go_to_nodes_that_are_ready() {
+    let node = |name: &str, ready: &str| {
+        format!(
+            r#"{{"metadata": {{"name": "{name}", "labels": {{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "4"}}}}, "status": {{"conditions": [{{"type": "Ready", "status": "{ready}"}}]}}}}"#
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodes.json");
+    let used = |ready: [&str; 4], count: &str| {
+        let nodes = ["n0", "n1", "n2", "n3"].iter().zip(ready).map(|(name, r)| node(name, r));
+        let nodes: Vec<String> = nodes.collect();
+        fs::write(&file, format!(r#"{{"items": [{}]}}"#, nodes.join(","))).unwrap();
+        let csv = format!("team,workload,memory,count\na,b,9GiB,{count}\n");
+        let args =
+            ["suggest", "-q", "-w", "-", "--nodes", file.to_str().unwrap(), "--format", "json"];
+        let ran = migplan_with(&args, csv.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let gpus = plan["gpus"].as_array().unwrap().iter().filter(|gpu| gpu["mig"] == true);
+        let mut nodes: Vec<String> =
+            gpus.map(|gpu| gpu["node"].as_str().unwrap().to_string()).collect();
+        nodes.dedup();
+        nodes
+    };
+    assert_eq!(used(["True", "True", "False", "False"], "56"), ["n0", "n1"]);
+    assert_eq!(used(["False", "True", "False", "True"], "42"), ["n1", "n3"]);
+    assert_eq!(used(["False"; 4], "112").len(), 4);
+}
+
+#[test]
+fn team_and_name_are_told_apart_across_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, rows: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("team,workload,memory\n{rows}")).unwrap();
+        file.to_str().unwrap().to_string()
+    };
+    let (one, two) = (file("1.csv", "a/b,c,1GiB\n"), file("2.csv", "a,b/c,1GiB\n"));
+    let ran = migplan(&["suggest", "-q", "-w", &one, "-w", &two, "--gpus", "1xa30"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let ran = migplan(&["suggest", "-q", "-w", &one, "-w", &one, "--gpus", "1xa30"]);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+}

@@ -41,6 +41,9 @@ impl Checked {
         check.rules(&plan, &conditions);
         check.present(&plan, fleet, &conditions);
         let mut sums = check.periods(&plan, demand, periods, fleet);
+        if conditions.policy.one_profile_per_workload {
+            check.one_name(demand.peak(), periods);
+        }
         sums.perhaps_unused = perhaps_not_in_use(&plan, fleet, &conditions);
         check.is_shown(&plan, demand, periods.get(shown).map_or(&[], Vec::as_slice));
         check.proof_over_time(&plan, &goal::objectives(&scope), &sums);
@@ -209,6 +212,20 @@ impl Check<'_> {
         sums
     }
 
+    /// All replicas of a workload are in instances of one name, whatever the period.
+    fn one_name(&mut self, peak: &Demand, periods: &[Vec<Allocated>]) {
+        let mut names: BTreeMap<usize, BTreeSet<&InstanceProfile>> = BTreeMap::new();
+        for row in periods.iter().flatten() {
+            names.entry(row.workload).or_default().insert(&row.profile);
+        }
+        for (workload, names) in names {
+            let Some(workload) = peak.workloads().get(workload) else { continue };
+            if workload.count > 1 && names.len() > 1 {
+                self.fail(format!("{} is in several profiles", workload.label()));
+            }
+        }
+    }
+
     /// The replicas that the plan shows are those of its period.
     fn is_shown(&mut self, plan: &Plan, demand: &OverTime, rows: &[Allocated]) {
         let mut shown: BTreeMap<(&str, &str, &str, &InstanceProfile), u64> = BTreeMap::new();
@@ -271,7 +288,17 @@ impl Check<'_> {
                 Objective::RoundingMib => sums.allocated_mib - sums.placed_mib,
                 Objective::ProfileKinds => sums.kinds.len() as i128,
                 Objective::ComputeSlices => sums.compute_slices,
-                Objective::InstancesDestroyed => self.destroyed.into(),
+                Objective::InstancesDestroyed => {
+                    // A GPU that is left as it is here may serve a replica in another period.
+                    let (least, most) = (self.destroyed, self.destroyed + self.perhaps_destroyed);
+                    let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
+                    if optimal && !(least..=most).contains(&claimed) {
+                        self.fail(format!(
+                            "stage {name} claims {claimed}, but the plan has {least} to {most}"
+                        ));
+                    }
+                    continue;
+                }
                 Objective::GpusUsed => {
                     // Other periods may need GPUs that serve no replica in the one that is shown.
                     let claimed = stage.value.as_u64().unwrap_or(u64::MAX);

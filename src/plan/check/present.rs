@@ -25,10 +25,14 @@ impl Check<'_> {
             }
             let held = &now.instances[..];
             for instance in held {
-                if stays(gpu, board, held, instance) {
-                    continue;
+                match stays(gpu, board, held, instance) {
+                    Stays::Yes => continue,
+                    Stays::WhileUnused => {
+                        self.perhaps_destroyed += 1;
+                        continue;
+                    }
+                    Stays::No => self.destroyed += 1,
                 }
-                self.destroyed += 1;
                 if instance.busy && !conditions.allow_disruption {
                     self.fail(format!(
                         "{}: the busy {} at {} is destroyed",
@@ -43,7 +47,14 @@ impl Check<'_> {
 }
 
 /// Whether an instance and what is in it stay where they are.
-fn stays(gpu: &GpuPlan, board: &Board, held: &[HeldInstance], instance: &HeldInstance) -> bool {
+enum Stays {
+    Yes,
+    /// Only because the GPU serves no replica and is left as it is.
+    WhileUnused,
+    No,
+}
+
+fn stays(gpu: &GpuPlan, board: &Board, held: &[HeldInstance], instance: &HeldInstance) -> Stays {
     let same = |h: &HeldInstance| {
         gpu.instances.iter().any(|i| {
             i.start == h.start
@@ -51,7 +62,7 @@ fn stays(gpu: &GpuPlan, board: &Board, held: &[HeldInstance], instance: &HeldIns
         })
     };
     if !gpu.mig || !same(instance) {
-        return false;
+        return Stays::No;
     }
     let untouched = gpu.instances.len() == held.len()
         && gpu.instances.iter().all(|i| i.assignment.is_none())
@@ -60,5 +71,9 @@ fn stays(gpu: &GpuPlan, board: &Board, held: &[HeldInstance], instance: &HeldIns
     // unless the GPU is left as it is.
     let full = board.profiles.iter().find(|p| p.name == instance.profile);
     let fits = |slices: &u32| full.is_some_and(|p| p.compute_slices == *slices);
-    untouched || instance.compute.len() <= 1 && instance.compute.iter().all(fits)
+    match (instance.compute.len() <= 1 && instance.compute.iter().all(fits), untouched) {
+        (true, _) => Stays::Yes,
+        (false, true) => Stays::WhileUnused,
+        (false, false) => Stays::No,
+    }
 }
