@@ -112,6 +112,10 @@ pub fn hold_out(
     let (known, rest) = (demand.between(0, first), demand.between(first, hours));
     let (_, mut configurations) = configurations(&known, fleet, options)?;
     configurations.extend(named);
+    // Nor may the resource names be chosen from the hours held out.
+    for configuration in &mut configurations {
+        *configuration = configuration.with_names_for(&known);
+    }
     let on_known = replay::replay(&known, fleet, &configurations)?;
     let result = replay::replay(&rest, fleet, &configurations)?;
     Ok(Replayed { demand: rest, result, planned_on: Some((known, on_known)) })

@@ -7,6 +7,7 @@
 
 mod bound;
 mod configuration;
+mod names;
 mod template;
 
 use std::collections::BTreeMap;
@@ -135,7 +136,8 @@ pub struct Replay {
     pub names: Vec<NameUse>,
 }
 
-/// Replays demand over time on each configuration, under both rules.
+/// Replays demand over time on each configuration, under both rules. Workloads without a resource
+/// name get one by [`Configuration::with_names_for`] these hours.
 ///
 /// # Errors
 /// A contradiction inside (exit 1).
@@ -144,6 +146,8 @@ pub fn replay(
     fleet: &Fleet,
     configurations: &[Configuration],
 ) -> Result<Replay> {
+    let configurations: Vec<Configuration> =
+        configurations.par_iter().map(|c| c.with_names_for(demand)).collect();
     let rows: Vec<[Row; 2]> = configurations
         .par_iter()
         .map(|configuration| {

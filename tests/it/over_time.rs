@@ -187,7 +187,7 @@ proptest! {
     ) {
         let demand = over(&demand_of(rows));
         let fleet = gpus("3xa100-80gb");
-        let configuration = configuration(&fleet, &numbers);
+        let configuration = configuration(&fleet, &numbers).with_names_for(&demand);
         let result = replay(&demand, &fleet, std::slice::from_ref(&configuration)).unwrap();
         let [bound, template] = &result.rows[..] else { panic!() };
         prop_assert_eq!((bound.rule, template.rule), (Rule::Bound, Rule::Template));
@@ -290,6 +290,74 @@ fn a_pod_waits_keeps_its_instance_and_ends_on_time() {
     assert_eq!(hours(result.rows[0].total().served), 10);
     let worst = (0..168).max_by_key(|h| (template.missed[*h], Reverse(*h))).unwrap();
     assert_eq!(demand.name_of(worst), "Mon 03:00");
+}
+
+/// A configuration of one A100-80GB with so many instances of each profile.
+fn instances(fleet: &Fleet, wanted: &[(&str, u32)]) -> Configuration {
+    let count_of = |name: String| wanted.iter().find(|(n, _)| *n == name).map_or(0, |(_, n)| *n);
+    Configuration::new("some", fleet, |_, _, board| {
+        Some(board.profiles.iter().map(|p| count_of(p.name.to_string())).collect())
+    })
+}
+
+#[test]
+fn names_are_chosen_for_what_they_serve() {
+    let fleet = gpus("1xa100-80gb");
+    let row = |name: &str, memory: u64, count: u64, priority: i64| {
+        let mut workload = Workload::new("t", name, Mebibytes(memory), count);
+        workload.priority = priority;
+        workload
+    };
+    let named = |wanted: &[(&str, u32)], rows: &[Workload]| -> Vec<String> {
+        let demand = over(&Demand::new(rows.to_vec()));
+        let configuration = instances(&fleet, wanted).with_names_for(&demand);
+        let request = |w: &Workload| configuration.request(w).unwrap_or_default();
+        demand.peak().workloads().iter().map(request).collect()
+    };
+    let layout = [("1g.20gb", 1), ("2g.20gb", 2), ("1g.10gb", 1)];
+    // Two are more than one, though the smallest that suffices has one.
+    assert_eq!(named(&layout, &[row("a", 17_000, 3, 0)]), ["2g.20gb"]);
+    assert_eq!(named(&layout, &[row("a", 17_000, 1, 0)]), ["1g.20gb"]);
+    // Of equal priority the largest chooses first, and the others see what it leaves.
+    let (small, large) = (row("small", 9_000, 3, 0), row("large", 17_000, 2, 0));
+    assert_eq!(named(&layout, &[small.clone(), large.clone()]), ["2g.20gb", "1g.10gb"]);
+    let first = row("small", 9_000, 3, 1);
+    assert_eq!(named(&layout, &[first, large]), ["1g.20gb", "2g.20gb"]);
+    // In hours in which nobody else wants them they are free.
+    let mut night = row("night", 17_000, 2, 0);
+    night.hours = "19:00-08:00".parse().unwrap();
+    let mut day = row("day", 17_000, 2, 0);
+    day.hours = "08:00-19:00".parse().unwrap();
+    assert_eq!(named(&layout, &[night, day]), ["2g.20gb", "2g.20gb"]);
+    assert_eq!(named(&layout, &[row("a", 40_000, 1, 0)]), [""]);
+}
+
+/// A file with more instances serves no less.
+#[test]
+fn a_larger_file_serves_no_less_with_fixed_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("both.yaml");
+    let config = "version: v1
+mig-configs:
+  one20:
+  - devices: all
+    mig-enabled: true
+    mig-devices: {1g.20gb: 1, 2g.20gb: 2, 1g.10gb: 1}
+  only2g:
+  - devices: all
+    mig-enabled: true
+    mig-devices: {2g.20gb: 2}
+";
+    std::fs::write(&file, config).unwrap();
+    let csv = b"team,workload,memory,count,hours\nsearch,serving,17000MiB,3,Mon-Fri 08:00-19:00\n";
+    let arguments = ["replay", "-w", "-", "--gpus", "1xa100-80gb", "--format", "json", "-f"];
+    let run = migplan_with(&[&arguments[..], &[file.to_str().unwrap()]].concat(), csv);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let replayed: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let rows = replayed["rows"].as_array().unwrap().iter();
+    let of_file = rows.filter(|row| row["rule"] == "template").take(2);
+    let served: Vec<_> = of_file.map(|row| (&row["name"], &row["served_replica_hours"])).collect();
+    assert_eq!(served, [(&"one20".into(), &110.into()), (&"only2g".into(), &110.into())]);
 }
 
 /// The value of a stage, in units of the proof.

@@ -33,6 +33,11 @@ impl Kind {
         self.profile.map_or(self.board.memory.0, |p| self.board.profiles[p].memory.0)
     }
 
+    /// What orders kinds from the smallest on.
+    pub(super) fn size(&self) -> (u64, u32) {
+        (self.memory_mib(), self.compute_slices())
+    }
+
     fn compute_slices(&self) -> u32 {
         self.profile.map_or(self.board.compute_slices, |p| self.board.profiles[p].compute_slices)
     }
@@ -102,7 +107,7 @@ impl Configuration {
         }
         let mut kinds: Vec<Kind> = kinds.into_values().collect();
         kinds.sort_by(|a, b| {
-            let key = |k: &Kind| (k.profile.is_none(), k.memory_mib(), k.compute_slices());
+            let key = |k: &Kind| (k.profile.is_none(), k.size());
             (&a.board.id, key(a), a.name()).cmp(&(&b.board.id, key(b), b.name()))
         });
         Configuration { name: name.into(), kinds, whole, requests: BTreeMap::new() }
@@ -273,16 +278,26 @@ impl Configuration {
         }
     }
 
-    /// The resource name that the pods of a workload ask for; `None` where nothing here suffices.
+    /// The resource name that the pods of a workload ask for: the one that was chosen, else that of
+    /// the smallest instances that suffice; `None` where nothing here suffices.
     pub fn request(&self, workload: &Workload) -> Option<String> {
-        let key = (workload.team.clone(), workload.name.clone());
-        let suits =
-            |name: &String| self.kinds.iter().any(|k| k.suffices(workload) && k.name() == *name);
-        if let Some(name) = self.requests.get(&key).filter(|name| suits(name)) {
+        if let Some(name) = self.given(workload) {
             return Some(name.clone());
         }
-        let smallest = self.kinds.iter().filter(|k| k.suffices(workload) && k.count > 0);
-        smallest.min_by_key(|k| (k.memory_mib(), k.compute_slices())).map(Kind::name)
+        let suffice = self.kinds.iter().filter(|k| k.suffices(workload));
+        suffice.min_by_key(|k| k.size()).map(Kind::name)
+    }
+
+    /// The name that was chosen for a workload, where its instances suffice.
+    pub(super) fn given(&self, workload: &Workload) -> Option<&String> {
+        let name = self.requests.get(&(workload.team.clone(), workload.name.clone()))?;
+        let suits = |kind: &Kind| kind.suffices(workload) && kind.name() == *name;
+        self.kinds.iter().any(suits).then_some(name)
+    }
+
+    /// Sets the name that a workload asks for.
+    pub(super) fn give(&mut self, workload: &Workload, name: String) {
+        self.requests.insert((workload.team.clone(), workload.name.clone()), name);
     }
 
     /// Instances by resource name, the largest first; whole GPUs last.
