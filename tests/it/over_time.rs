@@ -521,6 +521,8 @@ fn the_command_plans_and_replays_a_week() {
     for part in ["peak plan", "all-balanced", "template", "Served by plan", "fall short"] {
         assert!(run.stdout.contains(part), "{part} in {}", run.stdout);
     }
+    // Rows run for whole hours, so both rules ask for the same.
+    assert!(!run.stdout.contains("every hour whole"), "{}", run.stdout);
     let run = with(&["replay", "--hold-out", "25%", "--format", "json"]);
     let held: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(held["hours"].as_array().unwrap().len(), 42);
@@ -612,7 +614,8 @@ fn the_walk_through_of_a_week() {
     let (stdout, stderr) =
         (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
     assert!(run.status.success(), "{stdout}\n{stderr}");
-    for part in ["peak plan", "Served by plan", "valid for mig-parted"] {
+    let hours = "bound takes every hour whole";
+    for part in ["peak plan", hours, "Served by plan", "valid for mig-parted"] {
         assert!(stdout.contains(part), "{part} in {stdout}");
     }
     assert!(stderr.contains("team 'audio' appears on the last day only"), "{stderr}");

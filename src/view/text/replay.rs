@@ -83,10 +83,16 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     text.push_str(
         "\nAsked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end.\n",
     );
+    if replay.rows.iter().any(|row| row.total().asked != asked) {
+        text.push_str(WHOLE_HOURS);
+    }
     by_team(&mut text, replay, demand, layout);
     worst_hours(&mut text, replay, demand);
     text
 }
+
+/// Why the rules do not ask for the same, where pods begin and end within an hour.
+const WHOLE_HOURS: &str = "bound takes every hour whole, with the most pods of each workload at once in it, and template the time that pods ran: compare what they serve, not their shares.\n";
 
 /// What each team got of the first configuration.
 pub(super) fn by_team(text: &mut String, replay: &Replay, demand: &OverTime, layout: Layout) {
