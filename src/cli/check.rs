@@ -47,14 +47,15 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     if args.live {
         return live(args, &catalogue, console);
     }
-    let fleet = args.fleet.read(&catalogue, console)?;
     let file = name_of(&args.file);
     let config = Config::parse(&read_text(&args.file)?, &file)?;
     let labels: Vec<&str> = match &args.config {
         Some(label) => vec![config.select(Some(label))?],
         None => config.labels().collect(),
     };
-    let FleetCheck { problems, warnings, nodes: checked } = match &args.assignments {
+    // Last, since what is wrong with the file alone can be told on a machine without GPUs.
+    let fleet = args.fleet.read(&catalogue, console)?;
+    let FleetCheck { problems, warnings, held } = match &args.assignments {
         Some(file) => FleetCheck::of_assignments(&config, open(file)?, &name_of(file), &fleet)?,
         None => FleetCheck::of_labels(&config, &labels, &fleet),
     };
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             .hint("`migplan catalogue BOARD` shows what a board can hold; `migplan suggest` writes a file that fits"));
     }
     if args.format == Format::Text {
-        let text = changes::held(&file, &checked, fleet.gpu_count() as u64);
+        let text = changes::held(&file, &held);
         write_result(None, |out| out.write_all(text.as_bytes()))?;
     }
     Ok(())

@@ -20,8 +20,17 @@ pub struct FleetCheck {
     pub problems: Vec<Diagnostic>,
     /// What is odd but works.
     pub warnings: Vec<Diagnostic>,
-    /// For each label that fits, how many nodes can hold it.
-    pub nodes: BTreeMap<String, u64>,
+    /// For each label that fits, the nodes that can hold it.
+    pub held: BTreeMap<String, Held>,
+}
+
+/// The nodes that can hold a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// How many nodes.
+    pub nodes: u64,
+    /// Their GPUs, of all of them together.
+    pub gpus: u64,
 }
 
 /// Nodes of the same boards at the same indices, which give the same answers.
@@ -73,8 +82,10 @@ impl FleetCheck {
                 Err(error) => check.problems.extend(error.problems.into_iter().map(place)),
                 Ok(resolved) => {
                     check.warnings.extend(resolved.warnings.into_iter().map(place));
-                    *check.nodes.entry((*label).to_string()).or_default() +=
-                        group.nodes.len() as u64;
+                    let held = check.held.entry((*label).to_string()).or_default();
+                    let nodes = group.nodes.len() as u64;
+                    held.nodes += nodes;
+                    held.gpus += nodes * group.boards.len() as u64;
                 }
             }
         }

@@ -345,6 +345,63 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panic"));
 }
 
+const TWO_LABELS: &str = "version: v1
+mig-configs:
+  all-1g.10gb:
+  - devices: all
+    mig-enabled: true
+    mig-devices: {1g.10gb: 7}
+  all-7g.80gb:
+  - devices: all
+    mig-enabled: true
+    mig-devices: {7g.80gb: 1}
+";
+
+#[test]
+fn check_counts_the_gpus_of_the_nodes_that_take_a_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let fleet = file("fleet.csv", "node,board,gpus\na,a100-80gb,8\nb,a100-80gb,4\nc,a100-80gb,4\n");
+    let nodes = file("nodes.csv", "node,config\na,all-1g.10gb\nb,all-7g.80gb\nc,all-1g.10gb\n");
+    let check = |more: &[&str]| {
+        let arguments = ["check", "-f", "-", "--fleet", &fleet];
+        let run = migplan_with(&[&arguments[..], more].concat(), TWO_LABELS.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
+    };
+    assert_eq!(
+        check(&["--assignments", &nodes]),
+        "-: all-1g.10gb: valid for mig-parted, and 2 nodes of 12 GPUs can hold it\n\
+         -: all-7g.80gb: valid for mig-parted, and 1 node of 4 GPUs can hold it\n"
+    );
+    assert!(check(&[]).contains("all-7g.80gb: valid for mig-parted, and 3 nodes of 16 GPUs"));
+}
+
+#[test]
+fn check_reads_the_file_before_it_asks_for_gpus() {
+    let check = |text: &str, more: &[&str]| {
+        let arguments = ["check", "-f", "-", "--nvml-lib", "/gone/libnvidia-ml.so.1"];
+        let run = migplan_with(&[&arguments[..], more].concat(), text.as_bytes());
+        (run.code, run.stderr)
+    };
+    for (text, more) in [
+        ("mig-configs: [", &[][..]),
+        ("version: v9\nmig-configs: {}\n", &[]),
+        (&TWO_LABELS.replace("1g.10gb: 7", "1g.ten: 7"), &[]),
+        (TWO_LABELS, &["-c", "gone"]),
+    ] {
+        let (code, said) = check(text, more);
+        assert_eq!(code, 3, "{text}: {said}");
+        assert!(said.contains("<stdin>"), "{said}");
+    }
+    assert_eq!(migplan(&["check", "-f", "/gone/config.yaml"]).code, 3);
+    assert_eq!(check(TWO_LABELS, &[]).0, 6);
+}
+
 #[test]
 fn check_says_every_reason_why_not() {
     let config = "version: v1

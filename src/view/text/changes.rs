@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::apply::{Event, GpuChange, NodeChange, Outcome};
 use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
+use crate::mig_parted::fleet_check::Held;
 use crate::reconfigure::change::Refit;
 use crate::text::plural;
 
@@ -143,9 +144,9 @@ pub fn question(change: &NodeChange, rollback: bool) -> String {
 }
 
 /// The labels of a valid file, each with the nodes that can hold it.
-pub fn held(file: &str, labels: &BTreeMap<String, u64>, gpus: u64) -> String {
-    let line = |(label, nodes): (&String, &u64)| {
-        let (nodes, gpus) = (plural(*nodes, "node"), plural(gpus, "GPU"));
+pub fn held(file: &str, labels: &BTreeMap<String, Held>) -> String {
+    let line = |(label, held): (&String, &Held)| {
+        let (nodes, gpus) = (plural(held.nodes, "node"), plural(held.gpus, "GPU"));
         format!("{file}: {label}: valid for mig-parted, and {nodes} of {gpus} can hold it\n")
     };
     labels.iter().map(line).collect()
