@@ -124,8 +124,9 @@ impl<'a> Table<'a> {
             .take(HEADER_BYTES)
             .read_to_end(&mut head)
             .map_err(|e| fail(Diagnostic::new(format!("cannot be read: {e}"))))?;
+        let named = take_separator(&mut head);
         let (header_line, header) = header(&head).map_err(fail)?;
-        let delimiter = best_delimiter(header, columns);
+        let delimiter = named.unwrap_or_else(|| best_delimiter(header, columns));
         let skip = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let lines = Lines {
             inner: Cursor::new(head[skip..].to_vec()).chain(input),
@@ -400,6 +401,22 @@ impl<W: Send, T: Send> Rows<W, T> {
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// The delimiter that a first line `sep=;` names, which Excel reads and some programs write for it.
+/// The line becomes a comment, so that the lines after it keep their numbers.
+fn take_separator(head: &mut [u8]) -> Option<u8> {
+    let start = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    let line = head[start..].split(|b| matches!(b, b'\n' | b'\r')).next()?;
+    let (before, separator) = line.split_at_checked(b"sep=".len())?;
+    let [separator] = separator else { return None };
+    let separates = !separator.is_ascii_alphanumeric() && !b"\"# ".contains(separator);
+    if !before.eq_ignore_ascii_case(b"sep=") || !separator.is_ascii() || !separates {
+        return None;
+    }
+    let separator = *separator;
+    head[start] = b'#';
+    Some(separator)
+}
+
 /// The header at the start of a file, and its line.
 ///
 /// # Errors
@@ -572,6 +589,30 @@ mod tests {
         }
         let (found, _, _) = rows(b"# made by hand\na,b\n\n# more\n1,x\n").unwrap();
         assert_eq!(found, vec![(5, "1".to_string(), "x".to_string())]);
+    }
+
+    #[test]
+    fn the_first_line_may_name_the_separator() {
+        let row = |line| vec![(line, "1".to_string(), "x,y".to_string())];
+        for text in [
+            "sep=;\na;b\n1;x,y\n",
+            "\u{feff}sep=;\r\na;b\r\n1;x,y\r\n",
+            "SEP=|\na|b\n1|x,y\n",
+            "sep=\t\na\tb\n1\tx,y\n",
+            "sep=,\na,b\n1,\"x,y\"\n",
+        ] {
+            assert_eq!(rows(text.as_bytes()).unwrap().0, row(3), "{text:?}");
+        }
+        let (_, problems, _) = rows(b"sep=;\na;b\n1;2\n1\n").unwrap();
+        assert_eq!(problems[0].to_string(), "t.csv:4: has 1 fields, but the header has 2");
+        // Anywhere else, and without a separator, it is a line like any other.
+        let (found, _, _) = rows(b"a;b\nsep=;\n").unwrap();
+        assert_eq!(found, vec![(2, "sep=".to_string(), String::new())]);
+        for text in ["sep=\na,b\n1,x\n", "sep=ab\na,b\n1,x\n", "# x\nsep=;\na;b\n1;x\n"] {
+            let error = rows(text.as_bytes()).err().unwrap();
+            assert!(error.to_string().contains("must be a header"), "{text:?}: {error}");
+        }
+        assert_eq!(rows(b"sep=;\n").err().unwrap().to_string(), "t.csv: has only comments");
     }
 
     #[test]

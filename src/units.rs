@@ -300,12 +300,7 @@ pub fn parse_memory(
     text: &str,
     default_unit: Option<MemoryUnit>,
 ) -> Result<Mebibytes, NumberError> {
-    let text = text.trim();
-    let split = text
-        .char_indices()
-        .find(|(at, c)| c.is_alphabetic() && !(matches!(c, 'e' | 'E') && is_exponent(&text[*at..])))
-        .map_or(text.len(), |(at, _)| at);
-    let (number, suffix) = (text[..split].trim(), text[split..].trim());
+    let (number, suffix) = number_and_unit(text);
     if number.is_empty() && !suffix.is_empty() {
         return Err(NumberError::NotANumber);
     }
@@ -323,6 +318,38 @@ pub fn parse_memory(
         return Err(NumberError::Zero);
     }
     Ok(Mebibytes(mib))
+}
+
+/// The number of a text such as `9500 MiB` and its unit, which is empty where there is none.
+fn number_and_unit(text: &str) -> (&str, &str) {
+    let starts_unit = |(at, c): &(usize, char)| {
+        c.is_alphabetic() && !(matches!(c, 'e' | 'E') && is_exponent(&text[*at..]))
+    };
+    let split = text.char_indices().find(starts_unit).map_or(text.len(), |(at, _)| at);
+    (text[..split].trim(), text[split..].trim())
+}
+
+/// The unit of an amount of memory as [`parse_memory`] reads it, if it is one.
+pub fn memory_unit(text: &str, default_unit: Option<MemoryUnit>) -> Option<MemoryUnit> {
+    match number_and_unit(text).1 {
+        "" => default_unit,
+        suffix => MemoryUnit::from_suffix(suffix),
+    }
+}
+
+/// `1,024` or `1.024MiB` without what separates its thousands: `1024`, `1024MiB`; `None` for a text
+/// that is no number of such groups. A decimal point before three digits looks the same.
+pub fn without_separators(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text);
+    let separator = number.chars().find(|c| matches!(c, ',' | '.'))?;
+    let groups: Vec<&str> = number.split(separator).collect();
+    let digits = |group: &&str| group.bytes().all(|b| b.is_ascii_digit());
+    let (first, others) = groups.split_first()?;
+    let is_number = groups.iter().all(digits)
+        && (1..=3).contains(&first.len())
+        && !first.starts_with('0')
+        && others.iter().all(|group| group.len() == 3);
+    is_number.then(|| format!("{}{unit}", groups.concat()))
 }
 
 /// Whether `text`, which starts with `e` or `E`, goes on like an exponent (`e3`, `E-2`).
@@ -549,6 +576,22 @@ mod tests {
             );
         }
         assert_eq!(parse_memory("1e-999999", gib), Ok(Mebibytes(1)));
+    }
+
+    #[test]
+    fn separators_of_thousands_are_seen() {
+        let seen = |text| without_separators(text);
+        assert_eq!(seen("1,024").as_deref(), Some("1024"));
+        assert_eq!(seen(" 1.024.000 MiB").as_deref(), Some("1024000MiB"));
+        for other in
+            ["1024", "1,5", "0.125", "1,024.5", "1.5MiB", "1024.000", "1,", ",024", "-1,024", ""]
+        {
+            assert_eq!(seen(other), None, "{other}");
+        }
+        let gib = Some(MemoryUnit::Gibibyte);
+        assert_eq!(memory_unit("1 MiB", gib), Some(MemoryUnit::Mebibyte));
+        assert_eq!(memory_unit("1e3", gib), gib);
+        assert_eq!(memory_unit("1XB", gib), None);
     }
 
     #[test]

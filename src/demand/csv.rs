@@ -4,6 +4,7 @@
 
 mod write;
 
+use std::fmt::Display;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -16,7 +17,10 @@ use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sorted_by_name};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
-use crate::units::{Decimal, Mebibytes, MemoryUnit, NumberError, Weight, parse_memory};
+use crate::units::{
+    Decimal, Mebibytes, MemoryUnit, NumberError, Weight, memory_unit, parse_memory,
+    without_separators,
+};
 
 const COLUMNS: &[Column] = &[
     Column { name: "team", required: true },
@@ -62,11 +66,12 @@ struct Reader<'c> {
     teams: HashMap<Box<str>, Arc<str>>,
     boards: HashMap<Box<str>, Arc<[String]>>,
     any_board: Arc<[String]>,
-    /// A warning for each row of no replica.
-    idle: Vec<Diagnostic>,
+    /// Rows of no replica, and numbers that may be meant otherwise.
+    warnings: Vec<Diagnostic>,
 }
 
-/// Reads a workloads file. Returns the demand and warnings (unknown columns, rows of no replica).
+/// Reads a workloads file. Returns the demand and warnings (unknown columns, rows of no replica,
+/// numbers whose decimal point may separate thousands).
 ///
 /// # Errors
 /// All problems at once (exit 3).
@@ -88,7 +93,7 @@ pub fn read(
         teams: HashMap::new(),
         boards: HashMap::new(),
         any_board: Arc::new([]),
-        idle: Vec::new(),
+        warnings: Vec::new(),
     };
     let rows = table.read_rows(reader, |reader, row, problems| {
         let before = problems.len();
@@ -96,12 +101,13 @@ pub fn read(
         debug_assert!(workload.is_some() || problems.len() > before, "a refused row has a problem");
         let workload = workload?;
         if workload.count == 0 {
-            reader.idle.push(row.problem(COUNT, "asks for no replica").in_file(file));
+            reader.warnings.push(row.problem(COUNT, "asks for no replica"));
         }
         Some((workload, row.line))
     });
-    let mut idle: Vec<Diagnostic> = rows.readers.into_iter().flat_map(|r| r.idle).collect();
-    idle.sort_by_key(|warning| warning.line);
+    let warnings = rows.readers.into_iter().flat_map(|r| r.warnings);
+    let mut of_rows: Vec<Diagnostic> = warnings.map(|warning| warning.in_file(file)).collect();
+    of_rows.sort_by_key(|warning| warning.line);
     // Sorted they must be anyway, and then equal names are neighbours.
     let mut workloads = sorted_by_name(rows.given, |row| &row.0);
     share_teams(&mut workloads);
@@ -113,7 +119,7 @@ pub fn read(
         return Err(Error::inputs(table.problems).hint(HINT));
     }
     let mut warnings = table.warnings;
-    warnings.extend(idle);
+    warnings.extend(of_rows);
     let workloads = workloads.into_iter().map(|(workload, _)| workload).collect();
     Ok((Demand::of_sorted(workloads), warnings))
 }
@@ -147,19 +153,19 @@ fn duplicates(rows: &[(Workload, u64)]) -> Vec<Diagnostic> {
     problems
 }
 
-/// Reads one row, adding everything that is wrong with it to `problems`.
+/// Reads one row, adding everything that is wrong with it to `problems`. A row that is wrong still
+/// gives a workload where it has a name, so that another row of the same name is found as well.
 fn read_row(
     row: &Row<'_>,
     reader: &mut Reader<'_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Workload> {
-    let before = problems.len();
     let team = name(row, TEAM, problems);
     let workload = name(row, WORKLOAD, problems);
-    let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS.into(), problems);
-    let memory = memory(row, whole_gpus, problems);
-    let count = whole(row, COUNT, 1, MAX_COUNT, problems);
-    let min = whole(row, MIN, 0, MAX_COUNT, problems);
+    let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS.into(), &mut reader.warnings, problems);
+    let memory = memory(row, whole_gpus, &mut reader.warnings, problems);
+    let count = whole(row, COUNT, 1, MAX_COUNT, &mut reader.warnings, problems);
+    let min = whole(row, MIN, 0, MAX_COUNT, &mut reader.warnings, problems);
     if min > count {
         problems.push(row.problem(
             MIN,
@@ -169,11 +175,11 @@ fn read_row(
     let priority = priority(row, problems);
     let weight = row.get(WEIGHT).map_or(Weight::ONE, |text| {
         Weight::parse(text).unwrap_or_else(|e| {
-            problems.push(row.problem(WEIGHT, e));
+            problems.push(row.problem(WEIGHT, number_advice(text, &e)));
             Weight::ONE
         })
     });
-    let compute_slices = whole(row, COMPUTE, 1, 7, problems);
+    let compute_slices = whole(row, COMPUTE, 1, 7, &mut reader.warnings, problems);
     if compute_slices == 0 {
         problems.push(row.problem(COMPUTE, "is zero; a workload needs 1 to 7 compute slices"));
     }
@@ -192,9 +198,6 @@ fn read_row(
             Hours::ALWAYS
         })
     });
-    if problems.len() > before {
-        return None;
-    }
     let team = team?;
     let team = match reader.teams.get(team) {
         Some(known) => known.clone(),
@@ -233,7 +236,12 @@ fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Diagnostic>) -> 
     Some(name)
 }
 
-fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Diagnostic>) -> Option<Mebibytes> {
+fn memory(
+    row: &Row<'_>,
+    whole_gpus: u64,
+    warnings: &mut Vec<Diagnostic>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Mebibytes> {
     let mut given = MEMORY.into_iter().filter_map(|(column, unit)| {
         let text = row.get(column)?;
         Some((column, unit, text))
@@ -250,7 +258,14 @@ fn memory(row: &Row<'_>, whole_gpus: u64, problems: &mut Vec<Diagnostic>) -> Opt
             None
         }
         (Some((column, unit, text)), None) => match parse_memory(text, unit) {
-            Ok(memory) => Some(memory),
+            Ok(memory) => {
+                // Nobody measures thousandths of a MiB, but of a GiB they are common.
+                let small = [MemoryUnit::Mebibyte, MemoryUnit::Megabyte].map(Some);
+                if small.contains(&memory_unit(text, unit)) {
+                    warnings.extend(doubt(row, column, memory));
+                }
+                Some(memory)
+            }
             Err(e) => {
                 problems.push(row.problem(column, memory_advice(text, unit, &e)));
                 None
@@ -276,10 +291,41 @@ fn memory_advice(text: &str, unit: Option<MemoryUnit>, error: &NumberError) -> S
             format!("{error}; write {text}GiB or {text}GB, or name the column memory_gib")
         }
         NumberError::UnknownUnit(_) => format!("{error}; use MiB, GiB, MB or GB"),
-        NumberError::NotANumber if text.contains(',') => format!("{error}; write a decimal point"),
-        NumberError::NotANumber if unit.is_none() => format!("{error} with a unit, such as 30GiB"),
+        NumberError::NotANumber if text.contains(',') => {
+            let advice = number_advice(text, error);
+            match memory_unit(text, unit) {
+                Some(_) => advice,
+                None => format!("{advice}, and with a unit, such as GiB"),
+            }
+        }
+        NumberError::NotANumber if unit.is_none() && without_separators(text).is_none() => {
+            format!("{error} with a unit, such as 30GiB")
+        }
+        _ => number_advice(text, error),
+    }
+}
+
+/// The error of a cell that holds a number, with what to write instead.
+fn number_advice(text: &str, error: &NumberError) -> String {
+    match (error, without_separators(text)) {
+        (NumberError::NotANumber | NumberError::Fraction, Some(plain)) => {
+            format!("{error}; write {plain}, without a separator")
+        }
+        (NumberError::NotANumber, None) if text.contains(',') => {
+            format!("{error}; write a decimal point")
+        }
         _ => error.to_string(),
     }
+}
+
+/// A warning for a cell that was read with a decimal point which may separate thousands.
+fn doubt(row: &Row<'_>, column: usize, read_as: impl Display) -> Option<Diagnostic> {
+    let text = row.get(column).filter(|text| text.contains('.'))?;
+    let plain = without_separators(text)?;
+    let message = format_args!(
+        "is read as {read_as}, with a decimal point; if it separates thousands, write {plain}"
+    );
+    Some(row.problem(column, message))
 }
 
 /// A whole number of at most `most`; `default` where the cell is empty or wrong.
@@ -288,6 +334,7 @@ fn whole(
     column: usize,
     default: u64,
     most: u64,
+    warnings: &mut Vec<Diagnostic>,
     problems: &mut Vec<Diagnostic>,
 ) -> u64 {
     let Some(text) = row.get(column) else {
@@ -300,6 +347,9 @@ fn whole(
             .filter(|value| *value <= most)
             .ok_or_else(|| NumberError::TooLarge(most.to_string()))
     });
+    if let Ok(value) = value {
+        warnings.extend(doubt(row, column, value));
+    }
     value.unwrap_or_else(|e| {
         // The limit that counts is the column's, not that of the digits.
         let e = if matches!(e, NumberError::TooLarge(_)) {
@@ -307,7 +357,12 @@ fn whole(
         } else {
             e
         };
-        problems.push(row.problem(column, e));
+        let advice = match without_separators(text) {
+            Some(_) => number_advice(text, &e),
+            // A decimal point would not make it a whole number.
+            None => e.to_string(),
+        };
+        problems.push(row.problem(column, advice));
         default
     })
 }
@@ -318,10 +373,12 @@ fn priority(row: &Row<'_>, problems: &mut Vec<Diagnostic>) -> i64 {
     };
     text.parse::<i32>().map_or_else(
         |_| {
-            problems.push(row.problem(
-                PRIORITY,
-                "is not a whole number from -2147483648 to 2147483647, as in Kubernetes",
-            ));
+            let range = "is not a whole number from -2147483648 to 2147483647, as in Kubernetes";
+            problems.push(match without_separators(text) {
+                Some(plain) => row
+                    .problem(PRIORITY, format_args!("{range}; write {plain}, without a separator")),
+                None => row.problem(PRIORITY, range),
+            });
             0
         },
         i64::from,
@@ -415,6 +472,75 @@ mod tests {
             "teams.csv:8: columns 'team' and 'workload': 't/f' is on line 7 already",
         ] {
             assert!(text.contains(part), "missing: {part}\nin:\n{text}");
+        }
+    }
+
+    #[test]
+    fn separators_of_thousands_are_told() {
+        let (read, warnings) = demand(
+            "team;workload;memory;count\n\
+             t;a;1.000 MiB;1\nt;b;8.000MiB;2.000\nt;c;1.500GiB;1\nt;d;1.5MiB;1\nt;e;0.125MB;1\n",
+        )
+        .unwrap();
+        let memory: Vec<u64> = read.workloads().iter().map(|w| w.memory.unwrap().0).collect();
+        assert_eq!(memory, [1, 8, 1_536, 2, 1]);
+        let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        let told = |line: u64, column: &str, value: &str, read: &str, plain: &str| {
+            format!(
+                "teams.csv:{line}: column '{column}': '{value}' is read as {read}, with a decimal point; if it separates thousands, write {plain}"
+            )
+        };
+        assert_eq!(
+            warnings,
+            [
+                told(2, "memory", "1.000 MiB", "1 MiB", "1000MiB"),
+                told(3, "memory", "8.000MiB", "8 MiB", "8000MiB"),
+                told(3, "count", "2.000", "2", "2000"),
+            ]
+        );
+        let bare = demand("team,workload,memory_mib\nt,a,40.960\n").unwrap().1;
+        assert!(bare[0].to_string().ends_with("write 40960"), "{bare:?}");
+
+        let error = demand(
+            "team,workload,memory,count,priority,weight\n\
+             t,a,\"1,024MiB\",\"1,024\",\"1,024\",\"1,024\"\n\
+             t,b,\"1,024\",1.024,1.024,\"1,5\"\n\
+             t,c,\"1,5GiB\",\"1,5\",1,1.024\n\
+             t,d,1.024.000MiB,1.024.000,1,1\n\
+             t,e,\"2,5\",1,1,1\n",
+        );
+        let text = error.unwrap_err().to_string();
+        for part in [
+            "2: column 'memory': '1,024MiB' is not a number; write 1024MiB, without a separator",
+            "2: column 'count': '1,024' is not a number; write 1024, without a separator",
+            "2: column 'priority': '1,024' is not a whole number from -2147483648 to 2147483647, as in Kubernetes; write 1024, without a separator",
+            "2: column 'weight': '1,024' is not a number; write 1024, without a separator",
+            "3: column 'memory': '1,024' is not a number; write 1024, without a separator, and with a unit, such as GiB",
+            "3: column 'count': '1.024' is not a whole number; write 1024, without a separator",
+            "3: column 'priority': '1.024' is not a whole number from -2147483648 to 2147483647, as in Kubernetes; write 1024, without a separator",
+            "3: column 'weight': '1,5' is not a number; write a decimal point",
+            "4: column 'memory': '1,5GiB' is not a number; write a decimal point\n",
+            "4: column 'count': '1,5' is not a number\n",
+            "5: column 'memory': '1.024.000MiB' is not a number; write 1024000MiB, without a separator",
+            "5: column 'count': '1.024.000' is not a number; write 1024000, without a separator",
+            "6: column 'memory': '2,5' is not a number; write a decimal point, and with a unit, such as GiB",
+        ] {
+            assert!(text.contains(&format!("teams.csv:{part}")), "missing: {part}\nin:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_of_a_wrong_row_is_told_at_once() {
+        let error =
+            demand("team,workload,memory\nt,a,30\nt,b,1GiB\nt,a,2GiB\nt,b,x\n,a,1GiB\nt,,1GiB\n");
+        let lines: Vec<String> =
+            error.unwrap_err().problems.iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 6, "{lines:?}");
+        for (line, part) in [
+            (1, "4: columns 'team' and 'workload': 't/a' is on line 2 already"),
+            (3, "5: columns 'team' and 'workload': 't/b' is on line 3 already"),
+        ] {
+            assert!(lines[line].starts_with(&format!("teams.csv:{part}")), "{lines:?}");
         }
     }
 
