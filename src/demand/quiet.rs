@@ -205,15 +205,20 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
         daily.iter().min_by(|a, b| a.busier(b)),
         history >= DAY_MS,
     ) else {
-        return Err(Error::input(Diagnostic::new(if history == 0 {
-            "the samples have no times; a single scrape cannot tell quiet hours".to_string()
-        } else {
-            format!(
-                "the samples cover {}; quiet hours take at least a day of history",
-                Span::from_ms(history)
-            )
-        }))
-        .hint(
+        let problem = match usage.span_ms() {
+            None => {
+                "the samples have no times; a single scrape cannot tell quiet hours".to_string()
+            }
+            Some((first, last)) if first == last => {
+                "the samples are of one time; quiet hours take at least a day of history"
+                    .to_string()
+            }
+            Some((first, last)) => format!(
+                "the samples span {}; quiet hours take at least a day of history",
+                Span::from_ms(last - first)
+            ),
+        };
+        return Err(Error::input(Diagnostic::new(problem)).hint(
             "give a longer range: --prometheus-url with --window 14d, or an answer of query_range",
         ));
     };
@@ -325,7 +330,7 @@ mod tests {
     fn too_little_history_is_told() {
         let mut usage = usage(&[("a", &|_| true)], 3);
         let error = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap_err();
-        assert!(error.to_string().contains("the samples cover 3h"), "{error}");
+        assert!(error.to_string().contains("the samples span 2h45m;"), "{error}");
     }
 
     #[test]

@@ -286,6 +286,20 @@ impl Usage {
         self.pod_series.iter().map(|s| &s.samples).chain(self.devices.iter().map(|d| &d.idle))
     }
 
+    /// The times of the first and the last sample of anything, in milliseconds since 1970; once
+    /// all is in order.
+    pub(super) fn span_ms(&self) -> Option<(i64, i64)> {
+        let spans = self.all_samples().flat_map(Samples::tracks).filter_map(|t| t.span_ms());
+        spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    /// Whether a pod was seen at more than one time. A device may be in one scrape twice, where two
+    /// jobs read its exporter.
+    pub(super) fn has_range(&self) -> bool {
+        let mut tracks = self.pod_series.iter().flat_map(|series| series.samples.tracks());
+        tracks.any(|track| track.shortest_gap_ms().is_some())
+    }
+
     fn intern(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.names.get(text) {
             return known.clone();

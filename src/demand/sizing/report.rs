@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Origin, Rules, Sizing, Unused};
+use crate::demand::time::{HOUR_MS, Span};
 use crate::demand::usage::{DEFAULT_METRIC, REJECTIONS, Rejection, Source, Usage};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::{plural, thousands};
@@ -134,6 +135,7 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
             some(&asked)
         )));
     }
+    warnings.extend(short(usage));
     for source in usage.sources() {
         if source.nameless > 0 && !source.has_history && source.matched == source.nameless {
             warnings.push(
@@ -149,6 +151,19 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
         }
     }
     warnings
+}
+
+/// A warning about a range that is too short to hold the peaks of a day, such as the five minutes
+/// that `promtool query range` asks for by itself. One scrape is meant as such.
+fn short(usage: &Usage) -> Option<Diagnostic> {
+    let (first, last) = usage.span_ms().filter(|_| usage.has_range())?;
+    let span = last - first;
+    (span < HOUR_MS).then(|| {
+        Diagnostic::new(format!(
+            "the samples span {} only, and peaks outside are not seen: take some days, with --start of promtool or --window",
+            Span::from_ms(span)
+        ))
+    })
 }
 
 /// Workloads that may need more than any sample shows, each with the next size.

@@ -127,6 +127,11 @@ impl Track {
         self.shortest_gap_ms
     }
 
+    /// The times of the first and the last sample, in milliseconds since 1970.
+    pub(in crate::demand) fn span_ms(&self) -> Option<(i64, i64)> {
+        (self.len > 0).then_some((self.first_ms, self.last_ms))
+    }
+
     /// The times of the samples, in milliseconds since 1970.
     pub(in crate::demand) fn times(&self) -> impl Iterator<Item = i64> + '_ {
         let later = self.gaps.iter().scan(self.first_ms, |at, gap| {

@@ -256,11 +256,40 @@ fn headroom_format_and_stdin() {
 }
 
 #[test]
+fn a_range_of_minutes_is_told() {
+    let said = |file: &str| stderr(&migplan(&["demand", "--prometheus", file]));
+    let warning = "warning: the samples span 1m45s only, and peaks outside are not seen";
+    let short = said(&sample("promtool_query_range.json"));
+    assert_eq!(short.matches(warning).count(), 1, "{short}");
+    // One scrape or one instant is meant as such.
+    for name in [
+        "e2e_federate_with_ts.prom",
+        "e2e_scrape_text.prom",
+        "api_query_vector.json",
+        "promtool_query_instant.json",
+    ] {
+        let said = said(&sample(name));
+        assert!(!said.contains("the samples span"), "{name}: {said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hours.json").display().to_string();
+    let of = |last: i64| {
+        let labels = r#""__name__":"DCGM_FI_DEV_FB_USED","UUID":"g","pod":"a","namespace":"n""#;
+        format!(r#"[{{"metric":{{{labels}}},"values":[[0,"900"],[{last},"900"]]}}]"#)
+    };
+    for (last, is_short) in [(3_599, true), (3_600, false)] {
+        std::fs::write(&file, of(last)).unwrap();
+        let said = said(&file);
+        assert_eq!(said.contains("the samples span 59m59s only"), is_short, "{said}");
+    }
+}
+
+#[test]
 fn quiet_hours_need_history() {
     let (code, text) =
         failure(&["--prometheus", &sample("promtool_query_range.json"), "--quiet-window", "2h"]);
     assert_eq!(code, 3);
-    assert!(text.contains("at least a day of history"), "{text}");
+    assert!(text.contains("the samples span 1m45s; quiet hours take at least a day"), "{text}");
     let (code, _) = failure(&["--workloads", &sample("gone.csv"), "--quiet-window", "2h"]);
     assert_eq!(code, 3);
     let folder = tempfile::tempdir().unwrap();
