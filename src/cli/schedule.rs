@@ -9,6 +9,7 @@ use super::planning::{InputArgs, OptionArgs};
 use super::suggest::Format;
 use super::watch::Watch;
 use crate::emit::mig_parted;
+use crate::emit::output::Emitted;
 use crate::emit::weekly::{self, Weekly, WeeklyChange};
 use crate::error::{Diagnostic, Error, Result};
 use crate::optimise::{Keeps, PlanOptions};
@@ -96,7 +97,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         labels: &file.assignments,
         name: &args.name,
     };
-    write_engines(args, &weekly)?;
+    write_engines(args, &weekly, console)?;
     if let Some(chart) = &args.chart {
         let labels = (0..plans.len()).map(|c| text::label(&file.assignments, c));
         let figure = ScheduleFigure::new(&found, &demand, labels.collect());
@@ -128,9 +129,10 @@ impl Args {
 }
 
 /// Writes what carries the changes out.
-fn write_engines(args: &Args, weekly: &Weekly<'_>) -> Result<()> {
+fn write_engines(args: &Args, weekly: &Weekly<'_>, console: &Console) -> Result<()> {
     if let Some(file) = &args.cronjobs {
-        let text = weekly::cron_jobs(weekly)?;
+        let Emitted { text, warnings, .. } = weekly::cron_jobs(weekly)?;
+        console.warn(&warnings);
         write_result(Some(file), |out| out.write_all(text.as_bytes()))?;
     }
     if let Some(folder) = &args.systemd {

@@ -14,7 +14,7 @@ use super::plan_view::PlanView;
 use super::{mig_parted, shell, yaml};
 use crate::demand::pods::Pods;
 use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::{KubernetesNode, LOCAL_NODE};
+use crate::fleet::KubernetesNode;
 use crate::kubernetes::{GPU_RESOURCE, MIG_CONFIG_LABEL, MIG_RESOURCE_PREFIX, list, naming};
 use crate::text::plural;
 
@@ -151,7 +151,6 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
     }
     naming::check_namespace(&options.namespace)?;
     let labels = mig_parted::labels(view, &options.name)?;
-    let mut warnings = Vec::new();
     let mut unchanged: Vec<&str> = Vec::new();
     let mut missing: Vec<String> = Vec::new();
     let mut steps: Vec<Step<'_>> = Vec::new();
@@ -179,11 +178,7 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
         )))
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
-    if steps.iter().any(|s| s.node == LOCAL_NODE) {
-        warnings.push(Diagnostic::new(format!(
-            "the plan calls its node '{LOCAL_NODE}', but kubectl knows it by another name: plan with --nodes or --fleet, or change the name in the script"
-        )));
-    }
+    let warnings = nodes::unnamed(steps.iter().map(|s| s.node), "kubectl", "the script");
     steps.sort_by_key(|s| (s.evicted.is_none(), s.evicted, s.how, s.destroyed, s.replicas, s.node));
     let at_once = match options.max_unavailable {
         MaxUnavailable::Nodes(n) => n,
@@ -191,7 +186,11 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
     };
     let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
     let notes = notes(&steps, unchanged.len(), view.nodes.len(), options.present.is_some());
-    Ok(Emitted { text: script(&steps, &unchanged, at_once, options), notes, warnings })
+    Ok(Emitted {
+        text: script(&steps, &unchanged, at_once, options),
+        notes,
+        warnings: warnings.into_iter().collect(),
+    })
 }
 
 /// What a node needs; `None` where it is as planned.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::LOCAL_NODE;
 use crate::hardware::{BoardRef, Catalogue};
 use crate::kubernetes::{GPU_RESOURCE, MIG_RESOURCE_PREFIX};
 use crate::plan::{Checked, GpuPlan, InstanceProfile, Strategy};
@@ -30,6 +31,20 @@ pub fn nodes(plan: &Checked) -> Vec<NodeGpus<'_>> {
             of_node.first().map(|first| NodeGpus { name: &first.node, gpus: of_node.to_vec() })
         })
         .collect()
+}
+
+/// A warning where a text names the node of a plan for `--gpus`, whose name is none that `program`
+/// knows.
+pub(super) fn unnamed<'n>(
+    mut names: impl Iterator<Item = &'n str>,
+    program: &str,
+    text: &str,
+) -> Option<Diagnostic> {
+    names.any(|name| name == LOCAL_NODE).then(|| {
+        Diagnostic::new(format!(
+            "the plan calls its node '{LOCAL_NODE}', but {program} knows it by another name: plan with --nodes or --fleet, or change the name in {text}"
+        ))
+    })
 }
 
 /// Finds the node that a per-node kind is for: the one named, or the only one.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::nodes::{NodeGpus, board_of};
+use super::nodes::{self, NodeGpus, board_of};
 use super::output::Emitted;
 use super::plan_view::PlanView;
 use super::yaml;
@@ -54,7 +54,9 @@ pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
         }
     }
     let mut text = String::new();
-    let mut warnings = Vec::new();
+    let names = view.nodes.iter().map(|n| n.name.as_ref());
+    let mut warnings: Vec<Diagnostic> =
+        nodes::unnamed(names, "Slurm", "the lines").into_iter().collect();
     if part != Some(Part::Nodes) {
         text.push_str("# ---- gres.conf\n");
         let all: Vec<&str> = view.nodes.iter().map(|n| n.name.as_ref()).collect();

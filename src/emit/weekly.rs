@@ -8,8 +8,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::configmap::DEFAULT_NAMESPACE;
+use super::output::Emitted;
 use super::systemd::CONFINEMENT;
-use super::{template, yaml};
+use super::{nodes, template, yaml};
 use crate::error::Result;
 use crate::kubernetes::{MIG_CONFIG_LABEL, naming};
 use crate::text::letter;
@@ -96,16 +97,18 @@ impl Weekly<'_> {
 ///
 /// # Errors
 /// Names that Kubernetes does not accept (exit 2).
-pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<String> {
+pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
     if weekly.changes.is_empty() {
         // No job, so no rights either.
-        return Ok("# One MIG configuration for all hours: no change to carry out.\n".to_string());
+        let text = "# One MIG configuration for all hours: no change to carry out.\n";
+        return Ok(text.to_string().into());
     }
     // A Job's name is the CronJob's with eleven more characters, and a label's value.
     let name = naming::dns_label(weekly.name, 40, "migplan");
     let account = format!("{name}-schedule");
     naming::check_object_name(&account)?;
     let nodes: BTreeSet<&str> = weekly.labels.iter().flatten().map(|(node, _)| &**node).collect();
+    let warnings = nodes::unnamed(nodes.iter().copied(), "kubectl", "the file");
     let nodes: Vec<String> = nodes.into_iter().map(yaml::quoted).collect();
     let mut text = template::fill(
         include_str!("snippets/weekly-rights.yaml"),
@@ -149,7 +152,7 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<String> {
             ],
         );
     }
-    Ok(text)
+    Ok(Emitted { text, warnings: warnings.into_iter().collect(), ..Emitted::default() })
 }
 
 /// Writes a service and a timer for each label: the service applies the label's configuration, the

@@ -481,6 +481,8 @@ fn cron_jobs_are_what_kubernetes_reads() {
     let file = folder.path().join("jobs.yaml");
     let ran = run(&["--cronjobs", file.to_str().unwrap(), "--timezone", "Europe/Berlin"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let unnamed = "the plan calls its node 'local', but kubectl knows it by another name";
+    assert!(ran.stderr.contains(unnamed), "{}", ran.stderr);
     let text = std::fs::read_to_string(&file).unwrap();
     let documents: Vec<&str> = text.split("\n---\n").collect();
     let account: ServiceAccount = serde_saphyr::from_str(documents[0]).unwrap();

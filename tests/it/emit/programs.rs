@@ -9,9 +9,9 @@ use std::process::Command;
 use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
 
-use super::support::{emit, example_plan};
-use crate::common::root;
+use super::support::{emit, emit_from, example, example_plan};
 use crate::common::tools::{have, skip};
+use crate::common::{migplan_with, root};
 
 /// A stand-in for a program: a script that notes its arguments, a line each, and does `more`.
 fn stand_in(folder: &Path, name: &str, more: &str) {
@@ -335,6 +335,23 @@ fn nodes_of_slurm(conf: &str, server: &mut std::process::Child) -> String {
         }
     }
     String::new()
+}
+
+#[test]
+fn a_node_without_a_name_is_told_wherever_its_name_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.json");
+    let arguments = ["suggest", "-q", "-w", "-", "--gpus", "1xa100-80gb", "--plan"];
+    let csv = b"team,workload,memory\na,b,9GiB\n";
+    let run = migplan_with(&[&arguments[..], &[plan.to_str().unwrap()]].concat(), csv);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    for (kind, program) in [("labels", "kubectl"), ("slurm", "Slurm")] {
+        let warning = format!("the plan calls its node 'local', but {program} knows it by another");
+        let (_, said) = emit_from(&plan, &[kind]);
+        assert!(said.contains(&warning), "{kind}: {said}");
+        let (_, said) = emit_from(&example(), &[kind]);
+        assert!(!said.contains("by another name"), "{kind}: {said}");
+    }
 }
 
 #[test]
