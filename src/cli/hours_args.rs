@@ -27,12 +27,26 @@ pub(super) struct HoursArgs {
 impl HoursArgs {
     /// The flag that is given, if any: they mean nothing without demand over time.
     pub(super) fn given(&self) -> Option<&'static str> {
-        let given = [
-            ("--timezone", self.timezone.is_some()),
-            ("--week", self.week.is_some()),
-            ("--growth", !self.growth.is_empty()),
-        ];
+        self.of_hours().or_else(|| (!self.growth.is_empty()).then_some("--growth"))
+    }
+
+    /// The flag that is given, if any, of those that say which hours are meant.
+    pub(super) fn of_hours(&self) -> Option<&'static str> {
+        let given = [("--timezone", self.timezone.is_some()), ("--week", self.week.is_some())];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
+    /// How much the counts of this demand grow.
+    ///
+    /// # Errors
+    /// Growth that cannot be read or of an unknown team (exit 2).
+    pub(super) fn growth(&self, demand: &Demand) -> Result<Growth> {
+        let wrong = |message: String| Error::usage(format!("--growth: {message}"));
+        let growth = Growth::parse(&self.growth).map_err(wrong)?;
+        match growth.unknown_team(demand) {
+            Some(team) => Err(wrong(format!("no workload is of team '{team}'"))),
+            None => Ok(growth),
+        }
     }
 
     /// Demand over the hours of the history that Prometheus has, else of a week. Doubts about the
@@ -46,11 +60,7 @@ impl HoursArgs {
         seen: Option<&Seen>,
         console: &Console,
     ) -> Result<OverTime> {
-        let wrong = |message: String| Error::usage(format!("--growth: {message}"));
-        let growth = Growth::parse(&self.growth).map_err(wrong)?;
-        if let Some(team) = growth.unknown_team(demand) {
-            return Err(wrong(format!("no workload is of team '{team}'")));
-        }
+        let growth = self.growth(demand)?;
         let zone = self.timezone.clone().unwrap_or_default();
         let history = seen.map(Seen::history);
         let horizon = match (&history, self.week) {

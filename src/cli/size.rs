@@ -84,10 +84,11 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let (sizings, mix) = if args.over_time {
         (over_time(args, &boards, &options, &catalogue, console)?, None)
     } else {
-        if let Some(flag) = args.hours.given() {
+        if let Some(flag) = args.hours.of_hours() {
             return Err(Error::usage(format!("{flag} needs --over-time")));
         }
         let demand = args.demand.read(&catalogue, None, console)?;
+        let demand = args.hours.growth(&demand)?.raise(&demand);
         let mix = match prices.as_slice() {
             [] => None,
             prices => Some(compare::size_mix(&demand, prices, per_node, &options)?),

@@ -124,6 +124,15 @@ impl Growth {
         Ok(growth)
     }
 
+    /// A demand with its counts raised, for what takes all workloads at their highest at once.
+    pub fn raise(&self, demand: &Demand) -> Demand {
+        let mut workloads = demand.workloads().to_vec();
+        for workload in &mut workloads {
+            workload.count = grown(workload.count, self.of(&workload.team));
+        }
+        Demand::new(workloads)
+    }
+
     /// Teams with a value of their own that have no workload.
     pub fn unknown_team(&self, demand: &Demand) -> Option<&str> {
         self.by_team.keys().map(String::as_str).find(|team| !demand.has_team(team))

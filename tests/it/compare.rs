@@ -339,6 +339,32 @@ fn fewest_gpus_for_known_mixes() {
 }
 
 #[test]
+fn growth_raises_the_demand_that_is_sized() {
+    let size = |csv: &str, more: &[&str]| {
+        let arguments = ["size", "-w", "-", "--board", "a100-80gb", "--format", "json"];
+        migplan_with(&[&arguments[..], more].concat(), csv.as_bytes())
+    };
+    let csv = "team,workload,memory_gib,count\na,x,39,3\nb,y,19,5\n";
+    for (growth, grown) in [
+        (&["--growth", "100%"][..], "team,workload,memory_gib,count\na,x,39,6\nb,y,19,10\n"),
+        // Half a replica is a replica.
+        (
+            &["--growth", "10%", "--growth", "b=150%"],
+            "team,workload,memory_gib,count\na,x,39,4\nb,y,19,13\n",
+        ),
+    ] {
+        let (raised, written) = (size(csv, growth), size(grown, &[]));
+        assert_eq!((raised.code, written.code), (0, 0), "{}", raised.stderr);
+        assert_eq!(json(&raised.stdout)["boards"], json(&written.stdout)["boards"]);
+        assert_ne!(json(&raised.stdout)["boards"], json(&size(csv, &[]).stdout)["boards"]);
+    }
+    assert_eq!(size(csv, &["--growth", "c=10%"]).code, 2);
+    let hours = size(csv, &["--timezone", "Europe/Berlin"]);
+    assert_eq!(hours.code, 2);
+    assert!(hours.stderr.contains("--timezone needs --over-time"), "{}", hours.stderr);
+}
+
+#[test]
 fn the_size_of_the_trace() {
     let size = |file: &str| {
         let file = root("data/workloads/alibaba").join(file).display().to_string();
