@@ -3,10 +3,11 @@
 # JupyterHub and Airflow. Everything is written to a folder (the first argument, or a new one);
 # nothing is sent to a cluster. MIGPLAN names the binary.
 set -euo pipefail
-cd "$(dirname "$0")"
 migplan=${MIGPLAN:-migplan}
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cd "$(dirname "$0")"
 printf 'node,board,gpus\ngpu-1,a100-80gb,4\n' >"$out/fleet.csv"
 
 echo "== What the presets of today would serve, and what the best layouts do"

@@ -3,9 +3,11 @@
 # what they use hour by hour. Everything is written to a folder (the first argument, or a new one).
 # MIGPLAN names the binary.
 set -euo pipefail
-cd "$(dirname "$0")"
 migplan=${MIGPLAN:-migplan}
 out=${1:-$(mktemp -d)}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cd "$(dirname "$0")"
 demand=(--prometheus "$out/history.json" --gpus 3xa100-80gb --timezone Europe/Berlin)
 ./history.sh >"$out/history.json"
 

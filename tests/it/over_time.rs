@@ -606,7 +606,8 @@ fn the_walk_through_of_a_week() {
     let folder = tempfile::tempdir().unwrap();
     let run = std::process::Command::new("bash")
         .arg(crate::common::root("examples/week/walk-through.sh"))
-        .arg(folder.path())
+        .arg("made/by-it")
+        .current_dir(folder.path())
         .env("MIGPLAN", env!("CARGO_BIN_EXE_migplan"))
         .env_remove("MIGPLAN_GPUS")
         .output()
@@ -620,10 +621,11 @@ fn the_walk_through_of_a_week() {
     }
     assert!(stderr.contains("team 'audio' appears on the last day only"), "{stderr}");
     assert!(stderr.contains("Changes of a week (Europe/Berlin)"), "{stderr}");
-    assert!(folder.path().join("units/migplan-a.timer").exists());
-    let replay: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(folder.path().join("replay.json")).unwrap())
-            .unwrap();
+    assert!(folder.path().join("made/by-it/units/migplan-a.timer").exists());
+    let replay: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(folder.path().join("made/by-it/replay.json")).unwrap(),
+    )
+    .unwrap();
     let rows = replay["rows"].as_array().unwrap();
     let served = |name: &str, rule: &str| {
         let of = |r: &&serde_json::Value| r["name"] == name && r["rule"] == rule;
