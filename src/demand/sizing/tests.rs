@@ -141,7 +141,10 @@ fn pods_that_share_a_device_are_flagged_not_summed() {
     assert!(sizing.warnings[0].message.ends_with("n/a, n/b"), "{:?}", sizing.warnings);
     // One after the other is no sharing.
     let all = answer(&[pod("a-0", "g", &[(0, 5), (1, 5)]), pod("b-0", "g", &[(2, 5), (3, 5)])]);
-    assert!(sized(&[&all], Reading::default(), Rules::default()).warnings.is_empty());
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert!(sizing.origins.values().all(|origin| !origin.shares_device));
+    let [short] = &sizing.warnings[..] else { panic!("{:?}", sizing.warnings) };
+    assert!(short.message.starts_with("the samples span"), "{short}");
 }
 
 #[test]
