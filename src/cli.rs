@@ -121,7 +121,8 @@ mod tests {
 
     use super::Cli;
 
-    /// The commands of the examples in a help text: from `migplan` to what the shell does next.
+    /// The commands of the examples in a help text, in which a command may go on after a backslash at
+    /// the end of a line: from `migplan` to what the shell does next.
     fn examples(help: &str) -> Vec<Vec<&str>> {
         let line = |line: &'_ str| line.starts_with("  ") && line.contains("migplan ");
         let command = |text: &str| text.find("migplan ").filter(|at| text[..*at].trim().is_empty());
@@ -137,13 +138,43 @@ mod tests {
     fn check(command: &Command, checked: &mut usize) {
         for help in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten()
         {
-            for example in examples(&help.to_string()) {
+            let help = help.to_string();
+            // A terminal of 80 columns breaks a longer line, and what is pasted then fails.
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            for example in examples(&help.replace("\\\n", " ")) {
                 let outcome = Cli::try_parse_from(&example);
                 assert!(outcome.is_ok(), "{}: {}", example.join(" "), outcome.unwrap_err());
                 *checked += 1;
             }
         }
         command.get_subcommands().for_each(|c| check(c, checked));
+    }
+
+    /// The help of a command: the short one, and the long one.
+    fn help_of(name: &str) -> [String; 2] {
+        let mut cli = Cli::command();
+        cli.build();
+        let command = cli.find_subcommand_mut(name).unwrap();
+        [command.render_help().to_string(), command.render_long_help().to_string()]
+    }
+
+    #[test]
+    fn help_says_what_a_flag_does_in_its_own_command() {
+        for name in ["schedule", "replay"] {
+            let [short, long] = help_of(name);
+            assert!(short.contains("--timezone"), "{short}");
+            assert!(!long.contains("migplan.plan/v1") && !long.contains("--quota"), "{long}");
+        }
+        assert!(help_of("schedule")[1].contains("migplan.schedule/v1"));
+        for help in help_of("replay") {
+            assert!(help.contains("Replay what the GPUs of one node hold now"), "{help}");
+            assert!(!help.contains("--allow-disruption"), "{help}");
+        }
+        for help in help_of("size") {
+            assert!(help.contains("<--board <BOARD>|--price <BOARD=PRICE>>"), "{help}");
+        }
     }
 
     #[test]

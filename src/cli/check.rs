@@ -38,7 +38,7 @@ pub struct Args {
     #[command(flatten)]
     catalogue: CatalogueArgs,
     /// How to print
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = "Output", value_enum, default_value_t)]
     format: Format,
 }
 

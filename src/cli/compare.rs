@@ -26,13 +26,13 @@ pub struct Args {
     #[command(flatten)]
     options: OptionArgs,
     /// How to print
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = "Output", value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a page with pictures, tables and the mig-parted file for a browser
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = "Output", value_name = "FILE")]
     report: Option<PathBuf>,
 }
 

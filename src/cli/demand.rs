@@ -26,10 +26,10 @@ pub struct Args {
     #[arg(value_parser = quiet::parse_offset)]
     utc_offset: i64,
     /// How to print
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    #[arg(long, help_heading = "Output", value_enum, default_value_t = Format::Csv)]
     format: Format,
     /// Write to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     output: Option<PathBuf>,
 }
 

@@ -116,7 +116,7 @@ impl OptionArgs {
         Ok(PlanOptions { quotas: Arc::new(quotas), ..options })
     }
 
-    /// Refuses rules between teams where no plan for one time is made.
+    /// Refuses rules between teams where no plan for one time is made; [`hide_teams`] hides them.
     ///
     /// # Errors
     /// `--share fair` or `--quota` is given (exit 2).
@@ -127,6 +127,12 @@ impl OptionArgs {
         Err(Error::usage(format!("{command} knows no fair shares and no quotas"))
             .hint("drop --share fair and --quota"))
     }
+}
+
+/// Hides the flags that [`OptionArgs::refuse_teams`] refuses.
+pub(super) fn hide_teams(arg: clap::Arg) -> clap::Arg {
+    let refused = ["share", "quota"].contains(&arg.get_id().as_str());
+    if refused { arg.hide(true) } else { arg }
 }
 
 /// Reads a positive number of seconds.

@@ -8,7 +8,7 @@ use super::current::CurrentArgs;
 use super::files::{name_of, open, read_text};
 use super::hours_args::HoursArgs;
 use super::output::{Console, check_outputs, write_result};
-use super::planning::{InputArgs, OptionArgs};
+use super::planning::{InputArgs, OptionArgs, hide_teams};
 use super::watch::Watch;
 use crate::compare::over_time::{self, Replayed};
 use crate::compare::replay::Configuration;
@@ -23,6 +23,11 @@ use crate::view::figures::ReplayFigure;
 use crate::view::json::{self, replay::ReplayDocument};
 use crate::view::text::replay as text;
 
+const HEADING: &str = "What to replay";
+/// The help of `--current`, which changes nothing here: no plan keeps what the GPUs hold.
+const CURRENT: &str = "Replay what the GPUs of one node hold now: as NVML sees this node, or as a \
+    checkpoint file says (`migplan export -o checkpoint`)";
+
 /// Replay demand over time on plans, mig-parted files, presets and the present state, side by side
 ///
 /// Demand over time is the history that Prometheus has, or the column hours of a workloads file.
@@ -31,35 +36,39 @@ use crate::view::text::replay as text;
 /// the best plan over all hours and the one for the peak are replayed; the presets always are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/replay.txt").trim_ascii_end())]
+#[command(mut_arg("timezone", |arg| arg.hide_short_help(false)))]
+#[command(mut_arg("current", |arg| arg.help_heading(HEADING).help(CURRENT).long_help(CURRENT)))]
+#[command(mut_arg("allow_disruption", |arg| arg.hide(true)))]
+#[command(mut_args(hide_teams))]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
     #[command(flatten)]
     hours: HoursArgs,
     /// Replay this plan, as `suggest --plan` writes it (repeatable)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, help_heading = HEADING, value_name = "FILE")]
     plan: Vec<PathBuf>,
     /// Replay the configurations of this mig-parted file (- is stdin)
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = HEADING, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Of the mig-parted file this label only
-    #[arg(short = 'c', long, value_name = "LABEL", requires = "file")]
+    #[arg(short = 'c', long, help_heading = HEADING, value_name = "LABEL", requires = "file")]
     config: Option<String>,
     #[command(flatten)]
     current: CurrentArgs,
     /// Plan on the first part of the hours and replay on this share at their end; prints both
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, help_heading = "Demand over time", value_name = "PERCENT")]
     hold_out: Option<Headroom>,
     #[command(flatten)]
     options: OptionArgs,
     /// How to print
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = "Output", value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Draw shortage by hour, and supply against demand by kind of instance (.svg or .png)
-    #[arg(long, value_name = "FILE", value_parser = picture_file)]
+    #[arg(long, help_heading = "Output", value_name = "FILE", value_parser = picture_file)]
     chart: Option<PathBuf>,
 }
 

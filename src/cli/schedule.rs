@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::chart::{picture_file, write_picture};
 use super::hours_args::HoursArgs;
 use super::output::{Console, check_outputs, write_result};
-use super::planning::{InputArgs, OptionArgs};
+use super::planning::{InputArgs, OptionArgs, hide_teams};
 use super::suggest::Format;
 use super::watch::Watch;
 use crate::emit::mig_parted;
@@ -28,6 +28,8 @@ use crate::view::text::schedule as text;
 /// stdout, a summary to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/schedule.txt").trim_ascii_end())]
+#[command(mut_arg("timezone", |arg| arg.hide_short_help(false)))]
+#[command(mut_args(hide_teams))]
 pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
@@ -49,6 +51,8 @@ pub struct Args {
     #[command(flatten)]
     options: OptionArgs,
     /// What to print: the mig-parted file, the schedule as JSON, or the schedule for people
+    ///
+    /// The JSON is of the schema migplan.schedule/v1.
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgGroup;
+
 use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, write_result};
@@ -22,6 +24,7 @@ use crate::view::text::size;
 /// serve is listed and not in its number; with --strict that is exit 4. Beside the number it says
 /// what fewer GPUs would serve, so that one sees what each further GPU adds.
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("boards").required(true).multiple(true).args(["board", "price"])))]
 #[command(after_help = include_str!("help/size.txt").trim_ascii_end())]
 #[command(after_long_help = include_str!("help/size-long.txt").trim_ascii_end())]
 pub struct Args {
@@ -29,17 +32,11 @@ pub struct Args {
     demand: DemandArgs,
     #[command(flatten)]
     catalogue: CatalogueArgs,
-    /// Boards to count, one by one (repeatable, or a list with commas)
-    #[arg(
-        short,
-        long,
-        value_name = "BOARD",
-        value_delimiter = ',',
-        required_unless_present = "price"
-    )]
+    /// Boards to count, one by one (repeatable, or a list with commas); needed without --price
+    #[arg(short, long, help_heading = "GPUs", value_name = "BOARD", value_delimiter = ',')]
     board: Vec<String>,
     /// What one GPU of each board costs, in any unit; asks for the cheapest mix of these boards
-    #[arg(long, value_name = "BOARD=PRICE", value_delimiter = ',')]
+    #[arg(long, help_heading = "GPUs", value_name = "BOARD=PRICE", value_delimiter = ',')]
     price: Vec<String>,
     /// Count the GPUs that serve a share of all hours, partitioned once for all of them: hours of the
     /// column hours, or of the history that Prometheus has
@@ -53,19 +50,19 @@ pub struct Args {
     hours: HoursArgs,
     /// GPUs of one server, for workloads that need several whole GPUs of one
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    #[arg(hide_short_help = true)]
+    #[arg(help_heading = "GPUs", hide_short_help = true)]
     gpus_per_node: u16,
     /// How to print
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, help_heading = "Output", value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, help_heading = "Output", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Stop proving after so many seconds and take the best answer so far
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, help_heading = "Rules of the site", value_name = "SECONDS", value_parser = seconds)]
     time_limit: Option<Duration>,
     /// Exit with 4 if some demand cannot be served by a board (the result is written all the same)
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     strict: bool,
 }
 

@@ -38,6 +38,8 @@ pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
     /// What to print: the mig-parted file, the plan as JSON, or the plan for people
+    ///
+    /// The JSON is of the schema migplan.plan/v1.
     #[arg(help_heading = "Output", long, value_enum, default_value_t)]
     format: Format,
     /// Write the result to this file instead of stdout
@@ -74,15 +76,15 @@ pub struct Args {
     strict: bool,
 }
 
-/// What `suggest` prints.
+/// What `suggest` and `schedule` print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// The mig-parted file.
+    /// The mig-parted file
     #[default]
     Yaml,
-    /// The plan, schema migplan.plan/v1.
+    /// For programs
     Json,
-    /// The plan for people.
+    /// For people
     Text,
 }
 
