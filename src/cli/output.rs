@@ -94,11 +94,16 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
     }
 }
 
+/// The width of a terminal that does not know its size, such as a serial line.
+const COLUMNS: u16 = 80;
+
 /// The width of a terminal; `COLUMNS` decides where it is set, as in other commands.
-fn columns(stream: impl std::os::fd::AsFd) -> Option<u16> {
+fn columns(stream: impl std::os::fd::AsFd + IsTerminal) -> Option<u16> {
     let set = std::env::var("COLUMNS").ok().and_then(|text| text.trim().parse().ok());
-    set.filter(|columns| *columns > 0)
-        .or_else(|| terminal_size::terminal_size_of(stream).map(|(width, _)| width.0))
+    set.filter(|columns| *columns > 0).or_else(|| {
+        let known = terminal_size::terminal_size_of(&stream).map(|(width, _)| width.0);
+        known.or_else(|| stream.is_terminal().then_some(COLUMNS))
+    })
 }
 
 /// How a result to read is printed.

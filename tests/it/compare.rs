@@ -289,6 +289,7 @@ fn csv_and_text_say_the_same_as_json() {
     assert_eq!(lines.next(), Some("plan,17,2,15,262144,65536,25600,19968,19968,4"));
     let text = migplan(&args);
     assert!(text.stdout.contains("all-1g.10gb                9 "), "{}", text.stdout);
+    assert!(text.stdout.contains("= internal fragmentation"), "{}", text.stdout);
 }
 
 #[test]

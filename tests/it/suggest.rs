@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::random::Random;
-use crate::common::{Run, migplan, migplan_with, root};
+use crate::common::{Run, migplan, migplan_with, root, tools};
 
 /// A run of `suggest` on 4 × A100-80GB with a workloads file on stdin.
 fn suggest(csv: &str) -> Run {
@@ -535,12 +535,14 @@ fn tables_fit_a_terminal_of_80_columns() {
         String::from_utf8(output.stdout).unwrap()
     };
     let teams = root("examples/teams.csv").display().to_string();
+    let week = root("examples/week/week.csv").display().to_string();
     for args in [
         &["catalogue"][..],
         &["catalogue", "a100-80gb"],
         &["catalogue", "rtx-pro-6000-blackwell-server-96gb"],
         &["compare", "-w", &teams, "--gpus", "4xa100-80gb"],
         &["size", "-w", &teams, "--board", "a100-80gb"],
+        &["replay", "-w", &week, "--gpus", "2xa100-80gb"],
     ] {
         let text = narrow(args);
         // A single word, such as an address, may be longer than the terminal is wide.
@@ -553,6 +555,30 @@ fn tables_fit_a_terminal_of_80_columns() {
     }
     let compared = narrow(&["compare", "-w", &teams, "--gpus", "4xa100-80gb"]);
     assert!(compared.contains("256 GiB") && compared.contains("Best preset"), "{compared}");
+}
+
+#[test]
+fn a_terminal_that_does_not_know_its_size_has_80_columns() {
+    if !tools::have(&["script"], "bsdutils") {
+        return;
+    }
+    let teams = root("examples/teams.csv").display().to_string();
+    let migplan = env!("CARGO_BIN_EXE_migplan");
+    // A height of 0, as where only the width was set, counts as not known too.
+    for size in ["cols 0 rows 0", "cols 80 rows 0"] {
+        let command =
+            format!("stty {size}; exec '{migplan}' compare -w '{teams}' --gpus 4xa100-80gb");
+        let output = std::process::Command::new("script")
+            .args(["-q", "-e", "-c", &command, "/dev/null"])
+            .env_remove("COLUMNS")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("internal") && text.contains("all-balanced"), "{text}");
+        let wide = text.lines().find(|line| line.trim_end().chars().count() > 80);
+        assert_eq!(wide, None, "{size}");
+    }
 }
 
 #[test]

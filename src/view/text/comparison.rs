@@ -12,7 +12,7 @@ use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 
 /// What the parts of idle memory are.
-const LEGEND: &str = "Idle memory is of the whole fleet: rounding (internal fragmentation, allocated beyond the demand), free (GPUs and instances without a replica) and unusable (offered by no instance).";
+const LEGEND: &str = "Idle memory is of the whole fleet: internal fragmentation (allocated beyond the demand), free (GPUs and instances without a replica) and unusable (offered by no instance).";
 
 /// One column: its heading, and its cell for each row.
 struct Column {
@@ -42,7 +42,7 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
     let sums = vec![
         memory("memory placed", |row| row.placed_mib),
         memory("idle", |row| row.idle_mib),
-        memory("= rounding", |row| row.rounding_mib),
+        memory("= internal fragmentation", |row| row.rounding_mib),
         memory("+ free", |row| row.spare_mib),
         memory("+ unusable", |row| row.unusable_mib),
     ];

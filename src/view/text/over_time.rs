@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::replay::{by_team, hours, worst_hours};
 use super::table::table;
-use super::{Layout, summary, unplaced_rows};
+use super::{Layout, summary, unplaced_rows, wrapped};
 use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW, PLAN_ROW};
 use crate::compare::replay::{Row, Rule};
 use crate::demand::over_time::OverTime;
@@ -48,12 +48,12 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
             share(template.served, template.asked),
         ]);
     }
-    let _ = write!(
-        text,
-        "Replica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):\n{}",
-        shown.render(layout.width)
+    let line = format!(
+        "Replica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):"
     );
-    worst_hours(&mut text, &suggestion.replay, demand);
+    text += &wrapped(&line, "", layout);
+    text += &shown.render(layout.width);
+    worst_hours(&mut text, &suggestion.replay, demand, layout);
     if !plan.unplaced.is_empty() {
         let hour = demand.hours().iter().position(|h| h.period == suggestion.plan.shown);
         let _ = writeln!(

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::table::table;
-use super::{Layout, and_more};
+use super::{Layout, and_more, wrapped};
 use crate::compare::over_time::Replayed;
 use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
@@ -13,6 +13,9 @@ use crate::demand::time::HOUR_MS;
 use crate::fleet::Fleet;
 use crate::text::{plural, share, thousands};
 use crate::units::Mebibytes;
+
+/// What the columns and rules are.
+const LEGEND: &str = "Asked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end.";
 
 /// Hours that are named one by one.
 const WORST_HOURS: usize = 5;
@@ -80,19 +83,18 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
         ]);
     }
     text += &shown.render(layout.width);
-    text.push_str(
-        "\nAsked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end.\n",
-    );
+    text.push('\n');
+    text += &wrapped(LEGEND, "", layout);
     if replay.rows.iter().any(|row| row.total().asked != asked) {
-        text.push_str(WHOLE_HOURS);
+        text += &wrapped(WHOLE_HOURS, "", layout);
     }
     by_team(&mut text, replay, demand, layout);
-    worst_hours(&mut text, replay, demand);
+    worst_hours(&mut text, replay, demand, layout);
     text
 }
 
 /// Why the rules do not ask for the same, where pods begin and end within an hour.
-const WHOLE_HOURS: &str = "bound takes every hour whole, with the most pods of each workload at once in it, and template the time that pods ran: compare what they serve, not their shares.\n";
+const WHOLE_HOURS: &str = "bound takes every hour whole, with the most pods of each workload at once in it, and template the time that pods ran: compare what they serve, not their shares.";
 
 /// What each team got of the first configuration.
 pub(super) fn by_team(text: &mut String, replay: &Replay, demand: &OverTime, layout: Layout) {
@@ -123,7 +125,7 @@ pub(super) fn by_team(text: &mut String, replay: &Replay, demand: &OverTime, lay
 }
 
 /// The hours in which the first configuration missed most.
-pub(super) fn worst_hours(text: &mut String, replay: &Replay, demand: &OverTime) {
+pub(super) fn worst_hours(text: &mut String, replay: &Replay, demand: &OverTime, layout: Layout) {
     let first = replay.rows.first().map(|r| r.name.as_str()).unwrap_or_default();
     for row in replay.rows.iter().filter(|r| r.name == first) {
         let mut order: Vec<usize> = (0..row.missed.len()).filter(|h| row.missed[*h] > 0).collect();
@@ -137,14 +139,15 @@ pub(super) fn worst_hours(text: &mut String, replay: &Replay, demand: &OverTime)
             .take(WORST_HOURS)
             .map(|h| format!("{} ({})", demand.name_of(*h), hours(row.missed[*h])))
             .collect();
-        let _ = writeln!(
-            text,
-            "\n{} of {} fall short ({}); the worst, with the replica-hours missed: {}.",
+        let line = format!(
+            "{} of {} fall short ({}); the worst, with the replica-hours missed: {}.",
             thousands(order.len() as u64),
             plural(row.missed.len() as u64, "hour"),
             row.rule.name(),
             worst.join(", ")
         );
+        text.push('\n');
+        text.push_str(&wrapped(&line, "", layout));
     }
 }
 
