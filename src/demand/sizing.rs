@@ -277,13 +277,18 @@ fn spans(
 }
 
 /// How much memory one workload's replicas used over time: for each time the most that any of them
-/// did. For charts, after [`size`].
-pub fn over_time(usage: &Usage, team: &str, name: &str) -> Vec<(i64, Mebibytes)> {
+/// did, in stretches without a gap longer than a missed sample. For charts, after [`size`].
+pub fn over_time(usage: &Usage, team: &str, name: &str) -> Vec<Vec<(i64, Mebibytes)>> {
     let of_workload =
         |series: &&PodSeries| &*series.team == team && &*workload_name(series) == name;
     let samples: Vec<&Samples> =
         usage.pod_series().filter(of_workload).map(|series| &series.samples).collect();
-    together(samples.into_iter()).map(|(at, mib)| (at, Mebibytes(u64::from(mib)))).collect()
+    let tracks = samples.iter().flat_map(|samples| samples.tracks());
+    let bridge_ms = allocation::bridge_ms(tracks.filter_map(|t| t.shortest_gap_ms()).min());
+    let all: Vec<(i64, Mebibytes)> = together(samples.iter().copied())
+        .map(|(at, mib)| (at, Mebibytes(u64::from(mib))))
+        .collect();
+    all.chunk_by(|a, b| b.0 - a.0 <= bridge_ms).map(<[_]>::to_vec).collect()
 }
 
 #[cfg(test)]

@@ -296,7 +296,8 @@ mod tests {
         };
         let panel = |label: &str, top: f64| UsagePanel {
             label: label.to_string(),
-            most: wave(top / 9.0, top),
+            workload: label.rsplit('/').next().unwrap().to_string(),
+            most: vec![wave(top / 9.0, top)],
             planned_gib: top * 0.98,
             instance: Some(("2g.20gb".to_string(), 19.5)),
         };
@@ -305,7 +306,7 @@ mod tests {
             panel("研究チーム/notebooks", 8.0),
             UsagePanel { instance: None, ..panel("a/without-instance", 3.0) },
             UsagePanel { most: Vec::new(), ..panel("a/without-samples", 3.0) },
-            UsagePanel { most: vec![(1.7e9, 2.0)], ..panel("a/one-sample", 3.0) },
+            UsagePanel { most: vec![vec![(1.7e9, 2.0)]], ..panel("a/one-sample", 3.0) },
             UsagePanel { planned_gib: 19.4, ..panel("a/close-labels", 19.0) },
         ];
         let usage = |panels: Vec<UsagePanel>| Usage {
@@ -314,6 +315,14 @@ mod tests {
             panels,
         };
         look("usage", &usage(panels.clone()).picture());
+        // Two hours of use, a night without, and one sample more: no line leads over the night.
+        let gap = vec![wave(1.0, 9.0)[..24].to_vec(), vec![wave(1.0, 9.0)[200]]];
+        let with_gap = UsagePanel { most: gap, instance: None, ..panel("a/with-a-gap", 9.0) };
+        let whole = wave(1.0, 9.0)[..201].to_vec();
+        let without = UsagePanel { most: vec![whole], ..with_gap.clone() };
+        let lines =
+            |panel| picture::checks::longest_line(&usage(vec![panel]).picture(), palette::BLUE);
+        assert!(lines(with_gap) < 0.2 * lines(without));
         panels.extend((0..20).map(|i| panel(&format!("team/{i}"), 5.0)));
         look("usage-many", &usage(panels).picture());
     }

@@ -158,6 +158,74 @@ fn colours_of_the_slices_answer_what_is_asked() {
     assert!(run.stderr.contains("hint: did you mean 'team-07'?"), "{}", run.stderr);
 }
 
+/// Pictures of workloads in a CSV, as the texts on them.
+fn texts_of(folder: &Path, csv: &str, args: &[&str]) -> Vec<String> {
+    let file = folder.join("w.csv");
+    fs::write(&file, csv).unwrap();
+    let inputs = ["-w", file.to_str().unwrap()];
+    texts(&String::from_utf8(chart(folder, "a.svg", &[&inputs[..], args].concat())).unwrap())
+}
+
+#[test]
+fn the_whole_demand_is_one_number_also_where_some_of_it_fits_no_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "team,workload,memory_gib,count\na,small,9,9\na,huge,120,1\n";
+    let gpus = ["--gpus", "1xa100-80gb"];
+    let page = texts_of(folder.path(), csv, &gpus);
+    let said = page.join(" ");
+    assert!(said.starts_with("7 of 10 replicas fit"), "{said}");
+    assert!(said.contains("the whole demand: 10") && said.contains("7 of 10"), "{said}");
+    assert!(!said.contains("of 9"), "{said}");
+    assert!(
+        said.contains("1 workload that no instance can hold is unplaced in every way."),
+        "{said}"
+    );
+    let slide = texts_of(folder.path(), csv, &[&gpus[..], &["--size", "16:9"]].concat());
+    assert!(slide.contains(&"7 of 10".to_string()), "{slide:?}");
+}
+
+#[test]
+fn long_names_of_teams_and_small_memory_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let team = "Recommendation and Personalisation";
+    let csv = format!("team,workload,memory_gib\n{team},train,9\n{team},serve,8\nops,tiny,0.5\n");
+    let gpus = ["--gpus", "1xa100-80gb", "--kind"];
+    let demand = texts_of(folder.path(), &csv, &[&gpus[..], &["demand"]].concat());
+    for name in ["…/train", "…/serve"] {
+        assert!(demand.iter().any(|t| t.ends_with(name)), "{name}: {demand:?}");
+    }
+    let slices = texts_of(folder.path(), &csv, &[&gpus[..], &["slices"]].concat());
+    assert!(slices.contains(&"ops (0.5 GiB)".to_string()), "{slices:?}");
+}
+
+#[test]
+fn a_replay_says_the_same_share_in_text_and_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let [workloads, config, picture] = ["w.csv", "config.yaml", "r.svg"]
+        .map(|name| folder.path().join(name).display().to_string());
+    fs::write(&workloads, "team,workload,gpus,count\na,whole,1,3\n").unwrap();
+    let whole =
+        "version: v1\nmig-configs:\n  plain:\n    - devices: all\n      mig-enabled: false\n";
+    fs::write(&config, whole).unwrap();
+    let run = migplan(&[
+        "replay",
+        "-w",
+        &workloads,
+        "--gpus",
+        "2xa100-80gb",
+        "-f",
+        &config,
+        "--chart",
+        &picture,
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stdout.contains("66.6 %"), "{}", run.stdout);
+    let said = texts(&fs::read_to_string(&picture).unwrap());
+    assert!(said.contains(&"plain, bound: 66.6 % served".to_string()), "{said:?}");
+    let panel = "whole GPU: 2 instances, at most 3 asked for".to_string();
+    assert!(said.contains(&panel), "{said:?}");
+}
+
 #[test]
 fn names_survive_in_every_picture() {
     let csv = "team,workload,memory_gib,count\n<b>&\"x\"'</b>,研究,30,2\nкоманда,ομάδα,50,9\n";

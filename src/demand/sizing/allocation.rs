@@ -16,6 +16,11 @@ use crate::demand::usage::{PodSeries, Usage, together};
 /// Prometheus looks back this far for a value; what is closer counts as seen together.
 const LOOKBACK_MS: i64 = 5 * MINUTE_MS;
 
+/// The longest distance of two samples between which nothing ended, `step_ms` being the usual one.
+pub(super) fn bridge_ms(step_ms: Option<i64>) -> i64 {
+    step_ms.map_or(LOOKBACK_MS, |step| LOOKBACK_MS.max(step.saturating_mul(3) / 2))
+}
+
 /// A time in which a pod was seen without a gap longer than a missed sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Interval {
@@ -70,7 +75,7 @@ impl<'u> Allocation<'u> {
     fn find_intervals(&mut self) {
         let tracks = self.series.iter().flat_map(|series| series.samples.tracks());
         self.step_ms = tracks.filter_map(|track| track.shortest_gap_ms()).min();
-        let bridge = self.step_ms.map_or(LOOKBACK_MS, |step| LOOKBACK_MS.max(step * 3 / 2));
+        let bridge = bridge_ms(self.step_ms);
         let mut intervals: Vec<Interval> = Vec::new();
         for (at, mib) in self.samples() {
             match intervals.last_mut() {

@@ -512,11 +512,17 @@ fn the_time_line_has_a_span_for_each_replica() {
 fn use_over_time_is_kept_for_charts() {
     let mut usage = Usage::new(Reading::default());
     usage.begin("f");
-    let all = answer(&[pod("a-0", "g", &[(0, 5), (1, 6)]), pod("a-1", "h", &[(1, 9), (2, 2)])]);
+    let all = answer(&[
+        pod("a-0", "g", &[(0, 5), (1, 6), (30, 4), (31, 3)]),
+        pod("a-1", "h", &[(1, 9), (2, 2)]),
+    ]);
     prometheus::read(all.as_bytes(), "f", &mut usage).unwrap();
     usage.settle();
-    let values: Vec<u64> = over_time(&usage, "n", "a").into_iter().map(|(_, mib)| mib.0).collect();
-    assert_eq!(values, [5, 9, 2]);
+    let values: Vec<Vec<u64>> = over_time(&usage, "n", "a")
+        .iter()
+        .map(|stretch| stretch.iter().map(|(_, mib)| mib.0).collect())
+        .collect();
+    assert_eq!(values, [vec![5, 9, 2], vec![4, 3]], "no pod is seen from minute 2 to 30");
 }
 
 mod against_a_naive_count {

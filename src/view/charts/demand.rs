@@ -104,12 +104,13 @@ fn bar(picture: &mut Picture, row: &DemandRow, y: f64, scale: f64, columns: &Col
     let outcome = outcome(row);
     if picture.is_narrow() {
         let space = picture.width - 2.0 * margin;
-        let name = font::fit(&row.label, BODY, space);
+        let name = font::fit_label(&row.label, &row.workload, BODY, space);
         picture.text(margin, y + 12.0, Anchor::Left, BODY, INK, name);
         let text = font::fit(&outcome, SMALL, space);
         picture.text(margin, y + columns.above + 30.0, Anchor::Left, SMALL, QUIET, text);
     } else {
-        let name = font::fit(&row.label, BODY, columns.left - margin - 10.0);
+        let space = columns.left - margin - 10.0;
+        let name = font::fit_label(&row.label, &row.workload, BODY, space);
         picture.text(columns.left - 8.0, y + 13.0, Anchor::Right, BODY, INK, name);
         let text = font::fit(&outcome, SMALL, WIDTH - MARGIN - columns.right - 10.0);
         picture.text(columns.right + 10.0, y + 13.0, Anchor::Left, SMALL, INK, text);

@@ -63,6 +63,20 @@ pub(super) fn fit(text: &str, size: f64, space: f64) -> String {
     if kept.chars().count() < 2 { String::new() } else { format!("{kept}…") }
 }
 
+/// `team/workload` in `space`: where it is too long the team is shortened, so that the workloads of
+/// one team stay apart. `workload` is what the label ends with.
+pub(super) fn fit_label(label: &str, workload: &str, size: f64, space: f64) -> String {
+    if width(&clean(label), size) <= space {
+        return clean(label);
+    }
+    let end = format!("/{}", clean(workload));
+    let team = label.strip_suffix(workload).unwrap_or_default().trim_end_matches('/');
+    match fit(team, size, space - width(&end, size)) {
+        team if team.is_empty() => fit(workload, size, space),
+        team => team + &end,
+    }
+}
+
 /// Breaks a text into at most `most` lines of `space`; what does not fit ends in an ellipsis.
 pub(super) fn wrap(text: &str, size: f64, space: f64, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -107,6 +121,23 @@ mod tests {
         assert!(short.ends_with('…') && width(&short, 10.0) <= 80.0, "{short}");
         assert_eq!(fit("anything", 10.0, 5.0), "");
         assert_eq!(fit("a\u{7}b", 10.0, 99.0), "a b");
+    }
+
+    #[test]
+    fn a_label_keeps_the_name_of_the_workload() {
+        let team = "Recommendation and Personalisation";
+        let label =
+            |workload: &str| fit_label(&format!("{team}/{workload}"), workload, 10.0, 180.0);
+        assert_eq!(fit_label("a/b", "b", 10.0, 180.0), "a/b");
+        for workload in ["train", "serve"] {
+            let shown = label(workload);
+            assert!(
+                shown.starts_with("Recommendation") && shown.ends_with(&format!("…/{workload}"))
+            );
+            assert!(width(&shown, 10.0) <= 180.0, "{shown}");
+        }
+        let long = label("a-workload-with-a-name-that-is-long-by-itself");
+        assert!(long.starts_with("a-workload") && width(&long, 10.0) <= 180.0, "{long}");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Colours by what they are for, and the themes that turn them into red, green and blue.
 //!
 //! The hues are those of Okabe and Ito, which the colour-blind can tell apart. None of them carries
-//! a meaning alone: texts, shapes or hatching say the same, so a grey print can be read too. A
+//! a meaning alone: texts, shapes or hatching say the same, so a grey print can be read too. On a dark
+//! page vermilion, sky and yellow are moved away from their neighbours, since all must be dark under
+//! light ink and what told them apart, their lightness, is gone. A
 //! picture names its colours; only a theme knows what they look like, so the same picture is drawn
 //! on a light page, on a dark one, and on a page of HTML that changes with the reader's settings.
 
@@ -115,10 +117,10 @@ impl Theme {
             Hue::Blue => ((0, 114, 178), (66, 160, 224)),
             Hue::Orange => ((230, 159, 0), (236, 170, 32)),
             Hue::Green => ((0, 158, 115), (38, 184, 140)),
-            Hue::Vermilion => ((213, 94, 0), (234, 118, 40)),
+            Hue::Vermilion => ((213, 94, 0), (238, 86, 66)),
             Hue::Purple => ((204, 121, 167), (214, 138, 180)),
-            Hue::Sky => ((86, 180, 233), (112, 218, 236)),
-            Hue::Yellow => ((240, 228, 66), (240, 228, 66)),
+            Hue::Sky => ((86, 180, 233), (110, 110, 245)),
+            Hue::Yellow => ((240, 228, 66), (150, 190, 40)),
             Hue::Other => ((150, 150, 150), (130, 134, 138)),
         };
         match self {
@@ -170,6 +172,23 @@ mod tests {
             for (text, under) in pairs {
                 let found = contrast(theme.rgb(text), theme.rgb(under));
                 assert!(found >= READS, "{theme:?}: {text:?} on {under:?} has {found:.2}");
+            }
+        }
+    }
+
+    #[test]
+    fn colours_of_different_things_look_different() {
+        let apart = |a: Rgb, b: Rgb| {
+            let square = |a: u8, b: u8| (f64::from(a) - f64::from(b)).powi(2);
+            (square(a.0, b.0) + square(a.1, b.1) + square(a.2, b.2)).sqrt()
+        };
+        for theme in [Theme::Light, Theme::Dark] {
+            let filled = DISTINCT.map(|color| (color, theme.rgb(tint(color, FILLED))));
+            for (i, (one, a)) in filled.iter().enumerate() {
+                for (other, b) in &filled[..i] {
+                    let found = apart(*a, *b);
+                    assert!(found >= 38.0, "{theme:?}: {one:?} and {other:?}: {found:.0}");
+                }
             }
         }
     }

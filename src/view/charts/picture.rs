@@ -311,7 +311,19 @@ fn dashes(from: (f64, f64), to: (f64, f64), dash: f64) -> Vec<[(f64, f64); 2]> {
 
 #[cfg(test)]
 pub(super) mod checks {
-    use super::{Box, Picture, Text};
+    use super::super::palette::Color;
+    use super::{Box, Picture, Shape, Text};
+
+    /// How far the longest line of a colour leads to the right.
+    pub(in crate::view::charts) fn longest_line(picture: &Picture, color: Color) -> f64 {
+        let reach = |shape: &Shape| match shape {
+            Shape::Line(points, of, _) if *of == color => {
+                Some(points.last()?.0 - points.first()?.0)
+            }
+            _ => None,
+        };
+        picture.shapes.iter().filter_map(reach).fold(0.0, f64::max)
+    }
 
     /// No text leaves the page, none lies over another.
     pub(in crate::view::charts) fn is_tidy(picture: &Picture) {

@@ -54,7 +54,7 @@ fn entries(figure: &SliceMap) -> Vec<(Swatch, String)> {
         .filter(|(_, key)| key.placed_gib > 0.0)
         .map(|(i, key)| {
             let name = font::fit(&key.name, SMALL, 240.0);
-            (fill(Some(i)), format!("{name} ({} GiB)", number(key.placed_gib.round())))
+            (fill(Some(i)), format!("{name} ({} GiB)", number(key.placed_gib)))
         })
         .collect();
     if let Some(others) = &figure.others {

@@ -37,10 +37,10 @@ pub(super) fn draw(figure: &Usage) -> Picture {
 }
 
 fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
-    let label = font::fit(&panel.label, BODY, 400.0);
+    let label = font::fit_label(&panel.label, &panel.workload, BODY, 400.0);
     picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, label);
     let plot = Box::new(78.0, top + 20.0, WIDTH - MARGIN - 78.0 - 190.0, PANEL);
-    let points = || panel.most.iter();
+    let points = || panel.most.iter().flatten();
     let instance_gib = panel.instance.as_ref().map_or(0.0, |(_, gib)| *gib);
     let most = points().map(|p| p.1).fold(panel.planned_gib.max(instance_gib), f64::max) * 1.1;
     let most = most.max(f64::MIN_POSITIVE);
@@ -73,21 +73,20 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
             }
         }
     }
-    let line: Vec<(f64, f64)> = thin(&panel.most).into_iter().map(|(t, g)| at(t, g)).collect();
-    match line.as_slice() {
+    let (middle, centre) = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0);
+    match panel.most.as_slice() {
         [] => {
-            let middle = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0);
-            picture.text(
-                middle.0,
-                middle.1,
-                Anchor::Middle,
-                SMALL,
-                QUIET,
-                "no samples with a time",
-            );
+            picture.text(middle, centre, Anchor::Middle, SMALL, QUIET, "no samples with a time");
         }
-        [one] => picture.disc((plot.x + plot.w / 2.0, one.1), 2.5, BLUE),
-        _ => picture.line(line, BLUE, 1.2),
+        [only] if only.len() == 1 => picture.disc((middle, at(from, only[0].1).1), 2.5, BLUE),
+        stretches => {
+            for stretch in thin(stretches) {
+                match stretch.as_slice() {
+                    [one] => picture.disc(at(one.0, one.1), 1.0, BLUE),
+                    _ => picture.line(stretch.iter().map(|p| at(p.0, p.1)).collect(), BLUE, 1.2),
+                }
+            }
+        }
     }
     let mut label_ys: Vec<f64> = Vec::new();
     let mut label = |picture: &mut Picture, y: f64, text: String| {
@@ -115,12 +114,14 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
     plot.bottom() + 34.0
 }
 
-/// At most [`MOST_POINTS`] of a line: of each stretch the highest, since peaks decide.
-fn thin(series: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let stretch = series.len().div_ceil(MOST_POINTS).max(1);
-    series
-        .chunks(stretch)
-        .filter_map(|chunk| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1)))
+/// About [`MOST_POINTS`] of the stretches of a line: of neighbours the highest, since peaks decide.
+fn thin(stretches: &[Vec<(f64, f64)>]) -> Vec<Vec<(f64, f64)>> {
+    let count: usize = stretches.iter().map(Vec::len).sum();
+    let neighbours = count.div_ceil(MOST_POINTS).max(1);
+    let highest = |chunk: &[(f64, f64)]| chunk.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    stretches
+        .iter()
+        .map(|stretch| stretch.chunks(neighbours).filter_map(highest).collect())
         .collect()
 }
 

@@ -25,6 +25,8 @@ pub struct DemandFigure {
 pub struct DemandRow {
     /// `team/workload`.
     pub label: String,
+    /// The name of the workload, with which the label ends.
+    pub workload: String,
     /// The number of its team.
     pub team: Option<u32>,
     /// Memory that a replica needs, in GiB; on several GPUs that of one of them.
@@ -156,6 +158,7 @@ fn row((team, name): (&str, &str), found: Found<'_>, numbers: &TeamNumbers<'_>) 
     };
     DemandRow {
         label: format!("{team}/{name}"),
+        workload: name.to_string(),
         team: numbers.of(team),
         memory_gib: gib(found.memory_mib),
         given,

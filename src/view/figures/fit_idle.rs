@@ -25,13 +25,16 @@ pub struct FitIdle {
     pub setting: String,
     /// What `fit` counts.
     pub unit: FitUnit,
-    /// The most that `fit` could be.
+    /// The whole demand: what `fit` would be if all of it were placed.
     pub most_fit: f64,
     /// Where it would mislead to add up what is served of all priorities, since serving many of a
     /// low one costs a high one: for each priority, highest first, up to which `fit` all of it and
     /// of those above is served. A way's `fit` then ends in the first priority that it does not
-    /// serve in full. Else empty.
+    /// serve in full. Replicas that no instance can hold are left out here, or a way would end in
+    /// their priority for ever. Else empty.
     pub bands: Vec<(i64, f64)>,
+    /// Whether some of the demand fits no instance and is unplaced in every way.
+    pub out_of_reach: bool,
     /// Memory of the whole fleet, in GiB.
     pub fleet_gib: f64,
     /// The ways, the plan first.
@@ -149,17 +152,17 @@ struct Scale {
     unit: FitUnit,
     /// What is asked for of each priority, highest first.
     all: Vec<f64>,
+    /// The same without what no instance can hold.
+    reachable: Vec<f64>,
     in_bands: bool,
 }
 
 impl Scale {
     fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> Scale {
-        let reachable = || {
-            demand.workloads().iter().enumerate().filter(|(index, _)| {
-                comparison.out_of_reach.binary_search_by_key(index, |(i, _)| *i).is_err()
-            })
+        let reachable = |index: usize| {
+            comparison.out_of_reach.binary_search_by_key(&index, |(i, _)| *i).is_err()
         };
-        let unit = if reachable().all(|(_, w)| w.weight == Weight::ONE) {
+        let unit = if demand.workloads().iter().all(|w| w.weight == Weight::ONE) {
             FitUnit::Replicas
         } else {
             FitUnit::Weight
@@ -168,15 +171,24 @@ impl Scale {
             FitUnit::Replicas => w.count as f64,
             FitUnit::Weight => w.count as f64 * w.weight.0 as f64 / Weight::SCALE as f64,
         };
-        let of = |priority: &i64| {
-            reachable().filter(|(_, w)| w.priority == *priority).map(|(_, w)| weight_of(w)).sum()
+        let of = |priority: i64, counts: &dyn Fn(usize) -> bool| -> f64 {
+            let rows = demand.workloads().iter().enumerate();
+            let rows = rows.filter(|(index, w)| w.priority == priority && counts(*index));
+            rows.map(|(_, w)| weight_of(w)).sum()
         };
-        let all = comparison.priorities.iter().map(of).collect();
-        Scale { unit, all, in_bands: !adds_up(comparison, frontier) }
+        let sums = |counts: &dyn Fn(usize) -> bool| -> Vec<f64> {
+            comparison.priorities.iter().map(|priority| of(*priority, counts)).collect()
+        };
+        Scale {
+            unit,
+            all: sums(&|_| true),
+            reachable: sums(&reachable),
+            in_bands: !adds_up(comparison, frontier),
+        }
     }
 
     fn fit(&self, weights: &[i64]) -> f64 {
-        if self.in_bands { in_order(weights, &self.all) } else { sum(weights) }
+        if self.in_bands { in_order(weights, &self.reachable) } else { sum(weights) }
     }
 }
 
@@ -194,10 +206,11 @@ impl FitIdle {
             unit: scale.unit,
             most_fit: scale.all.iter().sum(),
             bands: if scale.in_bands {
-                bands(&comparison.priorities, &scale.all)
+                bands(&comparison.priorities, &scale.reachable)
             } else {
                 Vec::new()
             },
+            out_of_reach: !comparison.out_of_reach.is_empty(),
             fleet_gib: gib(totals.fleet_mib),
             headline: headline(&rows, &comparison.rows),
             ways,
@@ -255,7 +268,7 @@ fn subtitle(comparison: &Comparison, scale: &Scale, of_presets: Option<usize>) -
         n => {
             let are = if n == 1 { "is" } else { "are" };
             let workloads = plural(n, "workload");
-            text += &format!(" {workloads} that no instance can hold {are} not shown.");
+            text += &format!(" {workloads} that no instance can hold {are} unplaced in every way.");
         }
     }
     text += match comparison.plan.proof.status {

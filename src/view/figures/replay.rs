@@ -5,6 +5,8 @@ use super::hours::HourAxis;
 use crate::compare::replay::{Replay, Row, Rule};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
+use crate::hardware::FULL_GPU;
+use crate::text::share;
 
 /// The figure.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +37,7 @@ pub struct MissedLine {
 /// One resource name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamePanel {
-    /// The profile, or `full`.
+    /// The profile, or that it is a whole GPU.
     pub name: String,
     /// Instances.
     pub supply: f64,
@@ -61,9 +63,9 @@ impl ReplayFigure {
             .into_iter()
             .map(|row| {
                 let total = row.total();
-                let share = 100.0 * total.served as f64 / (total.asked as f64).max(1.0);
+                let served = share(total.served, total.asked);
                 MissedLine {
-                    label: format!("{}, {}: {share:.1} % served", row.name, row.rule.name()),
+                    label: format!("{}, {}: {served} served", row.name, row.rule.name()),
                     replicas: row.missed.iter().map(|m| *m as f64 / HOUR_MS as f64).collect(),
                 }
             })
@@ -73,7 +75,7 @@ impl ReplayFigure {
             .iter()
             .filter(|n| n.supply > 0 || n.demand.iter().any(|d| *d > 0))
             .map(|n| NamePanel {
-                name: n.name.clone(),
+                name: if n.name == FULL_GPU { "whole GPU".to_string() } else { n.name.clone() },
                 supply: n.supply as f64,
                 demand: n.demand.iter().map(|d| *d as f64).collect(),
             })

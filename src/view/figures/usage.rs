@@ -8,6 +8,7 @@ use crate::demand::Demand;
 use crate::demand::sizing::{self, Sizing};
 use crate::demand::usage::Usage as Samples;
 use crate::plan::Plan;
+use crate::units::Mebibytes;
 
 /// The figure: one panel for each workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,8 +26,11 @@ pub struct Usage {
 pub struct UsagePanel {
     /// `team/workload`.
     pub label: String,
-    /// The most that any replica used: seconds since 1970 (UTC) and GiB, by rising time.
-    pub most: Vec<(f64, f64)>,
+    /// The name of the workload, with which the label ends.
+    pub workload: String,
+    /// The most that any replica used: seconds since 1970 (UTC) and GiB, by rising time, in stretches
+    /// without a gap.
+    pub most: Vec<Vec<(f64, f64)>>,
     /// The memory that is planned for a replica, in GiB.
     pub planned_gib: f64,
     /// The profile and usable memory (GiB) of the instance, where one is known.
@@ -44,15 +48,17 @@ impl Usage {
                 Some((row.label, (most.profile, most.memory_gib)))
             })
             .collect();
+        let point = |(ms, memory): &(i64, Mebibytes)| (*ms as f64 / 1000.0, memory.as_gib());
         let mut panels: Vec<UsagePanel> = demand
             .workloads()
             .iter()
             .filter(|w| sizing.origins.contains_key(&(w.team.clone(), w.name.clone())))
             .map(|w| UsagePanel {
                 label: w.label(),
+                workload: w.name.to_string(),
                 most: sizing::over_time(samples, &w.team, &w.name)
-                    .into_iter()
-                    .map(|(ms, memory)| (ms as f64 / 1000.0, memory.as_gib()))
+                    .iter()
+                    .map(|stretch| stretch.iter().map(point).collect())
                     .collect(),
                 planned_gib: w.memory.map_or(0.0, |m| gib(m.0)),
                 instance: instances.get(&w.label()).cloned(),
@@ -61,7 +67,7 @@ impl Usage {
         panels.sort_by(|a, b| b.planned_gib.total_cmp(&a.planned_gib));
         Usage {
             title: "What the workloads used, and what is planned for them".to_string(),
-            subtitle: "The line is the most that any replica of the workload used at a time. Planned is the quantile of all replicas' samples, with headroom where it is asked for.".to_string(),
+            subtitle: "The line is the most that any replica of the workload used at a time; it ends where no replica was seen. Planned is the quantile of all replicas' samples, with headroom where it is asked for.".to_string(),
             panels,
         }
     }

@@ -120,7 +120,10 @@ fn limits(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Ta
         .bands
         .iter()
         .filter(|(_, end)| *end < figure.most_fit)
-        .map(|(priority, end)| (*end, format!("all of priority {priority}: {}", number(*end))))
+        .map(|(priority, end)| {
+            let all = if figure.out_of_reach { "all that fits an instance" } else { "all" };
+            (*end, format!("{all} of priority {priority}: {}", number(*end)))
+        })
         .collect();
     if figure.most_fit > 0.0 {
         let all = format!("the whole demand: {}", number(figure.most_fit));
