@@ -313,7 +313,8 @@ fn full(
         .iter()
         .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
-        .filter(|p| p.memory < memory && suits(p))
+        // Nobody makes do with less than half: that is no help.
+        .filter(|p| p.memory < memory && 2 * p.memory.0 >= memory.0 && suits(p))
         .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
     let help = match nearest {
         Some(p) => format!(

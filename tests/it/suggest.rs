@@ -582,6 +582,21 @@ fn a_terminal_that_does_not_know_its_size_has_80_columns() {
 }
 
 #[test]
+fn less_demand_is_no_help_where_it_would_be_less_than_half() {
+    let help = |memory: u32| {
+        let csv = format!(
+            "team,workload,memory_gib,count,priority,compute\na,small,15,3,1,2\nb,big,{memory},1,0,1\n"
+        );
+        let args = ["suggest", "-w", "-", "--gpus", "1xa100-80gb", "--spare", "largest"];
+        let run = migplan_with(&args, csv.as_bytes());
+        let line = run.stderr.lines().find(|line| line.contains("b/big")).unwrap().to_string();
+        line.split("would help: ").nth(1).unwrap().to_string()
+    };
+    assert_eq!(help(36), "16.5 GiB less demand: a spare 1g.20gb has 19968 MiB");
+    assert_eq!(help(45), "1 more GPU of a100-sxm4-80gb");
+}
+
+#[test]
 fn short_help_is_one_screen_and_long_help_has_all() {
     let short = migplan(&["suggest", "-h"]).stdout;
     let long = migplan(&["suggest", "--help"]).stdout;

@@ -63,8 +63,8 @@ fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout
 
 fn steps(sizing: &Sizing, layout: Layout) -> String {
     let points = &sizing.steps.points;
-    let some = match sizing.steps.complete {
-        true => String::new(),
+    let numbers = match sizing.steps.complete {
+        true => " on each number of GPUs".to_string(),
         false => format!(", at {} numbers of GPUs", points.len()),
     };
     let mut shown = table(&["GPUs", "placed", "further", "memory placed", "idle"], |_| true);
@@ -83,7 +83,7 @@ fn steps(sizing: &Sizing, layout: Layout) -> String {
         ]);
         before = step.placed;
     }
-    format!("\nWhat fits on fewer{some}:\n{}", shown.render(layout.width))
+    format!("\nWhat fits{numbers}:\n{}", shown.render(layout.width))
 }
 
 fn cheapest(mix: &SizingMix, layout: Layout) -> String {

@@ -252,17 +252,19 @@ pub(super) fn proof(text: &mut String, proof: &Proof) {
     }
 }
 
-/// What a fair plan costs: `Fair: 22 replicas placed instead of 24, research 6 instead of 2.`
+/// What a fair plan costs: `Fair: 22 replicas placed instead of 24, research 6 instead of 2;
+/// --share weight places the most.`
 pub fn fairness(cost: &FairnessCost, layout: Layout) -> String {
     if cost.teams.is_empty() {
         return "Fair: every team gets as many replicas as with the most weight.".to_string();
     }
     let rows = layout.rows();
-    let mut parts = vec![format!(
-        "{} placed instead of {}",
-        plural(cost.placed, "replica"),
-        thousands(cost.most_weight)
-    )];
+    let placed = plural(cost.placed, "replica");
+    let loses = cost.placed < cost.most_weight;
+    let mut parts = vec![match cost.placed == cost.most_weight {
+        true => format!("{placed} placed, as many as with --share weight"),
+        false => format!("{placed} placed instead of {}", thousands(cost.most_weight)),
+    }];
     parts.extend(cost.teams.iter().take(rows).map(|(team, fair, most)| {
         format!("{team} {} instead of {}", thousands(*fair), thousands(*most))
     }));
@@ -270,7 +272,8 @@ pub fn fairness(cost: &FairnessCost, layout: Layout) -> String {
         let more = (cost.teams.len() - rows) as u64;
         parts.push(format!("and {} (-v shows all)", plural(more, "more team")));
     }
-    format!("Fair: {}; --share weight places the most.", parts.join(", "))
+    let most = if loses { "; --share weight places the most" } else { "" };
+    format!("Fair: {}{most}.", parts.join(", "))
 }
 
 /// What each stage took to solve.
@@ -349,4 +352,26 @@ pub fn notes(plan: &Plan) -> Vec<String> {
             plural(totals.gpus, "GPU")
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fair_plan_says_what_it_costs() {
+        let text = |placed, most_weight| {
+            let teams = vec![("a".into(), 6, 4), ("b".into(), placed - 6, most_weight - 4)];
+            fairness(&FairnessCost { placed, most_weight, teams }, Layout::default())
+        };
+        assert_eq!(
+            text(9, 10),
+            "Fair: 9 replicas placed instead of 10, a 6 instead of 4, b 3 instead of 6; --share weight places the most."
+        );
+        assert_eq!(
+            text(10, 10),
+            "Fair: 10 replicas placed, as many as with --share weight, a 6 instead of 4, b 4 instead of 6."
+        );
+        assert!(!text(11, 10).contains("places the most"));
+    }
 }
