@@ -5,6 +5,7 @@ use crate::error::{Diagnostic, Error, ExitCode};
 use crate::fleet::observed::{
     Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
 };
+use crate::hardware::layout::Placement;
 use crate::hardware::{Board, BoardRef};
 use crate::mig_parted::Resolved;
 use crate::reconfigure::change::{self, Blocked, Change, PresentInstance};
@@ -28,8 +29,10 @@ pub struct GpuChange {
     pub from: GpuState,
     /// The state that it will be in.
     pub to: GpuState,
-    /// Whether nothing speaks against its change of mode.
+    /// Whether nothing on the GPU speaks against it. One that is not permitted is shown, not made.
     pub permitted: bool,
+    /// What runs in what must go: until it ends, the change is not permitted.
+    pub in_use_by: Vec<Process>,
 }
 
 /// How to change a GPU's MIG mode.
@@ -52,8 +55,8 @@ pub struct NodeChange {
     pub unchanged: Vec<u32>,
     /// Why it must not be done; empty if it may.
     pub refusals: Vec<Diagnostic>,
-    /// What to do about that.
-    pub hint: Option<String>,
+    /// What is done about instances in use.
+    pub wait: Wait,
     /// GPUs whose instances cannot be seen, and why: what to do there is not known.
     pub hidden: Vec<(u32, String)>,
     /// GPUs that differ, but that this user may not change, and the call that says so.
@@ -62,6 +65,26 @@ pub struct NodeChange {
     pub missing: Vec<Missing>,
     /// How many of the refusals are about something that runs, and may end.
     busy: usize,
+    /// What to do about the other refusals.
+    hint: Option<&'static str>,
+    /// Whether GPUs need a reset, and it was not allowed.
+    needs_reset: bool,
+    /// What is possible while everything in use stays.
+    nearest: Option<String>,
+}
+
+/// What is done about instances that are in use and must go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// They are a refusal; a run that waits for them is possible.
+    #[default]
+    Possible,
+    /// They are a refusal, and the command has no way to wait.
+    Impossible,
+    /// They are waited for.
+    Now,
+    /// They were waited for: what is still in use is a refusal.
+    Over,
 }
 
 /// A GPU of a saved state that is not there.
@@ -142,9 +165,31 @@ impl NodeChange {
         if problems.is_empty() {
             return Ok(());
         }
-        let as_root = || "run it as root; nothing was changed".to_string();
-        let hint = Some(self.hint.clone().unwrap_or_else(as_root));
-        Err(Error { code: ExitCode::Refused, problems, hint })
+        Err(Error { code: ExitCode::Refused, problems, hint: Some(self.hint()) })
+    }
+
+    /// What to do about a refusal.
+    fn hint(&self) -> String {
+        if self.needs_reset {
+            return reset_hint(self.gpus.iter().filter(|gpu| gpu.resets()));
+        }
+        if let Some(hint) = self.hint {
+            return hint.to_string();
+        }
+        if self.busy == 0 {
+            return "run it as root; nothing was changed".to_string();
+        }
+        let end = match self.wait {
+            Wait::Possible | Wait::Now => {
+                "end what runs there, drain the node, or let --wait wait for it"
+            }
+            Wait::Over => "end what runs there, drain the node, or wait longer with --wait",
+            Wait::Impossible => "end what runs there, or drain the node",
+        };
+        match &self.nearest {
+            None => format!("{end}; nothing was changed"),
+            Some(nearest) => format!("{end}; without that, {nearest}. Nothing was changed"),
+        }
     }
 }
 
@@ -155,10 +200,7 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
     for gpu in node.unreadable.iter().filter(|gpu| wanted.unreadable.contains(&gpu.index)) {
         result.refuse(
             Diagnostic::new(gpu.to_string()),
-            Some(
-                "a file without an entry for that GPU changes the others; nothing was changed"
-                    .to_string(),
-            ),
+            Some("a file without an entry for that GPU changes the others; nothing was changed"),
         );
     }
     for want in &wanted.gpus {
@@ -180,6 +222,10 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
             continue;
         }
         let board = &want.board;
+        let Some(from) = GpuState::of(gpu) else {
+            result.hide(gpu, "its instances cannot be read");
+            continue;
+        };
         let present: Vec<ObservedInstance> = gpu.known_instances().to_vec();
         let planned: Vec<PresentInstance> = present.iter().map(PresentInstance::from).collect();
         let change = if want.mig {
@@ -188,32 +234,28 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
             clear(&planned)
         };
         let mode = mode_change(board, mode, want.mig, want.mig);
-        let change = match change {
-            Ok(change) => change,
-            Err(blocked) => {
-                result.block(gpu, board, &blocked);
+        let (change, busy) = match change {
+            Ok(change) => (change, Vec::new()),
+            Err(Blocked::Busy { change, in_the_way, nearest, missing }) => {
+                result.suggest(gpu, board, &nearest, &missing);
+                (*change, in_the_way)
+            }
+            Err(Blocked::Impossible) => {
+                let text = format!("GPU {}: no layout holds what is wanted", gpu.index);
+                result.refuse(Diagnostic::new(text), None);
                 continue;
             }
         };
-        let Some(from) = GpuState::of(gpu) else {
-            result.hide(gpu, "its instances cannot be read");
-            continue;
-        };
         let to = state_after(gpu, board, &present, &change, want.mig, want.mig);
-        let (index, board) = (gpu.index, board.clone());
-        let permitted = true;
-        result.add(
-            gpu,
-            GpuChange { gpu: index, board, mode, present, change, from, to, permitted },
-            may_reset,
-        );
+        let board = board.clone();
+        result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }
     result
 }
 
 /// Plans the way back to saved states. As [`plan`]; a GPU is found by its UUID.
 pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -> NodeChange {
-    let mut result = NodeChange::default();
+    let mut result = NodeChange { wait: Wait::Impossible, ..NodeChange::default() };
     for state in states {
         let Some(gpu) = node.gpus.iter().find(|g| g.uuid == state.uuid) else {
             result.missing.push(Missing::of(node, state));
@@ -252,21 +294,26 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
                     .map(|r| r.instance),
             )
             .collect();
-        if !busy.is_empty() {
-            result.block_busy(gpu, board, &busy);
-            continue;
-        }
         let mode = mode_change(board, mode, state.mig, state.mig_pending);
         let to = GpuState { gpu: gpu.index, ..state.clone() };
-        let (index, board) = (gpu.index, board.clone());
-        let permitted = true;
-        result.add(
-            gpu,
-            GpuChange { gpu: index, board, mode, present, change, from, to, permitted },
-            may_reset,
-        );
+        let board = board.clone();
+        result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }
     result
+}
+
+impl GpuChange {
+    fn new(
+        board: BoardRef,
+        mode: Option<ModeChange>,
+        present: Vec<ObservedInstance>,
+        change: Change,
+        from: GpuState,
+        to: GpuState,
+    ) -> GpuChange {
+        let (gpu, in_use_by) = (to.gpu, Vec::new());
+        GpuChange { gpu, board, mode, present, change, from, to, permitted: true, in_use_by }
+    }
 }
 
 fn mode_change(board: &Board, now: MigMode, on: bool, pending: bool) -> Option<ModeChange> {
@@ -287,11 +334,17 @@ fn names(devices: &[MigDevice]) -> Vec<String> {
 
 /// Everything goes, for MIG mode to be turned off.
 fn clear(present: &[PresentInstance]) -> Result<Change, Blocked> {
+    let change = Change { destroy: (0..present.len()).collect(), ..Change::default() };
     let in_the_way: Vec<usize> = (0..present.len()).filter(|&i| present[i].is_busy()).collect();
     if in_the_way.is_empty() {
-        return Ok(Change { destroy: (0..present.len()).collect(), ..Change::default() });
+        return Ok(change);
     }
-    Err(Blocked::Busy { in_the_way, nearest: Vec::new(), missing: Vec::new() })
+    Err(Blocked::Busy {
+        change: Box::new(change),
+        in_the_way,
+        nearest: Vec::new(),
+        missing: Vec::new(),
+    })
 }
 
 fn state_after(
@@ -365,41 +418,47 @@ impl NodeChange {
 
     /// Refuses a reset that cannot work.
     pub(super) fn refuse_reset(&mut self, gpu: u32, why: &str) {
+        for change in self.gpus.iter_mut().filter(|change| change.gpu == gpu) {
+            change.permitted = false;
+        }
         self.refuse(
             Diagnostic::new(format!("GPU {gpu} cannot be reset for its MIG mode: {why}")),
-            Some("stop what holds it (--stop UNIT does that for systemd units), or set the mode with nvidia-smi -mig and reboot; nothing was changed".to_string()),
+            Some("stop what holds it (--stop UNIT does that for systemd units), or set the mode with nvidia-smi -mig and reboot; nothing was changed"),
         );
     }
 
     fn refuse_busy(&mut self, problem: Diagnostic) {
         self.busy += 1;
-        self.refuse(
-            problem,
-            Some("end what runs there, drain the node, or let --wait wait for it; nothing was changed".to_string()),
-        );
+        self.refuse(problem, None);
     }
 
-    fn refuse(&mut self, problem: Diagnostic, hint: Option<String>) {
+    fn refuse(&mut self, problem: Diagnostic, hint: Option<&'static str>) {
         self.refusals.push(problem);
-        self.hint = self.hint.take().or(hint);
+        self.hint = self.hint.or(hint);
     }
 
     fn hide(&mut self, gpu: &ObservedGpu, why: &str) {
         self.hidden.push((gpu.index, why.to_string()));
     }
 
-    fn add(&mut self, gpu: &ObservedGpu, mut change: GpuChange, may_reset: bool) {
+    /// `busy`: the present instances that must go and are in use.
+    fn add(&mut self, gpu: &ObservedGpu, mut change: GpuChange, busy: &[usize], may_reset: bool) {
         if change.mode.is_none() && change.change.is_empty() {
             self.unchanged.push(gpu.index);
             return;
         }
+        let before = self.refusals.len();
+        for instance in busy.iter().map(|&i| &change.present[i]) {
+            self.refuse_busy(Diagnostic::new(holders(gpu.index, &change.board, instance)));
+            change.in_use_by.extend(instance.processes().cloned());
+        }
         if let Some(mode) = change.mode
             && mode.on != change.from.mig
         {
-            let before = self.refusals.len();
             self.judge_mode(gpu, mode, may_reset);
-            change.permitted = self.refusals.len() == before;
+            change.in_use_by.extend(gpu.processes.iter().cloned());
         }
+        change.permitted = self.refusals.len() == before;
         if let Some(why) = &gpu.forbidden {
             self.forbidden.push((gpu.index, why.clone()));
         }
@@ -422,49 +481,56 @@ impl NodeChange {
                     "GPU {} ({}): turning MIG {word} needs a reset of the GPU",
                     gpu.index, gpu.product
                 )),
-                Some(format!(
-                    "run it again with --reset (it runs nvidia-smi --gpu-reset -i {0}; nothing may use the GPU), or do it by hand: nvidia-smi -i {0} -mig {1} && nvidia-smi --gpu-reset -i {0}; in a virtual machine that cannot reset its GPU, reboot instead. Nothing was changed",
-                    gpu.index,
-                    u8::from(mode.on)
-                )),
+                None,
             );
+            self.needs_reset = true;
         }
     }
 
-    fn block_busy(&mut self, gpu: &ObservedGpu, board: &Board, in_the_way: &[usize]) {
-        for &i in in_the_way {
-            let instance = &gpu.known_instances()[i];
-            self.refuse_busy(Diagnostic::new(holders(gpu.index, board, instance)));
+    /// Notes what is possible beside what is in use, where that is less than is wanted.
+    fn suggest(
+        &mut self,
+        gpu: &ObservedGpu,
+        board: &Board,
+        nearest: &[Placement],
+        missing: &[u32],
+    ) {
+        let lacking: Vec<String> = missing
+            .iter()
+            .zip(&board.profiles)
+            .filter(|(n, _)| **n > 0)
+            .map(|(n, p)| format!("{n} × {}", p.name))
+            .collect();
+        if lacking.is_empty() {
+            return;
         }
+        let layout: Vec<String> = nearest
+            .iter()
+            .map(|p| format!("{}@{}", board.profiles[p.profile].name, p.start))
+            .collect();
+        self.nearest = Some(format!(
+            "the nearest on GPU {} is {}, which lacks {}",
+            gpu.index,
+            layout.join(" "),
+            lacking.join(", ")
+        ));
     }
+}
 
-    fn block(&mut self, gpu: &ObservedGpu, board: &Board, blocked: &Blocked) {
-        match blocked {
-            Blocked::Impossible => {
-                let text = format!("GPU {}: no layout holds what is wanted", gpu.index);
-                self.refuse(Diagnostic::new(text), None);
-            }
-            Blocked::Busy { in_the_way, nearest, missing } => {
-                self.block_busy(gpu, board, in_the_way);
-                let lacking: Vec<String> = missing
-                    .iter()
-                    .zip(&board.profiles)
-                    .filter(|(n, _)| **n > 0)
-                    .map(|(n, p)| format!("{n} × {}", p.name))
-                    .collect();
-                if !lacking.is_empty() {
-                    let layout: Vec<String> = nearest
-                        .iter()
-                        .map(|p| format!("{}@{}", board.profiles[p.profile].name, p.start))
-                        .collect();
-                    self.hint = Some(format!(
-                        "end what runs there, or let --wait wait for it; without that, the nearest on GPU {} is {}, which lacks {}. Nothing was changed",
-                        gpu.index,
-                        layout.join(" "),
-                        lacking.join(", ")
-                    ));
-                }
-            }
-        }
+/// How to allow the resets of GPUs, or to make them by hand.
+fn reset_hint<'c>(changes: impl Iterator<Item = &'c GpuChange>) -> String {
+    let (mut all, mut on, mut off) = (Vec::new(), Vec::new(), Vec::new());
+    for change in changes {
+        all.push(change.gpu.to_string());
+        if change.to.mig { &mut on } else { &mut off }.push(change.gpu.to_string());
     }
+    let modes: String = [(1, on), (0, off)]
+        .iter()
+        .filter(|(_, gpus)| !gpus.is_empty())
+        .map(|(mode, gpus)| format!("nvidia-smi -i {} -mig {mode} && ", gpus.join(",")))
+        .collect();
+    format!(
+        "run it again with --reset (it runs nvidia-smi --gpu-reset; nothing may use the GPU), or do it by hand: {modes}nvidia-smi --gpu-reset -i {}; in a virtual machine that cannot reset its GPU, reboot instead. Nothing was changed",
+        all.join(",")
+    )
 }

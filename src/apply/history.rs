@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use super::folder::{DiskFolder, Folder};
-use super::journal::{End, Header, Journal, Purpose};
+use super::journal::{End, Header, Journal, Purpose, state_of};
 use super::lock;
 use super::state::GpuState;
 use crate::error::{Diagnostic, Error, Result};
@@ -70,6 +70,17 @@ impl Run {
     /// in between has brought the GPU to a state that was wanted.
     pub(super) fn taken_over(&self) -> impl Iterator<Item = &GpuState> {
         self.header.before.iter().filter(|state| !self.superseded.contains(&state.uuid))
+    }
+
+    /// The state that the run found of a GPU, where that is not the one to go back to: an
+    /// interrupted run had changed the GPU, and the state before that one was taken over. The form
+    /// of before does not tell.
+    pub fn found_otherwise(&self, uuid: &str) -> Option<&GpuState> {
+        if self.file == OLD_FILE {
+            return None;
+        }
+        let found = state_of(&self.header.found, uuid)?;
+        (state_of(&self.header.before, uuid) != Some(found)).then_some(found)
     }
 
     /// Where a GPU of the run is now.

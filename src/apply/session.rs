@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::driver::MigDriver;
 use super::execute::{Patience, Step};
-use super::guard::{self, NodeChange};
+use super::guard::{self, NodeChange, Wait};
 use super::history::{History, Run};
 use super::interrupt::Interrupt;
 use super::journal::{End, Header, Purpose, state_of};
@@ -107,12 +107,24 @@ impl Session<'_> {
         if planned.change.is_empty() {
             return self.nothing_to_do(&planned);
         }
+        let may_wait = !self.options.dry_run && !self.options.wait.is_zero();
+        if may_wait && planned.change.waits_for_busy() {
+            planned.change.wait = Wait::Now;
+        }
         self.tell(Event::Changes(&planned.node, &planned.change));
         if self.options.dry_run {
             return self.dry_run(&planned);
         }
-        if planned.change.waits_for_busy() && !self.options.wait.is_zero() {
+        if planned.change.wait == Wait::Now {
+            let shown = planned.change.gpus.clone();
             planned = self.wait(config, label, planned)?;
+            if planned.change.is_empty() {
+                return self.nothing_to_do(&planned);
+            }
+            // What is agreed to must be what was shown last.
+            if planned.change.gpus != shown {
+                self.tell(Event::Changes(&planned.node, &planned.change));
+            }
         }
         let Planned { node, resolved, change } = &planned;
         change.permitted()?;
@@ -205,8 +217,9 @@ impl Session<'_> {
         if !self.options.reset || !self.options.stop.is_empty() {
             return;
         }
-        let resets = change.gpus.iter().filter(|gpu| gpu.resets()).map(|gpu| gpu.gpu);
-        for gpu in resets.collect::<Vec<_>>() {
+        // What is in use is refused already, and looked at once it has been waited for.
+        let resets = change.gpus.iter().filter(|gpu| gpu.resets() && gpu.in_use_by.is_empty());
+        for gpu in resets.map(|gpu| gpu.gpu).collect::<Vec<_>>() {
             if let Err(why) = self.driver.ready_to_reset(gpu) {
                 change.refuse_reset(gpu, &why);
             }
@@ -233,6 +246,8 @@ impl Session<'_> {
             let change = guard::plan(&node, &resolved, self.options.reset);
             planned = Planned { node, resolved, change };
         }
+        planned.change.wait = Wait::Over;
+        self.refuse_hopeless_resets(&mut planned.change);
         Ok(planned)
     }
 

@@ -137,6 +137,8 @@ pub enum Blocked {
     Impossible,
     /// Busy instances are in the way.
     Busy {
+        /// The change that ends them, to show what is held up; it must not be made.
+        change: Box<Change>,
         /// The fewest busy instances whose end would free what is needed, as indices into the present ones.
         in_the_way: Vec<usize>,
         /// The nearest that is possible while everything busy stays: as many memory slices of what
@@ -182,7 +184,7 @@ pub fn plan(
         .collect();
     in_the_way.sort_unstable();
     let (nearest, missing) = nearest(board, present, &counts);
-    Err(Blocked::Busy { in_the_way, nearest, missing })
+    Err(Blocked::Busy { change: Box::new(change), in_the_way, nearest, missing })
 }
 
 /// The fewest instances that must go so that the GPU can hold `counts` (by profile index, each

@@ -70,6 +70,39 @@ pub fn largest(board: &Board, may: impl Fn(usize) -> bool) -> Option<usize> {
     })
 }
 
+/// Why no instance of a profile could be created, though as many memory slices are free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// They are not in one piece.
+    Scattered,
+    /// They are, but none of its placements lies within them: the pieces that are large enough, as
+    /// first and last slice.
+    Misplaced(Vec<(u32, u32)>),
+    /// One does, but another instance has the media engines.
+    Engines,
+}
+
+/// Why a profile that is not creatable is not, where `present` leaves enough slices for it.
+pub fn why_not(board: &Board, present: &[Placement], profile: usize) -> Reason {
+    let info = &board.profiles[profile];
+    let free = free_slices(board, present);
+    let mut pieces: Vec<(u32, u32)> = Vec::new();
+    for &slice in &free {
+        match pieces.last_mut() {
+            Some((_, last)) if *last + 1 == slice => *last = slice,
+            _ => pieces.push((slice, slice)),
+        }
+    }
+    pieces.retain(|(first, last)| last - first + 1 >= info.memory_slices);
+    let lies_free =
+        |start: &u32| (*start..start + info.memory_slices).all(|slice| free.contains(&slice));
+    match pieces.is_empty() {
+        true => Reason::Scattered,
+        false if info.starts.iter().any(lies_free) => Reason::Engines,
+        false => Reason::Misplaced(pieces),
+    }
+}
+
 /// Memory slices that no instance covers.
 pub fn free_slices(board: &Board, present: &[Placement]) -> Vec<u32> {
     (0..board.memory_slices)
@@ -103,5 +136,25 @@ mod tests {
         assert_eq!(found[of("3g.40gb")].blocked, [(0, vec![0, 1]), (4, vec![2])]);
         assert_eq!(found[of("3g.40gb")].blockers(), [2]);
         assert_eq!(found[of("7g.80gb")].blockers(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn why_free_slices_do_not_suffice() {
+        let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
+        let of = |name: &str| board.profile(&name.parse().unwrap()).unwrap().0;
+        let why = |present: &[(&str, u32)], profile: &str| {
+            let present: Vec<Placement> = present
+                .iter()
+                .map(|&(name, start)| Placement { start, profile: of(name) })
+                .collect();
+            why_not(&board, &present, of(profile))
+        };
+        let seven = [("2g.20gb", 0), ("2g.20gb", 2), ("2g.20gb", 4), ("1g.10gb", 6)];
+        assert_eq!(why(&seven, "1g.10gb"), Reason::Misplaced(vec![(7, 7)]));
+        let apart = [("1g.10gb", 1), ("1g.10gb", 3), ("3g.40gb", 4)];
+        assert_eq!(why(&apart, "2g.20gb"), Reason::Scattered);
+        let odd = [("1g.10gb", 0), ("1g.10gb", 3), ("3g.40gb", 4)];
+        assert_eq!(why(&odd, "2g.20gb"), Reason::Misplaced(vec![(1, 2)]));
+        assert_eq!(why(&[("1g.10gb+me", 0)], "1g.10gb+me"), Reason::Engines);
     }
 }

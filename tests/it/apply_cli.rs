@@ -264,6 +264,32 @@ fn an_ampere_gpu_is_reset_only_when_told_and_only_where_needed() {
 }
 
 #[test]
+fn one_hint_names_every_gpu_that_needs_a_reset() {
+    let rehearsal = Rehearsal::new(&Node::new("4xa100-80gb").unwrap());
+    let hint = |arguments: &[&str]| {
+        let ran = rehearsal.migplan(arguments);
+        assert_eq!(ran.code, 7, "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("hint:").count(), 1, "{}", ran.stderr);
+        ran.stderr
+    };
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let by_hand = "by hand: nvidia-smi -i 0,1,2,3 -mig 1 && nvidia-smi --gpu-reset -i 0,1,2,3;";
+    let told = hint(&["apply", "--dry-run"]);
+    assert!(told.contains(by_hand), "{told}");
+    // One to be turned off, and in use: waiting alone would not suffice.
+    rehearsal.edit(|node| {
+        lay_out(node, 0, &board("a100-80gb"), &[]);
+        put(node, 0, "3g.40gb", 4);
+        occupy(node, 0, 4, 4711);
+    });
+    rehearsal.config(&[("[0]", "off"), ("[2]", "{7g.80gb: 1}")]);
+    let told = hint(&["apply", "--yes", "--wait", "5m"]);
+    let by_hand = "by hand: nvidia-smi -i 2 -mig 1 && nvidia-smi -i 0 -mig 0 && nvidia-smi --gpu-reset -i 0,2;";
+    assert!(told.contains(by_hand), "{told}");
+    assert!(told.contains("is in use by train.py") && !told.contains("waiting:"), "{told}");
+}
+
+#[test]
 fn a_pending_mode_is_finished_or_taken_back() {
     let mut node = Node::new("2xa100-80gb").unwrap();
     // Somebody has asked for MIG on GPU 0 already; GPU 1 shall stay without.
@@ -482,6 +508,15 @@ fn status_tells_what_blocks_what() {
     assert!(text.contains("5 of 8 memory slices free"), "{text}");
     assert!(text.contains("the largest instance that could be created is 2g.20gb: there are slices for 4g.40gb, but not in one piece"), "{text}");
     assert!(text.contains("cannot create  3g.40gb      blocked by 1g.10gb@5"), "{text}");
+}
+
+#[test]
+fn status_tells_why_free_slices_do_not_suffice() {
+    let three = [("2g.20gb", 0), ("2g.20gb", 2), ("2g.20gb", 4), ("1g.10gb", 6)];
+    let rehearsal = Rehearsal::new(&laid_out("1xa100-80gb", "a100-80gb", &three));
+    let text = rehearsal.migplan(&["status"]).stdout;
+    let why = "1 of 8 memory slices free; no instance could be created: no placement of 1g.10gb lies within slice 7\n";
+    assert!(text.contains(why), "{text}");
 }
 
 #[test]

@@ -163,6 +163,30 @@ fn the_oldest_runs_go_but_not_one_that_is_open_or_stopped_a_unit() {
 }
 
 #[test]
+fn the_list_tells_what_a_run_after_an_interrupted_one_found() {
+    let (rehearsal, first) = killed(HALF_WAY + 1);
+    let listed = |name: &str| {
+        let present = rehearsal.migplan(&["status", "--format", "json"]);
+        let status = json(&present.stdout);
+        let instances = status["gpus"][0]["instances"].as_array().unwrap().iter();
+        let all = instances.map(|i| format!("{}@{}", i["profile"].as_str().unwrap(), i["start"]));
+        format!("{name}{}", all.collect::<Vec<_>>().join(" "))
+    };
+    let found = listed("             the state before an interrupted run; this run found MIG on: ");
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), first.essence());
+    let before = listed("      GPU 0: MIG on: ");
+    let list = rehearsal.migplan(&["rollback", "--list"]).stdout;
+    let of_rollback = list.split("before the rollback").nth(1).unwrap();
+    assert!(of_rollback.contains(&format!("{before}\n{found}\n")), "{found}\n{list}");
+    assert_eq!(list.matches("this run found").count(), 2, "{list}");
+
+    let found: Vec<usize> =
+        runs(&rehearsal).iter().map(|run| run["found"].as_array().unwrap().len()).collect();
+    assert_eq!(found, [0, 2]);
+}
+
+#[test]
 fn a_rollback_stops_units_as_an_apply_does() {
     let rehearsal = Rehearsal::new(&two_gpus());
     rehearsal.config(BOTH);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::rehearsal::*;
 use fake_nvml::{Node, Process};
+use migplan::apply::{Event, Operator, Outcome, Proposal};
+use migplan::mig_parted::Config;
 use serde_json::Value;
 
 const SIGTERM: i32 = 15;
@@ -606,6 +608,152 @@ fn a_busy_instance_is_waited_for() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(rehearsal.load().gpus[0].instances.len(), 1);
     assert_eq!(rehearsal.migplan(&["apply", "--wait", "soon"]).code, 2);
+}
+
+#[test]
+fn a_busy_gpu_is_in_the_list_with_who_holds_it() {
+    let mut node = two_gpus();
+    occupy(&mut node, 0, 4, 4711);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    let listed = |text: &str, note: &str| {
+        for line in [
+            note,
+            "destroy  3g.40gb        slices 4-7   in use by train.py (pid 4711)",
+            "0 instances kept, 3 destroyed, 2 created",
+        ] {
+            assert_eq!(text.matches(line).count(), 1, "{line}\n{text}");
+        }
+        assert_eq!(text.matches("  create   7g.80gb").count(), 2, "{text}");
+    };
+    let refused = ": refused: in use by train.py (pid 4711)\n";
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, 7, "{}", dry.stderr);
+    listed(&dry.stdout, refused);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    listed(&ran.stderr, refused);
+    assert!(ran.stderr.contains("or let --wait wait for it"), "{}", ran.stderr);
+    // Once it has been waited in vain, the hint is another.
+    let ran = rehearsal.migplan(&["apply", "--yes", "--wait", "1s"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    listed(&ran.stderr, ": waits for train.py (pid 4711)\n");
+    assert!(ran.stderr.contains("or wait longer with --wait"), "{}", ran.stderr);
+
+    let ran = rehearsal.migplan(&["apply", "--yes", "--json"]);
+    let changes = json(ran.stdout.lines().next().unwrap());
+    let of =
+        |key: &str| changes["gpus"].as_array().unwrap().iter().map(|g| g[key].clone()).collect();
+    let (permitted, in_use_by): (Vec<Value>, Vec<Value>) = (of("permitted"), of("in_use_by"));
+    assert_eq!(permitted, [false, true]);
+    assert_eq!(in_use_by, [serde_json::json!([4711]), serde_json::json!([])]);
+    assert_eq!(changes["unchanged"], serde_json::json!([]));
+    assert_eq!(rehearsal.load(), node);
+}
+
+#[test]
+fn a_rollback_lists_a_busy_gpu_and_offers_no_wait() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.edit(|node| occupy(node, 1, 0, 4711));
+    let before = rehearsal.load();
+    let ran = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    for line in [
+        ": refused: in use by train.py (pid 4711)\n",
+        "destroy  7g.80gb        slices 0-7   in use by train.py (pid 4711)",
+        "hint: end what runs there, or drain the node; nothing was changed",
+    ] {
+        assert!(ran.stderr.contains(line), "{line}\n{}", ran.stderr);
+    }
+    assert_eq!(rehearsal.load(), before);
+}
+
+/// Changes the node when told that something is waited for, and keeps what it is shown.
+struct Watcher<'r> {
+    rehearsal: &'r Rehearsal,
+    edit: fn(&mut Node),
+    /// Of each list of changes: the GPUs, whether all are permitted, and the steps.
+    lists: Vec<(usize, bool, usize)>,
+    done: usize,
+}
+
+impl Operator for Watcher<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Waiting(_) => self.rehearsal.edit(self.edit),
+            Event::Changes(_, change) => {
+                let gpus = &change.gpus;
+                let steps = gpus.iter().map(|gpu| gpu.steps().len()).sum();
+                self.lists.push((gpus.len(), gpus.iter().all(|gpu| gpu.permitted), steps));
+            }
+            Event::Done(..) => self.done += 1,
+            _ => {}
+        }
+    }
+
+    fn confirm(&mut self, _: &Proposal<'_>) -> migplan::error::Result<()> {
+        assert_eq!(self.lists.len(), 2, "asked before the list is shown again");
+        Ok(())
+    }
+}
+
+/// Applies 7g.80gb everywhere with a wait during which the node changes.
+fn waited<'r>(rehearsal: &'r Rehearsal, edit: fn(&mut Node)) -> (Outcome, Watcher<'r>) {
+    let config = Config::parse(&yaml(&[("all", "{7g.80gb: 1}")]), "c.yaml").unwrap();
+    let mut watcher = Watcher { rehearsal, edit, lists: Vec::new(), done: 0 };
+    let mut saves = &*rehearsal.state_dir();
+    let outcome = rehearsal.session_of(&mut saves, &mut watcher, false, |session| {
+        session.options.wait = Duration::from_secs(60);
+        session.apply(&config, None, "c.yaml")
+    });
+    (outcome.unwrap(), watcher)
+}
+
+#[test]
+fn what_waiting_has_changed_is_shown_before_the_question() {
+    let mut node = two_gpus();
+    occupy(&mut node, 0, 4, 4711);
+    let rehearsal = Rehearsal::new(&node);
+    let (outcome, watcher) = waited(&rehearsal, |node| computes(node, 0, 4)[0].processes.clear());
+    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    // Three instances go and two come, GPU 0 included from the start.
+    assert_eq!(watcher.lists, [(2, false, 5), (2, true, 5)]);
+    assert_eq!(watcher.done, 5);
+
+    // Somebody else has done it meanwhile.
+    rehearsal.save(&node);
+    let (outcome, watcher) = waited(&rehearsal, |node| {
+        for gpu in 0..2 {
+            node.gpus[gpu].instances.clear();
+            put(node, gpu, "7g.80gb", 0);
+        }
+    });
+    assert_eq!(outcome, Outcome::Unchanged);
+    assert_eq!((watcher.lists.last(), watcher.done), (Some(&(0, true, 0)), 0));
+}
+
+#[test]
+fn a_reset_that_cannot_work_is_refused_after_a_wait_too() {
+    let mut node = laid_out("1xa100-80gb", "a100-80gb", &[("3g.40gb", 4)]);
+    occupy(&mut node, 0, 4, 4711);
+    // There is no nvidia-smi.
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "off")]);
+    let child = rehearsal
+        .command()
+        .args(["apply", "--yes", "--reset", "--wait", "5m"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    rehearsal.edit(|node| computes(node, 0, 4)[0].processes.clear());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{stderr}");
+    assert!(stderr.contains("waiting: ") && stderr.contains("cannot be reset"), "{stderr}");
+    assert_eq!(rehearsal.load().essence(), node.essence());
 }
 
 #[test]

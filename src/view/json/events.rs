@@ -1,6 +1,8 @@
 //! What `apply` and `rollback` tell programs: JSON lines, one event each, schema
 //! `migplan.events/v1`. Values in, structs out; knows no clock and writes nothing.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::apply::{Action, Event, GpuChange, Outcome, Phase, Step};
@@ -25,11 +27,12 @@ pub struct EventLine {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventJson {
-    /// What is going to change; always before the first step.
+    /// What is going to change; always before the first step, and again where waiting has changed
+    /// it: the last one counts.
     Changes {
         /// [`EVENTS_SCHEMA`].
         schema: &'static str,
-        /// The GPUs that change.
+        /// The GPUs that differ from what is wanted, those too that must not be changed as they are.
         gpus: Vec<ChangeJson>,
         /// Indices of the GPUs that are as wanted.
         unchanged: Vec<u32>,
@@ -112,6 +115,10 @@ pub struct ChangeJson {
     /// The new MIG mode, where it changes.
     mig: Option<bool>,
     reset: bool,
+    /// Whether nothing on the GPU speaks against it; if something does, no GPU is changed.
+    permitted: bool,
+    /// The processes, by id, that run in what must go: they are waited for, or the change is refused.
+    in_use_by: Vec<u32>,
     keep: Vec<InstanceJson>,
     destroy: Vec<InstanceJson>,
     refit: Vec<InstanceJson>,
@@ -219,6 +226,14 @@ fn change_json(change: &GpuChange) -> ChangeJson {
         board: board.id.clone(),
         mig: change.mode.filter(|m| m.on != change.from.mig).map(|m| m.on),
         reset: change.resets(),
+        permitted: change.permitted,
+        in_use_by: change
+            .in_use_by
+            .iter()
+            .map(|p| p.pid)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         keep: steps.keep.iter().map(present).collect(),
         destroy: steps.destroy.iter().map(present).collect(),
         refit: steps.refit.iter().map(|r| present(&r.instance)).collect(),

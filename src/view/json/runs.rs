@@ -33,6 +33,9 @@ pub struct RunJson<'h> {
     end: Option<End>,
     /// The state that `--to` goes back to, of each GPU that it covers.
     before: &'h [GpuState],
+    /// The state that the run found, of each GPU where `before` is another: an interrupted run had
+    /// changed the GPU, and `before` is the state before that one.
+    found: Vec<&'h GpuState>,
     /// Units that it stopped and that nothing has started since.
     units: &'h [String],
 }
@@ -66,6 +69,12 @@ fn run_json(run: &Run) -> RunJson<'_> {
         started: run.header.started,
         end: run.end,
         before: &run.header.before,
+        found: run
+            .header
+            .before
+            .iter()
+            .filter_map(|state| run.found_otherwise(&state.uuid))
+            .collect(),
         units: &run.units,
     }
 }

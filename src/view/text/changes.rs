@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::apply::guard::Wait;
 use crate::apply::{Event, GpuChange, NodeChange, Outcome};
 use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
@@ -13,7 +14,7 @@ use crate::text::plural;
 pub fn describe(node: &ObservedNode, change: &NodeChange) -> String {
     let mut lines = Vec::new();
     for gpu in &change.gpus {
-        describe_gpu(node, gpu, &mut lines);
+        describe_gpu(node, gpu, change.wait, &mut lines);
     }
     if !change.unchanged.is_empty() {
         let indices: Vec<String> = change.unchanged.iter().map(ToString::to_string).collect();
@@ -25,18 +26,27 @@ pub fn describe(node: &ObservedNode, change: &NodeChange) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, lines: &mut Vec<String>) {
+fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, wait: Wait, lines: &mut Vec<String>) {
     let product = node.gpus.iter().find(|g| g.index == gpu.gpu).map_or("", |g| g.product.as_str());
     let mode = match gpu.mode {
         Some(mode) if mode.on != gpu.from.mig => {
             let word = if mode.on { "on" } else { "off" };
             let reset = if mode.reset { " by a reset of the GPU" } else { "" };
-            format!(": MIG {word}{reset}")
+            Some(format!("MIG {word}{reset}"))
         }
-        Some(_) => ": a pending change of MIG mode is cancelled".to_string(),
-        None => String::new(),
+        Some(_) => Some("a pending change of MIG mode is cancelled".to_string()),
+        None => None,
     };
-    lines.push(format!("GPU {} ({product}){mode}", gpu.gpu));
+    let held_up = (!gpu.in_use_by.is_empty()).then(|| {
+        let processes = listed(&gpu.in_use_by);
+        match wait {
+            Wait::Now => format!("waits for {processes}"),
+            _ => format!("refused: in use by {processes}"),
+        }
+    });
+    let notes: Vec<String> = [mode, held_up].into_iter().flatten().collect();
+    let colon = if notes.is_empty() { "" } else { ": " };
+    lines.push(format!("GPU {} ({product}){colon}{}", gpu.gpu, notes.join("; ")));
     let line = |verb: &str, profile: usize, start: u32, note: &str| {
         let info = &gpu.board.profiles[profile];
         let end = start + info.memory_slices - 1;
@@ -75,12 +85,22 @@ fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, lines: &mut Vec<String>) {
 
 /// `in use by train.py (pid 4711)`; nothing where nothing runs.
 fn users(gpu: &GpuChange, instance: usize) -> String {
-    let processes: Vec<String> =
-        gpu.present[instance].processes().map(Process::to_string).collect();
-    if processes.is_empty() {
+    let mut processes = gpu.present[instance].processes().peekable();
+    if processes.peek().is_none() {
         return String::new();
     }
-    format!("in use by {}", processes.join(", "))
+    format!("in use by {}", listed(processes))
+}
+
+/// Each process once.
+fn listed<'p>(processes: impl IntoIterator<Item = &'p Process>) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for name in processes.into_iter().map(Process::to_string) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// `3 instances kept, 1 destroyed, 2 created`.

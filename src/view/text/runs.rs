@@ -5,7 +5,8 @@ use crate::apply::history::Run;
 use crate::apply::journal::{End, Purpose};
 use crate::demand::time::utc;
 
-/// One line per run: number, when, what, how it ended, and the state before of each GPU.
+/// One line per run: number, when, what, how it ended; and of each GPU the state to go back to, with
+/// the state that the run found where that is another.
 pub fn list(history: &History) -> String {
     if history.runs.is_empty() && history.damaged.is_empty() {
         return "no state has been saved here\n".to_string();
@@ -35,6 +36,11 @@ fn describe(run: &Run) -> String {
     let mut text = format!("{:>4}  {started}  {what}: {end}\n", run.id);
     for state in &run.header.before {
         text.push_str(&format!("      GPU {}: {state}\n", state.gpu));
+        if let Some(found) = run.found_otherwise(&state.uuid) {
+            text.push_str(&format!(
+                "             the state before an interrupted run; this run found {found}\n"
+            ));
+        }
     }
     text
 }

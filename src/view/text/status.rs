@@ -8,7 +8,8 @@ use crate::fleet::observed::{
     Instances, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
 };
 use crate::hardware::Board;
-use crate::reconfigure::creatable::{self, Creatable};
+use crate::hardware::layout::Placement;
+use crate::reconfigure::creatable::{self, Creatable, Reason};
 use crate::text::plural;
 use crate::units::Mebibytes;
 use crate::view::json::status::instance_json;
@@ -102,12 +103,14 @@ fn describe_free(
             writeln!(text, "; the largest instance that could be created is {}", name(now))
         }
         (now, Some(together)) => {
-            let largest = now.map_or("nothing".to_string(), name);
-            writeln!(
-                text,
-                "; the largest instance that could be created is {largest}: there are slices for {}, but not in one piece",
-                name(together)
-            )
+            let could = match now {
+                Some(now) => format!("the largest instance that could be created is {}", name(now)),
+                None => "no instance could be created".to_string(),
+            };
+            let present: Vec<Placement> =
+                instances.iter().map(ObservedInstance::placement).collect();
+            let why = why_not(board, &present, together);
+            writeln!(text, "; {could}: {why}")
         }
         (_, None) => writeln!(text),
     };
@@ -124,6 +127,28 @@ fn describe_free(
             .collect();
         let profile = name(entry.profile);
         let _ = writeln!(text, "  cannot create  {profile:<12} blocked by {}", by.join(", "));
+    }
+}
+
+/// Why the largest profile that as many free slices could hold cannot be created.
+fn why_not(board: &Board, present: &[Placement], profile: usize) -> String {
+    let name = &board.profiles[profile].name;
+    match creatable::why_not(board, present, profile) {
+        Reason::Scattered => format!("there are slices for {name}, but not in one piece"),
+        Reason::Engines => {
+            format!("there are slices for {name}, but another instance has the media engines")
+        }
+        Reason::Misplaced(pieces) => {
+            let piece = |(first, last)| {
+                if first == last {
+                    format!("slice {first}")
+                } else {
+                    format!("slices {first}-{last}")
+                }
+            };
+            let pieces: Vec<String> = pieces.into_iter().map(piece).collect();
+            format!("no placement of {name} lies within {}", pieces.join(" or "))
+        }
     }
 }
 
