@@ -83,7 +83,8 @@ pub(crate) struct Divided {
 }
 
 /// Divides the solutions of what is served, with all replicas of higher priorities served, until the
-/// relaxation shows of each part that nothing in it is wanted.
+/// relaxation shows of each part that nothing in it is wanted. That is as exact as the solver: the
+/// first stage of a [`Worth`] is far above its tolerance, the last digits of the second are not.
 ///
 /// # Errors
 /// An internal error where the solver breaks down.
@@ -170,7 +171,7 @@ impl Solutions for Priced<'_> {
             if self.root.is_none() {
                 self.root = self.prices();
             }
-            if !(self.is_wanted)(relaxed.bound) {
+            if !(self.is_wanted)(relaxed.stated) {
                 match self.prices() {
                     Some(prices) => self.done.push(prices),
                     None => self.known = false,
@@ -179,7 +180,7 @@ impl Solutions for Priced<'_> {
             }
             // A solution that is wanted: the stages are to say how good it is.
             let Some(halves) = halves else { return Ok(Branch::Unknown) };
-            return Ok(Branch::Open { bound: relaxed.bound, halves });
+            return Ok(Branch::Open { bound: relaxed.stated, halves });
         }
     }
 

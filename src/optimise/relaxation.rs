@@ -133,6 +133,8 @@ struct Answer {
 pub(crate) struct Relaxed {
     /// No solution passes this value of the objective.
     pub bound: i128,
+    /// The same as the solver states it, which its tolerance may put a little beyond the truth.
+    pub stated: i128,
     /// The value of every column in thousandths.
     pub thousandths: Vec<i64>,
     /// The value of every column, rounded, where each that must be integer is.
@@ -489,6 +491,7 @@ impl Relaxed {
         let in_units = columns.map(|(c, v)| v * c.unit as f64);
         Relaxed {
             bound: scale.bound(answer.value, LP_TOLERANCE, objective.sense),
+            stated: scale.bound(answer.value, 0.0, objective.sense),
             thousandths: in_units.map(|v| (v * 1000.0).round() as i64).collect(),
             integers: integers(model, &answer.columns),
         }

@@ -49,6 +49,9 @@ pub(super) struct Search<'d> {
     limits: Limits,
 }
 
+/// The solver tells values apart that differ by far less than this part of its largest coefficient.
+const TOLD_APART: i128 = 1_000_000_000;
+
 /// No replica may be worth more in all of its minutes: sums over those of an instance stay in 64 bits.
 const MOST_WORTH: i64 = i64::MAX >> 4;
 
@@ -209,7 +212,8 @@ impl<'d> Search<'d> {
         let mib = self.base.kinds.iter().map(|kind| i128::from(kind.memory_mib)).max().unwrap_or(0);
         let weight = self.base.classes.iter().map(|c| i128::from(c.weight)).max().unwrap_or(0);
         let largest = minutes * worth.of_stages(weight, weight.max(mib));
-        (largest < i128::from(MOST_WORTH)).then_some((at, worth))
+        let is_told_apart = largest / TOLD_APART < worth.of_stages(step, 0);
+        (largest < i128::from(MOST_WORTH) && is_told_apart).then_some((at, worth))
     }
 
     /// Whether there is an hour in which other layouts would serve more than `one`, by themselves:
