@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         let page = report(&subject)?;
         write_result(Some(file), |out| out.write_all(page.as_bytes()))?;
     }
-    console.warn(&text::warnings(&comparison, &demand));
+    console.warn(&text::warnings(&comparison, &demand, &options.policy));
     let output = args.output.as_deref();
     let layout = console.layout(output);
     write_result(output, |out| match args.format {

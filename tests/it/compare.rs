@@ -305,7 +305,7 @@ fn what_needs_a_whole_gpu_counts_in_no_row_and_is_told() {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("cannot be served by these GPUs at all"), "{}", run.stderr);
+    assert!(run.stderr.contains("which these GPUs cannot serve at all"), "{}", run.stderr);
     let result = json(&run.stdout);
     assert!(result["rows"].as_array().unwrap().iter().all(|r| r["placed"] == 1), "{result:#}");
     assert_eq!(result["out_of_reach"][0]["fits_a_whole_gpu"], true);
@@ -470,4 +470,24 @@ fn the_rules_of_a_site_hold_in_comparisons_too() {
     );
     let run = migplan(&[&args[..], &["--keep-whole", "1", "--strategy", "single"]].concat());
     assert_eq!(run.code, 2);
+}
+
+#[test]
+fn what_rows_do_not_keep_and_count_is_said() {
+    let run = |args: &[&str]| {
+        let csv = b"team,workload,memory,count\na,b,9GiB,3\na,c,300GiB,1\n";
+        let base = ["compare", "-w", "-", "--gpus", "2xa100-80gb", "--format", "csv"];
+        let ran = migplan_with(&[&base[..], args].concat(), csv);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stderr
+    };
+    let plain = run(&[]);
+    assert_eq!(
+        plain,
+        "warning: 1 replica counted in no row, which these GPUs cannot serve at all; `migplan suggest` says why\n"
+    );
+    let rules = ["--strategy", "single", "--one-profile-per-workload"];
+    let said =
+        "warning: presets and whole GPUs are not held to --strategy single, as the plan is\n";
+    assert_eq!(run(&rules), format!("{said}{plain}"));
 }

@@ -7,7 +7,7 @@ use super::{Layout, best_preset_text, wrapped};
 use crate::compare::{Baseline, Comparison, best_preset};
 use crate::demand::Demand;
 use crate::error::Diagnostic;
-use crate::plan::Status;
+use crate::plan::{Policy, Status};
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
 
@@ -81,26 +81,33 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
     )
 }
 
-/// What counts in no row, said once.
-pub fn warnings(comparison: &Comparison, demand: &Demand) -> Vec<Diagnostic> {
+/// What no row says: rules that presets do not keep, a plan that is not proved, and what counts in no
+/// row.
+pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec<Diagnostic> {
     let replicas = |whole: bool| -> u64 {
         let rows = comparison.out_of_reach.iter().filter(|(_, w)| *w == whole);
         rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
     };
     let mut warnings = Vec::new();
+    // One profile for a workload is a rule for the demand, and holds in every row.
+    let of_gpus = Policy { one_profile_per_workload: false, ..*rules }.flags().join(" ");
+    if !of_gpus.is_empty() {
+        let message = format!("presets and whole GPUs are not held to {of_gpus}, as the plan is");
+        warnings.push(Diagnostic::new(message));
+    }
     if comparison.plan.proof.status != Status::Optimal {
         let message = "the plan is not proved the best; another row may place more, and `migplan suggest` says how far it came";
         warnings.push(Diagnostic::new(message));
     }
     if replicas(true) > 0 {
         warnings.push(Diagnostic::new(format!(
-            "{} need more than any instance has and count in no row; a whole GPU would serve each: set the column gpus to 1",
+            "{} counted in no row: no instance is large enough; a whole GPU would serve each: set the column gpus to 1",
             plural(replicas(true), "replica")
         )));
     }
     if replicas(false) > 0 {
         warnings.push(Diagnostic::new(format!(
-            "{} cannot be served by these GPUs at all and count in no row; `migplan suggest` says why",
+            "{} counted in no row, which these GPUs cannot serve at all; `migplan suggest` says why",
             plural(replicas(false), "replica")
         )));
     }
