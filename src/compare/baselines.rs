@@ -20,7 +20,7 @@ use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
 use crate::plan::quotas::{self, QuotaUse};
-use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy, Unplaced};
+use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -438,11 +438,10 @@ pub(crate) fn more_gpus(
         return Ok(None);
     }
     let start = Instant::now();
-    let takes_several = |u: &&Unplaced| {
-        let at = demand.position(&u.team, &u.workload);
+    let misses_several = full.iter().any(|row| {
+        let at = demand.position(&row.team, &row.workload);
         at.is_some_and(|at| demand.workloads()[at].whole_gpus > 1)
-    };
-    let misses_several = full.iter().copied().any(|row| takes_several(&row));
+    });
     let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
     let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
     // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on

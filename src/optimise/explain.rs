@@ -236,16 +236,21 @@ fn over_quota(
     if !allocation.leaves_nothing(quota, workload, boards) {
         return None;
     }
-    let needs = match (workload.memory, workload.whole_gpus) {
-        (Some(memory), 0) => memory.to_string(),
-        (_, gpus) => plural(u64::from(gpus), "whole GPU"),
-    };
+    let needs = needs(workload);
     let team = &workload.team;
     let detail = format!(
-        "needs {needs}; team {team}'s quota of {quota} leaves no instance for it ({} in use)",
+        "{needs}; team {team}'s quota of {quota} leaves no instance for it ({} in use)",
         allocation.of(quota)
     );
     Some((Reason::FleetFull, detail, Some(format!("a larger quota for {team}"))))
+}
+
+/// `needs 9216 MiB`, `needs 2 whole GPUs`.
+fn needs(workload: &Workload) -> String {
+    match (workload.memory, workload.whole_gpus) {
+        (Some(memory), 0) => format!("needs {memory}"),
+        (_, gpus) => format!("needs {}", plural(u64::from(gpus), "whole GPU")),
+    }
 }
 
 /// Free GPUs of a proved plan that could serve replicas without a place, if the site's rules let
@@ -290,12 +295,8 @@ fn full(
     kept_free: &KeptFree,
 ) -> (Reason, String, Option<String>) {
     let boards = boards_for(workload, problem);
-    let needs = match workload.memory.filter(|_| workload.whole_gpus == 0) {
-        Some(memory) => format!("needs {memory}"),
-        None => {
-            format!("needs {} on one node", plural(u64::from(workload.whole_gpus), "whole GPU"))
-        }
-    };
+    let on_one_node = if workload.whole_gpus > 0 { " on one node" } else { "" };
+    let needs = needs(workload) + on_one_node;
     if kept_free.could_serve(workload, &boards) {
         let rules = kept_free.rules.flags().join(" ");
         let detail = format!("{needs}; the free GPUs may not serve it under {rules}");

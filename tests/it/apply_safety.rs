@@ -587,6 +587,15 @@ fn what_stands_in_the_way_of_a_reset_may_be_what_is_stopped_for_it() {
     assert_eq!(units(&rehearsal), ["stop nvidia-dcgm", "start nvidia-dcgm"]);
 }
 
+/// Runs a command; meanwhile the process in the instance at memory slice 4 of GPU 0 ends.
+fn ends_meanwhile(rehearsal: &Rehearsal, args: &[&str]) -> std::process::Output {
+    let mut command = rehearsal.command();
+    let child = command.args(args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    rehearsal.edit(|node| computes(node, 0, 4)[0].processes.clear());
+    child.wait_with_output().unwrap()
+}
+
 #[test]
 fn a_busy_instance_is_waited_for() {
     let mut node = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
@@ -596,15 +605,7 @@ fn a_busy_instance_is_waited_for() {
     let ran = rehearsal.migplan(&["apply", "--yes", "--wait", "1s"]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(ran.stderr.contains("waiting: GPU 0: 3g.40gb at memory slice 4"), "{}", ran.stderr);
-    let child = rehearsal
-        .command()
-        .args(["apply", "--yes", "--wait", "5m"])
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
-    rehearsal.edit(|node| computes(node, 0, 4)[0].processes.clear());
-    let output = child.wait_with_output().unwrap();
+    let output = ends_meanwhile(&rehearsal, &["apply", "--yes", "--wait", "5m"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(rehearsal.load().gpus[0].instances.len(), 1);
     assert_eq!(rehearsal.migplan(&["apply", "--wait", "soon"]).code, 2);
@@ -741,15 +742,7 @@ fn a_reset_that_cannot_work_is_refused_after_a_wait_too() {
     // There is no nvidia-smi.
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("all", "off")]);
-    let child = rehearsal
-        .command()
-        .args(["apply", "--yes", "--reset", "--wait", "5m"])
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
-    rehearsal.edit(|node| computes(node, 0, 4)[0].processes.clear());
-    let output = child.wait_with_output().unwrap();
+    let output = ends_meanwhile(&rehearsal, &["apply", "--yes", "--reset", "--wait", "5m"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{stderr}");
     assert!(stderr.contains("waiting: ") && stderr.contains("cannot be reset"), "{stderr}");

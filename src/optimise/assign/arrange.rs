@@ -225,7 +225,7 @@ fn spread(
     let mut to_partition: i64 =
         left.iter().filter(|(c, _)| is_pattern(c)).map(|(_, count)| count).sum();
     let mut slots = Vec::with_capacity(total as usize);
-    nodes.sort_by_key(|n| (Reverse(n.second_choice), Reverse(n.gpus.len()), n.node));
+    nodes.sort_by_key(|n| (Reverse(n.gpus.len()), n.node));
     let idles = left.len() - 1;
     nodes.retain(|node| {
         let size = node.gpus.len() as i64;
@@ -238,7 +238,6 @@ fn spread(
         }
         !stays_idle
     });
-    nodes.sort_by_key(|n| (Reverse(n.gpus.len()), n.node));
     for node in nodes {
         let size = node.gpus.len() as i64;
         // A node may go whole only if the others can take all that is still to be partitioned.

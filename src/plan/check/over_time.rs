@@ -2,6 +2,7 @@
 //! the sums over the hours are those that the proof claims.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::{Check, Checked, Conditions, HeldInstance, allows, suffices};
@@ -11,8 +12,8 @@ use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::{self, Objective, Scope};
 use crate::plan::{
-    Allocated, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Share, Spare, Status,
-    Strategy,
+    Allocated, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Share, Spare, Stage,
+    Status, Strategy,
 };
 
 impl Checked {
@@ -248,6 +249,15 @@ impl Check<'_> {
         }
     }
 
+    /// An optimal stage claims one of the values that the plan may have in all hours.
+    fn claims_within(&mut self, stage: &Stage, values: RangeInclusive<u64>, optimal: bool) {
+        let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
+        if optimal && !values.contains(&claimed) {
+            let (name, least, most) = (&stage.objective, values.start(), values.end());
+            self.fail(format!("stage {name} claims {claimed}, but the plan has {least} to {most}"));
+        }
+    }
+
     /// Each stage claims the sum over the hours; stages stand in the order of the goal.
     fn proof_over_time(&mut self, plan: &Plan, known: &[Objective], sums: &Sums) {
         let mut at = 0;
@@ -290,13 +300,8 @@ impl Check<'_> {
                 Objective::ComputeSlices => sums.compute_slices,
                 Objective::InstancesDestroyed => {
                     // A GPU that is left as it is here may serve a replica in another period.
-                    let (least, most) = (self.destroyed, self.destroyed + self.perhaps_destroyed);
-                    let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
-                    if optimal && !(least..=most).contains(&claimed) {
-                        self.fail(format!(
-                            "stage {name} claims {claimed}, but the plan has {least} to {most}"
-                        ));
-                    }
+                    let least = self.destroyed;
+                    self.claims_within(stage, least..=least + self.perhaps_destroyed, optimal);
                     continue;
                 }
                 Objective::GpusUsed => {
@@ -312,12 +317,7 @@ impl Check<'_> {
                     let of = |sizes: &BTreeMap<u64, u64>| sizes.get(&mib).copied().unwrap_or(0);
                     let most = of(&sums.free);
                     let least = most.saturating_sub(of(&sums.perhaps_unused));
-                    let claimed = stage.value.as_u64().unwrap_or(u64::MAX);
-                    if optimal && !(least..=most).contains(&claimed) {
-                        self.fail(format!(
-                            "stage {name} claims {claimed}, but the plan has {least} to {most}"
-                        ));
-                    }
+                    self.claims_within(stage, least..=most, optimal);
                     continue;
                 }
                 // What else would fit is no sum over the plan.
