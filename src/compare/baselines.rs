@@ -443,7 +443,7 @@ pub(crate) fn more_gpus(
         at.is_some_and(|at| demand.workloads()[at].whole_gpus > 1)
     });
     let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
-    let several = demand.workloads().iter().any(|w| w.whole_gpus > 1);
+    let several = problem.item_types.iter().any(|t| t.whole_gpus > 1);
     // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on
     // one large node: those that are placed stay on theirs, each missing one has a further node.
     let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;

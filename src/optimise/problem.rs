@@ -456,7 +456,11 @@ impl Problem {
         for group in &mut problem.pools[pool].groups {
             group.gpus += further;
         }
-        let counts = demand.workloads().iter().map(|w| w.count).collect();
+        // What no node of the fleet could serve is not wanted of larger ones either.
+        let wanted = |(at, w): (usize, &Workload)| {
+            if self.unservable.contains_key(&at) { 0 } else { w.count }
+        };
+        let counts = demand.workloads().iter().enumerate().map(wanted).collect();
         // How many GPUs place everything has nothing to do with shares.
         problem.add_demand(demand, &[Part::new(1, counts)], Share::Weight);
         problem
@@ -513,18 +517,8 @@ impl Problem {
 
     /// The most replicas of a type that the fleet could hold if nothing else were on it.
     pub(crate) fn capacity(&self, item_type: &ItemType) -> i64 {
-        item_type
-            .kinds
-            .iter()
-            .map(|&k| {
-                let kind = &self.kinds[k];
-                let pool = &self.pools[kind.pool];
-                match kind.profile {
-                    Some(p) => i64::from(pool.board.profiles[p].max_instances) * pool.gpus,
-                    None => pool.gpus / i64::from(item_type.whole_gpus.max(1)),
-                }
-            })
-            .sum()
+        let per_replica = i64::from(item_type.whole_gpus.max(1));
+        item_type.kinds.iter().map(|kind| self.most_of_kind(*kind) / per_replica).sum()
     }
 }
 

@@ -634,6 +634,48 @@ fn advice_to_buy_gpus_is_true_on_several_boards() {
 }
 
 #[test]
+fn advice_to_buy_gpus_leaves_out_what_no_node_could_ever_serve() {
+    let csv = "team,workload,memory,count,gpus\nt,b,9GiB,100,\nt,c,,1,2\n";
+    let said = unplaced(csv, &["--gpus", "4xa100-80gb"]);
+    assert!(said.contains("13 more GPUs of a100-sxm4-80gb would place all"), "{said}");
+    // No node has the eight GPUs of one replica, and a node with more is not what is asked about.
+    let with_eight = unplaced(&format!("{csv}t,a,,1,8\n"), &["--gpus", "4xa100-80gb"]);
+    assert!(with_eight.contains("13 more GPUs of a100-sxm4-80gb would place all"), "{with_eight}");
+    let alone = "team,workload,memory,count,gpus\nt,b,9GiB,100,\nt,a,,1,8\n";
+    let said = unplaced(alone, &["--gpus", "4xa100-80gb"]);
+    assert!(said.contains("11 more GPUs of a100-sxm4-80gb would place all"), "{said}");
+}
+
+/// A GPU that serves nobody stays whole: a node of them has MIG off, whatever rule nodes have.
+#[test]
+fn a_node_that_serves_nobody_has_mig_off() {
+    let mut fleet = tempfile::NamedTempFile::new().unwrap();
+    let rows = b"node,board,gpus\ns1,a100-80gb,4\ns2,a100-80gb,4\ns3,a30,2\n";
+    std::io::Write::write_all(&mut fleet, rows).unwrap();
+    let fleet = fleet.path().to_str().unwrap();
+    for rule in [["--strategy", "single"], ["--mig-mode", "per-node"]] {
+        for spare in ["none", "mix", "largest"] {
+            let args = ["suggest", "-w", "-", "--fleet", fleet, "--format", "json"];
+            let args = [&args[..], &rule, &["--spare", spare]].concat();
+            let run = migplan_with(&args, b"team,workload,memory,count\na,b,9GiB,3\n");
+            assert_eq!(run.code, 0, "{}", run.stderr);
+            let plan: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+            let gpus = plan["gpus"].as_array().unwrap();
+            let serves = |gpu: &serde_json::Value| {
+                gpu["instances"].as_array().unwrap().iter().any(|i| !i["workload"].is_null())
+            };
+            let used: std::collections::BTreeSet<&str> =
+                gpus.iter().filter(|g| serves(g)).map(|g| g["node"].as_str().unwrap()).collect();
+            assert_eq!(used.len(), 1, "{args:?}");
+            for gpu in gpus {
+                let is_on = gpu["mig"].as_bool().unwrap();
+                assert!(!is_on || used.contains(gpu["node"].as_str().unwrap()), "{args:?}: {gpu}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_rules_of_a_site_are_named_where_they_keep_gpus_free() {
     let csv = "team,workload,memory,count,gpus\na,n,9GiB,9,\na,w,,1,1\n";
     for (args, flag) in [

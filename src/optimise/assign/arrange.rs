@@ -2,7 +2,7 @@
 //! spread over the nodes so that as few distinct nodes as possible arise.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Arrangement, Slot};
 use crate::error::{Error, Result};
@@ -118,7 +118,7 @@ fn node_by_node(
         }
     }
     let single = waiting.get(&1).copied().unwrap_or(0);
-    arrangement.slots = by_mode.spread(solution, pool, single);
+    arrangement.slots = by_mode.spread(problem, solution, pool, single);
     Ok(arrangement)
 }
 
@@ -144,7 +144,13 @@ impl ByMode {
     }
 
     /// Spreads patterns and `single` whole GPUs over the nodes.
-    fn spread(self, solution: &Solution, pool: usize, single: i64) -> Vec<(Slot, GpuUse)> {
+    fn spread(
+        self,
+        problem: &Problem,
+        solution: &Solution,
+        pool: usize,
+        single: i64,
+    ) -> Vec<(Slot, GpuUse)> {
         let patterns = |of: &dyn Fn(usize) -> bool| -> Vec<(GpuUse, i64)> {
             let counts = solution.formulation.patterns.decode(pool, &solution.values, of);
             counts.into_iter().map(|(p, count)| (GpuUse::Pattern(p), count)).collect()
@@ -164,7 +170,17 @@ impl ByMode {
                 None => (patterns(&|_| true), GpuUse::OneInstance),
                 Some(pattern) => (patterns(&|p| p == pattern), GpuUse::Free(pattern)),
             };
-            slots.extend(spread(nodes, uses, idle));
+            let alone = |n: &FreeGpus| problem.node_types[n.node_type].only_pool() == Some(pool);
+            let alone: BTreeSet<usize> =
+                nodes.iter().filter(|n| alone(n)).map(|n| n.node).collect();
+            let spread = spread(nodes, uses, idle);
+            let in_use: BTreeSet<usize> =
+                spread.iter().filter(|(_, of)| *of != idle).map(|((node, _), _)| *node).collect();
+            // The program does not mind MIG on where nobody is; a node that serves nobody stays off.
+            slots.extend(spread.into_iter().map(|(slot, of)| {
+                let stays_off = alone.contains(&slot.0) && !in_use.contains(&slot.0);
+                (slot, if stays_off { GpuUse::Off } else { of })
+            }));
         }
         slots
     }
