@@ -12,6 +12,7 @@ mod branch;
 pub(crate) mod configurations;
 mod constraints;
 mod curve;
+pub(crate) mod ends;
 pub(crate) mod explain;
 mod fair;
 pub(crate) mod fewest;
@@ -34,7 +35,7 @@ mod windows;
 pub use crate::plan::Spare;
 pub use crate::plan::goal::Until;
 pub use configurations::Keeps;
-pub use options::{PlanOptions, Progress, StageProgress};
+pub use options::{PlanOptions, Progress, SearchProgress, StageProgress};
 
 use crate::demand::Demand;
 use crate::error::{Error, Result};

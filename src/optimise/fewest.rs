@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::model::{LinearObjective, Terms};
-use super::options::{PlanOptions, StageProgress};
+use super::options::{PlanOptions, SearchProgress, StageProgress};
 use super::problem::Problem;
-use super::search::{Search, explain_time_limit, no_plan_in_time};
+use super::search::Search;
 use crate::error::Result;
 use crate::plan::Status;
 use crate::plan::goal::{Objective, Sense};
@@ -82,17 +82,16 @@ pub(crate) fn cheapest(
     prices: &[i64],
     options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
-    let explain = |e| explain_time_limit(e, options.time_limit);
     let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
     if search.natural_limit(&all).is_none_or(|limit| limit < i128::from(wanted)) {
         return Ok(None);
     }
-    let bound = search.optimise(&all).map_err(explain)?;
+    let bound = search.optimise(&all)?;
     if search.value_of(&all.terms) < i128::from(wanted) {
         return match bound.status {
             Status::Optimal => Ok(None),
-            _ => Err(explain(no_plan_in_time())),
+            _ => Err(search.no_plan()),
         };
     }
     search.hold(all)?;
@@ -108,7 +107,7 @@ pub(crate) fn cheapest(
         let objective = Objective::GpusUsed;
         let value = Some(objective.number(search.value_of(&used)));
         let bound = bound.map(|bound| objective.number(bound));
-        progress.tell(StageProgress { objective, value, bound });
+        progress.tell(SearchProgress::Stage(StageProgress { objective, value, bound }));
     };
     tell(&search, None);
     let mut proved = true;
@@ -141,14 +140,13 @@ pub(crate) fn fewest_for_share(
     share: u64,
     options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
-    let explain = |e| explain_time_limit(e, options.time_limit);
     let mut search = Search::new(problem, options);
     let all = search.formulation.placed();
-    let most = search.optimise(&all).map_err(explain)?;
+    let most = search.optimise(&all)?;
     // Where time ended that search, more may be served than it found.
-    let too_few = || match most.status {
+    let too_few = |search: &Search| match most.status {
         Status::Optimal => Ok(None),
-        _ => Err(explain(no_plan_in_time())),
+        _ => Err(search.no_plan()),
     };
     let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
     for priority in priorities {
@@ -162,14 +160,14 @@ pub(crate) fn fewest_for_share(
         let least = (asked * i128::from(share) + 999_999).div_euclid(1_000_000);
         let terms = search.formulation.placed_weight(problem, priority);
         if search.value_of(&terms) < least {
-            return too_few();
+            return too_few(&search);
         }
         search.formulation.model.try_at_least(terms, least)?;
         // What is guaranteed is served whole, whatever the share: so many GPUs can.
         let terms = search.formulation.guaranteed_weight(problem, priority);
         let guaranteed = LinearObjective { sense: Sense::Maximise, terms };
         if search.natural_limit(&guaranteed) != Some(search.value_of(&guaranteed.terms)) {
-            return too_few();
+            return too_few(&search);
         }
         if !guaranteed.terms.is_empty() {
             search.hold(guaranteed)?;
@@ -177,6 +175,6 @@ pub(crate) fn fewest_for_share(
     }
     let terms = search.formulation.gpus_used(problem);
     let objective = LinearObjective { sense: Sense::Minimise, terms };
-    let bound = search.optimise(&objective).map_err(explain)?;
+    let bound = search.optimise(&objective)?;
     Ok(Some(Cheapest { gpus: gpus_used(&search), proved: bound.status == Status::Optimal }))
 }

@@ -121,17 +121,31 @@ pub struct StageProgress {
     pub bound: Option<Number>,
 }
 
+/// How far a search is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SearchProgress {
+    /// That for a plan, in one of its stages.
+    Stage(StageProgress),
+    /// That among the divisions of the week.
+    Divisions {
+        /// Not yet solved or ruled out by a bound.
+        open: usize,
+        /// All that are searched.
+        of: usize,
+    },
+}
+
 /// Whom the search tells how it goes, from the thread that solves.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(StageProgress) + Send + Sync>);
+pub struct Progress(Arc<dyn Fn(SearchProgress) + Send + Sync>);
 
 impl Progress {
-    /// Calls `tell` at the start and at the end of each stage.
-    pub fn new(tell: impl Fn(StageProgress) + Send + Sync + 'static) -> Progress {
+    /// Calls `tell` at the start and at the end of each stage, and whenever divisions are ruled out.
+    pub fn new(tell: impl Fn(SearchProgress) + Send + Sync + 'static) -> Progress {
         Progress(Arc::new(tell))
     }
 
-    pub(super) fn tell(&self, progress: StageProgress) {
+    pub(crate) fn tell(&self, progress: SearchProgress) {
         (self.0)(progress);
     }
 }

@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 
 use super::branch::{self, Ended, Part as Branch, Solutions};
 use super::configurations::Joints;
+use super::ends::Ends;
 use super::formulation::Formulation;
 use super::model::{LinearObjective, Terms, merge};
 use super::options::PlanOptions;
 use super::problem::{Part, Problem};
-use super::relaxation::{Ends, Limit, Node, Relaxation};
+use super::relaxation::{Limit, Node, Relaxation};
 use crate::demand::{Demand, Workload};
 use crate::error::Result;
 use crate::plan::goal::Sense;

@@ -13,8 +13,6 @@
 mod limits;
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use highs::{Col, HighsModelStatus, RowProblem};
@@ -22,8 +20,8 @@ use highs::{Col, HighsModelStatus, RowProblem};
 use limits::KnownSums;
 pub(crate) use limits::{Limit, Node};
 
+use super::ends::Ends;
 use super::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
-use super::options::PlanOptions;
 use super::processors::AFewProcessors;
 use super::scale::{LP_TOLERANCE, Scale};
 use crate::error::{Error, Result};
@@ -49,33 +47,6 @@ const MANY_ROWS: usize = 5_000;
 /// What HiGHS calls its choices of simplex.
 const SIMPLEX_CHOOSE: i32 = 0;
 const SIMPLEX_PRIMAL: i32 = 4;
-
-/// When a search ends before it is done.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Ends {
-    /// At this time.
-    pub deadline: Option<Instant>,
-    /// Once it is true.
-    pub stop: Option<Arc<AtomicBool>>,
-}
-
-impl Ends {
-    /// Of a search that begins now.
-    pub(crate) fn of(options: &PlanOptions) -> Ends {
-        let deadline = options.time_limit.and_then(|limit| Instant::now().checked_add(limit));
-        Ends { deadline, stop: options.stop.clone() }
-    }
-
-    /// Whether someone has ended the search.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
-    }
-
-    /// Whether the search must end.
-    pub(crate) fn now(&self) -> bool {
-        self.stopped() || self.deadline.is_some_and(|d| Instant::now() >= d)
-    }
-}
 
 /// A relaxation, kept in step with its model.
 #[derive(Default)]
@@ -193,11 +164,7 @@ impl Relaxation {
         for _ in 0..MOST_STEPS {
             let Some(Answer { value, columns: values, .. }) = self.run()? else { break };
             let bound = scale.bound(value, LP_TOLERANCE, objective.sense);
-            let short = match objective.sense {
-                Sense::Maximise => bound < target,
-                Sense::Minimise => bound > target,
-            };
-            if short {
+            if objective.sense.prefers(target, bound) {
                 break;
             }
             found = integers(model, &values);

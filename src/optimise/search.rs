@@ -8,48 +8,52 @@
 //! Where columns are wide the solver is first asked in `windows`. Over many hours it is asked only
 //! where branching on the relaxation (`branch`) has not come to an end.
 //!
-//! Tried, and lost: a column for the replicas of each kind, with those of its types continuous, as a
-//! flow has them (fewer integers, weaker branching: as often slower as faster); a smaller integer program of the solutions within one of the relaxation's (it
-//! seldom reaches the bound, and takes as long as the whole one); a relaxation built anew and
-//! presolved for every bound (most of its time is building); one row for a kind in use with the sum
-//! of all types as its factor (a weak relaxation, and answers that do not hold in integers); solving
-//! for all priorities together first also where the relaxation already shows that not everything
-//! fits; without hours, branching on the relaxation itself (a node takes 0.2 ms on
-//! one board and 1 to 2 ms on eight: of four GPUs as fast, and 500 nodes close no gap of eight boards,
-//! which cuts nearly do); fixing kinds in use by the relaxation once their number is proved (it
-//! leaves room for one more, so none is fixed), or putting the rows of their switches together then
-//! (as often slower); the solver without its RENS, RINS or restarts (as often slower as faster, over
-//! 20 fleets); where columns are wide, first the best solution within 100 of the relaxation's (it
-//! reaches the bound in the first stages, which are fast, and never in those of kinds and compute
-//! slices); no more than one GPU of a pattern of which two make what one GPU each of two others make
-//! (from 2,500 GPUs of a board on a quarter to a half faster, below that slower, and the layouts are
-//! less alike); where columns have over 1,000 values, first without integers in them, then the best
-//! integers within 16 of that answer (the same plans, 65,000 GPUs of two boards in a fifteenth of the
-//! time, but 50 random fleets in one and a half times the time, two of three of them slower), or those
-//! columns split into two digits (more than twice the time).
+//! # Tried, and lost
+//!
+//! *A smaller or another model*
+//! - A column for the replicas of each kind, with those of its types continuous, as a flow has them:
+//!   fewer integers, weaker branching; as often slower as faster.
+//! - A smaller integer program of the solutions within one of the relaxation's: it seldom reaches the
+//!   bound, and takes as long as the whole one.
+//! - One row for a kind in use with the sum of all types as its factor: a weak relaxation, and answers
+//!   that do not hold in integers.
+//! - No more than one GPU of a pattern of which two make what one GPU each of two others make: from
+//!   2,500 GPUs of a board on a quarter to a half faster, below that slower; layouts are less alike.
+//!
+//! *Other relaxations*
+//! - A relaxation built anew and presolved for every bound: most of its time is building.
+//! - Without hours, branching on the relaxation itself: a node takes 0.2 ms on one board and 1 to 2 ms
+//!   on eight. Of four GPUs as fast; 500 nodes close no gap of eight boards, which cuts nearly do.
+//! - Fixing kinds in use by the relaxation once their number is proved: it leaves room for one more, so
+//!   none is fixed. The rows of their switches put together then: as often slower.
+//!
+//! *Other ways to ask the solver*
+//! - All priorities together first also where the relaxation shows that not everything fits.
+//! - Without its RENS, RINS or restarts: as often slower as faster, over 20 fleets.
+//!
+//! *Where columns are wide*
+//! - First the best solution within 100 of the relaxation's: it reaches the bound in the first stages,
+//!   which are fast, and never in those of kinds and compute slices.
+//! - With over 1,000 values, first without integers in them, then the best integers within 16 of that
+//!   answer: the same plans, 65,000 GPUs of two boards in a fifteenth of the time, but 50 random fleets
+//!   in one and a half times the time, two of three of them slower.
+//! - Those columns split into two digits: more than twice the time.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::branch::{self, Ended, Part, Solutions};
+use super::ends::Ends;
 use super::first_plan;
 use super::formulation::Formulation;
-use super::model::{Answer, Column, LinearObjective, Terms, dot};
+use super::model::{Answer, Column, ColumnBounds, LinearObjective, Terms, dot};
 use super::options::PlanOptions;
 use super::problem::Problem;
-use super::relaxation::{Ends, Limit, Node, Relaxation, is_wide};
+use super::relaxation::{Limit, Node, Relaxation, is_wide};
 use super::solve::{self, Care, Solved};
 use super::windows::Windows;
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::plan::goal::Sense;
 use crate::plan::{Effort, Status};
-
-/// What an error says where the time limit ends the search before there is a solution.
-const NO_PLAN: &str = "no plan within the time limit";
-
-/// That time ended the search before there was a solution.
-pub(crate) fn no_plan_in_time() -> Error {
-    Error::new(ExitCode::TimeLimit, NO_PLAN)
-}
 
 /// What is known of the best value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +235,7 @@ impl<'p> Search<'p> {
             Some(_) => return Ok(true),
             None => {}
         }
+        let mut care = Care::Usual;
         loop {
             if self.is_over() {
                 return self.ended().map(|_| true);
@@ -239,7 +244,12 @@ impl<'p> Search<'p> {
             let limits = (self.ends.deadline, self.ends.stop.as_ref());
             let model = &self.formulation.model;
             let mut tightened = false;
-            match solve::solve(model, objective, None, limits, Care::Usual)? {
+            match solve::solve(model, objective, None, limits, care)? {
+                // Nothing else shows that there is none, so the solver must say so twice.
+                Solved::Infeasible if care == Care::Usual => {
+                    care = Care::Tight;
+                    continue;
+                }
                 Solved::Infeasible => return Ok(false),
                 Solved::Failed => {}
                 Solved::Answer(answer) => {
@@ -293,9 +303,8 @@ impl<'p> Search<'p> {
     ) -> Result<Option<i128>> {
         for (column, coefficient) in &first.terms {
             let bounds = &mut self.formulation.model.columns[*column];
-            let upwards = (*coefficient > 0) == (first.sense == Sense::Maximise);
-            let limit = if upwards { bounds.upper } else { bounds.lower };
-            (bounds.lower, bounds.upper) = (limit, limit);
+            let best = best_end(first.sense, *coefficient, bounds);
+            (bounds.lower, bounds.upper) = (best, best);
         }
         let relaxed = self.relaxation.solve(&self.formulation.model, objective)?;
         Ok(relaxed.map(|relaxed| relaxed.bound))
@@ -534,23 +543,15 @@ impl<'p> Search<'p> {
     /// Whether a solver's bound is false, because a solution that holds in integers passes it. It
     /// has happened, on models of many boards.
     fn contradicts(&self, objective: &LinearObjective, bound: i128) -> bool {
-        self.values.is_some() && {
-            let value = self.value_of(&objective.terms);
-            match objective.sense {
-                Sense::Maximise => bound < value,
-                Sense::Minimise => bound > value,
-            }
-        }
+        let value = self.value_of(&objective.terms);
+        self.values.is_some() && objective.sense.prefers(value, bound)
     }
 
     /// A bound that does not contradict the solution that is there.
     fn bound(&self, objective: &LinearObjective, bound: Option<i128>, status: Status) -> Bound {
-        let reached = self.value_of(&objective.terms);
-        let value = match objective.sense {
-            Sense::Maximise => bound.unwrap_or(i128::MAX).max(reached),
-            Sense::Minimise => bound.unwrap_or(i128::MIN).min(reached),
-        };
-        Bound { value, status }
+        let (sense, reached) = (objective.sense, self.value_of(&objective.terms));
+        let bound = bound.unwrap_or(sense.unlimited());
+        Bound { value: if sense.prefers(reached, bound) { reached } else { bound }, status }
     }
 
     /// Looks for any solution where these columns have at least these values, and takes it. Returns
@@ -587,11 +588,13 @@ impl<'p> Search<'p> {
         match (&self.values, self.ends.stopped()) {
             (Some(_), true) => Ok(Status::Interrupted),
             (Some(_), false) => Ok(Status::TimeLimit),
-            (None, true) => {
-                Err(Error::new(ExitCode::TimeLimit, "interrupted before a plan was found"))
-            }
-            (None, false) => Err(no_plan_in_time()),
+            (None, _) => Err(self.no_plan()),
         }
+    }
+
+    /// Why there is no plan where time, or someone, ended the search before there was one.
+    pub(crate) fn no_plan(&self) -> Error {
+        self.ends.no_plan()
     }
 
     /// Whether a bound, times the sign, is better than the best solution known.
@@ -603,24 +606,16 @@ impl<'p> Search<'p> {
     fn is_better(&self, objective: &LinearObjective, values: &[i64]) -> bool {
         let Some(known) = &self.values else { return true };
         let (old, new) = (dot(&objective.terms, known), dot(&objective.terms, values));
-        match objective.sense {
-            Sense::Maximise => new >= old,
-            Sense::Minimise => new <= old,
-        }
+        !objective.sense.prefers(old, new)
     }
 
     /// What the bounds of the columns alone allow: a limit that needs no solver.
     pub(crate) fn natural_limit(&self, objective: &LinearObjective) -> Option<i128> {
         let columns = &self.formulation.model.columns;
-        let maximise = objective.sense == Sense::Maximise;
-        objective
-            .terms
-            .iter()
-            .map(|(c, a)| {
-                let at = if (*a > 0) == maximise { columns[*c].upper } else { columns[*c].lower };
-                i128::from(*a).checked_mul(i128::from(at))
-            })
-            .sum()
+        let best = |(c, a): &(Column, i64)| {
+            i128::from(*a).checked_mul(best_end(objective.sense, *a, &columns[*c]).into())
+        };
+        objective.terms.iter().map(best).sum()
     }
 
     /// What the linear relaxation says that no solution can pass in a sum; `None` where time is up, or
@@ -758,21 +753,11 @@ impl Solutions for Branching<'_, '_> {
 
 /// The tighter of two bounds.
 fn tighter(known: Option<i128>, bound: i128, sense: Sense) -> i128 {
-    match (known, sense) {
-        (Some(known), Sense::Maximise) => bound.min(known),
-        (Some(known), Sense::Minimise) => bound.max(known),
-        (None, _) => bound,
-    }
+    known.map_or(bound, |known| sense.worse(known, bound))
 }
 
-/// The same error with the limit that the user gave.
-pub(crate) fn explain_time_limit(error: Error, limit: Option<Duration>) -> Error {
-    let no_plan = error.problems.iter().any(|problem| problem.message == NO_PLAN);
-    match limit {
-        Some(limit) if no_plan => {
-            Error::new(error.code, format!("no plan within {} s", limit.as_secs_f64()))
-                .hint("give more time with --time-limit")
-        }
-        _ => error,
-    }
+/// The end of a column's range at which a term with this coefficient is best.
+fn best_end(sense: Sense, coefficient: i64, column: &ColumnBounds) -> i64 {
+    let upwards = (coefficient > 0) == (sense == Sense::Maximise);
+    if upwards { column.upper } else { column.lower }
 }

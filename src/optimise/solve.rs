@@ -72,14 +72,22 @@ const ENUMERATION: i32 = 1 << 16;
 /// What ends a solve before it is done: a point in time, and a flag.
 pub(crate) type Limits<'a> = (Option<Instant>, Option<&'a Arc<AtomicBool>>);
 
-/// Does a piece of work on a thread of its own and gives it up once `stop` is true: `None`.
-/// HiGHS offers no way to end a solve from outside that the bindings have; the thread that was
-/// given up ends with its solve, or with the process.
+/// Does a piece of work on a thread of its own and gives it up once the stop is true, or when it has
+/// not ended by itself soon after the deadline: `None`. HiGHS offers no way to end a solve from
+/// outside that the bindings have; the thread that was given up ends with its solve, or with the
+/// process.
 fn interruptible<T: Send + 'static>(
-    stop: &AtomicBool,
+    (deadline, stop): Limits<'_>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     const LOOK_AGAIN: Duration = Duration::from_millis(50);
+    /// HiGHS looks at the clock itself, but in some of its heuristics not for many seconds.
+    const OVERTIME: Duration = Duration::from_secs(1);
+    let end = deadline.and_then(|deadline| deadline.checked_add(OVERTIME));
+    let goes_on = || {
+        let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        !stopped && end.is_none_or(|end| Instant::now() < end)
+    };
     let (done, waits) = mpsc::channel();
     std::thread::spawn(move || {
         // Where the work was given up, the result has no receiver any more.
@@ -88,7 +96,7 @@ fn interruptible<T: Send + 'static>(
     loop {
         match waits.recv_timeout(LOOK_AGAIN) {
             Ok(result) => return Some(result),
-            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => {}
+            Err(RecvTimeoutError::Timeout) if goes_on() => {}
             Err(_) => return None,
         }
     }
@@ -117,17 +125,17 @@ pub(crate) fn solve(
     model: &Model,
     objective: &LinearObjective,
     start: Option<&[i64]>,
-    (deadline, stop): Limits<'_>,
+    limits: Limits<'_>,
     care: Care,
 ) -> Result<Solved> {
-    let Some(stop) = stop else { return solve_here(model, objective, start, deadline, care) };
+    let (deadline, stop) = limits;
+    if deadline.is_none() && stop.is_none() {
+        return solve_here(model, objective, start, deadline, care);
+    }
     let (model, copy, start) = (model.clone(), objective.clone(), start.map(<[i64]>::to_vec));
     let solved =
-        interruptible(stop, move || solve_here(&model, &copy, start.as_deref(), deadline, care));
-    let unknown = match objective.sense {
-        Sense::Maximise => i128::MAX,
-        Sense::Minimise => i128::MIN,
-    };
+        interruptible(limits, move || solve_here(&model, &copy, start.as_deref(), deadline, care));
+    let unknown = objective.sense.unlimited();
     solved.unwrap_or(Ok(Solved::Answer(Answer { values: None, bound: unknown, iterations: 0 })))
 }
 
@@ -244,13 +252,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_given_up_when_it_is_stopped() {
-        let stop = AtomicBool::new(false);
-        assert_eq!(interruptible(&stop, || 7), Some(7));
+    fn work_is_given_up_when_it_is_stopped_or_far_beyond_its_time() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let never_ends = |limits: Limits<'_>| {
+            let (hold, held) = mpsc::channel::<()>();
+            let given_up = interruptible(limits, move || held.recv().is_ok());
+            drop(hold);
+            given_up
+        };
+        let past = Instant::now().checked_sub(Duration::from_secs(9));
+        assert_eq!(interruptible((None, Some(&stop)), || 7), Some(7));
+        assert_eq!(interruptible((past, None), || 7), Some(7));
+        assert_eq!(never_ends((past, None)), None);
         stop.store(true, Ordering::Relaxed);
-        let (hold, held) = mpsc::channel::<()>();
-        assert_eq!(interruptible(&stop, move || held.recv().is_ok()), None);
-        drop(hold);
+        assert_eq!(never_ends((None, Some(&stop))), None);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::Instant;
 use super::fair;
 use super::formulation::Formulation;
 use super::model::LinearObjective;
-use super::options::{PlanOptions, Progress, StageProgress};
+use super::options::{PlanOptions, Progress, SearchProgress, StageProgress};
 use super::problem::Problem;
-use super::search::{Bound, Search, explain_time_limit};
+use super::search::{Bound, Search};
 use crate::error::{Error, ExitCode, Result};
 use crate::plan::Spare;
 use crate::plan::goal::{self, Objective, Sense};
@@ -96,8 +96,7 @@ fn run_from(
     let serves_most = known.is_some_and(|k| search.know(k.values) && k.serves_most);
     let mut stages =
         Stages { search, serves_most, reached: Vec::new(), progress: options.progress.clone() };
-    let ran = stages.run(options, target);
-    if !ran.map_err(|e| explain_time_limit(e, options.time_limit))? {
+    if !stages.run(options, target)? {
         return Ok(None);
     }
     let (status, mut proved) = stages.proof();
@@ -265,7 +264,11 @@ impl Stages<'_> {
             let number = objective.number(in_millionths(share));
             if let Some(progress) = &progress {
                 let bound = proved.then(|| number.clone());
-                progress.tell(StageProgress { objective, value: Some(number), bound });
+                progress.tell(SearchProgress::Stage(StageProgress {
+                    objective,
+                    value: Some(number),
+                    bound,
+                }));
             }
         };
         for (level, found) in fair::raise(&mut self.search, priority, tell)?.into_iter().enumerate()
@@ -300,11 +303,11 @@ impl Stages<'_> {
         let constant = self.constant(objective);
         let number = |value: i128| objective.number(value.saturating_add(constant));
         let known = !self.search.values().is_empty();
-        progress.tell(StageProgress {
+        progress.tell(SearchProgress::Stage(StageProgress {
             objective,
             value: known.then(|| number(self.search.value_of(&sum.terms))),
             bound: bound.map(|bound| objective.number(self.bound(objective, bound))),
-        });
+        }));
     }
 
     /// What no value of an objective can pass: nothing that is to be few is less than none.

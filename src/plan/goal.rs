@@ -29,6 +29,27 @@ impl Sense {
             Sense::Minimise => -1,
         }
     }
+
+    /// Whether `value` is better than `other`.
+    pub(crate) fn prefers(self, value: i128, other: i128) -> bool {
+        match self {
+            Sense::Maximise => value > other,
+            Sense::Minimise => value < other,
+        }
+    }
+
+    /// The worse of two values: of two bounds that both hold, the tighter one.
+    pub(crate) fn worse(self, value: i128, other: i128) -> i128 {
+        if self.prefers(value, other) { other } else { value }
+    }
+
+    /// What no value is better than.
+    pub(crate) fn unlimited(self) -> i128 {
+        match self {
+            Sense::Maximise => i128::MAX,
+            Sense::Minimise => i128::MIN,
+        }
+    }
 }
 
 /// Where the stages end.

@@ -23,12 +23,12 @@ use crate::demand::hours::WEEK;
 use crate::demand::over_time::{OverTime, Period, ReplicaSpan};
 use crate::error::{ExitCode, Result};
 use crate::fleet::Fleet;
-use crate::optimise::PlanOptions;
 use crate::optimise::configurations::{self, Chosen, Joints};
+use crate::optimise::ends::Ends;
 use crate::optimise::prices::{self, Bounding, Gains, Worth};
 use crate::optimise::problem::Problem;
-use crate::optimise::relaxation::Ends;
 use crate::optimise::stages::{Known, Solution, ToBeat};
+use crate::optimise::{PlanOptions, SearchProgress};
 use crate::plan::over_time::OverTimePlan;
 use crate::plan::{Spare, Status};
 use crate::units::gcd;
@@ -428,6 +428,7 @@ impl Trial<'_> {
             if self.search.deciding(self.reached()).is_none_or(|(at, _)| at != stage) {
                 return Ok(());
             }
+            self.tell();
             let order = self.in_order();
             let Some(first) = order.first() else { return Ok(()) };
             if self.search.is_over() {
@@ -475,6 +476,14 @@ impl Trial<'_> {
                     references.add(reference);
                 }
             }
+        }
+    }
+
+    /// Tells how many divisions are left.
+    fn tell(&self) {
+        if let Some(progress) = &self.search.options.progress {
+            let (open, of) = (self.open.len(), self.divisions.len());
+            progress.tell(SearchProgress::Divisions { open, of });
         }
     }
 

@@ -23,7 +23,7 @@ use std::fmt::Write;
 use serde_json::Number;
 
 use crate::compare::Baseline;
-use crate::optimise::StageProgress;
+use crate::optimise::{SearchProgress, StageProgress};
 use crate::plan::goal::{Objective, Sense, Unit};
 use crate::plan::{Plan, Unplaced};
 use crate::text::{plural, thousands};
@@ -119,7 +119,18 @@ fn boards_of_more(help: &str) -> Option<&str> {
 }
 
 /// How far the search is: `placed_mib: 256 GiB, at most 260 GiB`.
-pub fn progress(progress: &StageProgress) -> String {
+pub fn progress(progress: &SearchProgress) -> String {
+    match progress {
+        SearchProgress::Stage(stage) => stage_progress(stage),
+        SearchProgress::Divisions { open, of } => format!(
+            "schedule: {} of {} of the week may still be better",
+            thousands(*open as u64),
+            plural(*of as u64, "division")
+        ),
+    }
+}
+
+fn stage_progress(progress: &StageProgress) -> String {
     let name = progress.objective.name();
     let shown = |number| stage_value(&name, number);
     let value = progress.value.as_ref().map_or("no plan yet".to_string(), shown);

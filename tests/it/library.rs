@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use migplan::error::ExitCode;
-use migplan::optimise::{self, PlanOptions, Progress};
+use migplan::optimise::{self, PlanOptions, Progress, SearchProgress};
 use migplan::plan::Status;
 
 use serde_json::Value;
@@ -116,6 +116,7 @@ fn a_search_tells_its_stages_and_can_be_stopped() {
     let progress = {
         let (stop, told) = (stop.clone(), told.clone());
         Progress::new(move |progress| {
+            let SearchProgress::Stage(progress) = progress else { return };
             let mut told = told.lock().unwrap();
             told.push((progress.objective.name(), progress.bound.is_some()));
             stop.store(told.len() > 2, Ordering::Relaxed);

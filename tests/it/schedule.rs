@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -17,7 +18,7 @@ use migplan::fleet::Fleet;
 use migplan::hardware::layout::{self, Placement};
 use migplan::hardware::{Board, BoardRef};
 use migplan::mig_parted;
-use migplan::optimise::PlanOptions;
+use migplan::optimise::{PlanOptions, Progress, SearchProgress};
 use migplan::schedule::{Keeps, Schedule, ScheduleOptions, schedule};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
@@ -335,7 +336,22 @@ fn day_and_night_have_a_configuration_each() {
     let mut rows = demand.peak().workloads().to_vec();
     rows.push(row("serving", 9_000, 2, ""));
     let demand = demand_of(rows);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let progress = {
+        let told = told.clone();
+        Progress::new(move |progress| {
+            if let SearchProgress::Divisions { open, of } = progress {
+                told.lock().unwrap().push((open, of));
+            }
+        })
+    };
+    let plan = PlanOptions { progress: Some(progress), ..plan };
     let found = schedule(&demand, &fleet, &plan, &options(10, Keeps::Instances)).unwrap();
+    // The search tells how many divisions are left, until none is.
+    let told = told.lock().unwrap();
+    let (first, last) = (told.first().unwrap(), told.last().unwrap());
+    assert!(first.0 > last.0 && first.1 == last.1, "{told:?}");
+    assert!(told.windows(2).all(|next| next[0].0 >= next[1].0), "{told:?}");
     for configuration in &found.configurations {
         let allocated = configuration.plan.periods.iter().flatten();
         let of_serving = allocated.filter(|row| row.workload == 2).map(|row| row.replicas);
