@@ -129,7 +129,8 @@ pub(crate) enum Unservable {
 pub(crate) struct Problem {
     /// The rules of the site.
     pub policy: Policy,
-    /// Whether the present state of the GPUs is known, so that change has a price.
+    /// Whether what is destroyed has a price: the present state of the GPUs is known, or a pattern
+    /// stands for several configurations.
     pub knows_present: bool,
     /// Whether the instances must all be allocated or busy.
     pub exact: bool,

@@ -130,8 +130,8 @@ struct Reached {
 enum Value {
     /// A sum.
     Sum(LinearObjective),
-    /// So many distinct shares of teams are smaller; in millionths.
-    Share(usize),
+    /// The share of teams of a priority than which so many distinct ones are smaller; in millionths.
+    Share { priority: i64, level: usize },
 }
 
 struct Stages<'p> {
@@ -275,7 +275,7 @@ impl Stages<'_> {
         {
             self.reached.push(Reached {
                 objective,
-                value: Value::Share(level),
+                value: Value::Share { priority, level },
                 bound: Bound { value: in_millionths(found.bound), status: found.status },
                 seconds: found.seconds,
                 effort: found.effort,
@@ -286,14 +286,13 @@ impl Stages<'_> {
 
     /// The value of a stage in the last solution, without its constant.
     fn value(&self, reached: &Reached) -> i128 {
-        match (&reached.value, reached.objective) {
-            (Value::Sum(sum), _) => self.search.value_of(&sum.terms),
-            (Value::Share(level), Objective::TeamShare(priority)) => {
+        match &reached.value {
+            Value::Sum(sum) => self.search.value_of(&sum.terms),
+            Value::Share { priority, level } => {
                 let shares = &self.search.formulation.shares;
-                let share = shares.shares(priority, self.search.values()).get(*level).copied();
+                let share = shares.shares(*priority, self.search.values()).get(*level).copied();
                 share.map_or(reached.bound.value, |share| share.millionths() as i128)
             }
-            (Value::Share(_), _) => 0,
         }
     }
 
@@ -329,7 +328,7 @@ impl Stages<'_> {
             let constant = self.constant(reached.objective);
             let value = self.value(reached);
             // Shares that differ by less than a millionth look the same.
-            let share = matches!(reached.value, Value::Share(_));
+            let share = matches!(reached.value, Value::Share { .. });
             if status == Status::Optimal && share {
                 status = reached.bound.status;
             }
