@@ -85,7 +85,7 @@
 //! - A plan is checked by `plan::check`, which shares no code with the optimiser, before anyone
 //!   sees it.
 //! - Every stage of the goal is proved before the next begins, in integers; only
-//!   `optimise/solve.rs` and `optimise/relaxation.rs` know the solver, and floats.
+//!   `optimise/solver/` knows the solver and its floating-point numbers.
 //! - The same input gives the same bytes: inputs are sorted where they enter, and no hash order
 //!   reaches an output.
 //! - Nothing that a user gives causes a panic; all problems of a file are reported at once.

@@ -2,7 +2,7 @@
 //!
 //! The way: `problem` aggregates, `formulation` puts the integer program together from
 //! `constraints`, `stages` takes the objectives of [`crate::plan::goal`] one after the other through
-//! `search`, which asks `relaxation` and `solve` (the shares of teams through `fair`; `first_plan` is
+//! `search`, which asks the `solver` (the shares of teams through `fair`; `first_plan` is
 //! for a search that time ends before it has a solution); `assign` turns counts into instances on
 //! GPUs, `explain` says why replicas are unplaced. Knows no files, no NVML and no output format; the
 //! plan's checker knows nothing of this module, and every plan passes it before it leaves here.
@@ -23,11 +23,8 @@ mod options;
 pub mod over_time;
 pub(crate) mod prices;
 pub(crate) mod problem;
-mod processors;
-pub(crate) mod relaxation;
-mod scale;
 mod search;
-mod solve;
+mod solver;
 pub(crate) mod stages;
 pub(crate) mod supply;
 mod windows;

@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::relaxation::Limit;
+use super::solver::relaxation::Limit;
 use crate::error::Result;
 
 /// So many parts are looked at.
@@ -117,7 +117,7 @@ pub(super) fn search(solutions: &mut impl Solutions) -> Result<Ended> {
 mod tests {
     use super::*;
     use crate::optimise::model::{LinearObjective, Model};
-    use crate::optimise::relaxation::{Node, Relaxation};
+    use crate::optimise::solver::relaxation::{Node, Relaxation};
     use crate::plan::goal::Sense;
 
     /// The most of a model, by its relaxation alone.

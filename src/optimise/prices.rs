@@ -18,7 +18,7 @@ use super::formulation::Formulation;
 use super::model::{LinearObjective, Terms, merge};
 use super::options::PlanOptions;
 use super::problem::{Part, Problem};
-use super::relaxation::{Limit, Node, Relaxation};
+use super::solver::relaxation::{Limit, Node, Relaxation};
 use crate::demand::{Demand, Workload};
 use crate::error::Result;
 use crate::plan::goal::Sense;

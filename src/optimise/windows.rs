@@ -8,7 +8,7 @@
 //! solution known. Asks no solver.
 
 use super::model::{LinearObjective, Model, dot};
-use super::relaxation::Relaxation;
+use super::solver::relaxation::Relaxation;
 
 /// So many windows are tried where there is no solution in them.
 const MOST_EMPTY: usize = 2;

@@ -346,6 +346,16 @@ fn imports_run_one_way() {
 }
 
 #[test]
+fn only_the_solvers_folder_knows_the_solver() {
+    let knows = |source: &Source| ["highs::", "good_lp::"].iter().any(|c| source.text.contains(c));
+    let of_solver = |file: &Path| file.to_string_lossy().contains("optimise/solver/");
+    let files: Vec<&Path> =
+        SOURCES.values().filter(|source| knows(source)).map(|source| &*source.file).collect();
+    assert!(files.iter().any(|file| of_solver(file)), "{files:?}");
+    assert!(files.iter().all(|file| of_solver(file)), "{files:?}");
+}
+
+#[test]
 fn the_files_of_a_folder_do_not_import_in_a_circle() {
     let edges = edges(&SOURCES);
     let found: Vec<String> = circles(&edges).iter().map(|circle| explain(circle, &edges)).collect();

@@ -8,7 +8,7 @@ use highs::Col;
 use super::{Answer, INTEGRAL, Relaxation, Relaxed, fractional};
 use crate::error::{Error, Result};
 use crate::optimise::model::{Column, LinearObjective, Model, Row, Terms};
-use crate::optimise::scale::Scale;
+use crate::optimise::solver::scale::Scale;
 
 /// The sums in the solver: a column for each, with a row that says so.
 pub(super) struct KnownSums {

@@ -1,6 +1,6 @@
 //! How exact sums become floats that a solver can tell apart, and its floats exact bounds.
 
-use super::model::{Model, Terms};
+use crate::optimise::model::{Model, Terms};
 use crate::plan::goal::Sense;
 use crate::units::gcd;
 

@@ -1,5 +1,4 @@
-//! Asks HiGHS for integer solutions, by way of good_lp. Beside `relaxation` the only file that knows
-//! the solver.
+//! Asks HiGHS for integer solutions, by way of good_lp.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +9,10 @@ use good_lp::solvers::highs::highs;
 use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
-use super::model::{Answer, LinearObjective, Model, Terms};
 use super::processors::AFewProcessors;
 use super::scale::{MIP_TOLERANCE, Scale};
 use crate::error::{Error, Result};
+use crate::optimise::model::{Answer, LinearObjective, Model, Terms};
 use crate::plan::goal::Sense;
 
 /// How the solver is asked. The first way is the fast one; the others are for a model of which the

@@ -2,13 +2,12 @@
 //! which starts each time from where it was. A relaxation costs a fraction of an integer program,
 //! bounds it, and, rounded step by step, often is its answer.
 //!
-//! Beside `solve` the only file that knows a solver and floats; what leaves it is exact, or is put
-//! into the model in integers by whoever asked.
+//! # Tried, and lost, over hundreds of hours
 //!
-//! Tried, and lost, over hundreds of hours: a column for the instances of each kind, so that each hour
-//! names one column instead of all patterns (a quarter of the entries, and slower); the interior point
-//! method (6 s became 11 s), with and without crossover; asking the solver back by the clock (each
-//! time it begins anew, and 0.7 s became 19 s).
+//! - A column for the instances of each kind, so that each hour names one column instead of all
+//!   patterns: a quarter of the entries, and slower.
+//! - The interior point method, with and without crossover: 6 s became 11 s.
+//! - Asking the solver back by the clock: each time it begins anew, and 0.7 s became 19 s.
 
 mod limits;
 
@@ -20,11 +19,11 @@ use highs::{Col, HighsModelStatus, RowProblem};
 use limits::KnownSums;
 pub(crate) use limits::{Limit, Node};
 
-use super::ends::Ends;
-use super::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
 use super::processors::AFewProcessors;
 use super::scale::{LP_TOLERANCE, Scale};
 use crate::error::{Error, Result};
+use crate::optimise::ends::Ends;
+use crate::optimise::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
 use crate::plan::goal::Sense;
 
 /// Closer to an integer than this is integer.
@@ -502,8 +501,8 @@ fn fractional<'a>(model: &'a Model, values: &'a [f64]) -> impl Iterator<Item = (
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::dot;
     use super::*;
+    use crate::optimise::model::dot;
 
     fn objective(sense: Sense, terms: &[(usize, i64)]) -> LinearObjective {
         LinearObjective { sense, terms: terms.to_vec() }
