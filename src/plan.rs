@@ -92,6 +92,12 @@ impl Policy {
         let one = self.one_profile_per_workload.then(|| "--one-profile-per-workload".to_string());
         [single, per_node, kept, one].into_iter().flatten().collect()
     }
+
+    /// The flags of the rules for GPUs, which a preset breaks; empty where there are none. One profile
+    /// for a workload is a rule for demand, and holds whatever the layouts.
+    pub fn flags_of_gpus(&self) -> String {
+        Policy { one_profile_per_workload: false, ..*self }.flags().join(" ")
+    }
 }
 
 /// The rules that a plan was made with, as its file keeps them for those who use it.

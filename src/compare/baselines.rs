@@ -20,7 +20,7 @@ use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
 use crate::plan::quotas::{self, QuotaUse};
-use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Reason, Status, Strategy};
+use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Policy, Reason, Status, Strategy};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -48,6 +48,8 @@ pub struct Presets {
     pub plan_row: Baseline,
     /// The priorities of the demand, highest first: what the numbers by priority belong to.
     pub priorities: Vec<i64>,
+    /// The rules of the site, which the plan keeps; a preset keeps those for demand alone.
+    pub rules: Policy,
 }
 
 /// How layouts that are given serve the demand at their best.
@@ -533,6 +535,7 @@ pub fn suggest_with_presets(
         rows: rows?,
         plan_row: of_plan(&plan, demand, fleet, &problem),
         priorities: priorities(&problem),
+        rules: options.policy,
     };
     let suggestion = alone(plan, demand, fleet, options);
     Ok(Suggestion { presets: Some(presets), more_gpus, ..suggestion })

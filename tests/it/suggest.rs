@@ -646,6 +646,21 @@ fn advice_to_buy_gpus_leaves_out_what_no_node_could_ever_serve() {
     assert!(said.contains("11 more GPUs of a100-sxm4-80gb would place all"), "{said}");
 }
 
+#[test]
+fn the_summary_says_which_rules_presets_do_not_keep() {
+    let said = |args: &[&str]| {
+        let base = ["suggest", "-w", "-", "--gpus", "2xa100-80gb", "-o", "/dev/null"];
+        let csv = b"team,workload,memory,count\na,b,9GiB,3\na,c,30GiB,1\n";
+        let run = migplan_with(&[&base[..], args].concat(), csv);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let line = run.stderr.lines().find(|line| line.starts_with("Best preset")).unwrap();
+        line.split_once(" Presets are").map(|(_, rest)| rest.to_string())
+    };
+    assert_eq!(said(&["--one-profile-per-workload"]), None);
+    let expected = " not held to --strategy single, as the plan is.".to_string();
+    assert_eq!(said(&["--strategy", "single", "--one-profile-per-workload"]), Some(expected));
+}
+
 /// A GPU that serves nobody stays whole: a node of them has MIG off, whatever rule nodes have.
 #[test]
 fn a_node_that_serves_nobody_has_mig_off() {

@@ -89,8 +89,7 @@ pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec
         rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
     };
     let mut warnings = Vec::new();
-    // One profile for a workload is a rule for the demand, and holds in every row.
-    let of_gpus = Policy { one_profile_per_workload: false, ..*rules }.flags().join(" ");
+    let of_gpus = rules.flags_of_gpus();
     if !of_gpus.is_empty() {
         let message = format!("presets and whole GPUs are not held to {of_gpus}, as the plan is");
         warnings.push(Diagnostic::new(message));

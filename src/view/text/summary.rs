@@ -192,7 +192,7 @@ fn split_workloads(text: &mut String, plan: &Plan, layout: Layout) {
 }
 
 fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
-    let Some(Presets { rows, plan_row, priorities }) = &suggestion.presets else { return };
+    let Some(Presets { rows, plan_row, priorities, rules }) = &suggestion.presets else { return };
     let Some(best) = best_preset(rows) else { return };
     let _ = write!(text, "{}", best_preset_text(best, plan_row, priorities, &suggestion.plan));
     let others = rows.iter().filter(|preset| preset.name != best.name);
@@ -202,6 +202,10 @@ fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
         .collect();
     if !others.is_empty() {
         let _ = write!(text, " Others: {}.", others.join(", "));
+    }
+    let rules = rules.flags_of_gpus();
+    if !rules.is_empty() {
+        let _ = write!(text, " Presets are not held to {rules}, as the plan is.");
     }
     text.push('\n');
 }
