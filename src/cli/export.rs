@@ -31,13 +31,10 @@ enum Format {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let node = args.nvml.observe(&args.catalogue.read()?, console)?;
+    let refused = |message| Error::new(ExitCode::Refused, message).hint("run it as root");
     let text = match args.format {
-        Format::Yaml => export::yaml(&node, &args.label),
-        Format::Checkpoint => checkpoint::checkpoint(&node).and_then(|checkpoint| {
-            serde_json::to_string(&checkpoint).map(|t| t + "\n").map_err(|e| e.to_string())
-        }),
+        Format::Yaml => export::yaml(&node, &args.label).map_err(refused)?,
+        Format::Checkpoint => checkpoint::checkpoint(&node).map_err(refused)?.json()?,
     };
-    let text =
-        text.map_err(|message| Error::new(ExitCode::Refused, message).hint("run it as root"))?;
     write_result(None, |out| out.write_all(text.as_bytes()))
 }

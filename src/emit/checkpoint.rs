@@ -1,67 +1,17 @@
 //! `migplan emit checkpoint`: the checkpoint JSON of nvidia-mig-parted (`restore`), which unlike its
 //! YAML carries exact placements.
 //!
-//! It names GPUs by UUID, which a plan does not know, so the node's UUIDs are given beside it. Field
-//! names and the numbers in them are those of `api/checkpoint/v1` in NVIDIA/mig-parted v0.15.0:
-//! profiles go by NVML's enum, not by the id that `nvidia-smi` shows.
+//! It names GPUs by UUID, which a plan does not know, so the node's UUIDs are given beside it.
 
 use std::collections::BTreeMap;
-
-use serde::Serialize;
 
 use super::nodes::{board_of, pick_node};
 use super::output::Emitted;
 use super::plan_view::PlanView;
 use crate::error::{Diagnostic, Error, Result};
+use crate::mig_parted::checkpoint::{Checkpoint, Device, GpuInstance};
 use crate::plan::InstanceProfile;
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Checkpoint {
-    version: &'static str,
-    mig_state: MigState,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct MigState {
-    devices: Vec<Device>,
-}
-
-#[derive(Serialize)]
-struct Device {
-    #[serde(rename = "UUID")]
-    uuid: String,
-    #[serde(rename = "MigMode")]
-    mig_mode: u8,
-    #[serde(rename = "GpuInstances")]
-    gpu_instances: Vec<GpuInstance>,
-}
-
-#[derive(Serialize)]
-struct GpuInstance {
-    #[serde(rename = "ProfileID")]
-    profile_id: u32,
-    #[serde(rename = "Placement")]
-    placement: Placement,
-    #[serde(rename = "ComputeInstances")]
-    compute_instances: Vec<ComputeInstance>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Placement {
-    start: u32,
-    size: u32,
-}
-
-#[derive(Serialize)]
-struct ComputeInstance {
-    #[serde(rename = "ProfileID")]
-    profile_id: u32,
-    #[serde(rename = "EngProfileID")]
-    engine_profile_id: u32,
-}
+use crate::text::plural;
 
 /// How to get the UUIDs, for hints.
 const HINT: &str = "run on the node: nvidia-smi --query-gpu=index,uuid --format=csv,noheader > uuids.csv, and give --uuids uuids.csv";
@@ -126,14 +76,24 @@ fn gpu_index(text: &str) -> Option<u32> {
 /// Writes one node's checkpoint.
 ///
 /// # Errors
-/// A node that the plan lacks (exit 2); a GPU without UUID or a profile whose compute instance has
-/// no number (exit 3).
+/// A node that the plan lacks, UUIDs of GPUs that it lacks there (exit 2); a GPU without UUID or a
+/// profile whose compute instance has no number (exit 3).
 pub fn write(
     view: &PlanView<'_>,
     node: Option<&str>,
     uuids: &BTreeMap<u32, String>,
 ) -> Result<Emitted> {
     let node = pick_node(&view.nodes, node)?;
+    let surplus = uuids.keys().find(|index| !node.gpus.iter().any(|gpu| gpu.gpu == **index));
+    if let Some(index) = surplus {
+        return Err(Error::usage(format!(
+            "--uuids has {} and so a GPU {index}, but '{}' has {} in the plan",
+            plural(uuids.len() as u64, "UUID"),
+            node.name,
+            plural(node.gpus.len() as u64, "GPU"),
+        ))
+        .hint("give the UUIDs of that node alone; a restore wants all GPUs of a node, so plan them all"));
+    }
     let mut problems = Vec::new();
     let mut devices = Vec::new();
     for gpu in &node.gpus {
@@ -143,44 +103,24 @@ pub fn write(
             continue;
         };
         let board = board_of(view.catalogue, &gpu.board)?;
-        let mut gpu_instances = Vec::new();
+        let mut instances = Vec::new();
         for instance in &gpu.instances {
             let InstanceProfile::Mig(name) = &instance.profile else { continue };
             let Some((_, profile)) = board.profile(name) else { continue };
-            let Some(compute) = compute_profile(profile.compute_slices) else {
-                problems.push(Diagnostic::new(format!("{name} has no compute instance profile")));
-                continue;
-            };
-            gpu_instances.push(GpuInstance {
-                profile_id: profile.nvml_index,
-                placement: Placement { start: instance.start, size: instance.size },
-                compute_instances: vec![ComputeInstance {
-                    profile_id: compute,
-                    engine_profile_id: 0,
-                }],
-            });
+            // One compute instance takes all of it.
+            let compute = [profile.compute_slices];
+            match GpuInstance::new(profile, instance.start, instance.size, &compute) {
+                Some(made) => instances.push(made),
+                None => problems
+                    .push(Diagnostic::new(format!("{name} has no compute instance profile"))),
+            }
         }
-        devices.push(Device { uuid: uuid.clone(), mig_mode: u8::from(gpu.mig), gpu_instances });
+        devices.push(Device::new(uuid, gpu.mig, instances));
     }
-    if !problems.is_empty() {
-        return Err(Error::inputs(problems).hint(HINT));
-    }
-    let checkpoint = Checkpoint { version: "v1", mig_state: MigState { devices } };
-    let mut text = serde_json::to_string_pretty(&checkpoint)
-        .map_err(|e| Error::internal(format!("checkpoint to JSON: {e}")))?;
-    text.push('\n');
-    Ok(text.into())
-}
-
-/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of the compute instance that takes a whole GPU instance of so
-/// many slices (nvml.h).
-fn compute_profile(slices: u32) -> Option<u32> {
-    match slices {
-        1..=4 => Some(slices - 1),
-        6 => Some(6),
-        7 => Some(4),
-        8 => Some(5),
-        _ => None,
+    if problems.is_empty() {
+        Ok(Checkpoint::new(devices).json()?.into())
+    } else {
+        Err(Error::inputs(problems).hint(HINT))
     }
 }
 

@@ -6,13 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::Node;
 use crate::fleet::observed::{Instances, ObservedNode};
-use crate::hardware::Board;
 use crate::hardware::layout::{self, Placement};
+use crate::hardware::{Board, Profile};
 use crate::reconfigure::change::{PresentCompute, PresentGpu, PresentInstance};
 
 const VERSION: &str = "v1";
 
-/// mig-parted's checkpoint (`api/checkpoint/v1`); its keys are the names of Go's fields.
+/// mig-parted's checkpoint (`api/checkpoint/v1`, v0.15.0); its keys are the names of Go's fields.
+///
+/// `restore` clears every GPU with MIG on unless the file is what mig-parted itself would write
+/// (`reflect.DeepEqual`): instances stand in the order of its walk, which is by profile, and a list
+/// without elements is `null`, since Go never made one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Checkpoint {
@@ -23,29 +27,30 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct MigState {
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, with = "list")]
     devices: Vec<Device>,
 }
 
+/// A GPU of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Device {
+pub struct Device {
     #[serde(rename = "UUID")]
     uuid: String,
     mig_mode: u8,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, with = "list")]
     gpu_instances: Vec<GpuInstance>,
 }
 
-/// Ordered by list position, as the driver lists them: mig-parted compares the order too.
+/// An instance of a checkpoint; ordered as mig-parted walks them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GpuInstance {
-    /// The list position, not the id.
+pub struct GpuInstance {
+    /// NVML's enum, not the id that `nvidia-smi` shows.
     #[serde(rename = "ProfileID")]
     profile: u32,
     placement: CheckpointPlacement,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, with = "list")]
     compute_instances: Vec<CheckpointCompute>,
 }
 
@@ -64,6 +69,55 @@ struct CheckpointCompute {
     engine: u32,
 }
 
+/// A list as Go writes and reads it: one without elements was never made, and is `null`.
+mod list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S, T>(list: &Vec<T>, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        S: Serializer,
+        T: Serialize,
+    {
+        (!list.is_empty()).then_some(list).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: Deserialize<'de>,
+    {
+        Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    }
+}
+
+impl GpuInstance {
+    /// An instance of a profile at `start`, with compute instances of so many slices each; `None`
+    /// where NVML has no number for such a compute instance.
+    pub fn new(profile: &Profile, start: u32, size: u32, compute: &[u32]) -> Option<GpuInstance> {
+        let compute: Option<Vec<CheckpointCompute>> = compute
+            .iter()
+            .map(|&slices| {
+                Some(CheckpointCompute { profile: compute_position(slices)?, engine: 0 })
+            })
+            .collect();
+        let mut compute_instances = compute?;
+        compute_instances.sort();
+        Some(GpuInstance {
+            profile: profile.nvml_index,
+            placement: CheckpointPlacement { start, size },
+            compute_instances,
+        })
+    }
+}
+
+impl Device {
+    /// A GPU with these instances, in whatever order.
+    pub fn new(uuid: &str, mig_on: bool, mut gpu_instances: Vec<GpuInstance>) -> Device {
+        gpu_instances.sort();
+        Device { uuid: uuid.to_string(), mig_mode: mig_on.into(), gpu_instances }
+    }
+}
+
 /// The checkpoint of a node, for `nvidia-mig-parted restore`.
 ///
 /// # Errors
@@ -71,44 +125,28 @@ struct CheckpointCompute {
 /// for; with the reason.
 pub fn checkpoint(node: &ObservedNode) -> std::result::Result<Checkpoint, String> {
     let mut devices = Vec::new();
-    for gpu in node.gpus.iter().filter(|gpu| gpu.mode.is_some()) {
-        let mut gpu_instances = Vec::new();
+    for gpu in &node.gpus {
+        let Some(mode) = gpu.mode else { continue };
+        let mut instances = Vec::new();
         match (&gpu.instances, &gpu.board) {
             (Instances::Hidden { why, .. }, _) => return Err(format!("GPU {}: {why}", gpu.index)),
-            (Instances::Known(instances), Some(board)) => {
-                for instance in instances {
-                    let compute: Option<Vec<CheckpointCompute>> = instance
-                        .shape()
-                        .compute
-                        .iter()
-                        .map(|&slices| compute_position(slices))
-                        .map(|p| p.map(|profile| CheckpointCompute { profile, engine: 0 }))
-                        .collect();
-                    gpu_instances.push(GpuInstance {
-                        profile: board.profiles[instance.profile].nvml_index,
-                        placement: CheckpointPlacement {
-                            start: instance.start,
-                            size: instance.size,
-                        },
-                        compute_instances: compute.ok_or_else(|| {
-                            format!("GPU {}: a compute instance of unknown size", gpu.index)
-                        })?,
-                    });
+            (Instances::Known(known), Some(board)) => {
+                for i in known {
+                    let profile = &board.profiles[i.profile];
+                    let made = GpuInstance::new(profile, i.start, i.size, &i.shape().compute);
+                    instances.push(made.ok_or_else(|| {
+                        format!("GPU {}: a compute instance of unknown size", gpu.index)
+                    })?);
                 }
             }
             (Instances::Known(_), None) => {}
         }
-        gpu_instances.sort();
-        devices.push(Device {
-            uuid: gpu.uuid.clone(),
-            mig_mode: gpu.mode.is_some_and(|m| m.current).into(),
-            gpu_instances,
-        });
+        devices.push(Device::new(&gpu.uuid, mode.current, instances));
     }
-    Ok(Checkpoint { version: VERSION.to_string(), mig_state: MigState { devices } })
+    Ok(Checkpoint::new(devices))
 }
 
-/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of a size.
+/// `NVML_COMPUTE_INSTANCE_PROFILE_*` of a size (nvml.h).
 fn compute_position(slices: u32) -> Option<u32> {
     Some(match slices {
         1 => 0,
@@ -122,15 +160,6 @@ fn compute_position(slices: u32) -> Option<u32> {
     })
 }
 
-/// Go writes a list that was never filled as `null`.
-fn null_is_empty<'de, D, T>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// The size of a compute instance from its `NVML_COMPUTE_INSTANCE_PROFILE_*`.
 fn compute_slices(position: u32) -> Option<u32> {
     // 7 is a second kind of one slice.
@@ -138,6 +167,21 @@ fn compute_slices(position: u32) -> Option<u32> {
 }
 
 impl Checkpoint {
+    /// The checkpoint of a node with these GPUs, in the order of their indices.
+    pub fn new(devices: Vec<Device>) -> Checkpoint {
+        Checkpoint { version: VERSION.to_string(), mig_state: MigState { devices } }
+    }
+
+    /// Its JSON, which ends in a line feed.
+    ///
+    /// # Errors
+    /// None that is known (exit 1).
+    pub fn json(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::internal(format!("checkpoint to JSON: {e}")))?;
+        Ok(text + "\n")
+    }
+
     /// Reads a checkpoint; `file` is its name for messages.
     ///
     /// # Errors
@@ -262,6 +306,9 @@ mod tests {
         assert!(present[0].compute.is_empty() && present[1].compute[0].slices == 3);
         assert_eq!(checkpoint.present(1, &board).unwrap(), (false, Vec::new()));
         assert!(checkpoint.present(2, &board).is_err());
+        // What has no element is null again, as Go's nil.
+        let again: serde_json::Value = serde_json::from_str(&checkpoint.json().unwrap()).unwrap();
+        assert_eq!(again, serde_json::from_str::<serde_json::Value>(text).unwrap());
         let a30 = Catalogue::built_in().by_id("a30-24gb").unwrap().clone();
         assert!(checkpoint.present(0, &a30).is_err());
         assert!(Checkpoint::parse("{}", "f").is_err());

@@ -71,6 +71,7 @@ fn wrong_flags_exit_2() {
         &["pod", "--plan", plan, "--team", "nobody"],
         &["pod", "--plan", plan, "--strategy", "none"],
         &["checkpoint", "--plan", plan, "--uuids", "GPU-1"],
+        &["checkpoint", "--plan", plan, "--node", "gpu-5", "--uuids", "GPU-1,GPU-2,GPU-3"],
         &["nvidia-smi", "--plan", plan, "--node", "elsewhere"],
         &["dra", "--plan", plan, "--namespace", "a b"],
         &["gke", "--plan", plan, "--strategy", "single"],
