@@ -35,16 +35,17 @@ pub struct PrometheusRulesOptions {
 struct Planned<'p> {
     /// How many instances of a profile a node has → the nodes that have so many.
     per_node: BTreeMap<(String, u64), Vec<&'p str>>,
-    /// Instances of a profile, and how many of them are free.
-    totals: BTreeMap<String, Total>,
+    /// Instances of a profile, how many of them are free, and the nodes that have them.
+    totals: BTreeMap<String, Total<'p>>,
     /// Whether the plan knows no node by name.
     anonymous: bool,
 }
 
 #[derive(Default)]
-struct Total {
+struct Total<'p> {
     instances: u64,
     free: u64,
+    nodes: Vec<&'p str>,
 }
 
 /// Writes the rules.
@@ -67,7 +68,7 @@ pub fn write(view: &PlanView<'_>, options: &PrometheusRulesOptions) -> Result<Em
     }
     write_nearly_full(&mut rules);
     for (profile, total) in &planned.totals {
-        write_idle(&mut rules, profile, total.free);
+        write_idle(&mut rules, profile, total, planned.anonymous);
     }
     let text = wrap(&rules, options)?;
     Ok(Emitted { text, warnings, ..Emitted::default() })
@@ -90,6 +91,7 @@ fn planned<'p>(view: &PlanView<'p>) -> Planned<'p> {
             *counts.entry(base).or_default() += 1;
         }
         for (base, count) in counts {
+            planned.totals.entry(base.clone()).or_default().nodes.push(node.name);
             planned.per_node.entry((base, count)).or_default().push(node.name);
         }
     }
@@ -161,17 +163,27 @@ fn write_missing(rules: &mut String, profile: &str, count: u64, nodes: &[&str], 
     );
 }
 
+/// Who uses an instance. The pod is `exported_pod` where Prometheus keeps `pod` for the exporter's own
+/// (`honorLabels: false`), and `pod` where it does not; without Kubernetes there is none.
+const USER: &str = "{{ if $labels.exported_pod }}{{ $labels.exported_namespace }}/{{ $labels.exported_pod }}{{ else if $labels.pod }}{{ $labels.namespace }}/{{ $labels.pod }}{{ else }}A process on GPU {{ $labels.gpu }} of {{ $labels.hostname }}{{ $labels.Hostname }}{{ end }}";
+
 fn write_nearly_full(rules: &mut String) {
     let expr = yaml::quoted(&format!("{USED} / ({USED} + {FREE}) > 0.95"));
+    let summary = yaml::quoted(&format!(
+        "{USER} uses {{{{ $value | humanizePercentage }}}} of its {{{{ $labels.GPU_I_PROFILE }}}}"
+    ));
     write_rule(
         rules,
         &[("alert", "MigplanInstanceMemoryNearlyFull"), ("expr", &expr), ("for", "10m")],
-        "        labels:\n          severity: warning\n        annotations:\n          summary: \"{{ $labels.exported_pod }}{{ $labels.pod }} uses {{ $value | humanizePercentage }} of its {{ $labels.GPU_I_PROFILE }}\"\n          description: \"The workload is about to run out of GPU memory: raise its demand and plan again.\"\n",
+        &format!(
+            "        labels:\n          severity: warning\n        annotations:\n          summary: {summary}\n          description: \"The workload is about to run out of GPU memory: raise its demand and plan again.\"\n"
+        ),
     );
 }
 
-fn write_idle(rules: &mut String, profile: &str, free: u64) {
-    let selector = profile_matcher(profile);
+fn write_idle(rules: &mut String, profile: &str, total: &Total<'_>, anonymous: bool) {
+    let free = total.free;
+    let selector = selector(profile, &total.nodes, anonymous);
     let expr = format!(
         "count(max_over_time(migplan:instance_memory_used_mib{{{selector}}}[6h]) < {IDLE_MIB}) > {free}"
     );
@@ -183,7 +195,7 @@ fn write_idle(rules: &mut String, profile: &str, free: u64) {
             profile,
             free,
             &format!(
-                "{{{{ $value }}}} instances of {profile} were idle for 6 hours; the plan leaves {free} free"
+                "{{{{ $value }}}} {{{{ if eq $value 1.0 }}}}instance of {profile} was{{{{ else }}}}instances of {profile} were{{{{ end }}}} idle for 6 hours; the plan leaves {free} free"
             ),
             "Teams use less than they asked for: `migplan demand --prometheus` shows what they need.",
         ),

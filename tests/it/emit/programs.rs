@@ -8,6 +8,7 @@ use std::process::Command;
 
 use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
+use serde_json::json;
 
 use super::support::{emit, emit_from, example, example_plan};
 use crate::common::tools::{have, skip};
@@ -243,6 +244,71 @@ fn promtool_takes_the_rules_and_they_fire() {
 ";
     fs::write(folder.path().join("test.yaml"), test).unwrap();
     promtool(&["test", "rules", "test.yaml"]);
+}
+
+#[test]
+fn alerts_name_the_pod_and_count_the_nodes_of_the_plan() {
+    if !have(&["promtool"], "prometheus") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rules.json"), emit(&["prometheus-rules"])).unwrap();
+    let series = |node: &str, profile: &str, id: u32, more: &str, used: u64| {
+        let labels = format!(
+            "gpu=\"0\",GPU_I_PROFILE=\"{profile}\",GPU_I_ID=\"{id}\",hostname=\"{node}\"{more}"
+        );
+        ["USED", "FREE"].map(|kind| {
+            let value = if kind == "USED" { used } else { 12_000 - used };
+            json!({"series": format!("DCGM_FI_DEV_FB_{kind}{{{labels}}}"), "values": format!("{value}x600")})
+        })
+    };
+    let exporter = ",pod=\"dcgm-x\",namespace=\"gpu\"";
+    let seen = format!(",exported_pod=\"train-0\",exported_namespace=\"ml\"{exporter}");
+    let full = [
+        ("1", seen.as_str(), "ml/train-0"),
+        ("2", exporter, "gpu/dcgm-x"),
+        ("3", "", "A process on GPU 0 of gpu-3"),
+    ];
+    let mut input = Vec::new();
+    let mut nearly_full = Vec::new();
+    for (id, more, user) in full {
+        input.extend(series("gpu-3", "4g.24gb", id.parse().unwrap(), more, 11_900));
+        let labels: Vec<(&str, &str)> = more
+            .split(',')
+            .filter_map(|label| label.split_once('='))
+            .map(|(key, value)| (key, value.trim_matches('"')))
+            .chain([("gpu", "0"), ("GPU_I_PROFILE", "4g.24gb"), ("GPU_I_ID", id)])
+            .chain([("hostname", "gpu-3"), ("severity", "warning")])
+            .collect();
+        nearly_full.push(json!({
+            "exp_labels": labels.into_iter().collect::<BTreeMap<_, _>>(),
+            "exp_annotations": {
+                "summary": format!("{user} uses 99.17% of its 4g.24gb"),
+                "description": "The workload is about to run out of GPU memory: raise its demand and plan again."},
+        }));
+    }
+    // The plan leaves no 2g.12gb free. One idles on gpu-3, and others on a node that it lacks.
+    for (node, id) in [("gpu-3", 7), ("elsewhere", 8), ("elsewhere", 9)] {
+        input.extend(series(node, "2g.12gb", id, "", 12));
+    }
+    let idle = json!([{
+        "exp_labels": {"severity": "info", "profile": "2g.12gb", "planned": "0"},
+        "exp_annotations": {
+            "summary": "1 instance of 2g.12gb was idle for 6 hours; the plan leaves 0 free",
+            "description": "Teams use less than they asked for: `migplan demand --prometheus` shows what they need."},
+    }]);
+    let alert = |name: &str, expected: serde_json::Value| json!({"eval_time": "9h", "alertname": name, "exp_alerts": expected});
+    let test = json!({"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [
+        {"interval": "1m", "input_series": input, "alert_rule_test": [
+            alert("MigplanInstanceMemoryNearlyFull", nearly_full.into()),
+            alert("MigplanInstancesIdle", idle)]}]});
+    fs::write(folder.path().join("test.json"), test.to_string()).unwrap();
+    let output = Command::new("promtool")
+        .args(["test", "rules", "test.json"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
