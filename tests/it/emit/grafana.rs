@@ -101,11 +101,21 @@ fn prometheus_takes_the_queries_and_they_count_what_waits() {
             json!({"record": record, "expr": target["expr"]})
         })
         .collect();
-    let table = panels(&dashboard).iter().find(|p| p["type"] == "table").unwrap();
-    let table = table["id"].as_u64().unwrap();
+    let panel = |title: &str| {
+        let panel = panels(&dashboard).iter().find(|p| p["title"] == title).unwrap();
+        panel["id"].as_u64().unwrap()
+    };
+    let table = panel("Demand against supply, by profile");
+    // A legend names what the query leaves, once.
+    let legend = |id: u64| {
+        let panel = panels(&dashboard).iter().find(|p| p["id"] == id).unwrap();
+        panel["targets"][0]["legendFormat"].clone()
+    };
+    let graph = panel("Advertised by nodes");
+    assert_eq!(legend(graph), "{{profile}}");
     let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
     fs::write(folder.path().join("rules.json"), groups.to_string()).unwrap();
-    // p waits for 1g.10gb, q runs in 1g.10gb+me, and the nodes advertise 7 and 1.
+    // p waits for 1g.10gb, q runs in 1g.10gb+me, and the nodes advertise 7 and 1, and 2 whole GPUs.
     let series =
         |series: &str, value: u32| json!({"series": series, "values": format!("{value}x10")});
     let pod = |pod: &str, resource: &str, phase: &str, is: u32| {
@@ -127,20 +137,23 @@ fn prometheus_takes_the_queries_and_they_count_what_waits() {
     let mut input: Vec<Value> = Vec::new();
     input.extend(pod("p", "nvidia_com_mig_1g_10gb", "Pending", 1));
     input.extend(pod("q", "nvidia_com_mig_1g_10gb_me", "Running", 1));
-    for (resource, count) in [("1g_10gb", 7), ("1g_10gb_me", 1)] {
+    for (resource, count) in [("mig_1g_10gb", 7), ("mig_1g_10gb_me", 1), ("gpu", 2)] {
         let name = format!(
-            "kube_node_status_allocatable{{node=\"n\",resource=\"nvidia_com_mig_{resource}\"}}"
+            "kube_node_status_allocatable{{node=\"n\",resource=\"nvidia_com_{resource}\"}}"
         );
         input.push(series(&name, count));
     }
-    let wanted = |column: &str, value: u32| {
-        let name = format!("panel:{table}_{column}");
-        json!({"expr": name, "eval_time": "5m", "exp_samples":
-            [{"labels": format!("{name}{{profile=\"1g.10gb\"}}"), "value": value}]})
+    let wanted = |panel: u64, column: &str, values: &[(&str, u32)]| {
+        let name = format!("panel:{panel}_{column}");
+        let sample = |(profile, value): &(&str, u32)| json!({"labels": format!("{name}{{profile=\"{profile}\"}}"), "value": value});
+        let samples: Vec<Value> = values.iter().map(sample).collect();
+        json!({"expr": name, "eval_time": "5m", "exp_samples": samples})
     };
+    let advertised = [("1g.10gb", 8), ("nvidia.com/gpu", 2)];
     let test = json!({"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [
         {"interval": "1m", "input_series": input,
-         "promql_expr_test": [wanted("D", 8), wanted("E", 2), wanted("F", 1)]}]});
+         "promql_expr_test": [wanted(table, "D", &advertised), wanted(table, "E", &[("1g.10gb", 2)]),
+             wanted(table, "F", &[("1g.10gb", 1)]), wanted(graph, "A", &advertised)]}]});
     fs::write(folder.path().join("test.json"), test.to_string()).unwrap();
     let output = Command::new("promtool")
         .args(["test", "rules", "test.json"])
