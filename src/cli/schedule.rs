@@ -1,6 +1,6 @@
 //! `migplan schedule`: at most K configurations over the week, and what carries out the changes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::chart::{picture_file, write_picture};
 use super::hours_args::HoursArgs;
@@ -67,7 +67,7 @@ pub struct Args {
     /// Write Kubernetes CronJobs that label the nodes, with the rights they need, to this file
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     cronjobs: Option<PathBuf>,
-    /// Write systemd timers and services that run `migplan apply` to this folder
+    /// Write systemd units that run `migplan apply` at each change, and at boot, to this folder
     #[arg(help_heading = "Output", long, value_name = "DIR")]
     systemd: Option<PathBuf>,
 }
@@ -132,6 +132,12 @@ impl Args {
     }
 }
 
+/// The names of the files of a folder; those that cannot be read are none.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// Writes what carries the changes out.
 fn write_engines(args: &Args, weekly: &Weekly<'_>, console: &Console) -> Result<()> {
     if let Some(file) = &args.cronjobs {
@@ -144,9 +150,13 @@ fn write_engines(args: &Args, weekly: &Weekly<'_>, console: &Console) -> Result<
             let problem = Diagnostic::new(format!("cannot be made: {e}"));
             Error::input(problem.in_file(folder.display().to_string()))
         })?;
-        for unit in weekly::timers(weekly) {
+        let units = weekly::units(weekly);
+        for unit in &units {
             let file = folder.join(&unit.name);
             write_result(Some(&file), |out| out.write_all(unit.text.as_bytes()))?;
+        }
+        if let Some(left) = weekly::left_over(weekly.name, &units, names_in(folder)) {
+            console.warn(&[left.in_file(folder.display().to_string())]);
         }
     }
     Ok(())

@@ -80,6 +80,7 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
         ("FILE", &file),
         ("RESET", reset),
         ("PROGRAM", program),
+        ("ORDER", ORDER),
         ("COMMAND", &command),
         ("CONFINEMENT", confinement),
     ];
@@ -88,6 +89,10 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
 
 /// The least rights with which `migplan apply` works; the Debian package's unit has the same.
 pub const CONFINEMENT: &str = include_str!("snippets/confinement.service");
+
+/// What a unit that creates instances at boot comes after and before: the driver's services, and who
+/// would hold the GPUs.
+pub(super) const ORDER: &str = include_str!("snippets/order.service");
 
 /// What to know of boards whose mode changes only in a reset.
 const RESET: &str = "\

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::configmap::DEFAULT_NAMESPACE;
 use super::output::Emitted;
-use super::systemd::CONFINEMENT;
+use super::systemd::{CONFINEMENT, ORDER};
 use super::{nodes, template, yaml};
-use crate::error::Result;
+use crate::demand::hours::{DAYS, WEEK};
+use crate::error::{Diagnostic, Result};
 use crate::kubernetes::{MIG_CONFIG_LABEL, naming};
 use crate::text::letter;
 
@@ -27,6 +28,9 @@ pub struct WeeklyChange {
     /// The configuration from then on, by index.
     pub to: usize,
 }
+
+/// What applies a configuration on a node.
+const APPLY: &str = "/usr/local/bin/migplan apply -f /etc/migplan/config.yaml";
 
 /// The changes of a week and the labels of the configurations.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +72,7 @@ fn cron_days(days: &BTreeSet<usize>) -> String {
 
 /// The same as systemd writes them.
 fn calendar_days(days: &BTreeSet<usize>) -> String {
-    let names: Vec<&str> =
-        days.iter().filter_map(|d| crate::demand::hours::DAYS.get(*d).copied()).collect();
+    let names: Vec<&str> = days.iter().filter_map(|d| DAYS.get(*d).copied()).collect();
     names.join(",")
 }
 
@@ -80,6 +83,57 @@ impl Weekly<'_> {
             times.entry((change.to, change.hour % 24)).or_default().insert(change.hour / 24 % 7);
         }
         times
+    }
+
+    /// The nodes by their labels, one for each configuration.
+    fn nodes_by_labels(&self) -> BTreeMap<Vec<&str>, Vec<&str>> {
+        let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (node, label) in self.labels.iter().flatten() {
+            labels.entry(node).or_default().push(label);
+        }
+        let mut nodes: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+        for (node, labels) in labels {
+            nodes.entry(labels).or_default().push(node);
+        }
+        nodes
+    }
+
+    /// The line of a service that applies the configuration which is active now; `labels` has a label
+    /// for each.
+    fn command(&self, labels: &[&str], flags: &str) -> String {
+        let of = |configuration: usize| labels.get(configuration).copied().unwrap_or_default();
+        let mut changes = self.changes.to_vec();
+        changes.sort_by_key(|change| change.hour % WEEK);
+        // Before the first change of a week the last one's configuration is still active.
+        let label = of(changes.last().map_or(0, |change| change.to));
+        if changes.is_empty() {
+            return format!("ExecStart={APPLY} -c {label} {flags}");
+        }
+        // `%u%H` is 100 on Monday from midnight on, 723 on Sunday from 23:00 on. systemd expands % and
+        // $ itself unless they are doubled.
+        let mut text = format!(
+            "ExecStart=/bin/sh -c '\\\n  now=$$(TZ={} date +%%u%%H); \\\n  label={label}; \\\n",
+            self.timezone
+        );
+        for WeeklyChange { hour, to } in changes {
+            let (day, hour) = (hour / 24 % 7 + 1, hour % 24);
+            let _ = writeln!(text, "  [ $$now -lt {day}{hour:02} ] || label={}; \\", of(to));
+        }
+        let _ = write!(text, "  exec {APPLY} -c $$label {flags}'");
+        text
+    }
+
+    /// The lines of a timer, at all changes.
+    fn calendar(&self) -> String {
+        let mut days: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for change in self.changes {
+            days.entry(change.hour % 24).or_default().insert(change.hour / 24 % 7);
+        }
+        let line = |(hour, days): (usize, BTreeSet<usize>)| {
+            let days = calendar_days(&days);
+            format!("OnCalendar={days} *-*-* {hour:02}:00:00 {}\n", self.timezone)
+        };
+        days.into_iter().map(line).collect()
     }
 
     /// For one configuration the nodes of each label.
@@ -98,13 +152,17 @@ impl Weekly<'_> {
 /// # Errors
 /// Names that Kubernetes does not accept (exit 2).
 pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
+    // A Job's name is the CronJob's with eleven more characters, and a label's value.
+    let name = naming::dns_label(weekly.name, 40, "migplan");
+    let earlier = template::fill(
+        include_str!("snippets/weekly-earlier.yaml"),
+        &[("NAME", &name), ("NAMESPACE", DEFAULT_NAMESPACE)],
+    );
     if weekly.changes.is_empty() {
         // No job, so no rights either.
         let text = "# One MIG configuration for all hours: no change to carry out.\n";
-        return Ok(text.to_string().into());
+        return Ok(format!("{text}{earlier}").into());
     }
-    // A Job's name is the CronJob's with eleven more characters, and a label's value.
-    let name = naming::dns_label(weekly.name, 40, "migplan");
     let account = format!("{name}-schedule");
     naming::check_object_name(&account)?;
     let nodes: BTreeSet<&str> = weekly.labels.iter().flatten().map(|(node, _)| &**node).collect();
@@ -114,6 +172,7 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
         include_str!("snippets/weekly-rights.yaml"),
         &[
             ("ACCOUNT", &account),
+            ("EARLIER", &earlier),
             ("NAMESPACE", DEFAULT_NAMESPACE),
             ("NODES", &nodes.join(", ")),
             ("ZONE", &yaml::comment(weekly.timezone)),
@@ -144,6 +203,7 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
             include_str!("snippets/weekly-cronjob.yaml"),
             &[
                 ("NAME", &format!("{name}-{letter}-{hour:02}")),
+                ("OF", &name),
                 ("ACCOUNT", &account),
                 ("NAMESPACE", DEFAULT_NAMESPACE),
                 ("SCHEDULE", &format!("0 {hour} * * {}", cron_days(&days))),
@@ -155,39 +215,70 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
     Ok(Emitted { text, warnings: warnings.into_iter().collect(), ..Emitted::default() })
 }
 
-/// Writes a service and a timer for each label: the service applies the label's configuration, the
-/// timer starts it at the hours at which that becomes active.
-pub fn timers(weekly: &Weekly<'_>) -> Vec<NamedFile> {
-    let mut hours: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for ((configuration, hour), days) in weekly.times() {
-        let line = format!(
-            "OnCalendar={} *-*-* {hour:02}:00:00 {}\n",
-            calendar_days(&days),
-            weekly.timezone
-        );
-        hours.entry(configuration).or_default().push(line);
-    }
+/// Writes, for the nodes that have the same labels, a service that applies the configuration which is
+/// active now, a timer that starts it at every change, and a service that does the same at boot: a
+/// reboot destroys all instances. Without a change that is all there is to do.
+pub fn units(weekly: &Weekly<'_>) -> Vec<NamedFile> {
     let mut files = Vec::new();
-    for (configuration, lines) in hours {
-        for (label, nodes) in weekly.nodes_by_label(configuration) {
-            let nodes = yaml::comment(&nodes.join(" "));
-            let calendar = lines.concat();
+    let groups = weekly.nodes_by_labels();
+    for (at, (labels, nodes)) in groups.iter().enumerate() {
+        let unit = match groups.len() {
+            1 => unit_stem(weekly.name),
+            _ => format!("{}-{}", unit_stem(weekly.name), at + 1),
+        };
+        let nodes = yaml::comment(&nodes.join(" "));
+        let mut write = |ending: &str, text: &str, command: &str| {
             let values = [
-                ("LABEL", label),
+                ("UNIT", unit.as_str()),
                 ("NODES", &nodes),
-                ("CALENDAR", &calendar),
+                ("ORDER", ORDER),
+                ("COMMAND", command),
+                ("CALENDAR", &weekly.calendar()),
                 ("CONFINEMENT", CONFINEMENT.trim_end()),
             ];
-            for (ending, text) in [
-                ("service", include_str!("snippets/weekly.service")),
-                ("timer", include_str!("snippets/weekly.timer")),
-            ] {
-                let name = format!("{label}.{ending}");
-                files.push(NamedFile { name, text: template::fill(text, &values) });
-            }
+            let name = format!("{unit}{ending}");
+            files.push(NamedFile { name, text: template::fill(text, &values) });
+        };
+        let boot = weekly.command(labels, "--yes");
+        write("-boot.service", include_str!("snippets/weekly-boot.service"), &boot);
+        if !weekly.changes.is_empty() {
+            let change = weekly.command(labels, "--wait 30m --yes");
+            write(".service", include_str!("snippets/weekly.service"), &change);
+            write(".timer", include_str!("snippets/weekly.timer"), "");
         }
     }
     files
+}
+
+/// What the names of a schedule's units begin with.
+fn unit_stem(name: &str) -> String {
+    format!("{name}-week")
+}
+
+/// A warning on units of another schedule of the same name, of those `present` in a folder: where they
+/// are enabled, they go on changing nodes.
+pub fn left_over(
+    name: &str,
+    written: &[NamedFile],
+    present: impl IntoIterator<Item = String>,
+) -> Option<Diagnostic> {
+    let stem = unit_stem(name);
+    let is_left = |file: &String| {
+        let unit = file.strip_suffix(".service").or_else(|| file.strip_suffix(".timer"));
+        let Some(rest) = unit.and_then(|unit| unit.strip_prefix(&stem)) else { return false };
+        let number = rest.strip_suffix("-boot").unwrap_or(rest);
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let is_unit = number.is_empty() || number.strip_prefix('-').is_some_and(is_number);
+        is_unit && written.iter().all(|unit| unit.name != *file)
+    };
+    let left: BTreeSet<String> = present.into_iter().filter(is_left).collect();
+    (!left.is_empty()).then(|| {
+        let left: Vec<String> = left.into_iter().collect();
+        Diagnostic::new(format!(
+            "has units of another schedule, which go on changing nodes where they are enabled: disable and remove {}",
+            left.join(", ")
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -202,5 +293,28 @@ mod tests {
         assert_eq!(cron_days(&of(&[0, 2])), "1,3");
         assert_eq!(cron_days(&of(&[0, 1, 2, 3, 4, 5, 6])), "*");
         assert_eq!(calendar_days(&of(&[0, 6])), "Mon,Sun");
+    }
+
+    #[test]
+    fn units_of_another_schedule_are_seen() {
+        let written = [NamedFile { name: "a-week.timer".into(), text: String::new() }];
+        let seen = |files: &[&str]| {
+            let files = files.iter().map(|file| (*file).to_string());
+            left_over("a", &written, files).map(|warning| warning.message)
+        };
+        let others = ["a-week.timer", "a-week", "a-weekly.timer", "a-week-x.timer", "b-week.timer"];
+        assert_eq!(seen(&others), None);
+        assert_eq!(seen(&["a-week-.timer", "a-week7.timer", "a-week-boot-1.timer"]), None);
+        let left = seen(&[
+            "a-week.timer",
+            "a-week-2.timer",
+            "a-week-boot.service",
+            "a-week-12-boot.service",
+        ]);
+        let left = left.unwrap();
+        assert!(
+            left.ends_with("a-week-12-boot.service, a-week-2.timer, a-week-boot.service"),
+            "{left}"
+        );
     }
 }

@@ -621,7 +621,7 @@ fn the_walk_through_of_a_week() {
     }
     assert!(stderr.contains("team 'audio' appears on the last day only"), "{stderr}");
     assert!(stderr.contains("Changes of a week (Europe/Berlin)"), "{stderr}");
-    assert!(folder.path().join("made/by-it/units/migplan-a.timer").exists());
+    assert!(folder.path().join("made/by-it/units/migplan-week.timer").exists());
     let replay: serde_json::Value = serde_json::from_str(
         &std::fs::read_to_string(folder.path().join("made/by-it/replay.json")).unwrap(),
     )
