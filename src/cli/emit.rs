@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, read_pods};
 use super::output::{Console, Format, write_beside, write_result};
+use crate::demand::time::Span;
 use crate::emit::output::Emitted;
 use crate::emit::source::PlanSource;
 use crate::emit::{
@@ -129,9 +130,9 @@ struct LabelsArgs {
     /// How many nodes may be out of service at once: a number or a share
     #[arg(long, value_name = "N|N%", default_value = "1")]
     max_unavailable: labels::MaxUnavailable,
-    /// How long one batch may take to drain, and to get its layouts
+    /// How long one batch may take to drain, and to get its layouts, such as 90s or 1h30m
     #[arg(long, value_name = "DURATION", default_value = "20m")]
-    timeout: String,
+    timeout: Span,
     /// The cluster's nodes now (kubectl get nodes -o json): those that are as planned are left alone
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
@@ -415,7 +416,7 @@ impl LabelsArgs {
         let options = labels::RolloutOptions {
             name: source.name(self.name.name.as_deref())?,
             max_unavailable: self.max_unavailable,
-            timeout: self.timeout.clone(),
+            timeout: self.timeout,
             namespace: self.namespace.clone(),
             present,
         };

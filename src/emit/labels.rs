@@ -13,6 +13,7 @@ use super::output::Emitted;
 use super::plan_view::PlanView;
 use super::{mig_parted, shell, yaml};
 use crate::demand::pods::Pods;
+use crate::demand::time::Span;
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::KubernetesNode;
 use crate::kubernetes::{GPU_RESOURCE, MIG_CONFIG_LABEL, MIG_RESOURCE_PREFIX, list, naming};
@@ -92,8 +93,8 @@ pub struct RolloutOptions {
     pub name: String,
     /// How many nodes at once.
     pub max_unavailable: MaxUnavailable,
-    /// How long to wait for a batch, as `kubectl wait --timeout` takes it.
-    pub timeout: String,
+    /// How long a batch may take to drain, and to get its layouts; in whole seconds, rounded up.
+    pub timeout: Span,
     /// The namespace of the GPU Operator.
     pub namespace: String,
     /// What the cluster says of its nodes, where it was asked.
@@ -141,14 +142,8 @@ struct Step<'v> {
 /// Writes the script.
 ///
 /// # Errors
-/// As [`mig_parted::write`]; a bad timeout or namespace (exit 2); a node that the cluster does not
-/// have (exit 3).
+/// As [`mig_parted::write`]; a bad namespace (exit 2); a node that the cluster does not have (exit 3).
 pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
-    let duration = options.timeout.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
-    if options.timeout.is_empty() || !duration {
-        return Err(Error::usage(format!("'{}' is not a valid duration", options.timeout))
-            .hint("write it as kubectl does: 15m, 900s"));
-    }
     naming::check_namespace(&options.namespace)?;
     let labels = mig_parted::labels(view, &options.name)?;
     let mut unchanged: Vec<&str> = Vec::new();
@@ -291,10 +286,11 @@ fn script(
         text.push_str("\necho 'Every node is as planned already.'\n");
         return text;
     }
+    // kubectl knows no days, and takes a number without unit for seconds.
     let _ = write!(
         text,
-        "readonly timeout={} namespace={}\n{}",
-        options.timeout,
+        "readonly timeout={}s namespace={}\n{}",
+        options.timeout.ms().unsigned_abs().div_ceil(1_000),
         options.namespace,
         include_str!("snippets/rollout.sh")
     );

@@ -3,7 +3,7 @@
 # The ConfigMap must be there first: migplan emit configmap
 #
 # A batch that fails ends the script; run it again to go on where it stopped.
-readonly timeout=20m namespace=gpu-operator
+readonly timeout=1200s namespace=gpu-operator
 set -euo pipefail
 
 # Marks nodes that this script cordoned, so that a later run knows which to uncordon.

@@ -65,6 +65,8 @@ fn wrong_flags_exit_2() {
         &["labels", "--plan", plan, "--max-unavailable", "200%"],
         &["labels", "--plan", plan, "--pods", plan],
         &["labels", "--plan", plan, "--timeout", "10 min; rm -rf /"],
+        &["labels", "--plan", plan, "--timeout", "5"],
+        &["labels", "--plan", plan, "--timeout", "0s"],
         &["systemd", "--plan", plan],
         &["systemd", "--plan", plan, "--node", "elsewhere"],
         &["systemd", "--plan", plan, "--node", "gpu-1", "--config", "relative.yaml"],
