@@ -7,7 +7,7 @@
 //! as NVML spells them, `memory` in bytes from NVML's MiB. Memory alone would let a small workload
 //! take a large instance, so each claim names the profile of the plan as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::output::Emitted;
@@ -36,14 +36,11 @@ pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
     if let Some(namespace) = &options.namespace {
         naming::check_namespace(namespace)?;
     }
-    let keys: Vec<String> =
-        view.workloads.iter().map(|w| format!("{} {}", w.team, w.workload)).collect();
-    let names: BTreeMap<&str, String> =
-        naming::dns_labels(keys.iter().map(String::as_str), "workload");
+    let names = view.object_names(|workload| vec![pod::text_of(workload, None)]);
     let mut text = String::from(include_str!("snippets/dra.yaml"));
     let mut warnings = Vec::new();
-    for (workload, key) in view.workloads.iter().zip(&keys) {
-        let Some(name) = names.get(key.as_str()) else { continue };
+    for workload in &view.workloads {
+        let Some(name) = names.get(&pod::text_of(workload, None)) else { continue };
         let namespace = match &options.namespace {
             Some(namespace) => namespace,
             None => view.namespace(workload.team),

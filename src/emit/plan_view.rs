@@ -53,6 +53,8 @@ pub struct PlanView<'p> {
     pub nodes: Vec<NodeGpus<'p>>,
     /// The workloads of which replicas are placed, ordered by team and name.
     pub workloads: Vec<PlacedWorkload<'p>>,
+    /// Those of teams that are not kept: names must be distinct from theirs too.
+    others: Vec<PlacedWorkload<'p>>,
     /// Teams of which nothing is placed.
     pub unplaced_teams: Vec<&'p str>,
     /// Which instances go by a resource name: profile and board.
@@ -114,6 +116,7 @@ impl<'p> PlanView<'p> {
             strategy,
             nodes: nodes::nodes(plan),
             workloads,
+            others: Vec::new(),
             unplaced_teams: unplaced_teams.into_iter().collect(),
             offers,
             namespaces,
@@ -133,7 +136,10 @@ impl<'p> PlanView<'p> {
                 .hint(format!("teams with placed workloads: {}", known.join(", "))));
         }
         if !teams.is_empty() {
-            self.workloads.retain(|w| teams.iter().any(|t| t == w.team));
+            let is_kept = |w: &PlacedWorkload<'_>| teams.iter().any(|t| t == w.team);
+            let (kept, others) = std::mem::take(&mut self.workloads).into_iter().partition(is_kept);
+            self.workloads = kept;
+            self.others.extend::<Vec<_>>(others);
             self.unplaced_teams.clear();
         }
         Ok(())
@@ -240,6 +246,18 @@ impl<'p> PlanView<'p> {
     /// The boards of the plan.
     pub(super) fn boards(&self) -> BTreeSet<&'p str> {
         self.offers.values().flatten().map(|(_, board)| *board).collect()
+    }
+
+    /// The name of an object for each of the texts that are made of a workload. Names are distinct in
+    /// the whole plan, and the same whichever teams are kept.
+    pub(super) fn object_names(
+        &self,
+        texts: impl Fn(&PlacedWorkload<'p>) -> Vec<String>,
+    ) -> BTreeMap<String, String> {
+        let texts: Vec<String> =
+            self.workloads.iter().chain(&self.others).flat_map(texts).collect();
+        let names = naming::dns_labels(texts.iter().map(String::as_str), "workload");
+        names.into_iter().map(|(text, name)| (text.to_string(), name)).collect()
     }
 
     /// The namespace of a team of the plan.

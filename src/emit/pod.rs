@@ -1,6 +1,6 @@
 //! `migplan emit pod`: what each workload's pod template asks for, as pods that run `nvidia-smi`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::output::Emitted;
@@ -38,33 +38,31 @@ pub(super) fn templates<'v, 'p>(
     if let Some(namespace) = namespace {
         naming::check_namespace(namespace)?;
     }
-    let keys: Vec<(String, &PlacedWorkload<'p>, &Request<'p>)> = view
-        .workloads
-        .iter()
-        .flat_map(|workload| workload.requests.iter().map(move |request| (workload, request)))
-        .map(|(workload, request)| {
-            // A blank cannot be in a name that a label keeps, so it separates without clashes.
-            let mut key = format!("{} {}", workload.team, workload.workload);
-            if workload.requests.len() > 1 {
-                let _ = write!(key, " {}", request.profile);
-                if request.per_replica > 1 {
-                    let _ = write!(key, " {}", request.per_replica);
-                }
-            }
-            (key, workload, request)
-        })
-        .collect();
-    let names: BTreeMap<&str, String> =
-        naming::dns_labels(keys.iter().map(|(key, ..)| key.as_str()), "workload");
-    Ok(keys
-        .iter()
-        .map(|(key, workload, request)| Template {
+    let names = view.object_names(|workload| {
+        workload.requests.iter().map(|request| text_of(workload, Some(request))).collect()
+    });
+    let requests = view.workloads.iter().flat_map(|w| w.requests.iter().map(move |r| (w, r)));
+    Ok(requests
+        .map(|(workload, request)| Template {
             workload,
             request,
-            name: names.get(key.as_str()).cloned().unwrap_or_default(),
+            name: names.get(&text_of(workload, Some(request))).cloned().unwrap_or_default(),
             namespace: namespace.unwrap_or_else(|| view.namespace(workload.team)).to_string(),
         })
         .collect())
+}
+
+/// What the objects of a workload are called after, or of one of its requests where it has several.
+pub(super) fn text_of(workload: &PlacedWorkload<'_>, request: Option<&Request<'_>>) -> String {
+    // No name has a NUL, so it separates without clashes; in a label it becomes '-'.
+    let mut text = format!("{}\0{}", workload.team, workload.workload);
+    if let Some(request) = request.filter(|_| workload.requests.len() > 1) {
+        let _ = write!(text, "\0{}", request.profile);
+        if request.per_replica > 1 {
+            let _ = write!(text, "\0{}", request.per_replica);
+        }
+    }
+    text
 }
 
 /// Writes one pod for each workload and kind of instance that it is assigned to.

@@ -537,6 +537,33 @@ fn strategy_single_follows_the_device_plugin() {
 }
 
 #[test]
+fn names_do_not_depend_on_the_teams_that_are_asked_for() {
+    // Two teams whose names come out alike, with a workload of the same name.
+    let mut plan = example_plan().into_inner();
+    let instances = plan.gpus.iter_mut().flat_map(|gpu| &mut gpu.instances);
+    for assignment in instances.filter_map(|i| i.assignment.as_mut()) {
+        if ["nlp", "NLP"].contains(&&*assignment.team) {
+            assignment.workload = format!("w{}", assignment.replica).into();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    std::fs::write(&file, serde_json::to_string(&plan).unwrap()).unwrap();
+    for kind in ["pod", "dra", "airflow"] {
+        for namespace in [&[][..], &["--namespace", "one"]] {
+            let (all, _) = emit_from(&file, &[&[kind][..], namespace].concat());
+            for team in ["nlp", "NLP"] {
+                let (own, _) = emit_from(&file, &[&[kind, "--team", team][..], namespace].concat());
+                let separator = if kind == "airflow" { "\n\n\n" } else { "---\n" };
+                for part in own.split(separator).skip(1) {
+                    assert!(all.contains(part.trim_end()), "{kind} {team}: {part}\nin\n{all}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn uniform_nodes_go_by_product_under_strategy_single() {
     let mut plan = example_plan().into_inner();
     plan.gpus.retain(|g| (&*g.node, g.gpu) == ("gpu-1", 2));
