@@ -11,7 +11,8 @@ use super::{shell, yaml};
 use crate::error::Result;
 use crate::plan::{GpuPlan, InstanceProfile};
 
-/// Writes the commands for one node (`only`), or a script that finds its node by the host's name.
+/// Writes the commands for one node (`only`), or a script that finds its node by the host's name: a
+/// plan may name nodes with their domain or without it, as Kubernetes and Slurm do.
 ///
 /// # Errors
 /// A node that the plan lacks (exit 2); a board that the catalogue lacks (exit 3).
@@ -34,14 +35,12 @@ pub fn write(view: &PlanView<'_>, only: Option<&str>) -> Result<Emitted> {
     }
     let mut branches: Vec<(String, Vec<&str>)> = branches.into_iter().collect();
     branches.sort_by(|a, b| a.1.cmp(&b.1));
-    text.push_str(
-        "# The node is the first argument, or this host.\nset -euo pipefail\n\nnode=${1:-$(hostname -s)}\ncase \"$node\" in\n",
-    );
+    text.push_str(include_str!("snippets/nvidia-smi-host.sh"));
     for (commands, names) in branches {
         let names: Vec<String> = names.iter().map(|name| pattern(name)).collect();
-        let _ = write!(text, "{})\n{commands}  ;;\n", names.join(" | "));
+        let _ = write!(text, "{})\n{commands}  exit 0\n  ;;\n", names.join(" | "));
     }
-    text.push_str("*)\n  echo \"the plan has no node '$node'\" >&2\n  exit 2\n  ;;\nesac\n");
+    text.push_str("esac\ndone\necho \"the plan has no node '${names[0]}'\" >&2\nexit 2\n");
     Ok(text.into())
 }
 

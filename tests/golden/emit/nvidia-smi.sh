@@ -2,10 +2,16 @@
 # Changes this node's GPUs: every instance is destroyed, and the plan's are created where it says.
 # It stops at the first command that fails, and undoes nothing: `migplan apply` keeps what can stay
 # and rolls back. Nothing may run on these GPUs.
-# The node is the first argument, or this host.
+# The node is the first argument, or this host: the first of its names that the plan has.
 set -euo pipefail
 
-node=${1:-$(hostname -s)}
+if [ $# -gt 0 ]; then
+  names=("$1")
+else
+  # A host without a domain fails to name one.
+  names=("$(hostname)" "$(hostname -f 2>/dev/null || true)" "$(hostname -s 2>/dev/null || true)")
+fi
+for node in "${names[@]}"; do
 case "$node" in
 'gpu-1' | 'gpu-4')
   # MIG off
@@ -27,6 +33,7 @@ case "$node" in
   nvidia-smi mig -i 2 -dci || true
   nvidia-smi mig -i 2 -dgi || true
   nvidia-smi mig -i 2 -cgi 20:0,19:1,19:2,19:3,19:4,19:5,19:6 -C
+  exit 0
   ;;
 'gpu-2')
   # MIG off
@@ -40,6 +47,7 @@ case "$node" in
   nvidia-smi mig -i 3 -dgi || true
   nvidia-smi -i 0,1,2,3 -mig 0
   # Where the mode is still pending, these GPUs need: nvidia-smi --gpu-reset -i 0,1,2,3
+  exit 0
   ;;
 'gpu-3')
   # MIG on
@@ -53,6 +61,7 @@ case "$node" in
   nvidia-smi mig -i 1 -dci || true
   nvidia-smi mig -i 1 -dgi || true
   nvidia-smi mig -i 1 -cgi 5:0,14:2,14:3 -C
+  exit 0
   ;;
 'gpu-5')
   # MIG on
@@ -66,9 +75,9 @@ case "$node" in
   nvidia-smi mig -i 1 -dci || true
   nvidia-smi mig -i 1 -dgi || true
   nvidia-smi mig -i 1 -cgi 0:0 -C
-  ;;
-*)
-  echo "the plan has no node '$node'" >&2
-  exit 2
+  exit 0
   ;;
 esac
+done
+echo "the plan has no node '${names[0]}'" >&2
+exit 2

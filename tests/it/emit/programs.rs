@@ -100,6 +100,22 @@ fn nvidia_smi_makes_the_plan_where_it_says() {
     let folder = tempfile::tempdir().unwrap();
     stand_in(folder.path(), "nvidia-smi", "");
     assert_eq!(run_script(folder.path(), "nvidia-smi", &script, &["elsewhere"]), (2, vec![]));
+    // Without an argument the host's name is looked for, with its domain and without it.
+    let full = script.replace("'gpu-5')", "'gpu-5.example.com')");
+    assert_ne!(full, script);
+    for (names, script, code) in [
+        ("[ $# -gt 0 ] && echo gpu-5.example.com || echo gpu-5", &full, 0),
+        ("[ \"$1\" = -s ] && echo gpu-5 || echo gpu-5.example.com", &script, 0),
+        ("echo gpu-5.example.com", &full, 0),
+        ("[ $# -gt 0 ] && exit 1; echo gpu-5", &script, 0),
+        ("echo gpu-50", &script, 2),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        stand_in(folder.path(), "nvidia-smi", "");
+        stand_in(folder.path(), "hostname", names);
+        let (ended, calls) = run_script(folder.path(), "nvidia-smi", script, &[]);
+        assert_eq!((ended, calls.is_empty()), (code, code != 0), "{names}");
+    }
 }
 
 #[test]
