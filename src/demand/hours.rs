@@ -76,6 +76,12 @@ pub fn hour_name(hour: usize) -> String {
     format!("{} {}", DAYS[hour / DAY], clock((hour % DAY) as i64 * 60))
 }
 
+/// The end of an hour of the week, on the same day: `Mon 24:00`.
+pub fn end_name(hour: usize) -> String {
+    let hour = hour % WEEK;
+    format!("{} {}", DAYS[hour / DAY], clock((hour % DAY + 1) as i64 * 60))
+}
+
 impl fmt::Display for Hours {
     /// Writes the set so that it reads back the same; nothing where it is every hour.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

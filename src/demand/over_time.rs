@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
-use super::hours::{DAYS, WEEK, hour_name};
+use super::hours::{DAYS, WEEK, end_name, hour_name};
 use super::sizing::PodSpan;
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use super::usage::Usage;
@@ -378,6 +378,15 @@ impl OverTime {
             None => String::new(),
             Some(hour) if self.dated => self.zone.local(hour.start_ms),
             Some(hour) => hour_name(hour.of_week),
+        }
+    }
+
+    /// The end of the last hour, as [`Self::name_of`] names hours: `Sun 24:00` for that of a week.
+    pub fn end(&self) -> String {
+        match self.hours.last() {
+            None => String::new(),
+            Some(last) if self.dated => self.zone.local(last.start_ms + HOUR_MS),
+            Some(last) => end_name(last.of_week),
         }
     }
 

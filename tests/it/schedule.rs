@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -456,6 +457,9 @@ fn the_command_writes_a_file_with_a_label_for_each_configuration() {
     assert_eq!(file.labels().collect::<Vec<_>>(), ["migplan-a", "migplan-b"]);
     assert!(ran.stderr.contains("Changes of a week (Europe/Berlin)"), "{}", ran.stderr);
     assert!(ran.stderr.contains("no other of them serves more"), "{}", ran.stderr);
+    // Parts of an hour are not rounded away.
+    let placed = ran.stderr.split(" replica-hours placed").next().unwrap();
+    assert!(placed.contains('.'), "{placed}");
     let board = &gpus("3xa100-80gb").nodes()[0].gpus.clone();
     for label in ["migplan-a", "migplan-b"] {
         assert_eq!(file.resolve(Some(label), board).unwrap().gpus.len(), 3);
@@ -500,6 +504,7 @@ fn cron_jobs_are_what_kubernetes_reads() {
     let unnamed = "the plan calls its node 'local', but kubectl knows it by another name";
     assert!(ran.stderr.contains(unnamed), "{}", ran.stderr);
     let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("delete cronjob -l migplan/schedule=migplan\n"), "{text}");
     let documents: Vec<&str> = text.split("\n---\n").collect();
     let account: ServiceAccount = serde_saphyr::from_str(documents[0]).unwrap();
     let role: ClusterRole = serde_saphyr::from_str(documents[1]).unwrap();
@@ -515,6 +520,8 @@ fn cron_jobs_are_what_kubernetes_reads() {
     assert!(jobs.len() >= 2);
     let mut times = BTreeMap::new();
     for job in jobs {
+        // By this the jobs of an earlier schedule are found.
+        assert_eq!(job.metadata.labels.unwrap()["migplan/schedule"], "migplan");
         let spec = job.spec.unwrap();
         assert_eq!(spec.time_zone.as_deref(), Some("Europe/Berlin"));
         assert_eq!(spec.concurrency_policy.as_deref(), Some("Forbid"));
@@ -530,29 +537,40 @@ fn cron_jobs_are_what_kubernetes_reads() {
     assert_eq!(times["0 19 * * 1-5"], "nvidia.com/mig.config=migplan-a", "{times:?}");
 }
 
-#[test]
-fn systemd_takes_the_timers() {
-    let folder = tempfile::tempdir().unwrap();
-    let ran = run(&["--systemd", folder.path().to_str().unwrap(), "--timezone", "Europe/Berlin"]);
+/// Writes the units of a schedule to `folder`; what it says, and the schedule as JSON.
+fn units(folder: &Path, more: &[&str]) -> (String, serde_json::Value) {
+    let args = ["--systemd", folder.to_str().unwrap(), "--format", "json"];
+    let ran = run(&[&args, more].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    (ran.stderr, serde_json::from_str(&ran.stdout).unwrap())
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    units(folder.path(), &["--timezone", "Europe/Berlin"]);
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    let day = read("migplan-b.timer");
+    let timer = read("migplan-week.timer");
     let calendar = "Mon,Tue,Wed,Thu,Fri *-*-* 08:00:00 Europe/Berlin";
-    assert!(day.contains(&format!("OnCalendar={calendar}\n")), "{day}");
-    assert!(read("migplan-a.service").contains("apply -f /etc/migplan/config.yaml -c migplan-a"));
+    assert!(timer.contains(&format!("OnCalendar={calendar}\n")), "{timer}");
+    assert!(timer.contains("OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 19:00:00 Europe/Berlin\n"));
+    // A reboot destroys the instances: what is active then is created before anybody wants it.
+    let boot = read("migplan-week-boot.service");
+    assert!(boot.contains("\nWantedBy=multi-user.target\n"), "{boot}");
+    assert!(boot.contains("\nBefore=kubelet.service "), "{boot}");
     if !have(&["systemd-analyze"], "systemd") {
         return;
     }
     let analyze = |args: &[&str]| Command::new("systemd-analyze").args(args).output().unwrap();
     let output = analyze(&["calendar", calendar]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for name in ["migplan-a.timer", "migplan-b.timer", "migplan-a.service", "migplan-b.service"] {
+    let names = ["migplan-week.timer", "migplan-week.service", "migplan-week-boot.service"];
+    for name in names {
         // The program is not installed here.
-        let unit = folder.path().join(name);
         let text = read(name).replace("/usr/local/bin/migplan", "/bin/true");
-        std::fs::write(&unit, text).unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
     }
-    for name in ["migplan-a.timer", "migplan-b.timer"] {
+    for name in names {
         let unit = folder.path().join(name);
         let output = analyze(&["verify", unit.to_str().unwrap()]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -562,6 +580,64 @@ fn systemd_takes_the_timers() {
         }
         assert!(output.status.success() && !said.contains("migplan-"), "{said}");
     }
+}
+
+/// The script of a unit as the shell gets it from systemd.
+fn script(unit: &str) -> String {
+    let (_, from) = unit.split_once("ExecStart=/bin/sh -c '").unwrap();
+    let (script, _) = from.split_once('\'').unwrap();
+    script.replace("\\\n", " ").replace("%%", "%").replace("$$", "$")
+}
+
+#[test]
+fn at_boot_and_at_changes_the_configuration_of_the_hour_is_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, json) = units(folder.path(), &["--timezone", "Europe/Berlin"]);
+    let changes: Vec<(&str, &str)> = json["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| (change["at"].as_str().unwrap(), change["to"].as_str().unwrap()))
+        .collect();
+    assert!(!changes.is_empty());
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    for (name, wait) in [("migplan-week-boot.service", ""), ("migplan-week.service", " --wait 30m")]
+    {
+        let script = script(&std::fs::read_to_string(folder.path().join(name)).unwrap());
+        assert!(script.contains("$(TZ=Europe/Berlin date +%u%H)"), "{script}");
+        // All hours of a week in one shell, with a clock that stands still and nothing applied.
+        let script = script.replace("exec /usr/local/bin/migplan", "echo");
+        let week = format!(
+            "date() {{ echo $d$h; }}\nfor d in 1 2 3 4 5 6 7; do for h in $(seq -w 0 23); do\n{script}\ndone; done\n"
+        );
+        let output = Command::new("sh").args(["-ec", &week]).output().unwrap();
+        assert!(output.status.success(), "{}\n{week}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut active = changes.last().unwrap().1;
+        let mut lines = said.lines();
+        for hour in 0..WEEK {
+            let at = format!("{} {:02}:00", days[hour / 24], hour % 24);
+            active = changes.iter().find(|(when, _)| *when == at).map_or(active, |(_, to)| to);
+            let wanted = format!("apply -f /etc/migplan/config.yaml -c {active}{wait} --yes");
+            assert_eq!(lines.next(), Some(wanted.as_str()), "{at}");
+        }
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn units_of_an_earlier_schedule_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (said, _) = units(folder.path(), &[]);
+    assert!(!said.contains("another schedule"), "{said}");
+    // One configuration needs no timer, but a reboot destroys its instances too.
+    let (said, _) = units(folder.path(), &["--configs", "1"]);
+    let left = "disable and remove migplan-week.service, migplan-week.timer";
+    assert!(said.contains(left), "{said}");
+    let boot = std::fs::read_to_string(folder.path().join("migplan-week-boot.service")).unwrap();
+    let command =
+        "\nExecStart=/usr/local/bin/migplan apply -f /etc/migplan/config.yaml -c migplan --yes\n";
+    assert!(boot.contains(command), "{boot}");
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn equal_hours_are_one_period() {
     assert_eq!(counts, [4, 2, 1]);
     assert_eq!(demand.demand_in(1).replicas(), 5);
     assert_eq!(demand.name_of(8), "Mon 08:00");
+    assert_eq!(demand.end(), "Sun 24:00");
     assert_eq!(demand.spans()[0].len(), 5);
     // Always the same: one period.
     assert_eq!(week(vec![workload("a", "b", 3, "")]).periods().len(), 1);
@@ -73,6 +74,7 @@ fn clocks_change() {
     assert_eq!((plain.hours().len(), running(&plain)), (168, 1));
     assert_eq!(plain.name_of(0), "Mon 2026-06-01 00:00");
     assert_eq!(spring.name_of(166), "Sun 2026-03-29 23:00");
+    assert_eq!(spring.end(), "Mon 2026-03-30 00:00");
 }
 
 #[test]

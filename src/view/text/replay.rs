@@ -22,13 +22,14 @@ const WORST_HOURS: usize = 5;
 
 const HOUR: Times = HOUR_MS.unsigned_abs() as Times;
 
-/// A time as hours: without decimals from 100 on.
+/// A time as hours, with a decimal where it is not whole.
 pub(super) fn hours(times: Times) -> String {
     let tenths = (times * 10 + HOUR / 2) / HOUR;
-    if tenths >= 1000 || tenths.is_multiple_of(10) {
-        return thousands(u64::try_from((tenths + 5) / 10).unwrap_or(u64::MAX));
+    let whole = thousands(u64::try_from(tenths / 10).unwrap_or(u64::MAX));
+    match tenths % 10 {
+        0 => whole,
+        tenth => format!("{whole}.{tenth}"),
     }
-    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 /// A wait for people.
@@ -52,7 +53,6 @@ pub fn replayed(replayed: &Replayed, fleet: &Fleet, layout: Layout) -> String {
 /// The tables for people.
 fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> String {
     let mut text = String::new();
-    let count = demand.hours().len();
     let asked = replay.rows.first().map_or(0, |r| r.total().asked);
     let _ = writeln!(
         text,
@@ -61,7 +61,7 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
         plural(demand.peak().workloads().len() as u64, "workload"),
         plural(fleet.gpu_count() as u64, "GPU"),
         demand.name_of(0),
-        demand.name_of(count.saturating_sub(1)),
+        demand.end(),
         demand.zone().name(),
     );
     let header =
@@ -197,6 +197,8 @@ mod tests {
     fn hours_and_shares_for_people() {
         assert_eq!(hours(HOUR * 3 / 2), "1.5");
         assert_eq!(hours(HOUR * 12_345), "12,345");
+        assert_eq!(hours(HOUR * 1_161 + HOUR * 2 / 3), "1,161.7");
+        assert_eq!(hours(HOUR * 100 - 1), "100");
         assert_eq!(share(999_999, 1_000_000), "99.9 %");
         assert_eq!(share(5, 5), "100 %");
         assert_eq!(share(1, 1_000_000), "< 0.1 %");
