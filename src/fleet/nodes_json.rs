@@ -228,9 +228,16 @@ fn gpus(
         remark(format!("has {product}, but {MIG_CAPABLE_LABEL}=false, and is skipped"));
         return Gpus::Skipped;
     }
-    let Some(count) = number(COUNT_LABEL).filter(|count| *count > 0) else {
-        remark(format!("has no number in the label {COUNT_LABEL} and is skipped"));
-        return Gpus::Skipped;
+    let count = match number(COUNT_LABEL) {
+        Some(0) => {
+            remark(format!("has {COUNT_LABEL}=0 and is skipped"));
+            return Gpus::Skipped;
+        }
+        Some(count) => count,
+        None => {
+            remark(format!("has no number in the label {COUNT_LABEL} and is skipped"));
+            return Gpus::Skipped;
+        }
     };
     let Some(count) = gpu_count(node, &board, product, count, remark) else {
         return Gpus::Skipped;
@@ -419,6 +426,7 @@ mod tests {
             ),
             node("vgpu", &[A100, four, (MIG_CAPABLE_LABEL, "false")], ""),
             node("uncounted", &[A100], ""),
+            node("none", &[A100, (COUNT_LABEL, "0")], ""),
             node("unsure", &[(PRODUCT_LABEL, "NVIDIA-GB200"), four], ""),
         ];
         let (found, warnings) = fleet(&nodes).unwrap();
@@ -436,6 +444,7 @@ mod tests {
             "node invalid has GPUs that MIG strategy 'single' cannot advertise",
             "node vgpu has NVIDIA-A100-SXM4-80GB, but",
             "node uncounted has no number in the label nvidia.com/gpu.count",
+            "node none has nvidia.com/gpu.count=0 and is skipped",
             "node unsure has NVIDIA-GB200, which may be gb200-186gb or gb200-189gb",
             "1 node without GPUs skipped",
         ] {

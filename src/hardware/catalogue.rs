@@ -14,6 +14,7 @@ use super::{
     Architecture, Board, BoardRef, MediaEngines, Profile, ProfileName, Provenance, layout,
 };
 use crate::error::{Diagnostic, Error, Result};
+use crate::table::shorten;
 use crate::units::Mebibytes;
 
 macro_rules! embedded {
@@ -64,6 +65,13 @@ const WITHOUT_MIG: &str = include_str!("../../data/boards-without-mig.json");
 
 /// Schema key of a board file.
 pub const BOARD_SCHEMA: &str = "migplan.board/v1";
+
+/// What to do about a file of boards that is none.
+fn hint() -> String {
+    format!(
+        "a board file looks like those that `migplan catalogue BOARD --format json` prints (schema {BOARD_SCHEMA})"
+    )
+}
 
 /// A board file as it is written; [`Board`] is its checked form.
 #[derive(Deserialize)]
@@ -205,8 +213,7 @@ impl Catalogue {
         let broken = |e: serde_json::Error| {
             let line = u64::try_from(e.line()).unwrap_or(0);
             let problem = at(format!("is not a board file: {e}"));
-            Error::input(if line > 0 { problem.at_line(line) } else { problem })
-                .hint(format!("a board file looks like those that `migplan catalogue BOARD --format json` prints (schema {BOARD_SCHEMA})"))
+            Error::input(if line > 0 { problem.at_line(line) } else { problem }).hint(hint())
         };
         let value: serde_json::Value = serde_json::from_str(text).map_err(broken)?;
         let values = if value.get("boards").is_some() {
@@ -228,6 +235,11 @@ impl Catalogue {
         let mut user_files = self.user_files.clone();
         let mut problems = Vec::new();
         for value in values {
+            if !value.is_object() {
+                let text = shorten(&value.to_string());
+                problems.push(at(format!("'{text}' is no board: each is a JSON object")));
+                continue;
+            }
             let name = value.get("id").and_then(|id| id.as_str()).unwrap_or("?").to_string();
             let parsed: std::result::Result<BoardFile, _> = serde_json::from_value(value.clone());
             match parsed.map_err(|e| vec![e.to_string()]).and_then(check) {
@@ -243,7 +255,7 @@ impl Catalogue {
         let mut catalogue = Catalogue::sorted(boards);
         catalogue.user_files = user_files;
         problems.extend(catalogue.cross_check().into_iter().map(at));
-        if problems.is_empty() { Ok(catalogue) } else { Err(Error::inputs(problems)) }
+        if problems.is_empty() { Ok(catalogue) } else { Err(Error::inputs(problems).hint(hint())) }
     }
 
     /// Contradictions between boards: a name or a PCI id that does not say which is meant.
@@ -656,6 +668,13 @@ mod tests {
         assert!(
             catalogue.with_file("my.json", "{").unwrap_err().to_string().contains("my.json:1:")
         );
+        // What is no object is not told which field it lacks.
+        for text in ["[]", "7", "{\"boards\": [[]]}"] {
+            let error = catalogue.with_file("my.json", text).unwrap_err();
+            let hint = error.hint.as_deref().unwrap_or_default();
+            assert!(error.to_string().ends_with("is no board: each is a JSON object"), "{error}");
+            assert!(hint.contains(BOARD_SCHEMA), "{hint}");
+        }
         let twin = text.replace("a30-24gb", "a30-other").replace("[\"a30\"]", "[]");
         assert!(catalogue.with_file("my.json", &twin).unwrap_err().to_string().contains("PCI id"));
     }

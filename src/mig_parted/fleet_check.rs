@@ -133,6 +133,7 @@ fn assigned<'f>(
     let mut nodes_of: BTreeMap<&str, BTreeMap<&str, &Node>> = BTreeMap::new();
     let mut open_nodes: BTreeMap<&str, &Node> =
         fleet.nodes().iter().map(|n| (n.name.as_str(), n)).collect();
+    let mut line_of: BTreeMap<&str, u64> = BTreeMap::new();
     table.for_each_row(|row, found| {
         let label = row.get(1).and_then(|label| config.labels().find(|l| *l == label));
         let node = row.get(0).and_then(|node| open_nodes.remove(node));
@@ -140,10 +141,15 @@ fn assigned<'f>(
             found.push(row.problem(1, "is no label of the file"));
         }
         match (node, label) {
-            (None, _) => found.push(row.problem(0, "is no node of the fleet, or is a duplicate")),
-            (Some(_), None) => {}
-            (Some(node), Some(label)) => {
-                nodes_of.entry(label).or_default().insert(&node.name, node);
+            (None, _) => found.push(match row.get(0).and_then(|node| line_of.get(node)) {
+                Some(first) => row.problem(0, format!("is on line {first} already")),
+                None => row.problem(0, "is no node of the fleet"),
+            }),
+            (Some(node), label) => {
+                line_of.insert(&node.name, row.line);
+                if let Some(label) = label {
+                    nodes_of.entry(label).or_default().insert(&node.name, node);
+                }
             }
         }
     });
