@@ -9,6 +9,7 @@ use std::mem;
 use rayon::prelude::*;
 
 use crate::error::{Diagnostic, Error, Result};
+use crate::text::plural;
 
 /// The header must be within this many bytes of the start.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -130,8 +131,11 @@ impl<'a> Table<'a> {
         let skip = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let lines = Lines {
             inner: Cursor::new(head[skip..].to_vec()).chain(input),
+            delimiter,
             record_bytes: 0,
-            quoted: false,
+            place: Place::LineStart,
+            line: 1,
+            opened: 1,
             previous: b'\n',
         };
         let mut reader = csv::ReaderBuilder::new()
@@ -300,7 +304,8 @@ impl Header {
         let (cells, line) = (&record.cells, record.line);
         let surplus = cells.iter().skip(self.width).any(|cell| !cell.trim().is_empty());
         if cells.len() < self.width || surplus {
-            let message = format!("has {} fields, but the header has {}", cells.len(), self.width);
+            let fields = plural(cells.len() as u64, "field");
+            let message = format!("has {fields}, but the header has {}", self.width);
             found.push(Diagnostic::new(message).at_line(line));
             return None;
         }
@@ -476,12 +481,44 @@ fn csv_problem(error: &csv::Error) -> Diagnostic {
     }
 }
 
+/// Where in a table the next byte stands, as the csv crate sees it: a quote opens only at the start of
+/// a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    LineStart,
+    Comment,
+    FieldStart,
+    Field,
+    Quoted,
+    /// After a quote in a quoted field, which closes it unless another follows.
+    Quote,
+}
+
+impl Place {
+    fn after(self, byte: u8, delimiter: u8) -> Place {
+        match (self, byte) {
+            (Place::Quoted, b'"') => Place::Quote,
+            (Place::Quoted, _) | (Place::Quote, b'"') => Place::Quoted,
+            (_, b'\n') => Place::LineStart,
+            (Place::Comment, _) | (Place::LineStart, b'#') => Place::Comment,
+            (Place::LineStart | Place::FieldStart, b'"') => Place::Quoted,
+            (_, byte) if byte == delimiter => Place::FieldStart,
+            _ => Place::Field,
+        }
+    }
+}
+
 /// Hands on the input with every line ended by one `\n`, the last one too, so that lines can be
-/// counted; and stops where one record grows beyond reason, as binary files and lost quotes make it.
+/// counted; and stops where one record grows beyond reason, as binary files and lost quotes make it,
+/// and where a quote is still open at the end.
 struct Lines<R> {
     inner: R,
+    delimiter: u8,
     record_bytes: u64,
-    quoted: bool,
+    place: Place,
+    /// The line of the next byte, and of the last quote that opened a field.
+    line: u64,
+    opened: u64,
     previous: u8,
 }
 
@@ -490,20 +527,38 @@ impl<R> Lines<R> {
     /// no other ends of lines, as in almost all files. Returns whether they are such.
     fn pass(&mut self, bytes: &[u8]) -> bool {
         let first_end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len()) as u64;
-        let plain = !self.quoted
+        let plain = self.place != Place::Quoted
             && self.previous != b'\r'
             && self.record_bytes + first_end <= RECORD_BYTES
             && bytes.len() as u64 <= RECORD_BYTES
             && !bytes.contains(&b'\r')
             && !bytes.contains(&b'"');
         if plain && let Some(last) = bytes.last() {
-            self.record_bytes = match bytes.iter().rposition(|b| *b == b'\n') {
-                Some(end) => (bytes.len() - 1 - end) as u64,
-                None => self.record_bytes + bytes.len() as u64,
-            };
+            let mut rest = bytes;
+            if let Some(end) = bytes.iter().rposition(|b| *b == b'\n') {
+                rest = &bytes[end + 1..];
+                (self.record_bytes, self.place) = (0, Place::LineStart);
+                self.line += bytes.iter().filter(|b| **b == b'\n').count() as u64;
+            }
+            self.record_bytes += rest.len() as u64;
+            // Where a comment begins, the first byte says; everything else, the last one.
+            for byte in rest.first().into_iter().chain(rest.last()) {
+                self.place = self.place.after(*byte, self.delimiter);
+            }
             self.previous = *last;
         }
         plain
+    }
+
+    /// Takes note of one byte.
+    fn step(&mut self, byte: u8) {
+        let before = self.place;
+        self.place = before.after(byte, self.delimiter);
+        if self.place == Place::Quoted && !matches!(before, Place::Quoted | Place::Quote) {
+            self.opened = self.line;
+        }
+        self.line += u64::from(byte == b'\n');
+        self.record_bytes = if self.place == Place::LineStart { 0 } else { self.record_bytes + 1 };
     }
 }
 
@@ -512,6 +567,11 @@ impl<R: Read> Read for Lines<R> {
         loop {
             let read = self.inner.read(buffer)?;
             if read == 0 {
+                if self.place == Place::Quoted && !buffer.is_empty() {
+                    let opened = self.opened;
+                    let message = format!("a quote that opens on line {opened} is not closed");
+                    return Err(io::Error::other(message));
+                }
                 let unfinished = !matches!(self.previous, b'\n' | b'\r') && !buffer.is_empty();
                 if unfinished {
                     self.previous = b'\n';
@@ -531,18 +591,15 @@ impl<R: Read> Read for Lines<R> {
                     continue;
                 }
                 buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
-                match buffer[kept] {
-                    b'"' => self.quoted = !self.quoted,
-                    b'\n' if !self.quoted => self.record_bytes = 0,
-                    _ => {}
-                }
+                self.step(buffer[kept]);
                 kept += 1;
-                self.record_bytes += 1;
                 if self.record_bytes > RECORD_BYTES {
-                    return Err(io::Error::other(if self.quoted {
-                        "a quoted field is longer than 1 MiB; is a closing quote missing?"
-                    } else {
-                        "a line is longer than 1 MiB; this is not a table"
+                    return Err(io::Error::other(match self.place {
+                        Place::Quoted => format!(
+                            "a quoted field is longer than 1 MiB; is a closing quote missing, of the one that opens on line {}?",
+                            self.opened
+                        ),
+                        _ => "a line is longer than 1 MiB; this is not a table".to_string(),
                     }));
                 }
             }
@@ -604,7 +661,7 @@ mod tests {
             assert_eq!(rows(text.as_bytes()).unwrap().0, row(3), "{text:?}");
         }
         let (_, problems, _) = rows(b"sep=;\na;b\n1;2\n1\n").unwrap();
-        assert_eq!(problems[0].to_string(), "t.csv:4: has 1 fields, but the header has 2");
+        assert_eq!(problems[0].to_string(), "t.csv:4: has 1 field, but the header has 2");
         // Anywhere else, and without a separator, it is a line like any other.
         let (found, _, _) = rows(b"a;b\nsep=;\n").unwrap();
         assert_eq!(found, vec![(2, "sep=".to_string(), String::new())]);
@@ -620,7 +677,7 @@ mod tests {
         let (found, problems, warnings) = rows(b"a,b,c\n1,2,3\n1\n1,2,3,\n1,2,3,4\n").unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(problems.len(), 2);
-        assert_eq!(problems[0].to_string(), "t.csv:3: has 1 fields, but the header has 3");
+        assert_eq!(problems[0].to_string(), "t.csv:3: has 1 field, but the header has 3");
         assert_eq!(warnings.len(), 1);
     }
 
@@ -644,6 +701,34 @@ mod tests {
         assert!(rows(&endless).unwrap().1[0].message.contains("not a table"));
         let lost = [b"a,b\n\"1,2\n".to_vec(), b"1,2\n".repeat(1 << 19)].concat();
         assert!(rows(&lost).unwrap().1[0].message.contains("closing quote"));
+        let (found, problems, _) = rows(b"a,b\n\xff,1\n2,3\n").unwrap();
+        assert_eq!((found.len(), problems.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_told_with_its_line() {
+        for (text, line) in [
+            ("a,b\n1,2\n3,\"4\n5,6\n", 3),
+            ("a,b\n1,\"2", 2),
+            ("a,b\r\n# \"\r\n\"1\r\n\"\"\",\"\r\n", 4),
+            ("a,b\n1,\"2\"\n\"\"\"\n", 3),
+        ] {
+            let (_, problems, _) = rows(text.as_bytes()).unwrap();
+            let told =
+                format!("t.csv: cannot be read: a quote that opens on line {line} is not closed");
+            assert_eq!(
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                [told],
+                "{text:?}"
+            );
+        }
+        // Elsewhere than at the start of a field a quote is a character like any other.
+        for text in
+            ["a,b\n1,2\"\n", "a,b\n# \"\n1,2\n", "a,b\n\"1\"\"\",\"2\"\"\"\n", "a,b\n\"1\" \",2"]
+        {
+            let (found, problems, _) = rows(text.as_bytes()).unwrap();
+            assert_eq!((found.len(), problems.len()), (1, 0), "{text:?}: {problems:?}");
+        }
         let (found, problems, _) = rows(b"a,b\n\xff,1\n2,3\n").unwrap();
         assert_eq!((found.len(), problems.len()), (1, 1));
     }

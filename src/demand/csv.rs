@@ -311,6 +311,11 @@ fn number_advice(text: &str, error: &NumberError) -> String {
         (NumberError::NotANumber | NumberError::Fraction, Some(plain)) => {
             format!("{error}; write {plain}, without a separator")
         }
+        (NumberError::NotANumber, None) if text.contains(',') && text.contains('.') => {
+            format!(
+                "{error}; only '.' is read, before decimals, and nothing between thousands, such as 1024.5"
+            )
+        }
         (NumberError::NotANumber, None) if text.contains(',') => {
             format!("{error}; write a decimal point")
         }
@@ -507,7 +512,8 @@ mod tests {
              t,b,\"1,024\",1.024,1.024,\"1,5\"\n\
              t,c,\"1,5GiB\",\"1,5\",1,1.024\n\
              t,d,1.024.000MiB,1.024.000,1,1\n\
-             t,e,\"2,5\",1,1,1\n",
+             t,e,\"2,5\",1,1,1\n\
+             t,f,\"1.024,5MiB\",1,1,1\n",
         );
         let text = error.unwrap_err().to_string();
         for part in [
@@ -524,6 +530,7 @@ mod tests {
             "5: column 'memory': '1.024.000MiB' is not a number; write 1024000MiB, without a separator",
             "5: column 'count': '1.024.000' is not a number; write 1024000, without a separator",
             "6: column 'memory': '2,5' is not a number; write a decimal point, and with a unit, such as GiB",
+            "7: column 'memory': '1.024,5MiB' is not a number; only '.' is read, before decimals, and nothing between thousands, such as 1024.5",
         ] {
             assert!(text.contains(&format!("teams.csv:{part}")), "missing: {part}\nin:\n{text}");
         }
