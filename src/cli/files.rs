@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Diagnostic, Error, Result};
 
@@ -11,12 +12,19 @@ pub fn name_of(file: &Path) -> String {
     file.display().to_string()
 }
 
+/// Whether an input was stdin already: the second one would find it empty.
+static STDIN_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Opens a file, or stdin for `-`.
 ///
 /// # Errors
-/// It is not there or may not be read (exit 3).
+/// It is not there or may not be read (exit 3); stdin is another input already (exit 2).
 pub fn open(file: &Path) -> Result<Box<dyn Read + Send>> {
     if file == Path::new("-") {
+        if STDIN_IS_TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(Error::usage("several inputs are standard input (-)")
+                .hint("one of them can be; name files for the others"));
+        }
         return Ok(Box::new(io::stdin()));
     }
     let fail = |message: String| Error::input(Diagnostic::new(message).in_file(name_of(file)));

@@ -19,9 +19,12 @@ use crate::hardware::Catalogue;
 use crate::view::text;
 
 const HEADING: &str = "Demand from Prometheus";
+/// The flags that name samples: how they are read is of no use without one of them.
+const SAMPLES: &str = "samples";
 
 /// Demand from the memory that the teams' pods were seen to use.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(group = clap::ArgGroup::new(SAMPLES).args(["prometheus", "prometheus_url"]).multiple(true))]
 pub struct PrometheusArgs {
     /// Samples of GPU memory: answers of the HTTP API, what promtool prints, a scrape of
     /// dcgm-exporter or /federate; plain or gzip (repeatable; - is stdin)
@@ -32,25 +35,25 @@ pub struct PrometheusArgs {
     pub prometheus_url: Option<String>,
     /// The metric that holds GPU memory in use [default: DCGM_FI_DEV_FB_USED in whatever spelling,
     /// HAMi's and slurm-job-exporter's; where no sample shows a pod's memory, what it asks for]
-    #[arg(long, help_heading = HEADING, value_name = "NAME", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "NAME", requires = SAMPLES, hide_short_help = true)]
     pub metric: Option<String>,
     /// The metric's unit, MiB or bytes [default: as its name or help text says, else MiB]
-    #[arg(long, help_heading = HEADING, value_name = "UNIT", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "UNIT", requires = SAMPLES, hide_short_help = true)]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples; 1 is the highest sample
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub count_quantile: Option<Quantile>,
     /// Do not use workloads with fewer samples
-    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1, requires = SAMPLES, hide_short_help = true)]
     pub min_samples: u64,
     /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
-    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner", requires = SAMPLES, hide_short_help = true)]
     pub group_by: Option<GroupBy>,
     /// The label that names the team [default: the namespace]
-    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name, requires = SAMPLES, hide_short_help = true)]
     pub team_label: Option<String>,
     /// How far back to ask the server
     #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url", hide_short_help = true)]
@@ -149,6 +152,7 @@ impl PrometheusArgs {
             usage.begin(&name);
             match open(file).and_then(|input| prometheus::read(input, &name, usage)) {
                 Ok(found) => warnings.extend(found),
+                Err(e) if e.code == ExitCode::Usage => return Err(e),
                 Err(e) => {
                     problems.extend(e.problems);
                     hint = hint.or(e.hint);

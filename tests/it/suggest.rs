@@ -379,6 +379,47 @@ fn check_counts_the_gpus_of_the_nodes_that_take_a_label() {
          -: all-7g.80gb: valid for mig-parted, and 1 node of 4 GPUs can hold it\n"
     );
     assert!(check(&[]).contains("all-7g.80gb: valid for mig-parted, and 3 nodes of 16 GPUs"));
+    // A node that is not there and one that is there twice are two mistakes.
+    let twice =
+        "node,config\na,all-1g.10gb\nd,all-1g.10gb\n\nb,gone\nb,all-7g.80gb\nc,all-7g.80gb\n";
+    let twice = file("twice.csv", twice);
+    let arguments = ["check", "-f", "-", "--fleet", &fleet, "--assignments", &twice];
+    let run = migplan_with(&arguments, TWO_LABELS.as_bytes());
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    for part in [
+        "twice.csv:3: column 'node': 'd' is no node of the fleet\n",
+        "twice.csv:6: column 'node': 'b' is on line 5 already\n",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+}
+
+#[test]
+fn only_one_input_is_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("teams.csv");
+    fs::write(&file, "team,workload,memory\na,b,1GiB\n").unwrap();
+    let teams = file.to_str().unwrap();
+    let plan = fs::read_to_string(root("tests/golden/emit/plan.json")).unwrap();
+    let (csv, fleet) = ("team,workload,memory\na,b,1GiB\n", "node,board,gpus\na,a30,1\n");
+    for (args, input) in [
+        (&["suggest", "-w", "-", "--quota", "-", "--gpus", "1xa30"][..], csv),
+        (&["suggest", "-w", "-", "-w", "-", "--gpus", "1xa30"], csv),
+        (&["suggest", "-w", teams, "--prometheus", "-", "--fleet", "-"], fleet),
+        (&["demand", "-w", teams, "--prometheus", "-", "--prometheus", "-"], ""),
+        (&["check", "-f", "-", "--fleet", "-"], TWO_LABELS),
+        (&["emit", "labels", "--plan", "-", "--nodes", "-"], &plan),
+    ] {
+        let ran = migplan_with(args, input.as_bytes());
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("several inputs are standard input"), "{}", ran.stderr);
+    }
+    // How samples are read is nothing to say without samples.
+    for flag in [["--quantile", "0.9"], ["--min-samples", "9"], ["--team-label", "x"]] {
+        let ran = migplan(&[&["demand", "-w", teams][..], &flag].concat());
+        assert_eq!(ran.code, 2, "{flag:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("--prometheus"), "{}", ran.stderr);
+    }
 }
 
 #[test]
