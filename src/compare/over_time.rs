@@ -56,7 +56,12 @@ pub fn configurations(
         Configuration::of_plan(PEAK_ROW, &peak, fleet),
     ];
     configurations.extend(Configuration::presets(fleet));
-    Ok((plan, configurations))
+    Ok((plan, under(configurations, options)))
+}
+
+/// Configurations under the rules of the site.
+fn under(configurations: Vec<Configuration>, options: &PlanOptions) -> Vec<Configuration> {
+    configurations.into_iter().map(|c| c.under(&options.policy)).collect()
 }
 
 /// What configurations did with the hours that were replayed.
@@ -85,6 +90,7 @@ pub fn replay(
         named = configurations(&demand, fleet, options)?.1;
     } else {
         named.extend(Configuration::presets(fleet));
+        named = under(named, options);
     }
     let result = replay::replay(&demand, fleet, &named)?;
     Ok(Replayed { demand, result, planned_on: None })
@@ -111,7 +117,7 @@ pub fn hold_out(
     }
     let (known, rest) = (demand.between(0, first), demand.between(first, hours));
     let (_, mut configurations) = configurations(&known, fleet, options)?;
-    configurations.extend(named);
+    configurations.extend(under(named, options));
     // Nor may the resource names be chosen from the hours held out.
     for configuration in &mut configurations {
         *configuration = configuration.with_names_for(&known);

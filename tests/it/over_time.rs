@@ -10,9 +10,9 @@ use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::time::HOUR_MS;
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::{Fleet, Node};
-use migplan::hardware::layout;
+use migplan::hardware::{Profile, layout};
 use migplan::optimise::{self, PlanOptions, Spare};
-use migplan::plan::{Plan, Status};
+use migplan::plan::{MigModePolicy, Plan, Policy, Status};
 use migplan::units::{Mebibytes, Weight};
 use proptest::prelude::*;
 
@@ -52,11 +52,18 @@ fn over(demand: &Demand) -> OverTime {
     OverTime::new(demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap()
 }
 
+/// The number of the layout of one instance that takes all slices.
+const WHOLE: usize = usize::MAX;
+
 /// A configuration of A100-80GB by the number of a layout for each GPU; one number is MIG off.
 fn configuration(fleet: &Fleet, numbers: &[usize]) -> Configuration {
     let board = &fleet.nodes()[0].gpus[0];
     let layouts = layout::multisets(board, |p| board.profiles[p].name.is_plain());
     Configuration::new("some", fleet, |_, gpu, _| {
+        if numbers[gpu] == WHOLE {
+            let is_whole = |p: &Profile| u32::from(p.name.to_string() == "7g.80gb");
+            return Some(board.profiles.iter().map(is_whole).collect());
+        }
         let number = numbers[gpu] % (layouts.len() + 3);
         layouts.get(number).filter(|counts| counts.iter().any(|c| *c > 0)).cloned()
     })
@@ -71,6 +78,8 @@ struct BruteForce<'a> {
     /// Instances: profile index, or none for a whole GPU.
     instances: Vec<Option<usize>>,
     board: &'a migplan::hardware::Board,
+    /// Whether an instance of all slices is a whole GPU.
+    per_node: bool,
     taken: Vec<bool>,
     best: Best,
 }
@@ -98,7 +107,8 @@ impl BruteForce<'_> {
             }
             Some(p) => {
                 let profile = &self.board.profiles[*p];
-                workload.whole_gpus == 0
+                let whole = self.per_node && profile.name.to_string() == "7g.80gb";
+                (workload.whole_gpus == 0 || workload.whole_gpus == 1 && whole)
                     && memory <= profile.memory.0
                     && workload.compute_slices <= profile.compute_slices
             }
@@ -129,6 +139,12 @@ impl BruteForce<'_> {
             chosen.iter().for_each(|i| self.taken[*i] = false);
         }
     }
+}
+
+/// The rules of a site whose nodes have MIG on as a whole, or none.
+fn policy_of(per_node: bool) -> Policy {
+    let mig_mode = if per_node { MigModePolicy::PerNode } else { MigModePolicy::PerGpu };
+    Policy { mig_mode, ..Policy::default() }
 }
 
 fn nothing() -> Best {
@@ -182,12 +198,18 @@ proptest! {
     /// plainest loop does, and never more than the bound.
     #[test]
     fn a_replay_is_what_its_rules_say(
-        rows in prop::collection::vec(workload(), 1..5),
-        numbers in prop::collection::vec(0usize..200, 3),
+        mut rows in prop::collection::vec(workload(), 1..5),
+        numbers in prop::collection::vec(prop_oneof![4 => 0usize..200, 1 => Just(WHOLE)], 3),
+        per_node in any::<bool>(),
     ) {
+        if per_node {
+            rows.iter_mut().for_each(|row| row.whole_gpus = row.whole_gpus.min(1));
+        }
         let demand = over(&demand_of(rows));
         let fleet = gpus("3xa100-80gb");
-        let configuration = configuration(&fleet, &numbers).with_names_for(&demand);
+        let policy = policy_of(per_node);
+        let configuration =
+            configuration(&fleet, &numbers).under(&policy).with_names_for(&demand);
         let result = replay(&demand, &fleet, std::slice::from_ref(&configuration)).unwrap();
         let [bound, template] = &result.rows[..] else { panic!() };
         prop_assert_eq!((bound.rule, template.rule), (Rule::Bound, Rule::Template));
@@ -212,6 +234,7 @@ proptest! {
                 taken: vec![false; instances.len()],
                 instances: instances.clone(),
                 board,
+                per_node,
                 best: nothing(),
             };
             search.run(0, vec![0; 4], 0, 0);
@@ -408,6 +431,7 @@ proptest! {
             Just("1xa100-80gb,2xa30"), Just("1xa100-40gb,2xh200"),
         ],
         guaranteed in any::<bool>(),
+        per_node in any::<bool>(),
     ) {
         let mut rows = rows;
         rows.iter_mut().for_each(|w| w.whole_gpus = w.whole_gpus.min(1));
@@ -417,7 +441,8 @@ proptest! {
         let demand = over(&demand_of(rows));
         prop_assume!(demand.periods().len() > 1);
         let fleet = gpus(fleet);
-        let found = over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
+        let options = PlanOptions { policy: policy_of(per_node), ..PlanOptions::default() };
+        let found = over_time::suggest(&demand, &fleet, &options).unwrap();
         let weights = |row: &Row| -> Vec<u128> {
             [1, 0].iter().map(|p| row.served_weight(&demand, *p) / HOUR).collect()
         };
@@ -435,7 +460,8 @@ proptest! {
         if demand.peak().workloads().iter().any(|w| w.min > 0) {
             return Ok(());
         }
-        for row in &found.replay.rows {
+        // Where the boards of a node differ, a preset may leave some of its GPUs with MIG off.
+        for row in found.replay.rows.iter().filter(|_| !per_node) {
             prop_assert!(weights(row) <= weights(plan), "{} {:?}", row.name, row.rule);
         }
         for pair in found.replay.rows.chunks(2) {
@@ -460,6 +486,33 @@ proptest! {
         let found = optimise::over_time::suggest(&over(&demand), &fleet, &options).unwrap();
         prop_assert_eq!(text(found.plan.into_inner()), text(once.into_inner()));
     }
+}
+
+/// On a node whose GPUs all have MIG on, a whole GPU is the instance that takes all slices.
+#[test]
+fn a_whole_gpu_is_an_instance_where_nodes_have_mig_on() {
+    let csv = "team,workload,memory,count,gpus,hours\n\
+        a,w,,1,1,00:00-08:00\n\
+        a,b,9GiB,6,,08:00-19:00\n\
+        a,c,9GiB,1,,\n";
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.json").display().to_string();
+    let inputs = ["-w", "-", "--gpus", "2xa100-80gb"];
+    let run = |args: &[&str]| migplan_with(&[args, &inputs[..]].concat(), csv.as_bytes());
+    let arguments = ["suggest", "--over-time", "--mig-mode", "per-node", "--strict"];
+    let suggested = run(&[&arguments[..], &["--plan", &plan]].concat());
+    assert_eq!(suggested.code, 0, "{}", suggested.stderr);
+    assert!(suggested.stderr.contains("7g.80gb"), "{}", suggested.stderr);
+    assert!(suggested.stderr.contains("of 686 replica-hours"), "{}", suggested.stderr);
+    let served = |args: &[&str]| -> Vec<u64> {
+        let replayed = run(&[&["replay", "--plan", &plan, "--format", "json"], args].concat());
+        assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+        let json: serde_json::Value = serde_json::from_str(&replayed.stdout).unwrap();
+        let rows = json["rows"].as_array().unwrap().iter().take(2);
+        rows.map(|row| row["served_replica_hours"].as_u64().unwrap()).collect()
+    };
+    // Its file says by which rules it was made.
+    assert_eq!(served(&[]), [686, 686]);
 }
 
 const WEEK: &str = "team,workload,memory,count,priority,hours

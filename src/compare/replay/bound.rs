@@ -6,7 +6,8 @@
 //! augmenting path frees an instance for one more is exact for the goal's first stages. Equal replicas
 //! and instances are counts, so a period costs little whatever its numbers. Replicas of several whole
 //! GPUs are no matroid: where there are any, all that want whole GPUs go to the optimiser, with the
-//! GPUs that have MIG off.
+//! GPUs that have MIG off. What it leaves of those that an instance of all slices serves too is then
+//! matched with the rest, which is no longer exact.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -33,8 +34,12 @@ struct Best {
 /// Replays demand under the bound.
 pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuration) -> Result<Row> {
     let workloads = demand.peak().workloads();
-    let matching = Matching::new(workloads, configuration);
+    let mut matching = Matching::new(workloads, configuration);
     let several = workloads.iter().any(|w| w.whole_gpus > 1);
+    if several {
+        let kinds = matching.supply.iter_mut().zip(&configuration.kinds);
+        kinds.filter(|(_, kind)| kind.profile.is_none()).for_each(|(supply, _)| *supply = 0);
+    }
     let whole = if several { by_optimiser(demand, fleet, configuration)? } else { Vec::new() };
     let best: Vec<Best> = demand
         .periods()
@@ -43,10 +48,9 @@ pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuratio
         .map(|(p, period)| {
             let mut counts = period.counts.to_vec();
             let Some(of_whole) = whole.get(p) else { return matching.best(&counts) };
-            for (count, workload) in counts.iter_mut().zip(workloads) {
-                if workload.whole_gpus > 0 {
-                    *count = 0;
-                }
+            for ((count, workload), got) in counts.iter_mut().zip(workloads).zip(&of_whole.replicas)
+            {
+                *count = if workload.whole_gpus > 1 { 0 } else { *count - got };
             }
             let mut best = matching.best(&counts);
             best.mib += of_whole.mib;

@@ -14,7 +14,7 @@ use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
 use crate::mig_parted::Config;
 use crate::plan::file::PlanFile;
 use crate::plan::over_time::{Names, OverTimePlan};
-use crate::plan::{InstanceProfile, Plan, asked};
+use crate::plan::{InstanceProfile, MigModePolicy, Plan, Policy, asked};
 use crate::reconfigure::change::PresentGpu;
 
 /// Instances that are alike, or the whole GPUs of a board.
@@ -26,6 +26,8 @@ pub(super) struct Kind {
     pub profile: Option<usize>,
     /// How many there are.
     pub count: u64,
+    /// Whether an instance of it is also a whole GPU to a workload that asks for one.
+    pub is_whole_gpu: bool,
 }
 
 impl Kind {
@@ -49,13 +51,14 @@ impl Kind {
     /// Whether one of them suffices for a replica, or for one GPU of a replica of several.
     pub(super) fn suffices(&self, workload: &Workload) -> bool {
         let gpus = u64::from(workload.whole_gpus.max(1));
-        let engines =
-            self.profile.is_none_or(|p| !workload.media || self.board.profiles[p].has_media());
         workload.allows(&self.board)
-            && self.profile.is_none() == (workload.whole_gpus > 0)
             && self.compute_slices() >= workload.compute_slices
             && workload.memory.is_none_or(|m| m.0 <= self.memory_mib() * gpus)
-            && engines
+            && match (self.profile, workload.whole_gpus) {
+                (None, gpus) => gpus > 0,
+                (Some(p), 0) => !workload.media || self.board.profiles[p].has_media(),
+                (Some(_), gpus) => gpus == 1 && self.is_whole_gpu,
+            }
     }
 }
 
@@ -90,6 +93,7 @@ impl Configuration {
                         board: board.clone(),
                         profile,
                         count: 0,
+                        is_whole_gpu: false,
                     });
                     kind.count += count;
                 };
@@ -111,6 +115,19 @@ impl Configuration {
             (&a.board.id, key(a), a.name()).cmp(&(&b.board.id, key(b), b.name()))
         });
         Configuration { name: name.into(), kinds, whole, requests: BTreeMap::new() }
+    }
+
+    /// The same under the rules of a site: where nodes have MIG on as a whole, the instance that
+    /// takes all slices is a whole GPU.
+    #[must_use]
+    pub fn under(mut self, policy: &Policy) -> Configuration {
+        if policy.mig_mode == MigModePolicy::PerNode {
+            for kind in &mut self.kinds {
+                let whole = kind.board.whole_profile().map(|(profile, _)| profile);
+                kind.is_whole_gpu |= kind.profile.is_some() && kind.profile == whole;
+            }
+        }
+        self
     }
 
     /// The configuration that a plan for this fleet makes. Each workload asks for the name of the
@@ -179,7 +196,8 @@ impl Configuration {
         if let Some(periods) = &file.over_time {
             configuration.choose(periods.names());
         }
-        Ok(configuration)
+        let policy = file.policy.as_ref().map(|policy| policy.rules).unwrap_or_default();
+        Ok(configuration.under(&policy))
     }
 
     /// The configurations of a mig-parted file, or the one of `label`, each on every node. Of

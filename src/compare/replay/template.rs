@@ -122,7 +122,9 @@ impl Log<'_> {
 /// The instances with who has them.
 struct Cluster<'a> {
     workloads: &'a [Workload],
-    /// For each kind, the instances that are free.
+    /// For each kind, whether it is GPUs with MIG off, which are counted by node.
+    of_whole: Vec<bool>,
+    /// For each other kind, the instances that are free.
     free: Vec<u64>,
     /// For each node and board with whole GPUs: the board's kind, and GPUs that are free.
     nodes: Vec<(usize, u64)>,
@@ -156,8 +158,8 @@ impl<'a> Cluster<'a> {
             .collect();
         Cluster {
             workloads,
-            // Whole GPUs are counted by node.
-            free: kinds.iter().map(|k| if k.profile.is_some() { k.count } else { 0 }).collect(),
+            of_whole: kinds.iter().map(|k| k.profile.is_none()).collect(),
+            free: kinds.iter().map(|k| k.count).collect(),
             nodes,
             asks,
             waiting: vec![VecDeque::new(); names.len()],
@@ -213,11 +215,11 @@ impl<'a> Cluster<'a> {
     fn serve(&mut self, pods: Waiting, now: i64, log: &mut Log<'_>) -> u64 {
         let workload = &self.workloads[pods.workload];
         let (kinds, name) = self.asks[pods.workload].clone();
-        let size = u64::from(workload.whole_gpus);
+        let size = u64::from(workload.whole_gpus.max(1));
         let mut left = pods.count;
         for &kind in kinds.iter() {
             let mut taken = 0;
-            if size == 0 {
+            if !self.of_whole[kind] {
                 taken = left.min(self.free[kind]);
                 self.free[kind] -= taken;
                 self.lasts(pods.end, Place::Kind(kind), taken, name);
