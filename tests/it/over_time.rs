@@ -491,10 +491,10 @@ proptest! {
 /// On a node whose GPUs all have MIG on, a whole GPU is the instance that takes all slices.
 #[test]
 fn a_whole_gpu_is_an_instance_where_nodes_have_mig_on() {
-    let csv = "team,workload,memory,count,gpus,hours\n\
-        a,w,,1,1,00:00-08:00\n\
-        a,b,9GiB,6,,08:00-19:00\n\
-        a,c,9GiB,1,,\n";
+    let csv = "team,workload,memory,count,gpus,media,hours\n\
+        a,w,,1,1,yes,00:00-08:00\n\
+        a,b,9GiB,6,,,08:00-19:00\n\
+        a,c,9GiB,1,,,\n";
     let folder = tempfile::tempdir().unwrap();
     let plan = folder.path().join("plan.json").display().to_string();
     let inputs = ["-w", "-", "--gpus", "2xa100-80gb"];

@@ -118,20 +118,21 @@ fn perhaps_not_in_use(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BT
 
 /// Memory and compute slices of one instance, if it suffices for a replica.
 fn serves(board: &Board, profile: &InstanceProfile, workload: &Workload) -> Option<(u64, u32)> {
-    let found = match profile {
-        InstanceProfile::Full => {
-            let enough = workload.memory.is_none_or(|m| m <= board.memory)
-                && workload.compute_slices <= board.compute_slices;
-            (workload.whole_gpus == 1 && enough).then_some((board.memory.0, board.compute_slices))
-        }
+    let (memory, compute, fits) = match profile {
+        InstanceProfile::Full => (board.memory, board.compute_slices, workload.whole_gpus == 1),
         InstanceProfile::Mig(name) => {
             let p = board.profiles.iter().find(|p| p.name == *name)?;
-            let whole = workload.whole_gpus == 1 && p.memory_slices == board.memory_slices;
-            let fits = (workload.whole_gpus == 0 || whole) && suffices(p, workload);
-            fits.then_some((p.memory.0, p.compute_slices))
+            let fits = match workload.whole_gpus {
+                0 => suffices(p, workload),
+                // It has all media engines, whatever its name says.
+                1 => p.memory_slices == board.memory_slices,
+                _ => false,
+            };
+            (p.memory, p.compute_slices, fits)
         }
     };
-    found.filter(|_| allows(workload, board))
+    let enough = workload.memory.is_none_or(|m| m <= memory) && workload.compute_slices <= compute;
+    (fits && enough && allows(workload, board)).then_some((memory.0, compute))
 }
 
 impl Check<'_> {
