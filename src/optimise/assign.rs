@@ -15,7 +15,7 @@ use super::constraints::assignment::Queues;
 use super::problem::Problem;
 use super::stages::Solution;
 use super::supply::{InstanceKind, Pattern};
-use crate::demand::Demand;
+use crate::demand::{Demand, Workload};
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, KubernetesNode};
 use crate::hardware::layout::{self, Placement};
@@ -167,7 +167,8 @@ impl<'a> Assigner<'a> {
             }
         };
         let replica = self.next_replica(batch.workload);
-        let wanted = self.demand.workloads()[batch.workload].memory.map(|m| m.0);
+        let workload = &self.demand.workloads()[batch.workload];
+        let wanted = workload.memory.map(|m| m.0);
         for (i, &gpu) in gpus.iter().enumerate() {
             // The shares of the GPUs add up to the replica's demand exactly.
             let share = |total: u64| {
@@ -175,7 +176,7 @@ impl<'a> Assigner<'a> {
                 each + u64::from((i as u64) < rest)
             };
             let demand_mib = wanted.map_or(layout.board.memory.0, share);
-            let assignment = Some(self.assignment(batch.workload, replica, demand_mib));
+            let assignment = Some(assignment(workload, replica, demand_mib));
             self.put((node, gpu), layout, false, vec![full_instance(&layout.board, assignment)]);
         }
         Ok(())
@@ -184,16 +185,6 @@ impl<'a> Assigner<'a> {
     fn next_replica(&mut self, workload: usize) -> u64 {
         self.replicas[workload] += 1;
         self.replicas[workload]
-    }
-
-    fn assignment(&self, workload: usize, replica: u64, demand_mib: u64) -> Assignment {
-        let workload = &self.demand.workloads()[workload];
-        Assignment {
-            team: workload.team.clone(),
-            workload: workload.name.clone(),
-            replica,
-            demand_mib,
-        }
     }
 
     fn put(&mut self, slot: Slot, layout: &PoolLayout, mig: bool, instances: Vec<Instance>) {
@@ -305,10 +296,9 @@ impl<'a> Assigner<'a> {
                 let next = self.queues.take_one(kind, 0).or_else(|| self.queues.take_one(kind, 1));
                 if let Some(batch) = next {
                     let replica = self.next_replica(batch.workload);
-                    let wanted = self.demand.workloads()[batch.workload].memory;
-                    let demand_mib = wanted.map_or(instance.memory_mib, |m| m.0);
-                    instance.assignment =
-                        Some(self.assignment(batch.workload, replica, demand_mib));
+                    let workload = &self.demand.workloads()[batch.workload];
+                    let demand_mib = workload.memory.map_or(instance.memory_mib, |m| m.0);
+                    instance.assignment = Some(assignment(workload, replica, demand_mib));
                 } else if !self.problem.is_over_time() {
                     return Err(Error::internal("an instance is allocated to no replica"));
                 }
@@ -371,6 +361,11 @@ fn one_instance(board: &Board) -> layout::Counts {
         counts[profile] = 1;
     }
     counts
+}
+
+/// A replica of a workload as a plan has it.
+pub(super) fn assignment(workload: &Workload, replica: u64, demand_mib: u64) -> Assignment {
+    Assignment { team: workload.team.clone(), workload: workload.name.clone(), replica, demand_mib }
 }
 
 pub(super) fn free_instance(board: &Board, placement: Placement) -> Instance {

@@ -4,16 +4,19 @@
 //! partitioned once, replicas are assigned anew in each period, and every sum is weighted with the
 //! hours. Given the partition a period is a transport problem, so what has to be integer is few.
 
-use super::constraints::assignment::Batch;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::assign::Placed;
 use super::problem::Problem;
 use super::stages::{self, Solution};
-use super::{PlanOptions, assign, conditions, explain, suggest as suggest_once};
+use super::{PlanOptions, assign, broken, conditions, explain, suggest as suggest_once};
 use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-
 use crate::plan::over_time::OverTimePlan;
-use crate::plan::{Allocated, Checked, InstanceProfile, Share, Spare};
+use crate::plan::{Allocated, Checked, InstanceProfile, Proof, Share, Spare};
 
 /// Finds the best partition for all hours of `demand` and proves it, stage by stage. With one
 /// period it is the plan for that period.
@@ -33,14 +36,41 @@ pub fn suggest(demand: &OverTime, fleet: &Fleet, options: &PlanOptions) -> Resul
     let solution = stages::run(&problem, options)?;
     let periods: Vec<Vec<Allocated>> =
         (0..demand.periods().len()).map(|p| allocated(&problem, &solution, p)).collect();
-    let shown = shown(demand, &problem, &solution);
+    let shown = shown(demand, fleet, &periods);
     let part = demand.demand_in(shown);
     let placed = assign::lay_out(&part, fleet, &problem, &solution, shown)?;
-    let plan = explain::plan(&part, fleet, &problem, solution.proof, placed);
+    let found = Found { placed, shown, periods, proof: solution.proof };
+    finish(demand, fleet, &problem, options, found)
+}
+
+/// What is known of a plan over time before it is checked.
+pub(super) struct Found {
+    /// The layouts, with the replicas of the period that is shown.
+    pub placed: Placed,
+    /// That period.
+    pub shown: usize,
+    /// For each period, what is allocated.
+    pub periods: Vec<Vec<Allocated>>,
+    /// What was proved.
+    pub proof: Proof,
+}
+
+/// Puts the plan together and checks it.
+///
+/// # Errors
+/// A contradiction inside (exit 1).
+pub(super) fn finish(
+    demand: &OverTime,
+    fleet: &Fleet,
+    problem: &Problem,
+    options: &PlanOptions,
+    found: Found,
+) -> Result<OverTimePlan> {
+    let Found { placed, shown, periods, proof } = found;
+    let plan = explain::plan(&demand.demand_in(shown), fleet, problem, proof, placed);
     let conditions = conditions(fleet, options);
     let plan = Checked::over_time(plan, demand, shown, &periods, fleet, &conditions);
-    let plan = plan.map_err(super::broken)?;
-    Ok(OverTimePlan { plan, shown, periods })
+    Ok(OverTimePlan { plan: plan.map_err(broken)?, shown, periods })
 }
 
 /// What a plan over time cannot hold yet.
@@ -66,49 +96,31 @@ pub(crate) fn refuse(demand: &OverTime, options: &PlanOptions) -> Result<()> {
 /// The replicas of one period by workload and kind of instance.
 pub(super) fn allocated(problem: &Problem, solution: &Solution, period: usize) -> Vec<Allocated> {
     let queues = solution.formulation.assignment.decode(problem, &solution.values, period);
-    let mut rows: Vec<Allocated> = queues
-        .batches()
-        .map(|(k, batch)| {
-            let kind = &problem.kinds[k];
-            let board = &problem.pools[kind.pool].board;
-            let name = |p: usize| InstanceProfile::Mig(board.profiles[p].name.clone());
-            Allocated {
-                workload: batch.workload,
-                board: board.id.as_str().into(),
-                profile: kind.profile.map_or(InstanceProfile::Full, name),
-                replicas: batch.count as u64,
-            }
-        })
-        .collect();
-    rows.sort_by(|a, b| {
-        (a.workload, &a.board, &a.profile).cmp(&(b.workload, &b.board, &b.profile))
-    });
-    // Batches of the same workload and kind are one row.
-    rows.dedup_by(|next, row| {
-        let same =
-            (next.workload, &next.board, &next.profile) == (row.workload, &row.board, &row.profile);
-        if same {
-            row.replicas += next.replicas;
-        }
-        same
-    });
-    rows
+    let mut replicas: BTreeMap<(usize, Arc<str>, InstanceProfile), u64> = BTreeMap::new();
+    for (k, batch) in queues.batches() {
+        let kind = &problem.kinds[k];
+        let board = &problem.pools[kind.pool].board;
+        let name = |p: usize| InstanceProfile::Mig(board.profiles[p].name.clone());
+        let profile = kind.profile.map_or(InstanceProfile::Full, name);
+        let of = replicas.entry((batch.workload, board.id.as_str().into(), profile));
+        *of.or_default() += batch.count as u64;
+    }
+    Allocated::rows(replicas)
 }
 
 /// The period whose assignment the plan shows: the one that misses most replicas, of several the
 /// one that is served most memory, and of those the first.
-fn shown(demand: &OverTime, problem: &Problem, solution: &Solution) -> usize {
-    let assignment = &solution.formulation.assignment;
+pub(super) fn shown(demand: &OverTime, fleet: &Fleet, periods: &[Vec<Allocated>]) -> usize {
+    let boards = fleet.boards();
+    let workloads = demand.peak().workloads();
     let worth = |p: usize| {
-        let queues = assignment.decode(problem, &solution.values, p);
-        let replicas: i64 = queues.batches().map(|(_, b)| b.count).sum();
-        let mib = |(k, b): (usize, &Batch)| {
-            let each = if b.memory_mib > 0 { b.memory_mib } else { problem.kinds[k].memory_mib };
-            b.count * each
-        };
         let asked: u64 = demand.periods()[p].counts.iter().sum();
-        (asked.saturating_sub(replicas as u64), queues.batches().map(mib).sum::<i64>())
+        let served: u64 = periods[p].iter().map(|row| row.replicas).sum();
+        let mib = |row: &Allocated| {
+            let memory = workloads[row.workload].memory;
+            row.replicas * memory.map_or_else(|| row.memory_mib(&boards), |m| m.0)
+        };
+        (asked.saturating_sub(served), periods[p].iter().map(mib).sum::<u64>())
     };
-    let best = (0..demand.periods().len()).map(|p| (worth(p), std::cmp::Reverse(p))).max();
-    best.map_or(0, |(_, p)| p.0)
+    (0..periods.len()).max_by_key(|p| (worth(*p), Reverse(*p))).unwrap_or(0)
 }

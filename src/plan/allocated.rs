@@ -1,5 +1,6 @@
 //! Replicas in a kind of instance, as counts: what a plan over time has for each of its periods.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::InstanceProfile;
@@ -19,6 +20,19 @@ pub struct Allocated {
 }
 
 impl Allocated {
+    /// Rows of so many replicas by workload, board and kind of instance.
+    pub(crate) fn rows(
+        replicas: BTreeMap<(usize, Arc<str>, InstanceProfile), u64>,
+    ) -> Vec<Allocated> {
+        let row = |((workload, board, profile), replicas)| Allocated {
+            workload,
+            board,
+            profile,
+            replicas,
+        };
+        replicas.into_iter().map(row).collect()
+    }
+
     /// Memory of one instance, in MiB; 0 for a kind that these boards do not have.
     pub fn memory_mib(&self, boards: &[BoardRef]) -> u64 {
         let Some(board) = boards.iter().find(|b| *b.id == *self.board) else { return 0 };

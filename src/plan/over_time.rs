@@ -38,13 +38,11 @@ impl OverTimePlan {
                 *counts.entry(at).or_default() += 1;
             }
         }
-        let rows = counts.into_iter().map(|((workload, board, profile), count)| Allocated {
-            workload,
-            board,
-            profile,
-            replicas: count / u64::from(workloads[workload].whole_gpus.max(1)),
-        });
-        let periods = if demand.periods().is_empty() { Vec::new() } else { vec![rows.collect()] };
+        for ((workload, ..), count) in &mut counts {
+            *count /= u64::from(workloads[*workload].whole_gpus.max(1));
+        }
+        let rows = Allocated::rows(counts);
+        let periods = if demand.periods().is_empty() { Vec::new() } else { vec![rows] };
         OverTimePlan { plan, shown: 0, periods }
     }
 
