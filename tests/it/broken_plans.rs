@@ -565,7 +565,7 @@ fn what_is_wrong_with_a_plan_over_time_is_seen() {
         let found = of_proof(&|stages| {
             (stages[used].value, stages[used].bound) = (gpus.into(), gpus.into());
         });
-        assert_eq!(found, format!("stage gpus_used claims {gpus}"));
+        assert!(found.starts_with(&format!("stage gpus_used claims {gpus}, but")), "{found}");
     }
     let backwards = of_proof(&|stages| stages.reverse());
     assert!(backwards.contains("not in the order of the goal"), "{backwards}");

@@ -2,82 +2,123 @@
 //! called optimal has no gap.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::{Check, Conditions, allows};
 use crate::demand::Workload;
 use crate::fleet::Fleet;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{Plan, Status};
+use crate::plan::{Plan, Proof, Stage, Status};
+
+/// What a stage of a proof may claim.
+pub(super) enum Claim {
+    /// What the plan has.
+    Exactly(i128),
+    /// One of these: the plan alone does not say which.
+    Within(RangeInclusive<u64>),
+    /// Anything: it is checked by itself, or promised by optimal plans only.
+    Anything,
+}
+
+/// What the stages of a proof may be.
+pub(super) struct Expected<'e> {
+    /// The objectives in the order of the goal.
+    pub objectives: &'e [Objective],
+    /// What the proof calls one.
+    pub name: fn(Objective) -> String,
+    /// Whether an optimal plan has it.
+    pub due: &'e dyn Fn(Objective) -> bool,
+    /// What it may claim.
+    pub claim: &'e dyn Fn(Objective) -> Claim,
+}
+
+/// What is wrong with the stages of a proof: they stand in the order of the goal with true claims,
+/// and an optimal plan has all that are due and no gap.
+pub(super) fn violations_of_stages(proof: &Proof, expected: &Expected<'_>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let optimal = proof.status == Status::Optimal;
+    let mut rest = expected.objectives.iter();
+    let mut last: Option<&Objective> = None;
+    for stage in &proof.stages {
+        let name = &stage.objective;
+        let is_it = |o: &&Objective| (expected.name)(**o) == *name;
+        // The shares of the teams of a priority are stages of one name.
+        let again = last.filter(|o| matches!(o, Objective::TeamShare(_))).filter(is_it);
+        let mut ahead = rest.clone();
+        if let Some(objective) = again.or_else(|| ahead.find(is_it)) {
+            if again.is_none() {
+                rest = ahead;
+            }
+            last = Some(objective);
+            violations.extend(false_claim(stage, *objective, (expected.claim)(*objective)));
+        } else {
+            violations.push(format!("stage {name} is not known or not in the order of the goal"));
+        }
+        if optimal && !stage.proved() {
+            violations.push(format!("stage {name} has a gap in an optimal plan"));
+        }
+    }
+    for objective in expected.objectives.iter().filter(|o| optimal && (expected.due)(**o)) {
+        let name = (expected.name)(*objective);
+        if proof.stages.iter().all(|stage| stage.objective != name) {
+            violations.push(format!("the proof lacks the stage {name}"));
+        }
+    }
+    violations
+}
+
+/// What is wrong with the claim of a stage.
+fn false_claim(stage: &Stage, objective: Objective, claim: Claim) -> Option<String> {
+    let (name, claimed) = (&stage.objective, &stage.value);
+    let has = match claim {
+        Claim::Exactly(actual) if objective.number(actual) != *claimed => {
+            objective.number(actual).to_string()
+        }
+        Claim::Within(values) if !claimed.as_u64().is_some_and(|v| values.contains(&v)) => {
+            format!("{} to {}", values.start(), values.end())
+        }
+        _ => return None,
+    };
+    Some(format!("stage {name} claims {claimed}, but the plan has {has}"))
+}
 
 impl Check<'_> {
     pub(super) fn proof(&mut self, plan: &Plan, fleet: &Fleet, conditions: &Conditions) {
+        let optimal = plan.proof.status == Status::Optimal;
         let weights = self.weights(|_, placed| placed);
         let guaranteed = match self.workloads.iter().any(|w| w.min > 0) {
             true => self.weights(|workload, placed| placed.min(workload.min)),
             false => BTreeMap::new(),
         };
-        let mut claimed: Vec<Objective> = Vec::new();
-        for stage in &plan.proof.stages {
-            let Some(objective) = Objective::from_name(&stage.objective) else {
-                self.fail(format!("the proof has a stage '{}' that is not known", stage.objective));
-                continue;
-            };
-            claimed.push(objective);
+        let counting = self.counting();
+        let scope = self.scope(plan, fleet, conditions, &counting);
+        let due = |objective| match objective {
+            // Sizes that no instance of the plan has may be left to the optimiser.
+            Objective::SpareOfSize(_) => false,
+            // A priority of which nothing could be placed and nothing is counts nowhere.
+            Objective::TeamShare(p) | Objective::PlacedWeight(p) => counting.contains(&p),
+            _ => true,
+        };
+        let claim = |objective| {
             // Short of a proof a GPU of the program may turn out to serve no replica, and is off.
             let may_be_better = matches!(
                 objective,
                 Objective::GpusUsed | Objective::InstancesDestroyed | Objective::SpareOfSize(_)
             );
-            let exact = plan.proof.status == Status::Optimal || !may_be_better;
-            if let Some(actual) = self.actual(objective, &weights, &guaranteed).filter(|_| exact)
-                && objective.number(actual) != stage.value
-            {
-                self.fail(format!(
-                    "stage {} claims {}, but the plan has {}",
-                    stage.objective,
-                    stage.value,
-                    objective.number(actual)
-                ));
-            }
-            if objective == Objective::SpareMix && plan.proof.status == Status::Optimal {
-                self.spare_mix(&stage.value, fleet, conditions);
-            }
-            if plan.proof.status == Status::Optimal && !stage.proved() {
-                self.fail(format!("stage {} has a gap in an optimal plan", stage.objective));
-            }
-        }
-        claimed.dedup_by(|next, o| next == o && matches!(o, Objective::TeamShare(_)));
-        self.stages(plan, fleet, conditions, &claimed);
-        self.team_shares(plan, fleet, conditions.share);
-    }
-
-    /// The stages stand in the order of the goal, and an optimal plan has all that apply.
-    fn stages(
-        &mut self,
-        plan: &Plan,
-        fleet: &Fleet,
-        conditions: &Conditions,
-        claimed: &[Objective],
-    ) {
-        let counting = self.counting();
-        let scope = self.scope(plan, fleet, conditions, &counting);
-        let expected = goal::objectives(&scope);
-        let mut rest = expected.iter();
-        let in_order = claimed.iter().all(|c| rest.any(|e| e == c));
-        if !in_order {
-            self.fail("the stages of the proof are not in the order of the goal".to_string());
-        }
-        let due = |o: &&Objective| match o {
-            // Sizes that no instance of the plan has may be left to the optimiser.
-            Objective::SpareOfSize(_) => false,
-            // A priority of which nothing could be placed and nothing is counts nowhere.
-            Objective::TeamShare(p) | Objective::PlacedWeight(p) => counting.contains(p),
-            _ => true,
+            let actual = self.actual(objective, &weights, &guaranteed);
+            let actual = actual.filter(|_| optimal || !may_be_better);
+            actual.map_or(Claim::Anything, Claim::Exactly)
         };
-        let missing = expected.iter().filter(due).find(|e| !claimed.contains(e)).copied();
-        if let (Status::Optimal, Some(missing)) = (plan.proof.status, missing) {
-            self.fail(format!("the proof lacks the stage {}", missing.name()));
+        let objectives = goal::objectives(&scope);
+        let name = Objective::name;
+        let expected = Expected { objectives: &objectives, name, due: &due, claim: &claim };
+        let violations = violations_of_stages(&plan.proof, &expected);
+        violations.into_iter().for_each(|what| self.fail(what));
+        let spare = |stage: &&Stage| stage.objective == Objective::SpareMix.name();
+        if let Some(stage) = plan.proof.stages.iter().find(spare).filter(|_| optimal) {
+            self.spare_mix(&stage.value, fleet, conditions);
         }
+        self.team_shares(plan, fleet, conditions.share);
     }
 
     /// Priorities with replicas that are placed, or unplaced for want of GPUs only.
