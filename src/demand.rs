@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
-use crate::hardware::Board;
+use crate::hardware::{Board, Profile};
 use crate::units::{Headroom, Mebibytes, Weight};
 use hours::Hours;
 
@@ -159,6 +159,23 @@ impl Workload {
     /// Whether the workload may run on `board` at all.
     pub fn allows(&self, board: &Board) -> bool {
         self.boards.is_empty() || self.boards.contains(&board.id)
+    }
+
+    /// Whether an instance of `profile` suffices for a replica that asks for no whole GPU.
+    pub fn suits(&self, profile: &Profile) -> bool {
+        self.memory.is_none_or(|m| m <= profile.memory) && self.suits_but_for_memory(profile)
+    }
+
+    /// The same, whatever memory it has.
+    pub(crate) fn suits_but_for_memory(&self, profile: &Profile) -> bool {
+        self.compute_slices <= profile.compute_slices && (!self.media || profile.has_media())
+    }
+
+    /// Whether so many whole GPUs of `board` as a replica asks for suffice for it, or one where it
+    /// asks for none.
+    pub fn suits_whole(&self, board: &Board) -> bool {
+        let memory_mib = board.memory.0.saturating_mul(u64::from(self.whole_gpus.max(1)));
+        self.compute_slices <= board.compute_slices && self.memory.is_none_or(|m| m.0 <= memory_mib)
     }
 
     /// The order of a demand: by team and name.

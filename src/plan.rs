@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
-use crate::hardware::ProfileName;
+use crate::hardware::layout::Counts;
+use crate::hardware::{Board, ProfileName};
 
 pub use allocated::Allocated;
 pub use check::Checked;
@@ -220,6 +221,19 @@ pub struct Instance {
     /// The replica that it is assigned to; none in a free instance.
     #[serde(flatten)]
     pub assignment: Option<Assignment>,
+}
+
+/// How often each profile of `board` is among these instances; a whole GPU with MIG off has none.
+pub fn counts<'i>(board: &Board, instances: impl IntoIterator<Item = &'i Instance>) -> Counts {
+    let mut counts = vec![0; board.profiles.len()];
+    for instance in instances {
+        if let InstanceProfile::Mig(name) = &instance.profile
+            && let Some((profile, _)) = board.profile(name)
+        {
+            counts[profile] += 1;
+        }
+    }
+    counts
 }
 
 /// The replica that an instance is assigned to.

@@ -127,11 +127,10 @@ fn beside(
     let whole = |index: &usize, why: Unservable| {
         let workload = &demand.workloads()[*index];
         why == Unservable::TooLarge
-            && problem.pools.iter().any(|pool| {
-                workload.allows(&pool.board)
-                    && workload.memory.is_some_and(|m| m <= pool.board.memory)
-                    && workload.compute_slices <= pool.board.compute_slices
-            })
+            && problem
+                .pools
+                .iter()
+                .any(|pool| workload.allows(&pool.board) && workload.suits_whole(&pool.board))
     };
     Ok(Comparison {
         priorities: baselines::priorities(problem),

@@ -10,7 +10,7 @@ use super::assign::Placed;
 use super::problem::{Problem, Unservable};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
-use crate::hardware::{BoardRef, Profile};
+use crate::hardware::BoardRef;
 use crate::plan::quotas::{self, Allocation};
 use crate::plan::teams::least_whole_memory;
 use crate::plan::{GpuPlan, Plan, Policy, Proof, Reason, Status, Totals, Unplaced};
@@ -160,9 +160,6 @@ pub(crate) fn unservable(
 fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Option<String>) {
     let memory = workload.memory.unwrap_or_default();
     let allowed: Vec<&BoardRef> = boards.iter().filter(|b| workload.allows(b)).collect();
-    let fits = |p: &Profile| {
-        p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
-    };
     let conditions = match (workload.compute_slices, workload.media) {
         (1, false) => String::new(),
         (1, true) => " with media engines".to_string(),
@@ -173,7 +170,7 @@ fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Optio
         .iter()
         .flat_map(|b| b.profiles.iter().map(move |p| (b, p)))
         .filter(|(_, p)| p.name.is_plain() || workload.media)
-        .filter(|(_, p)| fits(p))
+        .filter(|(_, p)| workload.suits_but_for_memory(p))
         .max_by(|a, b| (a.1.memory, &b.0.id, &b.1.name).cmp(&(b.1.memory, &a.0.id, &a.1.name)));
     let (detail, mut help) = match largest {
         Some((_, profile)) => (
@@ -191,9 +188,7 @@ fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Optio
         ),
         None => (format!("needs an instance{conditions}; no board here has one"), None),
     };
-    let whole = allowed.iter().filter(|b| {
-        !workload.media && b.memory >= memory && b.compute_slices >= workload.compute_slices
-    });
+    let whole = allowed.iter().filter(|b| !workload.media && workload.suits_whole(b));
     if let Some(board) = whole.min_by_key(|b| (b.memory, b.id.clone())) {
         help = Some(format!(
             "a whole GPU: {} has {} with MIG off; set the column gpus to 1",
@@ -307,15 +302,13 @@ fn full(
         let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
         return (Reason::FleetFull, detail, Some(more_gpus(more, &boards)));
     };
-    let suits = |p: &Profile| {
-        p.compute_slices >= workload.compute_slices && (!workload.media || p.has_media())
-    };
     let nearest = spare
         .iter()
         .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
         // Nobody makes do with less than half: that is no help.
-        .filter(|p| p.memory < memory && 2 * p.memory.0 >= memory.0 && suits(p))
+        .filter(|p| p.memory < memory && 2 * p.memory.0 >= memory.0)
+        .filter(|p| workload.suits_but_for_memory(p))
         .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
     let help = match nearest {
         Some(p) => format!(
@@ -328,7 +321,7 @@ fn full(
             let of_one_gpu = boards
                 .iter()
                 .flat_map(|b| &b.profiles)
-                .filter(|p| p.memory >= memory && suits(p))
+                .filter(|p| workload.suits(p))
                 .map(|p| u64::from(p.max_instances))
                 .max()
                 .unwrap_or(1);

@@ -48,21 +48,30 @@ impl OverTimePlan {
 
     /// For each workload, for each memory and name of an instance, its replica-hours there.
     pub fn names(&self, demand: &OverTime, memory_mib: impl Fn(&Allocated) -> u64) -> Names {
-        let mut names = Names::new();
-        for (period, rows) in demand.periods().iter().zip(&self.periods) {
-            for row in rows {
-                let workload = &demand.peak().workloads()[row.workload];
-                let of = names.entry((workload.team.clone(), workload.name.clone())).or_default();
-                let hours = of.entry((memory_mib(row), row.profile.to_string())).or_default();
-                *hours += row.replicas * period.hours;
-            }
-        }
-        names
+        let periods = demand.periods().iter().zip(&self.periods);
+        let rows = periods.flat_map(|(period, rows)| rows.iter().map(|row| (period.hours, row)));
+        names(rows.map(|(hours, row)| {
+            let workload = &demand.peak().workloads()[row.workload];
+            let instance = (memory_mib(row), row.profile.to_string());
+            ((workload.team.clone(), workload.name.clone()), instance, row.replicas * hours)
+        }))
     }
 }
 
 /// For each workload, for each memory (MiB) and name of an instance, replica-hours in such.
 pub type Names = BTreeMap<(Arc<str>, Arc<str>), BTreeMap<(u64, String), u64>>;
+
+/// The names of instances from rows: team and workload, memory and name, replica-hours.
+pub(crate) fn names(
+    rows: impl Iterator<Item = ((Arc<str>, Arc<str>), (u64, String), u64)>,
+) -> Names {
+    let mut names = Names::new();
+    for (workload, instance, hours) in rows {
+        let sum = names.entry(workload).or_default().entry(instance).or_default();
+        *sum = sum.saturating_add(hours);
+    }
+    names
+}
 
 /// Replicas of a workload in one kind of instance, in the hour that has most of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,14 +187,11 @@ impl OverTimeFile {
 
     /// As [`OverTimePlan::names`].
     pub fn names(&self) -> Names {
-        let mut names = Names::new();
-        for period in &self.periods {
-            for row in &period.allocated {
-                let of = names.entry((row.team.clone(), row.workload.clone())).or_default();
-                let hours = of.entry((row.memory_mib, row.profile.to_string())).or_default();
-                *hours = hours.saturating_add(row.replicas.saturating_mul(period.hours));
-            }
-        }
-        names
+        let periods = self.periods.iter();
+        let rows = periods.flat_map(|p| p.allocated.iter().map(|row| (p.hours, row)));
+        names(rows.map(|(hours, row)| {
+            let instance = (row.memory_mib, row.profile.to_string());
+            ((row.team.clone(), row.workload.clone()), instance, row.replicas.saturating_mul(hours))
+        }))
     }
 }

@@ -80,12 +80,10 @@ impl Allocation {
                             && with(p.memory.0, all, all)
                     });
             }
-            board.profiles.iter().any(|p| {
-                p.memory >= memory
-                    && p.compute_slices >= workload.compute_slices
-                    && (!workload.media || p.has_media())
-                    && with(p.memory.0, p.memory_slices, all)
-            })
+            board
+                .profiles
+                .iter()
+                .any(|p| workload.suits(p) && with(p.memory.0, p.memory_slices, all))
         })
     }
 }

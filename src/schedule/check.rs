@@ -15,9 +15,8 @@ use crate::demand::hours::WEEK;
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::error::{Error, Result};
-use crate::hardware::layout::Counts;
-use crate::hardware::{Board, BoardRef};
-use crate::plan::{Allocated, Checked, GpuPlan, Instance, InstanceProfile};
+use crate::hardware::BoardRef;
+use crate::plan::{self, Allocated, Checked, GpuPlan, Instance, InstanceProfile};
 
 /// What serves for a while: one configuration, or what a change between two leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,22 +74,6 @@ fn left<'g>(from: &'g GpuPlan, to: &GpuPlan, keeps: Keeps) -> Vec<&'g Instance> 
     from.instances.iter().filter(|i| after.contains(&place(i))).collect()
 }
 
-/// How often each profile; `None` where MIG is off.
-fn counts(board: &Board, gpu: &GpuPlan, instances: &[&Instance]) -> Option<Counts> {
-    if !gpu.mig && !instances.is_empty() {
-        return None;
-    }
-    let mut counts = vec![0; board.profiles.len()];
-    for instance in instances {
-        if let InstanceProfile::Mig(name) = &instance.profile
-            && let Some((profile, _)) = board.profile(name)
-        {
-            counts[profile] += 1;
-        }
-    }
-    Some(counts)
-}
-
 impl Check<'_> {
     /// What serves an hour and for how many minutes, by the hour's index.
     fn serving(&self, hour: usize) -> Vec<(Serving, i64)> {
@@ -146,7 +129,9 @@ impl Check<'_> {
         let mut gpus = from.gpus.iter().zip(&to.gpus);
         Configuration::new("check", fleet, |_, _, board: &BoardRef| {
             let Some((a, b)) = gpus.next() else { return Some(vec![0; board.profiles.len()]) };
-            counts(board, a, &left(a, b, self.search.schedule.keeps))
+            let left = left(a, b, self.search.schedule.keeps);
+            // A whole GPU, MIG off, or what the instances are; one that is cleared serves nothing.
+            (a.mig || left.is_empty()).then(|| plan::counts(board, left))
         })
     }
 

@@ -13,8 +13,8 @@ use crate::hardware::layout::{self, Counts};
 use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
 use crate::mig_parted::Config;
 use crate::plan::file::PlanFile;
-use crate::plan::over_time::{Names, OverTimePlan};
-use crate::plan::{InstanceProfile, MigModePolicy, Plan, Policy, asked};
+use crate::plan::over_time::{self, Names, OverTimePlan};
+use crate::plan::{self, MigModePolicy, Plan, Policy, asked};
 use crate::reconfigure::change::PresentGpu;
 
 /// Instances that are alike, or the whole GPUs of a board.
@@ -50,14 +50,14 @@ impl Kind {
 
     /// Whether one of them suffices for a replica, or for one GPU of a replica of several.
     pub(super) fn suffices(&self, workload: &Workload) -> bool {
-        let gpus = u64::from(workload.whole_gpus.max(1));
-        workload.allows(&self.board)
-            && self.compute_slices() >= workload.compute_slices
-            && workload.memory.is_none_or(|m| m.0 <= self.memory_mib() * gpus)
+        let board = &self.board;
+        let is_enough = || workload.memory.is_none_or(|m| m.0 <= self.memory_mib());
+        workload.allows(board)
             && match (self.profile, workload.whole_gpus) {
-                (None, gpus) => gpus > 0,
-                (Some(p), 0) => !workload.media || self.board.profiles[p].has_media(),
-                (Some(_), gpus) => gpus == 1 && self.is_whole_gpu,
+                (Some(p), 0) => workload.suits(&board.profiles[p]),
+                (Some(_), 1) => self.is_whole_gpu && workload.suits_whole(board) && is_enough(),
+                (Some(_), _) => false,
+                (None, gpus) => gpus > 0 && workload.suits_whole(board),
             }
     }
 }
@@ -136,27 +136,14 @@ impl Configuration {
         let mut at = plan.gpus.iter();
         let mut configuration = Configuration::new(name, fleet, |_, _, board| {
             let gpu = at.next()?;
-            if !gpu.mig {
-                return None;
-            }
-            let mut counts = vec![0; board.profiles.len()];
-            for instance in &gpu.instances {
-                if let InstanceProfile::Mig(name) = &instance.profile
-                    && let Some((profile, _)) = board.profile(name)
-                {
-                    counts[profile] += 1;
-                }
-            }
-            Some(counts)
+            gpu.mig.then(|| plan::counts(board, &gpu.instances))
         });
-        let mut names: Names = BTreeMap::new();
-        for instance in plan.gpus.iter().flat_map(|g| &g.instances) {
-            if let Some(a) = &instance.assignment {
-                let of = names.entry((a.team.clone(), a.workload.clone())).or_default();
-                *of.entry((instance.memory_mib, instance.profile.to_string())).or_default() += 1;
-            }
-        }
-        configuration.choose(names);
+        let assigned = plan.gpus.iter().flat_map(|g| &g.instances).filter_map(|instance| {
+            let a = instance.assignment.as_ref()?;
+            let name = (instance.memory_mib, instance.profile.to_string());
+            Some(((a.team.clone(), a.workload.clone()), name, 1))
+        });
+        configuration.choose(over_time::names(assigned));
         configuration
     }
 
