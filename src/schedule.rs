@@ -263,59 +263,80 @@ fn served_in(
 /// # Errors
 /// A contradiction inside (exit 1).
 fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> Result<Schedule> {
-    let Search { demand, fleet, schedule: wanted, .. } = search;
-    let gpus = configurations::on_gpus(fleet, &search.base, &found.chosen);
+    let gpus = configurations::on_gpus(search.fleet, &search.base, &found.chosen);
     let rows = configurations::parts_allocated(&found.problem, &found.solution);
-    let mut of_each = Vec::new();
-    for configuration in 0..found.division.configurations() {
-        let active = |hour: usize| found.division.at(demand.hours()[hour].of_week) == configuration;
-        let own = demand.only(active);
-        // Periods are numbered by their first hour, in the part as in the whole.
-        let hours = demand.hours().iter().enumerate().filter(|(at, _)| active(*at));
-        let mut known = BTreeSet::new();
-        let periods: Vec<Vec<Allocated>> = hours
-            .filter(|(_, hour)| known.insert(hour.period))
-            .map(|(_, hour)| rows_of(found, &rows, configuration, hour.period))
-            .collect();
-        let layouts: Vec<Vec<Option<&GpuLayout>>> = gpus
-            .iter()
-            .map(|of_node| of_node.iter().map(|all| all.as_ref()?.get(configuration)).collect())
-            .collect();
-        let proof = Proof { stages: Vec::new(), ..found.solution.proof.clone() };
-        let plan = configurations::plan(&own, fleet, &layouts, periods, proof)?;
-        of_each.push(Configuration { plan, demand: own });
-    }
-    let change = |at: ChangeAt| {
-        let pairs = gpus.iter().flatten().flatten();
-        let (mut destroyed, mut created) = (0, 0);
-        for layouts in pairs {
-            let (from, to) = (&layouts[at.from], &layouts[at.to]);
-            destroyed += configurations::destroyed(from, to, wanted.keeps);
-            created += configurations::destroyed(to, from, wanted.keeps);
-        }
-        Change { at, destroyed, created }
-    };
-    let mut served = Served::default();
-    for (part, rows) in found.parts.parts.iter().zip(&rows) {
-        let minutes = u128::from(part.weight.unsigned_abs());
-        served.asked += minutes * u128::from(part.counts.iter().sum::<u64>());
-        served.served += minutes * u128::from(rows.iter().map(|r| r.replicas).sum::<u64>());
-    }
-    let plans: Vec<&Checked> = of_each.iter().map(|c| &c.plan.plan).collect();
+    let configurations = (0..found.division.configurations())
+        .map(|configuration| one_of_several(search, found, configuration, &gpus, &rows))
+        .collect::<Result<Vec<_>>>()?;
+    let plans: Vec<&Checked> = configurations.iter().map(|c| &c.plan.plan).collect();
     check::check(search, found, &rows, &plans)?;
+    let changes = found.division.changes().into_iter();
     let stages = found.solution.proof.stages.iter().map(|stage| Stage {
         objective: stage.objective.replace("_hours", "_minutes"),
         ..stage.clone()
     });
     Ok(Schedule {
-        configurations: of_each,
-        changes: found.division.changes().into_iter().map(change).collect(),
+        configurations,
+        changes: changes.map(|at| change(at, &gpus, search.schedule.keeps)).collect(),
         division: found.division.clone(),
-        served,
+        served: served_by_parts(found, &rows),
         one,
         searched,
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },
     })
+}
+
+/// One configuration of several: its plan for the hours in which it is active. `gpus` are the
+/// layouts of all of them, `rows` what each part has allocated.
+///
+/// # Errors
+/// A contradiction inside (exit 1).
+fn one_of_several(
+    search: &Search<'_>,
+    found: &Found,
+    configuration: usize,
+    gpus: &[Vec<Option<Vec<GpuLayout>>>],
+    rows: &[Vec<Allocated>],
+) -> Result<Configuration> {
+    let all = search.demand.hours();
+    let active = |hour: usize| found.division.at(all[hour].of_week) == configuration;
+    let demand = search.demand.only(active);
+    // Periods are numbered by their first hour, in the part as in the whole.
+    let hours = all.iter().enumerate().filter(|(at, _)| active(*at));
+    let mut known = BTreeSet::new();
+    let periods: Vec<Vec<Allocated>> = hours
+        .filter(|(_, hour)| known.insert(hour.period))
+        .map(|(_, hour)| rows_of(found, rows, configuration, hour.period))
+        .collect();
+    let layouts: Vec<Vec<Option<&GpuLayout>>> = gpus
+        .iter()
+        .map(|of_node| of_node.iter().map(|all| all.as_ref()?.get(configuration)).collect())
+        .collect();
+    let proof = Proof { stages: Vec::new(), ..found.solution.proof.clone() };
+    let plan = configurations::plan(&demand, search.fleet, &layouts, periods, proof)?;
+    Ok(Configuration { plan, demand })
+}
+
+/// What a change does to GPUs with these layouts.
+fn change(at: ChangeAt, gpus: &[Vec<Option<Vec<GpuLayout>>>], keeps: Keeps) -> Change {
+    let (mut destroyed, mut created) = (0, 0);
+    for layouts in gpus.iter().flatten().flatten() {
+        let (from, to) = (&layouts[at.from], &layouts[at.to]);
+        destroyed += configurations::destroyed(from, to, keeps);
+        created += configurations::destroyed(to, from, keeps);
+    }
+    Change { at, destroyed, created }
+}
+
+/// What the parts of a schedule serve with these replicas.
+fn served_by_parts(found: &Found, rows: &[Vec<Allocated>]) -> Served {
+    let mut served = Served::default();
+    for ((part, _), rows) in found.parts.with_periods().zip(rows) {
+        let minutes = u128::from(part.weight.unsigned_abs());
+        served.asked += minutes * u128::from(part.counts.iter().sum::<u64>());
+        served.served += minutes * u128::from(rows.iter().map(|r| r.replicas).sum::<u64>());
+    }
+    served
 }
 
 /// What a configuration has allocated in a period: of several parts of the period, the one that
@@ -326,9 +347,11 @@ fn rows_of(
     configuration: usize,
     period: usize,
 ) -> Vec<Allocated> {
-    let parts = found.parts.parts.iter().zip(&found.parts.periods).zip(rows);
-    let of_period = parts
-        .filter(|((part, p), _)| part.supply == configuration && **p == period)
+    let of_period = found
+        .parts
+        .with_periods()
+        .zip(rows)
+        .filter(|((part, p), _)| part.supply == configuration && *p == period)
         .map(|(_, rows)| rows);
     let most = of_period.max_by_key(|rows| rows.iter().map(|r| r.replicas).sum::<u64>());
     most.cloned().unwrap_or_default()

@@ -139,8 +139,8 @@ impl Check<'_> {
     fn parts(&mut self, minutes: &BTreeMap<(Serving, usize), i64>, rows: &[Vec<Allocated>]) {
         let parts = &self.found.parts;
         let mut sums: BTreeMap<(Serving, usize), i64> = BTreeMap::new();
-        for (part, period) in parts.parts.iter().zip(&parts.periods) {
-            *sums.entry((self.serving_of(part.supply), *period)).or_default() += part.weight;
+        for (part, period) in parts.with_periods() {
+            *sums.entry((self.serving_of(part.supply), period)).or_default() += part.weight;
         }
         if sums != *minutes {
             self.violations.push("its parts are not the hours of the demand".to_string());

@@ -30,7 +30,7 @@ pub(super) struct Parts {
     /// Each with its minutes, and what serves it.
     pub parts: Vec<Part>,
     /// For each of them the period of the demand.
-    pub periods: Vec<usize>,
+    periods: Vec<usize>,
     /// For each hour of the demand the parts that it is in, with their minutes; the last is that of
     /// the configuration.
     pub by_hour: Vec<Vec<(usize, i64)>>,
@@ -198,12 +198,17 @@ impl Parts {
         }
     }
 
+    /// Each part with the period of the demand that it is of.
+    pub(super) fn with_periods(&self) -> impl Iterator<Item = (&Part, usize)> {
+        self.parts.iter().zip(self.periods.iter().copied())
+    }
+
     /// All that the problem of serving these parts depends on.
     pub(super) fn of_problem(&self) -> OfProblem {
-        let key = |(part, period): (&Part, &usize)| {
-            ((part.supply, *period, part.staying.clone()), part.weight)
+        let key = |(part, period): (&Part, usize)| {
+            ((part.supply, period, part.staying.clone()), part.weight)
         };
-        let mut parts: Vec<(Key, i64)> = self.parts.iter().zip(&self.periods).map(key).collect();
+        let mut parts: Vec<(Key, i64)> = self.with_periods().map(key).collect();
         parts.sort_unstable();
         (parts, self.changes.clone())
     }
