@@ -15,6 +15,8 @@ pub use baselines::{
     Baseline, LeftOut, MoreGpus, PLAN_ROW, Presets, Suggestion, best_preset, suggest_alone,
     suggest_with_presets,
 };
-pub use comparison::{Comparison, Frontier, FrontierPoint, compare, compare_plan, frontier};
-pub use fairness::{FairnessCost, cost_of_fairness};
+pub use comparison::{
+    Comparison, Frontier, FrontierPoint, OutOfReach, compare, compare_plan, frontier,
+};
+pub use fairness::{FairnessCost, TeamReplicas, cost_of_fairness};
 pub use size::{MixBoard, Price, Sizing, SizingMix, boards, size, size_mix, size_over_time};

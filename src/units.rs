@@ -415,6 +415,27 @@ pub fn millionths(value: u128) -> String {
     }
 }
 
+/// A share of something, in millionths (`10%` is 100,000).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub u64);
+
+impl std::str::FromStr for Percent {
+    type Err = String;
+
+    /// Reads `10%` or `12.5%`; at most 1000%.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(number) = text.trim().strip_suffix('%') else {
+            return Err(format!("'{text}' has no percent sign; write for example 10%"));
+        };
+        let share = Decimal::parse(number)
+            .map_err(|e| format!("'{text}' {e}; write for example 10%"))?
+            .scale_ceil(10_000, 1)
+            .filter(|share| *share <= 10_000_000)
+            .ok_or_else(|| format!("'{text}' is more than 1000%"))?;
+        Ok(Percent(u64::try_from(share).unwrap_or(10_000_000)))
+    }
+}
+
 /// A share that is added to every demand, in millionths (`10%` is 100,000).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Headroom(pub u64);
@@ -430,17 +451,9 @@ impl Headroom {
 impl std::str::FromStr for Headroom {
     type Err = String;
 
-    /// Reads `10%` or `12.5%`; at most 1000%.
+    /// As [`Percent`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some(number) = text.trim().strip_suffix('%') else {
-            return Err(format!("'{text}' has no percent sign; write for example 10%"));
-        };
-        let share = Decimal::parse(number)
-            .map_err(|e| format!("'{text}' {e}; write for example 10%"))?
-            .scale_ceil(10_000, 1)
-            .filter(|share| *share <= 10_000_000)
-            .ok_or_else(|| format!("'{text}' is more than 1000%"))?;
-        Ok(Headroom(u64::try_from(share).unwrap_or(10_000_000)))
+        text.parse().map(|Percent(share)| Headroom(share))
     }
 }
 

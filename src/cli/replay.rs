@@ -17,7 +17,7 @@ use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::mig_parted::Config;
 use crate::plan::file;
-use crate::units::Headroom;
+use crate::units::Percent;
 use crate::view::charts::{Chart, Theme};
 use crate::view::figures::ReplayFigure;
 use crate::view::json::{self, replay::ReplayDocument};
@@ -58,7 +58,7 @@ pub struct Args {
     current: CurrentArgs,
     /// Plan on the first part of the hours and replay on this share at their end; prints both
     #[arg(long, help_heading = "Demand over time", value_name = "PERCENT")]
-    hold_out: Option<Headroom>,
+    hold_out: Option<Percent>,
     #[command(flatten)]
     options: OptionArgs,
     /// How to print

@@ -14,7 +14,7 @@ use crate::compare::{self, Price, Sizing};
 use crate::error::{Error, ExitCode, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::optimise::PlanOptions;
-use crate::units::{Headroom, Weight, millionths};
+use crate::units::{Percent, Weight, millionths};
 use crate::view::json::{self, size::SizeDocument};
 use crate::view::text::size;
 
@@ -45,7 +45,7 @@ pub struct Args {
     /// The share of the hours of each priority, by weight, that is to be served
     #[arg(long, help_heading = "Demand over time", value_name = "PERCENT", default_value = "100%")]
     #[arg(requires = "over_time", hide_short_help = true)]
-    serve: Headroom,
+    serve: Percent,
     #[command(flatten)]
     hours: HoursArgs,
     /// GPUs of one server, for workloads that need several whole GPUs of one
@@ -121,7 +121,7 @@ fn over_time(
     catalogue: &Catalogue,
     console: &Console,
 ) -> Result<Vec<Sizing>> {
-    let Headroom(share) = args.serve;
+    let Percent(share) = args.serve;
     if share == 0 || share > Weight::SCALE {
         return Err(Error::usage("--serve is a share of the hours: more than 0%, at most 100%"));
     }
@@ -133,5 +133,5 @@ fn over_time(
         millionths(u128::from(share) * 100),
         demand.hours().len()
     ));
-    compare::size_over_time(&demand, boards, share, options)
+    compare::size_over_time(&demand, boards, args.serve, options)
 }

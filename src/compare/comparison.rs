@@ -24,8 +24,17 @@ pub struct Comparison {
     /// The plan first, then uniform presets by size, `all-balanced`, whole GPUs, heuristics.
     pub rows: Vec<Baseline>,
     /// Workloads that no instance or node of these GPUs could serve, by index: they count in no
-    /// row. With whether a whole GPU could.
-    pub out_of_reach: Vec<(usize, bool)>,
+    /// row.
+    pub out_of_reach: Vec<OutOfReach>,
+}
+
+/// A workload that no instance or node of the GPUs could serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfReach {
+    /// Index of the workload in the demand.
+    pub workload: usize,
+    /// Whether a whole GPU could serve a replica.
+    pub fits_a_whole_gpu: bool,
 }
 
 /// The most that fits on so many GPUs.
@@ -124,17 +133,21 @@ fn beside(
 ) -> Result<Comparison> {
     let mut rows = vec![baselines::of_plan(&plan, demand, fleet, problem)];
     rows.extend(others);
-    let whole = |index: &usize, why: Unservable| {
-        let workload = &demand.workloads()[*index];
+    let fits_a_whole_gpu = |index: usize, why: Unservable| {
+        let workload = &demand.workloads()[index];
         why == Unservable::TooLarge
             && problem
                 .pools
                 .iter()
                 .any(|pool| workload.allows(&pool.board) && workload.suits_whole(&pool.board))
     };
+    let out_of_reach = |(index, why): (&usize, &Unservable)| OutOfReach {
+        workload: *index,
+        fits_a_whole_gpu: fits_a_whole_gpu(*index, *why),
+    };
     Ok(Comparison {
         priorities: baselines::priorities(problem),
-        out_of_reach: problem.unservable.iter().map(|(i, why)| (*i, whole(i, *why))).collect(),
+        out_of_reach: problem.unservable.iter().map(out_of_reach).collect(),
         plan,
         rows,
     })

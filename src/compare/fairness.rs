@@ -6,7 +6,8 @@ use crate::demand::Demand;
 use crate::error::{ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::optimise::{self, PlanOptions, Until};
-use crate::plan::{Plan, teams};
+use crate::plan::Plan;
+use crate::plan::teams::{self, TeamTotals};
 
 /// A fair plan beside one of the most weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +16,19 @@ pub struct FairnessCost {
     pub placed: u64,
     /// Replicas placed with the most weight.
     pub most_weight: u64,
-    /// The teams with another number of replicas, by name: of the fair plan, with the most weight.
-    pub teams: Vec<(Arc<str>, u64, u64)>,
+    /// The teams with another number of replicas, by name.
+    pub teams: Vec<TeamReplicas>,
+}
+
+/// Replicas of a team in a fair plan and in one of the most weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamReplicas {
+    /// The team.
+    pub team: Arc<str>,
+    /// Replicas that the fair plan places.
+    pub placed: u64,
+    /// Replicas placed with the most weight.
+    pub most_weight: u64,
 }
 
 /// Compares a fair plan with what the most weight would place on the same GPUs. `None` where there
@@ -38,9 +50,14 @@ pub fn cost_of_fairness(
     let of = |plan: &Plan| teams::totals(plan, demand, fleet);
     let both = of(plan).into_iter().zip(of(&other));
     let differ = both.filter(|(fair, most)| fair.placed != most.placed);
+    let team = |(fair, most): (TeamTotals, TeamTotals)| TeamReplicas {
+        team: fair.team,
+        placed: fair.placed,
+        most_weight: most.placed,
+    };
     Ok(Some(FairnessCost {
         placed: plan.totals.placed,
         most_weight: other.totals.placed,
-        teams: differ.map(|(fair, most)| (fair.team, fair.placed, most.placed)).collect(),
+        teams: differ.map(team).collect(),
     }))
 }

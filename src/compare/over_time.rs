@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::over_time::OverTimePlan;
-use crate::units::{Headroom, Weight};
+use crate::units::{Percent, Weight};
 
 /// The row of the plan for all hours.
 pub const PLAN_ROW: &str = "plan";
@@ -102,7 +102,7 @@ pub fn replay(
 /// # Errors
 /// A share that leaves no hour on one side (exit 2); and as [`suggest`].
 pub fn hold_out(
-    Headroom(share): Headroom,
+    Percent(share): Percent,
     demand: OverTime,
     fleet: &Fleet,
     named: Vec<Configuration>,

@@ -12,7 +12,7 @@ use crate::optimise::problem::Problem;
 use crate::optimise::{self, PlanOptions, explain, fewest};
 use crate::plan::Unplaced;
 use crate::text::thousands;
-use crate::units::Weight;
+use crate::units::{Percent, Weight};
 
 /// The fewest GPUs of one board for a demand.
 #[derive(Debug, Clone)]
@@ -224,15 +224,15 @@ pub fn size_mix(
     })
 }
 
-/// The fewest GPUs of each board, partitioned once for all hours, that serve at least `share` (in
-/// millionths) of the weight-hours of each priority that the board can serve at all.
+/// The fewest GPUs of each board, partitioned once for all hours, that serve at least this
+/// share of the weight-hours of each priority that the board can serve at all.
 ///
 /// # Errors
 /// As [`size`]; also replicas of several whole GPUs (exit 2).
 pub fn size_over_time(
     demand: &OverTime,
     boards: &[BoardRef],
-    share: u64,
+    Percent(share): Percent,
     options: &PlanOptions,
 ) -> Result<Vec<Sizing>> {
     optimise::over_time::refuse(demand, options)?;

@@ -20,7 +20,7 @@ use super::usage::Usage;
 use super::{Demand, Workload};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::plural;
-use crate::units::{Headroom, Weight};
+use crate::units::{Percent, Weight};
 
 /// Longer than any history that a plan is made from.
 const MOST_HOURS: i64 = 2 * 366 * 24;
@@ -112,7 +112,7 @@ impl Growth {
                 None => (None, text.as_str()),
             };
             let wrong = || format!("'{text}' is no growth; write 20%, or TEAM=20% for one team");
-            let Headroom(millionths) = percent.parse().map_err(|_| wrong())?;
+            let Percent(millionths) = percent.parse().map_err(|_| wrong())?;
             match team {
                 Some("") => return Err(wrong()),
                 Some(team) => {

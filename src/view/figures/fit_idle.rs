@@ -160,7 +160,7 @@ struct Scale {
 impl Scale {
     fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> Scale {
         let reachable = |index: usize| {
-            comparison.out_of_reach.binary_search_by_key(&index, |(i, _)| *i).is_err()
+            comparison.out_of_reach.binary_search_by_key(&index, |row| row.workload).is_err()
         };
         let unit = if demand.workloads().iter().all(|w| w.weight == Weight::ONE) {
             FitUnit::Replicas

@@ -117,12 +117,12 @@ impl ComparisonDocument {
             out_of_reach: comparison
                 .out_of_reach
                 .iter()
-                .filter_map(|(index, fits_a_whole_gpu)| {
-                    workload(*index).map(|w| OutOfReach {
+                .filter_map(|row| {
+                    workload(row.workload).map(|w| OutOfReach {
                         team: w.team.clone(),
                         workload: w.name.clone(),
                         replicas: w.count,
-                        fits_a_whole_gpu: *fits_a_whole_gpu,
+                        fits_a_whole_gpu: row.fits_a_whole_gpu,
                     })
                 })
                 .collect(),

@@ -85,8 +85,8 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
 /// row.
 pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec<Diagnostic> {
     let replicas = |whole: bool| -> u64 {
-        let rows = comparison.out_of_reach.iter().filter(|(_, w)| *w == whole);
-        rows.map(|(i, _)| demand.workloads().get(*i).map_or(0, |w| w.count)).sum()
+        let rows = comparison.out_of_reach.iter().filter(|row| row.fits_a_whole_gpu == whole);
+        rows.map(|row| demand.workloads().get(row.workload).map_or(0, |w| w.count)).sum()
     };
     let mut warnings = Vec::new();
     let of_gpus = rules.flags_of_gpus();

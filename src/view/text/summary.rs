@@ -269,8 +269,8 @@ pub fn fairness(cost: &FairnessCost, layout: Layout) -> String {
         true => format!("{placed} placed, as many as with --share weight"),
         false => format!("{placed} placed instead of {}", thousands(cost.most_weight)),
     }];
-    parts.extend(cost.teams.iter().take(rows).map(|(team, fair, most)| {
-        format!("{team} {} instead of {}", thousands(*fair), thousands(*most))
+    parts.extend(cost.teams.iter().take(rows).map(|of| {
+        format!("{} {} instead of {}", of.team, thousands(of.placed), thousands(of.most_weight))
     }));
     if cost.teams.len() > rows {
         let more = (cost.teams.len() - rows) as u64;
@@ -361,11 +361,17 @@ pub fn notes(plan: &Plan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::TeamReplicas;
 
     #[test]
     fn a_fair_plan_says_what_it_costs() {
         let text = |placed, most_weight| {
-            let teams = vec![("a".into(), 6, 4), ("b".into(), placed - 6, most_weight - 4)];
+            let team = |name: &str, placed, most_weight| TeamReplicas {
+                team: name.into(),
+                placed,
+                most_weight,
+            };
+            let teams = vec![team("a", 6, 4), team("b", placed - 6, most_weight - 4)];
             fairness(&FairnessCost { placed, most_weight, teams }, Layout::default())
         };
         assert_eq!(
