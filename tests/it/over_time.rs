@@ -179,10 +179,10 @@ fn plain_template(
         waiting.retain(|&(_, w, end)| {
             let Some(name) = configuration.request(&workloads[w]) else { return end > now };
             let size = u64::from(workloads[w].whole_gpus.max(1));
-            if end > now && free[&name] >= size {
-                *free.get_mut(&name).unwrap() -= size;
+            if end > now && free[name] >= size {
+                *free.get_mut(name).unwrap() -= size;
                 served[w] += (end - now) as u64 / HOUR_MS as u64;
-                running.push((end, name, size));
+                running.push((end, name.to_string(), size));
                 return false;
             }
             end > now
@@ -334,7 +334,7 @@ fn names_are_chosen_for_what_they_serve() {
     let named = |wanted: &[(&str, u32)], rows: &[Workload]| -> Vec<String> {
         let demand = over(&Demand::new(rows.to_vec()));
         let configuration = instances(&fleet, wanted).with_names_for(&demand);
-        let request = |w: &Workload| configuration.request(w).unwrap_or_default();
+        let request = |w: &Workload| configuration.request(w).unwrap_or_default().to_string();
         demand.peak().workloads().iter().map(request).collect()
     };
     let layout = [("1g.20gb", 1), ("2g.20gb", 2), ("1g.10gb", 1)];

@@ -71,7 +71,8 @@ pub struct Configuration {
     pub(super) kinds: Vec<Kind>,
     /// For each node and board, the GPUs with MIG off.
     pub(super) whole: BTreeMap<(usize, String), u64>,
-    /// The resource names that were chosen; other workloads ask for the smallest that suffices.
+    /// The resource names that were chosen, by team and workload; the others get one by
+    /// [`Configuration::with_names_for`].
     requests: BTreeMap<(Arc<str>, Arc<str>), String>,
 }
 
@@ -240,7 +241,7 @@ impl Configuration {
 
     /// A mig-parted preset: as many instances of one profile on each GPU as it takes; a GPU that
     /// does not have the profile stays whole.
-    pub fn preset(profile: &ProfileName, fleet: &Fleet) -> Configuration {
+    fn preset(profile: &ProfileName, fleet: &Fleet) -> Configuration {
         let name = format!("all-{}", profile.label());
         Configuration::new(name, fleet, |_, _, board| {
             let counts = layout::uniform_counts(board, profile);
@@ -249,7 +250,7 @@ impl Configuration {
     }
 
     /// mig-parted's `all-balanced`.
-    pub fn balanced(fleet: &Fleet) -> Configuration {
+    fn balanced(fleet: &Fleet) -> Configuration {
         Configuration::new("all-balanced", fleet, |_, _, board| {
             let counts = layout::balanced_counts(board);
             counts.iter().any(|c| *c > 0).then_some(counts)
@@ -274,7 +275,7 @@ impl Configuration {
 
     /// Sets the names that workloads ask for: of each the one that most replica-hours go to, of
     /// several the smallest.
-    pub fn choose(&mut self, names: Names) {
+    fn choose(&mut self, names: Names) {
         for (workload, of) in names {
             let most = of.into_iter().rev().max_by_key(|(_, hours)| *hours);
             if let Some(((_, name), _)) = most {
@@ -283,18 +284,9 @@ impl Configuration {
         }
     }
 
-    /// The resource name that the pods of a workload ask for: the one that was chosen, else that of
-    /// the smallest instances that suffice; `None` where nothing here suffices.
-    pub fn request(&self, workload: &Workload) -> Option<String> {
-        if let Some(name) = self.given(workload) {
-            return Some(name.clone());
-        }
-        let suffice = self.kinds.iter().filter(|k| k.suffices(workload));
-        suffice.min_by_key(|k| k.size()).map(Kind::name)
-    }
-
-    /// The name that was chosen for a workload, where its instances suffice.
-    pub(super) fn given(&self, workload: &Workload) -> Option<&String> {
+    /// The resource name that the pods of a workload ask for: the one that was chosen. `None` where
+    /// none was, or where no instance of that name suffices.
+    pub fn request(&self, workload: &Workload) -> Option<&str> {
         let name = self.requests.get(&(workload.team.clone(), workload.name.clone()))?;
         let suits = |kind: &Kind| kind.suffices(workload) && kind.name() == *name;
         self.kinds.iter().any(suits).then_some(name)

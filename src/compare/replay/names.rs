@@ -18,8 +18,8 @@ impl Configuration {
         let mut named = self.clone();
         let mut free = Free::new(self, demand);
         let workloads = demand.peak().workloads();
-        let mut order: Vec<(usize, Option<&String>)> =
-            workloads.iter().map(|workload| self.given(workload)).enumerate().collect();
+        let mut order: Vec<(usize, Option<&str>)> =
+            workloads.iter().map(|workload| self.request(workload)).enumerate().collect();
         order.sort_by_key(|(w, given)| {
             let workload = &workloads[*w];
             let memory = workload.memory.map_or(u64::MAX, |m| m.0);

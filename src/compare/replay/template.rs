@@ -119,7 +119,7 @@ impl Log<'_> {
     }
 }
 
-/// The instances with who has them.
+/// The instances: which are free, who waits for one, and when each comes back.
 struct Cluster<'a> {
     workloads: &'a [Workload],
     /// For each kind, whether it is GPUs with MIG off, which are counted by node.
@@ -142,7 +142,7 @@ impl<'a> Cluster<'a> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut asks = Vec::with_capacity(workloads.len());
         for workload in workloads {
-            let name = configuration.request(workload).unwrap_or_default();
+            let name = configuration.request(workload).unwrap_or_default().to_string();
             let of_name = (0..kinds.len())
                 .filter(|k| kinds[*k].suffices(workload) && kinds[*k].name() == name)
                 .collect();
