@@ -19,4 +19,4 @@ pub use comparison::{
     Comparison, Frontier, FrontierPoint, OutOfReach, compare, compare_plan, frontier,
 };
 pub use fairness::{FairnessCost, TeamReplicas, cost_of_fairness};
-pub use size::{MixBoard, Price, Sizing, SizingMix, boards, size, size_mix, size_over_time};
+pub use size::{MixBoard, Sizing, SizingMix, size, size_mix, size_over_time};

@@ -6,6 +6,7 @@
 pub mod csv;
 pub mod nodes_json;
 pub mod observed;
+pub mod price;
 pub mod spec;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,6 @@ use std::path::Path;
 
 use migplan::apply::History;
 use migplan::apply::folder::Folder;
-use migplan::compare::Price;
 use migplan::demand::hours::Hours;
 use migplan::demand::over_time::{Growth, Zone};
 use migplan::demand::sizing::Quantile;
@@ -285,7 +284,9 @@ pub fn names(data: &[u8]) {
     let _ = quiet::parse_offset(text);
     let texts: Vec<String> = text.split(';').map(str::to_string).collect();
     let _ = Growth::parse(&texts);
-    if let Err(error) = Price::parse(&texts, "--price", &Catalogue::built_in()) {
+    if let Err(error) =
+        migplan::fleet::price::Price::parse(&texts, "--price", &Catalogue::built_in())
+    {
         readable(&error);
     }
 }

@@ -10,8 +10,9 @@ use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, write_result};
 use super::planning::seconds;
 use super::watch::Watch;
-use crate::compare::{self, Price, Sizing};
+use crate::compare::{self, Sizing};
 use crate::error::{Error, ExitCode, Result};
+use crate::fleet::price::{self, Price};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::optimise::PlanOptions;
 use crate::units::{Percent, Weight, millionths};
@@ -70,7 +71,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     check_writable(args.output.as_deref())?;
     let catalogue = args.catalogue.read()?;
     let prices = Price::parse(&args.price, "--price", &catalogue)?;
-    let mut boards = compare::boards(&args.board, "--board", &catalogue)?;
+    let mut boards = price::boards(&args.board, "--board", &catalogue)?;
     if boards.is_empty() {
         boards = prices.iter().map(|p| p.board.clone()).collect();
     }

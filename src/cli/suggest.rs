@@ -18,13 +18,14 @@ use crate::error::{Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
+use crate::plan::Share;
+use crate::plan::exceeded::exceeded;
 use crate::plan::file::PlanDocument;
-use crate::plan::{Share, exceeded};
 use crate::reconfigure::present;
 use crate::text::plural;
 use crate::view::html::report::{Subject, report};
 use crate::view::json;
-use crate::view::text::{Layout, summary};
+use crate::view::text::{self, Layout, summary};
 
 /// Find the best MIG layout of the GPUs for the teams' workloads and write it as a mig-parted file
 ///
@@ -219,7 +220,7 @@ fn run_once(
     if let Some(cost) = &cost {
         console.say(&summary::fairness(cost, console.stderr_layout()));
     }
-    console.warn(exceeded::warning(&exceeded::exceeded(plan, demand)).as_slice());
+    console.warn(text::exceeded::warning(&exceeded(plan, demand)).as_slice());
     let unplaced = plan.totals.replicas - plan.totals.placed;
     if args.strict && unplaced > 0 {
         let message = format!("{} unplaced", plural(unplaced, "replica"));

@@ -8,9 +8,7 @@ use super::over_time::OverTimePlan;
 use super::{InstanceProfile, Plan};
 use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, Observed};
-use crate::error::Diagnostic;
 use crate::hardware::BoardRef;
-use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
 /// A workload whose highest sample is above the usable memory of an instance that it gets: a
@@ -101,41 +99,6 @@ fn of_instances<'i>(
     found
 }
 
-impl Exceeded {
-    /// `nlp/train: 12 of 2,304 samples (0.52 %), up to 44.5 GiB in 3g.40gb with 39.3 GiB`.
-    pub fn text(&self) -> String {
-        let often = match self.samples_above {
-            Some(above) => {
-                let share = above as f64 * 100.0 / self.samples.max(1) as f64;
-                let samples = plural(self.samples, "sample");
-                format!("{} of {samples} ({share:.2} %), ", thousands(above))
-            }
-            None => String::new(),
-        };
-        format!(
-            "{}/{}: {often}up to {} in {} with {}",
-            self.team,
-            self.workload,
-            self.peak.human(),
-            self.profile,
-            self.memory.human()
-        )
-    }
-}
-
-/// The warning that names every such workload; none where there is none.
-pub fn warning(exceeded: &[Exceeded]) -> Option<Diagnostic> {
-    if exceeded.is_empty() {
-        return None;
-    }
-    let workloads = plural(exceeded.len() as u64, "workload");
-    let texts: Vec<String> = exceeded.iter().map(Exceeded::text).collect();
-    Some(Diagnostic::new(format!(
-        "{workloads} used more memory than the instance planned for has, and would run out of memory there (--quantile 1 plans for the highest sample):\n  {}",
-        texts.join("\n  ")
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,21 +141,19 @@ mod tests {
         Demand::new(vec![workload("a", "x", 15_000, x), workload("b", "y", 30_000, y)])
     }
 
+    fn row_of(exceeded: &Exceeded) -> (&str, Option<u64>, String) {
+        (&exceeded.workload, exceeded.samples_above, exceeded.profile.to_string())
+    }
+
     #[test]
     fn the_smallest_instance_counts_and_the_most_frequent_comes_first() {
         let plan = plan();
         assert_eq!(exceeded(&plan, &demand(&[(19_968, 9)], &[(40_192, 9)])), []);
-        assert_eq!(warning(&[]), None);
         let found = exceeded(&plan, &demand(&[(16_000, 5), (20_000, 2)], &[(40_193, 3)]));
-        let texts: Vec<String> = found.iter().map(Exceeded::text).collect();
-        assert_eq!(
-            texts,
-            [
-                "b/y: 3 of 100 samples (3.00 %), up to 39.3 GiB in 3g.40gb with 39.3 GiB",
-                "a/x: 2 of 100 samples (2.00 %), up to 19.5 GiB in 2g.20gb with 19.5 GiB",
-            ]
-        );
-        assert!(warning(&found).unwrap().message.starts_with("2 workloads used more memory"));
+        let rows: Vec<_> = found.iter().map(row_of).collect();
+        assert_eq!(rows, [("y", Some(3), "3g.40gb".into()), ("x", Some(2), "2g.20gb".into())]);
+        let (first, mib) = (&found[0], Mebibytes);
+        assert_eq!((first.peak, first.memory, first.samples), (mib(40_193), mib(40_192), 100));
     }
 
     #[test]
@@ -211,10 +172,8 @@ mod tests {
         let found = |periods| exceeded_over_time(&of(periods), &over.clone().unwrap(), &boards);
         assert_eq!(found(vec![vec![row(0, "3g.40gb"), row(1, "3g.40gb")]]), []);
         let periods = vec![vec![row(0, "3g.40gb")], vec![row(0, "2g.20gb"), row(1, "3g.40gb")]];
-        let texts: Vec<String> = found(periods).iter().map(Exceeded::text).collect();
-        assert_eq!(
-            texts,
-            ["a/x: 2 of 100 samples (2.00 %), up to 19.5 GiB in 2g.20gb with 19.5 GiB"]
-        );
+        let found = found(periods);
+        let rows: Vec<_> = found.iter().map(row_of).collect();
+        assert_eq!(rows, [("x", Some(2), "2g.20gb".into())]);
     }
 }

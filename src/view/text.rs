@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod changes;
 pub mod comparison;
 pub mod demand;
+pub mod exceeded;
 pub mod metrics;
 pub mod over_time;
 pub mod replay;

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use crate::common::{
     A100_80GB, all_layouts, all_multisets, cases, gpus, migplan, migplan_with, root,
 };
-use migplan::compare::{self, Price};
+use migplan::compare;
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::Fleet;
+use migplan::fleet::price::Price;
 use migplan::hardware::Catalogue;
 use migplan::optimise::{self, PlanOptions};
 use migplan::units::Mebibytes;

@@ -7,11 +7,11 @@ use crate::compare;
 use crate::emit::mig_parted;
 use crate::error::{Error, ExitCode, Result};
 use crate::optimise::PlanOptions;
-use crate::plan::exceeded::{self, exceeded_over_time};
+use crate::plan::exceeded::exceeded_over_time;
 use crate::plan::file::PlanDocument;
 use crate::plan::over_time::OverTimeFile;
 use crate::view::json;
-use crate::view::text::{over_time as text, summary};
+use crate::view::text::{exceeded, over_time as text, summary};
 
 pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Result<()> {
     if args.report.is_some() {
@@ -52,8 +52,8 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
         |layout| text::summary(&suggestion, &demand, layout),
         |layout| summary::gpus(plan, layout),
     )?;
-    let exceeded = exceeded_over_time(&suggestion.plan, &demand, &boards);
-    console.warn(exceeded::warning(&exceeded).as_slice());
+    let found = exceeded_over_time(&suggestion.plan, &demand, &boards);
+    console.warn(exceeded::warning(&found).as_slice());
     let served = suggestion.replay.rows.first().map(|row| row.total()).unwrap_or_default();
     if args.strict && served.served < served.asked {
         return Err(Error::new(ExitCode::Unplaced, "some replica-hours are unplaced")

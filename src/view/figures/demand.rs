@@ -7,6 +7,7 @@ use crate::demand::Demand;
 use crate::plan::exceeded::exceeded;
 use crate::plan::{Plan, Reason};
 use crate::text::{plural, thousands};
+use crate::view::text;
 
 /// The figure.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +97,7 @@ impl DemandFigure {
         let exceeded = exceeded(plan, demand);
         for row in &mut rows {
             let of = exceeded.iter().find(|e| format!("{}/{}", e.team, e.workload) == row.label);
-            row.above = of.map(|e| (gib(e.peak.0), e.text()));
+            row.above = of.map(|e| (gib(e.peak.0), text::exceeded::row(e)));
         }
         rows.sort_by(|a, b| {
             let first = b.above.is_some().cmp(&a.above.is_some());

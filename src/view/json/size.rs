@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::compare::{FrontierPoint, MixBoard, Price, Sizing, SizingMix};
+use crate::compare::{FrontierPoint, MixBoard, Sizing, SizingMix};
+use crate::fleet::price::Price;
 use crate::plan::Unplaced;
 use crate::units::millionths;
 

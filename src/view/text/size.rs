@@ -2,8 +2,9 @@
 
 use super::table::table;
 use super::{Layout, unplaced_rows};
-use crate::compare::{Price, Sizing, SizingMix};
+use crate::compare::{Sizing, SizingMix};
 use crate::error::Diagnostic;
+use crate::fleet::price::Price;
 use crate::plan::Unplaced;
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, millionths};
