@@ -468,7 +468,11 @@ mod tests {
     #[test]
     fn shares_of_a_large_demand_stay_small() {
         assert_eq!(shares(&[3, 7]), [3, 7]);
-        assert_eq!(shares(&[1, 10_000]), [1, 10_000]);
+        // Up to 10,000 replicas exactly.
+        assert_eq!(shares(&[1, 9_999]), [1, 9_999]);
+        // From there on parts of 10,000, rounded up: nobody has none.
+        assert_eq!(shares(&[1, 1_000_000]), [1, 10_000]);
+        assert_eq!(shares(&[300_001, 0, 700_000]), [3_001, 0, 7_000]);
         assert_eq!(shares(&[]), [0; 0]);
     }
 }

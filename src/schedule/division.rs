@@ -175,10 +175,9 @@ mod tests {
     #[test]
     fn every_window_is_there_once() {
         let all = Division::constant().windows(&all_edges());
-        // On all days 276 windows that do not pass midnight, whose complements do; of the workdays
-        // and of the weekend 300 and 276 each, of which the whole days are complements and those
-        // that meet at midnight leave a stretch that another window has too; and 24 hours of each.
-        assert!(all.len() > 1_400 && all.len() <= 276 + 2 * 600, "{}", all.len());
+        // Of 24 × 24 windows on all days 24 leave nothing, and each other one is the complement of
+        // another. On the weekend the 24 of whole days are the complements of those on workdays.
+        assert_eq!(all.len(), (24 * 24 - 24) / 2 + 24 * 24 + (24 * 24 - 24));
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert!(all.iter().all(|d| d.configurations() == 2 && d.at(0) == 0));
         assert!(all.is_sorted_by_key(|d| d.changes().len()));

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
+use crate::common::split_mix::SplitMix;
 use crate::rehearsal::*;
 use fake_nvml::{Fault, Node};
 use serde_json::Value;
@@ -266,24 +267,10 @@ fn runs_at_once_do_not_mix() {
     println!("{rounds} rounds, exit codes {ends:?}");
 }
 
-/// A small generator of numbers, the same on every run of a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-}
-
 /// What the soak knows: nothing that was ever saved may be lost or changed.
 struct Soak {
     rehearsal: Rehearsal,
-    dice: Dice,
+    dice: SplitMix,
     /// The states of every run that was ever listed.
     saved: BTreeMap<u64, Value>,
     /// Which GPUs no interrupted run has left half-way, so that their state is one to go back to.
@@ -312,7 +299,7 @@ impl Soak {
         let rehearsal = Rehearsal::new(&node);
         Soak {
             rehearsal,
-            dice: Dice(seed),
+            dice: SplitMix(seed),
             saved: BTreeMap::new(),
             at_rest: [true; 3],
             left: 0,
@@ -322,15 +309,15 @@ impl Soak {
 
     /// Something that goes wrong at some call, or nothing.
     fn trouble(&mut self) -> Vec<Fault> {
-        let nth = 1 + self.dice.roll(40) as u64;
-        let late = self.dice.roll(2) == 0;
-        let code = 1 + self.dice.roll(30) as u32;
-        match self.dice.roll(8) {
+        let nth = 1 + self.dice.below(40);
+        let late = self.dice.index(2) == 0;
+        let code = 1 + self.dice.below(30) as u32;
+        match self.dice.index(8) {
             0 | 1 => vec![fault("change", nth.min(14), None, false, late)],
             2 => vec![fault("change", nth.min(14), Some(code), false, late)],
             3 => vec![fault("any", nth * 10, Some(code), false, late)],
             4 => vec![signal("change", nth.min(14), 15, late)],
-            5 => vec![lose("change", nth.min(14), self.dice.roll(3), late)],
+            5 => vec![lose("change", nth.min(14), self.dice.index(3), late)],
             _ => Vec::new(),
         }
     }
@@ -338,9 +325,9 @@ impl Soak {
     /// Makes one step and looks whether everything that was saved is still there.
     fn step(&mut self, name: &str) {
         let ids: Vec<u64> = self.saved.keys().copied().collect();
-        let (what, arguments): (String, Vec<String>) = match self.dice.roll(6) {
+        let (what, arguments): (String, Vec<String>) = match self.dice.index(6) {
             0 if !ids.is_empty() => {
-                let id = ids[self.dice.roll(ids.len())].to_string();
+                let id = ids[self.dice.index(ids.len())].to_string();
                 let arguments = ["rollback", "--yes", "--force", "--to", &id].map(String::from);
                 (format!("rollback to {id}"), arguments.into())
             }
@@ -348,8 +335,8 @@ impl Soak {
             _ => {
                 let mut entries = Vec::new();
                 for gpu in ["[0]", "[1]", "[2]"] {
-                    if self.dice.roll(3) > 0 {
-                        entries.push((gpu, LAYOUTS[self.dice.roll(LAYOUTS.len())]));
+                    if self.dice.index(3) > 0 {
+                        entries.push((gpu, LAYOUTS[self.dice.index(LAYOUTS.len())]));
                     }
                 }
                 if entries.is_empty() {
@@ -360,8 +347,8 @@ impl Soak {
             }
         };
         // Now and then somebody else does something, or something runs.
-        let meddles = self.dice.roll(10);
-        let at = self.dice.roll(3);
+        let meddles = self.dice.index(10);
+        let at = self.dice.index(3);
         self.rehearsal.edit(|node| meddle(node, meddles, at));
         let faults = self.trouble();
         let before = self.rehearsal.load();
@@ -432,7 +419,7 @@ impl Soak {
         if ids.is_empty() {
             return;
         }
-        let id = ids[self.dice.roll(ids.len())];
+        let id = ids[self.dice.index(ids.len())];
         let to = id.to_string();
         let back = self.rehearsal.migplan(&["rollback", "--yes", "--force", "--to", &to]);
         assert_eq!(back.code, 0, "to {id}: {}", back.stderr);

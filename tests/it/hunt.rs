@@ -15,27 +15,11 @@ use migplan::optimise::{PlanOptions, Spare};
 use migplan::plan::{MigModePolicy, Policy, Stage, Status};
 use migplan::units::{Mebibytes, Weight};
 
+use crate::common::split_mix::SplitMix;
 use crate::common::{demand, gpus, root, suggest};
 
-/// SplitMix64: the same cases on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % most
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
 fn case(seed: u64, catalogue: &Catalogue) -> (Demand, Fleet, PlanOptions) {
-    let mut numbers = Numbers(seed);
+    let mut numbers = SplitMix(seed);
     let boards = catalogue.boards();
     let of_fleet: Vec<_> = (0..1 + numbers.below(4))
         .map(|_| (&boards[numbers.below(boards.len() as u64) as usize], 1 + numbers.below(5)))
@@ -133,7 +117,7 @@ fn values(demand: &Demand, fleet: &Fleet, mig_mode: MigModePolicy) -> Vec<(Strin
 }
 
 fn large_case(seed: u64, catalogue: &Catalogue) -> (Demand, Fleet) {
-    let mut numbers = Numbers(seed);
+    let mut numbers = SplitMix(seed);
     let boards = catalogue.boards();
     let of_fleet: Vec<_> = (0..2 + numbers.below(3))
         .map(|_| (&boards[numbers.below(boards.len() as u64) as usize], 1 + numbers.below(300)))

@@ -11,13 +11,12 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 
 use crate::common::tools::{have, skip};
-use crate::common::{Run, cases, gpus, migplan_with};
+use crate::common::{A30, Run, all_layouts, cases, gpus, migplan_with};
 use crate::rehearsal::{Rehearsal, laid_out};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::demand::{Demand, Workload};
 use migplan::fleet::Fleet;
-use migplan::hardware::layout::{self, Placement};
-use migplan::hardware::{Board, BoardRef};
+use migplan::hardware::Board;
 use migplan::mig_parted;
 use migplan::optimise::{PlanOptions, Progress, SearchProgress};
 use migplan::schedule::{Keeps, Schedule, ScheduleOptions, schedule};
@@ -128,11 +127,18 @@ impl Assign<'_> {
     }
 }
 
-/// The layouts of one GPU in both configurations, with the counts of each and of what a change
-/// leaves.
-fn pairs(board: &BoardRef, only_maximal: bool, keeps: Keeps) -> Vec<[Vec<u32>; 3]> {
-    let plain = |p: usize| board.profiles[p].name.is_plain();
-    let mut layouts: Vec<Vec<Placement>> = layout::placed_layouts(board, plain);
+/// The layouts of an A30 in both configurations, with the counts of each and of what a change leaves.
+fn pairs(board: &Board, only_maximal: bool, keeps: Keeps) -> Vec<[Vec<u32>; 3]> {
+    type Placement = (usize, u32);
+    let mut layouts: Vec<Vec<Placement>> = all_layouts(A30);
+    let profile = |(typed, _): &Placement| {
+        board.profiles.iter().position(|p| p.name.to_string() == A30[*typed].0).unwrap()
+    };
+    let counts = |layout: &Vec<Placement>| {
+        let mut counts = vec![0; board.profiles.len()];
+        layout.iter().for_each(|placement| counts[profile(placement)] += 1);
+        counts
+    };
     if only_maximal {
         let all = layouts.clone();
         let contains = |a: &[Placement], b: &[Placement]| b.iter().all(|p| a.contains(p));
@@ -145,7 +151,7 @@ fn pairs(board: &BoardRef, only_maximal: bool, keeps: Keeps) -> Vec<[Vec<u32>; 3
             if keeps == Keeps::Gpus && a != b {
                 left.clear();
             }
-            pairs.push([a, b, &left].map(|l| layout::counts(board, l)));
+            pairs.push([a, b, &left].map(counts));
         }
     }
     pairs.sort();

@@ -4,6 +4,7 @@ pub mod boards;
 pub mod cases;
 pub mod naive;
 pub mod random;
+pub mod split_mix;
 pub mod tools;
 
 pub use boards::*;
