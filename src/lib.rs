@@ -62,20 +62,7 @@
 //! Imports run one way, from the lower rows to the upper; `tests/it/layering.rs` fails on a line
 //! that points back, and on a circle between the files of a module.
 //!
-//! # Where a new thing goes
-//!
-//! - **A board**: one file in `data/gpus/` with its sources, and its name in the list of
-//!   `hardware/catalogue.rs`. Layouts follow from the placements; nothing else is to be written.
-//! - **A ninth stage of the goal**: a variant of the stage in `plan/goal.rs`, where its name, its
-//!   sense and its place in the order stand; the compiler then asks for its value in the checker
-//!   (`plan/check/proof.rs`) and its terms in the optimiser (`optimise/formulation.rs`).
-//! - **A rule of a site**: a field of [`plan::Policy`], a file in `optimise/constraints/` that adds
-//!   its columns and rows, and its check in `plan/check.rs`.
-//! - **An emitter**: a file in `emit/`, a pure function from [`emit::plan_view::PlanView`] to text, and its
-//!   subcommand in `cli/emit.rs`; its golden file in `tests/golden/emit/`, read back by its real
-//!   reader in `tests/it/emit/`.
-//! - **A JSON document**: a struct in `view/json/`, whose fields are the keys, and a line in
-//!   `view/json/schemas.rs`, which makes its JSON Schema in `data/schemas/`.
+//! `CONTRIBUTING.md` says where a new board, stage, rule, emitter, reader or document goes.
 //!
 //! # What always holds
 //!

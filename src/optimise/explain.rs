@@ -52,7 +52,7 @@ fn unplaced_rows(
     proved: bool,
 ) -> Vec<(i64, Unplaced)> {
     let boards = fleet.boards();
-    let spare = spare_instances(&placed.gpus, problem);
+    let free = free_instances(&placed.gpus, problem);
     let kept_free = KeptFree::new(&placed.gpus, problem, proved);
     let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
     let row = |(index, (workload, placed)): (usize, (&Workload, &u64))| {
@@ -63,7 +63,7 @@ fn unplaced_rows(
         let (reason, detail, help) = match problem.unservable.get(&index) {
             Some(why) => unservable(*why, workload, &boards),
             None => over_quota(workload, problem, &allocations, &boards)
-                .unwrap_or_else(|| full(workload, replicas, problem, &spare, &kept_free)),
+                .unwrap_or_else(|| full(workload, replicas, problem, &free, &kept_free)),
         };
         let (team, workload_name) = (workload.team.clone(), workload.name.clone());
         let row = Unplaced { team, workload: workload_name, replicas, reason, detail, help };
@@ -198,21 +198,21 @@ fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Optio
     (Reason::TooLarge, detail, help)
 }
 
-/// A spare instance of the plan.
-struct SpareInstance {
+/// A kind of instance of which the plan has free ones.
+struct FreeInstance {
     board: BoardRef,
     profile: usize,
 }
 
-fn spare_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<SpareInstance> {
-    let mut found: Vec<SpareInstance> = Vec::new();
+fn free_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<FreeInstance> {
+    let mut found: Vec<FreeInstance> = Vec::new();
     for gpu in gpus {
         let Some(pool) = problem.pools.iter().find(|p| p.board.id == *gpu.board) else { continue };
         for instance in gpu.instances.iter().filter(|i| i.assignment.is_none()) {
             let crate::plan::InstanceProfile::Mig(name) = &instance.profile else { continue };
             let Some((profile, _)) = pool.board.profile(name) else { continue };
             if !found.iter().any(|s| s.profile == profile && s.board.id == pool.board.id) {
-                found.push(SpareInstance { board: pool.board.clone(), profile });
+                found.push(FreeInstance { board: pool.board.clone(), profile });
             }
         }
     }
@@ -286,7 +286,7 @@ fn full(
     workload: &Workload,
     replicas: u64,
     problem: &Problem,
-    spare: &[SpareInstance],
+    free: &[FreeInstance],
     kept_free: &KeptFree,
 ) -> (Reason, String, Option<String>) {
     let boards = boards_for(workload, problem);
@@ -302,7 +302,7 @@ fn full(
         let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
         return (Reason::FleetFull, detail, Some(more_gpus(more, &boards)));
     };
-    let nearest = spare
+    let nearest = free
         .iter()
         .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
@@ -312,7 +312,7 @@ fn full(
         .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
     let help = match nearest {
         Some(p) => format!(
-            "{} less demand: a spare {} has {}",
+            "{} less demand: a free {} has {}",
             (memory - p.memory).human(),
             p.name,
             p.memory

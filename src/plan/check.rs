@@ -2,8 +2,8 @@
 //!
 //! Shares no code with the optimiser and must not: overlap is tested slice by slice from the
 //! board's own placements, sums are made afresh, and every value of the proof is recomputed. Only
-//! this file makes a [`Checked`] plan, which is what emitters and pictures take. A broken plan is
-//! what it exists for, so no number of a plan is trusted: sums saturate.
+//! this file and `over_time` below make a [`Checked`] plan, which is what emitters and pictures take.
+//! A broken plan is what they exist for, so no number of a plan is trusted: sums saturate.
 
 mod boards;
 mod gpus;

@@ -633,7 +633,7 @@ fn less_demand_is_no_help_where_it_would_be_less_than_half() {
         let line = run.stderr.lines().find(|line| line.contains("b/big")).unwrap().to_string();
         line.split("would help: ").nth(1).unwrap().to_string()
     };
-    assert_eq!(help(36), "16.5 GiB less demand: a spare 1g.20gb has 19968 MiB");
+    assert_eq!(help(36), "16.5 GiB less demand: a free 1g.20gb has 19968 MiB");
     assert_eq!(help(45), "1 more GPU of a100-sxm4-80gb");
 }
 
