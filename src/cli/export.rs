@@ -31,7 +31,13 @@ enum Format {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let node = args.nvml.observe(&args.catalogue.read()?, console)?;
-    let refused = |message| Error::new(ExitCode::Refused, message).hint("run it as root");
+    let refused = |message| {
+        let hint = match node.unreadable.is_empty() {
+            true => "run it as root",
+            false => "`migplan export` without -o names it in a comment",
+        };
+        Error::new(ExitCode::Refused, message).hint(hint)
+    };
     let text = match args.format {
         Format::Yaml => export::yaml(&node, &args.label).map_err(refused)?,
         Format::Checkpoint => checkpoint::checkpoint(&node).map_err(refused)?.json()?,

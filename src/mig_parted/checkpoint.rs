@@ -121,9 +121,13 @@ impl Device {
 /// The checkpoint of a node, for `nvidia-mig-parted restore`.
 ///
 /// # Errors
-/// A GPU that hides its instances, or has a compute instance of a size that NVML has no number
-/// for; with the reason.
+/// A GPU that cannot be read, hides its instances, or has a compute instance of a size that NVML has
+/// no number for; with the reason.
 pub fn checkpoint(node: &ObservedNode) -> std::result::Result<Checkpoint, String> {
+    // It would say that the node has fewer GPUs, and nobody would see that one is left out.
+    if let Some(gpu) = node.unreadable.first() {
+        return Err(gpu.to_string());
+    }
     let mut devices = Vec::new();
     for gpu in &node.gpus {
         let Some(mode) = gpu.mode else { continue };

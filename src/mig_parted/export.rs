@@ -15,13 +15,16 @@ struct Entry {
 }
 
 /// The YAML of a node under one label. Instances without compute instances, which mig-parted does
-/// not see, are named in comments.
+/// not see, and GPUs that cannot be read are named in comments.
 ///
 /// # Errors
 /// A GPU that hides its instances; with the reason.
 pub fn yaml(node: &ObservedNode, label: &str) -> Result<String, String> {
     let mut groups: Vec<(Entry, Vec<u32>)> = Vec::new();
     let mut notes = String::new();
+    for gpu in &node.unreadable {
+        let _ = writeln!(notes, "# {gpu}; there is no entry for it");
+    }
     for gpu in &node.gpus {
         let entry = entry(gpu, &mut notes)?;
         match groups.iter_mut().find(|(e, _)| *e == entry) {

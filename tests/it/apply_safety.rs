@@ -171,6 +171,11 @@ fn one_lost_gpu_fails_only_what_needs_it() {
     let export = rehearsal.migplan(&["export"]);
     assert_eq!(export.code, 0, "{}", export.stderr);
     assert!(export.stdout.contains("devices: [0]"), "{}", export.stdout);
+    assert!(export.stdout.starts_with("# GPU 1 cannot be read: "), "{}", export.stdout);
+    // A checkpoint has no place for that, and would pass for the whole node.
+    let checkpoint = rehearsal.migplan(&["export", "-o", "checkpoint"]);
+    assert_eq!((checkpoint.code, checkpoint.stdout.as_str()), (7, ""), "{}", checkpoint.stderr);
+    assert!(checkpoint.stderr.contains("GPU 1 cannot be read"), "{}", checkpoint.stderr);
 
     rehearsal.write("zero.yaml", &yaml(&[("[0]", "{1g.10gb: 7}")]));
     let zero = rehearsal.migplan(&["apply", "-f", "zero.yaml", "--yes"]);
