@@ -40,6 +40,7 @@ pub use history::History;
 pub use interrupt::Interrupt;
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlDriver;
+pub use lock::{GPU_LOCKS_VARIABLE, gpu_locks};
 pub use operator::{Event, Operator, Phase, Proposal};
 pub use services::Systemd;
 pub use session::{ApplyOptions, Outcome, Session};

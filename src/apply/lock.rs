@@ -3,21 +3,35 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::geteuid;
+
 use super::folder::DiskFolder;
 
-/// The file that is locked.
+/// The environment variable that names another folder for the locks of GPUs.
+pub const GPU_LOCKS_VARIABLE: &str = "MIGPLAN_LOCK_DIR";
+/// Root's folder for the locks of GPUs: gone with a reboot, as what they are about.
+const GPU_LOCKS: &str = "/run/migplan";
+/// The file that is locked in a state folder.
 const LOCK: &str = "lock";
+
+/// Where GPUs are locked: in the folder that [`GPU_LOCKS_VARIABLE`] names, else in root's. Nobody else
+/// has one, since nobody else may change a GPU of a node.
+pub fn gpu_locks() -> Option<PathBuf> {
+    let named = std::env::var_os(GPU_LOCKS_VARIABLE).filter(|name| !name.is_empty());
+    let of_root = || geteuid().is_root().then(|| PathBuf::from(GPU_LOCKS));
+    named.map(PathBuf::from).or_else(of_root)
+}
 
 /// A lock on a state folder and on GPUs. The system lets go of it when the process ends, however
 /// that happens.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
-    #[cfg(target_os = "linux")]
-    gpus: Vec<std::os::unix::net::UnixListener>,
+    gpus: Vec<File>,
 }
 
 /// Why a lock was not had.
@@ -33,48 +47,30 @@ impl Lock {
     pub(super) fn folder(folder: &DiskFolder) -> Result<Lock, NotLocked> {
         let file = folder.lock_file(LOCK).map_err(NotLocked::Failed)?;
         match patiently(|| file.try_lock()) {
-            Ok(()) => Ok(Lock {
-                _file: file,
-                #[cfg(target_os = "linux")]
-                gpus: Vec::new(),
-            }),
+            Ok(()) => Ok(Lock { _file: file, gpus: Vec::new() }),
             Err(TryLockError::WouldBlock) => Err(NotLocked::Taken(folder.to_string())),
             Err(TryLockError::Error(e)) => Err(NotLocked::Failed(e)),
         }
     }
 
-    /// Locks GPUs by their UUID as well. A name in Linux's abstract socket namespace needs no
-    /// folder that several users may write to, and is gone with the process.
-    #[cfg(target_os = "linux")]
+    /// Locks GPUs by their UUID as well: a file for each in a folder that only the owner may write to,
+    /// so that nobody else can keep a run from them.
     pub(super) fn gpus<'a>(
         &mut self,
+        folder: &Path,
         uuids: impl Iterator<Item = &'a str>,
     ) -> Result<(), NotLocked> {
-        use std::os::linux::net::SocketAddrExt;
-        use std::os::unix::net::{SocketAddr, UnixListener};
+        let folder = DiskFolder::open_to_write(folder).map_err(NotLocked::Failed)?;
         for uuid in uuids {
-            let name = format!("migplan/{uuid}");
-            let address = SocketAddr::from_abstract_name(&name).map_err(NotLocked::Failed)?;
-            let bound = patiently(|| {
-                UnixListener::bind_addr(&address).map_err(|e| match e.kind() {
-                    io::ErrorKind::AddrInUse => TryLockError::WouldBlock,
-                    _ => TryLockError::Error(e),
-                })
-            });
-            match bound {
-                Ok(listener) => self.gpus.push(listener),
+            let file = folder.lock_file(&uuid.replace('/', "_")).map_err(NotLocked::Failed)?;
+            match patiently(|| file.try_lock()) {
+                Ok(()) => self.gpus.push(file),
                 Err(TryLockError::WouldBlock) => {
-                    return Err(NotLocked::Taken(format!("the socket @{name}")));
+                    return Err(NotLocked::Taken(format!("{uuid} in {folder}")));
                 }
                 Err(TryLockError::Error(e)) => return Err(NotLocked::Failed(e)),
             }
         }
-        Ok(())
-    }
-
-    /// MIG exists on Linux only.
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn gpus<'a>(&mut self, _: impl Iterator<Item = &'a str>) -> Result<(), NotLocked> {
         Ok(())
     }
 }

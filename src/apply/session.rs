@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,8 @@ pub struct ApplyOptions {
     pub wait: Duration,
     /// Systemd units to stop before the change and to start after it, where they run.
     pub stop: Vec<String>,
+    /// Where GPUs are locked, against a run that saves its states elsewhere.
+    pub gpu_locks: Option<PathBuf>,
 }
 
 /// How a session ended well.
@@ -254,7 +257,9 @@ impl Session<'_> {
     /// Locks the folder and the GPUs of a change, and makes sure that every saved run is readable.
     fn lock(&mut self, change: &NodeChange) -> Result<StateDir> {
         let mut dir = self.saves.lock()?;
-        dir.lock_gpus(change.gpus.iter().map(|gpu| gpu.from.uuid.as_str()))?;
+        if let Some(folder) = &self.options.gpu_locks {
+            dir.lock_gpus(folder, change.gpus.iter().map(|gpu| gpu.from.uuid.as_str()))?;
+        }
         dir.history.whole()?;
         Ok(dir)
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::folder::{DiskFolder, Folder};
 use super::history::{History, Run};
 use super::journal::{End, Header, Line};
-use super::lock::{Lock, NotLocked};
+use super::lock::{GPU_LOCKS_VARIABLE, Lock, NotLocked};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::ObservedNode;
 
@@ -84,15 +84,26 @@ impl StateDir {
         Ok(StateDir { path: path.to_path_buf(), folder, lock, history })
     }
 
-    /// Locks GPUs too, against a run that saves its states elsewhere.
+    /// Locks GPUs too, in `folder`, against a run that saves its states elsewhere.
     ///
     /// # Errors
-    /// Another migplan changes one of them (exit 7).
-    pub fn lock_gpus<'a>(&mut self, uuids: impl Iterator<Item = &'a str>) -> Result<()> {
-        match &mut self.lock {
-            Some(lock) => lock.gpus(uuids).map_err(|e| not_locked(&self.path, e)),
-            None => Ok(()),
-        }
+    /// Another migplan changes one of them, or the folder cannot be written or is not safe (exit 7).
+    pub fn lock_gpus<'a>(
+        &mut self,
+        folder: &Path,
+        uuids: impl Iterator<Item = &'a str>,
+    ) -> Result<()> {
+        let Some(lock) = &mut self.lock else { return Ok(()) };
+        lock.gpus(folder, uuids).map_err(|e| match e {
+            NotLocked::Failed(e) => {
+                let problem = Diagnostic::new(format!("the GPUs cannot be locked: {e}"));
+                let place = problem.in_file(folder.display().to_string());
+                Error { code: ExitCode::Refused, ..Error::input(place) }.hint(format!(
+                    "run it as root, or name a folder that only you may write to with {GPU_LOCKS_VARIABLE}; nothing was changed"
+                ))
+            }
+            taken => not_locked(folder, taken),
+        })
     }
 
     /// Closes the open runs of which no GPU is half-way any more. `reached`: GPUs, by UUID, that

@@ -11,7 +11,7 @@ use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, bar, write_result};
 use crate::apply::journal::Purpose;
 use crate::apply::{
-    ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
+    self, ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
     Session, Systemd, services,
 };
 use crate::demand::time::Span;
@@ -82,6 +82,7 @@ impl ChangeArgs {
                 Duration::from_millis(u64::try_from(w.ms()).unwrap_or(0))
             }),
             stop: self.stop.clone(),
+            gpu_locks: apply::gpu_locks(),
         };
         let result = (|| {
             let input = read()?;

@@ -329,8 +329,10 @@ fn two_state_folders_are_still_one_node() {
     let rehearsal = Rehearsal::new(&node);
     rehearsal.config(&[("[0]", "{7g.80gb: 1}")]);
     // What a migplan that saves its states elsewhere holds while it changes GPU 0.
-    let name = SocketAddr::from_abstract_name(format!("migplan/{}", node.gpus[0].uuid)).unwrap();
-    let held = UnixListener::bind_addr(&name).unwrap();
+    let locks = rehearsal.path("locks");
+    std::fs::create_dir(&locks).unwrap();
+    let held = std::fs::File::create(locks.join(&node.gpus[0].uuid)).unwrap();
+    held.lock().unwrap();
     let ran = rehearsal.migplan(&["apply", "--yes"]);
     assert_eq!(ran.code, 7, "{}", ran.stderr);
     assert!(ran.stderr.contains("another migplan is changing this node"), "{}", ran.stderr);
@@ -339,6 +341,15 @@ fn two_state_folders_are_still_one_node() {
     rehearsal.write("one.yaml", &yaml(&[("[1]", "{7g.80gb: 1}")]));
     assert_eq!(rehearsal.migplan(&["apply", "-f", "one.yaml", "--yes"]).code, 0);
     drop(held);
+    // Only the owner may write there; a name that every user may take holds nobody up.
+    let name = SocketAddr::from_abstract_name(format!("migplan/{}", node.gpus[0].uuid)).unwrap();
+    let _taken = UnixListener::bind_addr(&name).unwrap();
+    std::fs::set_permissions(&locks, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the GPUs cannot be locked: others may write"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("MIGPLAN_LOCK_DIR"), "{}", ran.stderr);
+    std::fs::set_permissions(&locks, std::fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
 }
 

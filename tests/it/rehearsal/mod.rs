@@ -174,6 +174,7 @@ impl Rehearsal {
             .env_remove("FAKE_NVML_STATE")
             .env("MIGPLAN_NVML_LIB", self.path("libfake_nvml.so"))
             .env("MIGPLAN_STATE_DIR", self.state_dir())
+            .env("MIGPLAN_LOCK_DIR", self.path("locks"))
             .env("MIGPLAN_NVIDIA_SMI", self.path("nvidia-smi"))
             .env("MIGPLAN_SYSTEMCTL", self.path("systemctl"))
             .stdin(std::process::Stdio::null())
