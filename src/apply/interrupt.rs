@@ -19,14 +19,16 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on notes SIGINT, SIGTERM and SIGHUP, which until now ended the process.
+    /// From now on notes SIGINT, SIGTERM and SIGHUP, which until now ended the process. One that
+    /// whoever started us has told us to ignore stays ignored: nohup does that with SIGHUP.
     ///
     /// # Errors
     /// The system does not let signals be noted.
     pub fn on_signals() -> io::Result<Interrupt> {
         let interrupt = Interrupt::default();
         let second = Arc::new(AtomicBool::new(false));
-        for (signal, _) in SIGNALS {
+        let ignored = ignored();
+        for (signal, _) in SIGNALS.into_iter().filter(|(signal, _)| ignored & bit(*signal) == 0) {
             // The handlers of a signal run in this order: a second signal finds the flag set.
             flag::register_conditional_shutdown(signal, 128 + signal, second.clone())?;
             flag::register(signal, second.clone())?;
@@ -41,4 +43,16 @@ impl Interrupt {
         let number = self.signal.load(Ordering::SeqCst);
         SIGNALS.iter().find(|(n, _)| usize::try_from(*n) == Ok(number)).map(|(_, name)| *name)
     }
+}
+
+/// The bit of a signal in a mask of the system.
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// The signals that this process ignores, as a mask; none where the system does not tell.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
