@@ -84,10 +84,15 @@ impl DiskFolder {
     pub fn open_to_write(path: &Path) -> io::Result<DiskFolder> {
         if !path.is_dir() {
             use std::os::unix::fs::DirBuilderExt;
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
+            // Whatever the umask allows: who may write to a parent can put another folder here.
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
             }
-            std::fs::DirBuilder::new().mode(0o700).create(path)?;
+            match std::fs::DirBuilder::new().mode(0o700).create(path) {
+                // Another process has just made it.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made?,
+            }
         }
         let folder = DiskFolder::open(path)?.ok_or(io::ErrorKind::NotADirectory)?;
         let status = fs::fstat(&folder.handle)?;
