@@ -38,10 +38,10 @@ pub use execute::{Action, Patience, Step};
 pub use guard::{GpuChange, NodeChange};
 pub use history::History;
 pub use interrupt::Interrupt;
+pub use lock::{GPU_LOCKS_VARIABLE, gpu_locks};
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlDriver;
-pub use lock::{GPU_LOCKS_VARIABLE, gpu_locks};
-pub use operator::{Event, Operator, Phase, Proposal};
+pub use operator::{Event, Operator, Phase, Proposal, Reached};
 pub use services::Systemd;
 pub use session::{ApplyOptions, Outcome, Session};
 pub use state::GpuState;

@@ -4,6 +4,7 @@
 //! instance does; an implementation looks handles up afresh for each call, since they go stale.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::fleet::observed::MigMode;
 
@@ -213,6 +214,13 @@ pub trait MigDriver {
     /// # Errors
     /// What NVML answered.
     fn identity(&mut self, gpu: u32) -> Answer<Identity>;
+    /// Who a GPU is: its index may mean another one after a reset.
+    ///
+    /// # Errors
+    /// What NVML answered.
+    fn uuid(&mut self, gpu: u32) -> Answer<String>;
+    /// A GPU's device file, by which one sees who holds it; `None` where the driver does not tell.
+    fn device_file(&mut self, gpu: u32) -> Option<PathBuf>;
     /// A GPU's MIG mode, `None` where it cannot do MIG.
     ///
     /// # Errors
@@ -281,7 +289,8 @@ pub trait MigDriver {
     /// # Errors
     /// Why it could not, for people.
     fn ready_to_reset(&mut self, gpu: u32) -> Result<(), String>;
-    /// Resets a GPU, which makes a pending mode current and ends everything on it.
+    /// Resets a GPU, which makes a pending mode current and ends everything on it. The driver lists
+    /// the GPUs anew after it: an index may mean another one.
     ///
     /// # Errors
     /// Why it was not reset, in the words of the tool that does it.

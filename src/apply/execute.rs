@@ -117,6 +117,11 @@ impl GpuChange {
         self.mode.is_some_and(|mode| mode.reset)
     }
 
+    /// Whether the mode that it is in changes, and not only what is pending.
+    pub fn switches_mode(&self) -> bool {
+        self.mode.is_some_and(|mode| mode.on != self.from.mig)
+    }
+
     fn instance(&self, index: usize) -> InstanceId {
         let instance = &self.present[index];
         InstanceId { gpu: self.gpu, profile_id: instance.profile_id, id: instance.id }
@@ -161,13 +166,13 @@ impl Executor<'_> {
         let mut refit = change.change.refit.iter();
         let mut create = change.change.create.iter();
         for (i, step) in change.steps().into_iter().enumerate() {
-            let failed = |why: String, hint| Failed { step: step.clone(), why, hint };
-            // A reset that cannot work must not cost an instance.
-            if i == 0 && change.resets() {
-                self.driver.ready_to_reset(change.gpu).map_err(|why| failed(why, None))?;
-            }
-            tell(Moment::Before, &step).map_err(|why| failed(why, None))?;
-            let done = match step.action {
+            let failed = |(why, hint)| Failed { step: step.clone(), why, hint };
+            tell(Moment::Before, &step).map_err(|why| failed((why, None)))?;
+            let ready = self.is_planned(change).and_then(|()| match i {
+                0 => self.ready_for_mode(change),
+                _ => Ok(()),
+            });
+            let done = ready.and_then(|()| match step.action {
                 Action::Destroy => destroy.next().map_or(Ok(()), |&i| self.destroy(change, i)),
                 Action::Refit => refit.next().map_or(Ok(()), |refit| self.refit(change, refit)),
                 Action::Create => create.next().map_or(Ok(()), |new| self.create(change, new)),
@@ -175,23 +180,68 @@ impl Executor<'_> {
                 Action::MigOn | Action::MigOff => {
                     change.mode.map_or(Ok(()), |mode| self.set_mode(change.gpu, mode))
                 }
-                Action::Reset => change.mode.map_or(Ok(()), |mode| self.reset(change.gpu, mode)),
-            };
-            match done {
-                Ok(()) => {}
-                Err(Stopped::Other(why, hint)) => return Err(failed(why, hint)),
-                Err(Stopped::Driver(e)) => {
-                    let hint = match e.code {
-                        Code::IN_USE => Some(self.in_use(change.gpu)),
-                        Code::NO_PERMISSION => Some("run it as root".to_string()),
-                        _ => None,
-                    };
-                    return Err(failed(e.to_string(), hint));
-                }
-            }
-            tell(Moment::After, &step).map_err(|why| failed(why, None))?;
+                Action::Reset => change.mode.map_or(Ok(()), |mode| self.reset(change, mode)),
+            });
+            done.map_err(|stopped| failed(self.reason(change.gpu, stopped)))?;
+            tell(Moment::After, &step).map_err(|why| failed((why, None)))?;
         }
         Ok(())
+    }
+
+    /// Why a step failed, and what to do about it.
+    fn reason(&mut self, gpu: u32, stopped: Stopped) -> (String, Option<String>) {
+        match stopped {
+            Stopped::Other(why, hint) => (why, hint),
+            Stopped::Driver(e) => {
+                let hint = match e.code {
+                    Code::IN_USE => Some(self.in_use(gpu)),
+                    Code::NO_PERMISSION => Some("run it as root".to_string()),
+                    _ => None,
+                };
+                (e.to_string(), hint)
+            }
+        }
+    }
+
+    /// Whether the index still means the GPU that the change is planned for. A reset makes the driver
+    /// list the GPUs anew: with one fewer, or in another order, each index after it is another GPU.
+    fn is_planned(&mut self, change: &GpuChange) -> Result<(), Stopped> {
+        let now = self.driver.uuid(change.gpu)?;
+        if now == change.from.uuid {
+            return Ok(());
+        }
+        let planned = &change.from.uuid;
+        let why = format!("the GPUs have moved: GPU {} is {now}, no longer {planned}", change.gpu);
+        Err(Stopped::Other(why, None))
+    }
+
+    /// Whether a change of mode can work, as far as that shows: one that cannot must not cost an
+    /// instance.
+    fn ready_for_mode(&mut self, change: &GpuChange) -> Result<(), Stopped> {
+        if change.resets() {
+            let ready = self.driver.ready_to_reset(change.gpu);
+            return ready.map_err(|why| Stopped::Other(why, None));
+        }
+        if !change.switches_mode() || change.change.destroy.is_empty() {
+            return Ok(());
+        }
+        let device = self.driver.device_file(change.gpu);
+        let mut holders = holders::against_a_mode(device.as_deref());
+        for pause in &self.patience.0 {
+            if holders.is_empty() {
+                break;
+            }
+            self.go_on()?;
+            thread::sleep(*pause);
+            holders = holders::against_a_mode(device.as_deref());
+        }
+        match holders.is_empty() {
+            true => Ok(()),
+            false => Err(Stopped::Other(
+                format!("its MIG mode cannot change: it is held open by {}", holders.join("; ")),
+                Some("stop what holds it; --stop UNIT does that for systemd units".to_string()),
+            )),
+        }
     }
 
     /// Stops before the next call where a signal asks for it.
@@ -294,12 +344,14 @@ impl Executor<'_> {
         Ok(())
     }
 
-    fn reset(&mut self, gpu: u32, mode: ModeChange) -> Result<(), Stopped> {
+    fn reset(&mut self, change: &GpuChange, mode: ModeChange) -> Result<(), Stopped> {
         self.go_on()?;
-        self.driver.reset(gpu).map_err(|why| {
-            let hint = reset_hint(gpu, mode, &why);
-            Stopped::Other(format!("the GPU was not reset: {why}"), Some(hint))
-        })?;
+        let gpu = change.gpu;
+        if let Err(why) = self.driver.reset(gpu) {
+            let hint = self.reset_hint(gpu, mode, &why);
+            return Err(Stopped::Other(format!("the GPU was not reset: {why}"), Some(hint)));
+        }
+        self.is_planned(change)?;
         let now = self.driver.mode(gpu)?;
         if now.is_some_and(|m| m.current == mode.on) {
             if mode.pending != mode.on {
@@ -324,28 +376,28 @@ impl Executor<'_> {
             names.push(Process { pid: process.pid, name, used: None }.to_string());
         }
         if names.is_empty() {
-            return holders::hint(gpu);
+            return holders::hint(gpu, self.driver.device_file(gpu).as_deref());
         }
         format!("GPU {gpu} runs {}; end what must go, and run it again", names.join(", "))
     }
-}
 
-/// What to do about a reset that failed, by what the tool said of it.
-fn reset_hint(gpu: u32, mode: ModeChange, said: &str) -> String {
-    let said = said.to_lowercase();
-    if said.contains("in use") {
-        return holders::hint(gpu);
+    /// What to do about a reset that failed, by what the tool said of it.
+    fn reset_hint(&mut self, gpu: u32, mode: ModeChange, said: &str) -> String {
+        let said = said.to_lowercase();
+        if said.contains("in use") {
+            return holders::hint(gpu, self.driver.device_file(gpu).as_deref());
+        }
+        if said.contains("permission") {
+            return "run it as root".to_string();
+        }
+        if said.contains("not supported") || said.contains("virtual machine") {
+            let place =
+                if holders::in_virtual_machine() { "in this virtual machine" } else { "from here" };
+            return format!(
+                "a reset is not possible {place}: set the mode with nvidia-smi -i {gpu} -mig {} and reboot",
+                u8::from(mode.on)
+            );
+        }
+        "run nvidia-smi --gpu-reset by hand; it and the kernel log may say more".to_string()
     }
-    if said.contains("permission") {
-        return "run it as root".to_string();
-    }
-    if said.contains("not supported") || said.contains("virtual machine") {
-        let place =
-            if holders::in_virtual_machine() { "in this virtual machine" } else { "from here" };
-        return format!(
-            "a reset is not possible {place}: set the mode with nvidia-smi -i {gpu} -mig {} and reboot",
-            u8::from(mode.on)
-        );
-    }
-    "run nvidia-smi --gpu-reset by hand; it and the kernel log may say more".to_string()
 }

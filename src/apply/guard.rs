@@ -8,9 +8,9 @@ use crate::fleet::observed::{
 use crate::hardware::layout::Placement;
 use crate::hardware::{Board, BoardRef};
 use crate::mig_parted::Resolved;
-use crate::reconfigure::change::{self, Blocked, Change, PresentInstance};
+use crate::reconfigure::change::{self, Blocked, Change, Create, PresentInstance};
 
-use super::state::{GpuState, InstanceState};
+use super::state::{GpuState, InstanceState, Presence};
 
 /// What to do to one GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,12 @@ pub struct GpuChange {
     pub from: GpuState,
     /// The state that it will be in.
     pub to: GpuState,
-    /// Whether nothing on the GPU speaks against it. One that is not permitted is shown, not made.
-    pub permitted: bool,
+    /// What speaks against it. A change that is not permitted is shown, not made.
+    pub refused: Vec<Diagnostic>,
     /// What runs in what must go: until it ends, the change is not permitted.
     pub in_use_by: Vec<Process>,
+    /// How many of [`Self::refused`] are about something that runs, and may end.
+    busy: usize,
 }
 
 /// How to change a GPU's MIG mode.
@@ -53,7 +55,7 @@ pub struct NodeChange {
     pub gpus: Vec<GpuChange>,
     /// GPUs that are as wanted already.
     pub unchanged: Vec<u32>,
-    /// Why it must not be done; empty if it may.
+    /// What speaks against it beside what [`GpuChange::refused`] says.
     pub refusals: Vec<Diagnostic>,
     /// What is done about instances in use.
     pub wait: Wait,
@@ -61,12 +63,12 @@ pub struct NodeChange {
     pub hidden: Vec<(u32, String)>,
     /// GPUs that differ, but that this user may not change, and the call that says so.
     pub forbidden: Vec<(u32, String)>,
-    /// GPUs of a saved state that are not there to be changed back; they do not keep others from it.
-    pub missing: Vec<Missing>,
-    /// How many of the refusals are about something that runs, and may end.
-    busy: usize,
-    /// What to do about the other refusals.
+    /// GPUs of a saved state that are not changed back; they do not keep others from it.
+    pub left: Vec<Left>,
+    /// What to do about refusals that are not about something that runs.
     hint: Option<&'static str>,
+    /// Whether some of [`Self::hidden`] are hidden because of this user's rights.
+    rights_hide: bool,
     /// Whether GPUs need a reset, and it was not allowed.
     needs_reset: bool,
     /// What is possible while everything in use stays.
@@ -87,49 +89,57 @@ pub enum Wait {
     Over,
 }
 
-/// A GPU of a saved state that is not there.
+/// A GPU of a saved state that is not changed back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Its index when the state was saved.
+pub struct Left {
+    /// Its index when the state was saved, or now where it can be read.
     pub gpu: u32,
     /// Its UUID.
     pub uuid: String,
-    /// Why it cannot be read; `None` where it is gone, because it was taken out or replaced.
-    pub unreadable: Option<String>,
+    /// Why it is not.
+    pub why: Why,
 }
 
-impl Missing {
-    /// What is known of the GPU of a state that is not among those that can be read. One without
-    /// a UUID is told by its index.
-    pub(super) fn of(node: &ObservedNode, state: &GpuState) -> Missing {
-        let unreadable = node.unreadable.iter().find(|gpu| match &gpu.uuid {
-            Some(uuid) => *uuid == state.uuid,
-            None => gpu.index == state.gpu,
-        });
-        Missing {
-            gpu: state.gpu,
-            uuid: state.uuid.clone(),
-            unreadable: unreadable.map(|gpu| gpu.why.clone()),
-        }
-    }
+/// Why a GPU is not changed back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It is gone, because it was taken out or replaced: nothing of the node is left undone.
+    Gone,
+    /// It cannot be read.
+    Unreadable(String),
+    /// It is there, but is left as it is; a sentence.
+    Refused(String),
+}
 
+impl Left {
     /// A sentence for people.
     pub fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(match &self.unreadable {
-            Some(why) => format!("GPU {} ({}) cannot be read: {why}", self.gpu, self.uuid),
-            None => format!(
-                "GPU {} ({}) is not on this node any more, so its state stays as it was saved",
-                self.gpu, self.uuid
+        let Left { gpu, uuid, why } = self;
+        Diagnostic::new(match why {
+            Why::Unreadable(why) => format!("GPU {gpu} ({uuid}) cannot be read: {why}"),
+            Why::Gone => format!(
+                "GPU {gpu} ({uuid}) is not on this node any more, so its state stays as it was saved"
             ),
+            Why::Refused(why) => why.clone(),
         })
     }
 }
 
 impl NodeChange {
+    /// Everything that speaks against it, whoever asks.
+    pub fn against(&self) -> Vec<Diagnostic> {
+        let of_gpus = self.gpus.iter().flat_map(|gpu| &gpu.refused);
+        self.refusals.iter().chain(of_gpus).cloned().collect()
+    }
+
+    fn busy(&self) -> usize {
+        self.gpus.iter().map(|gpu| gpu.busy).sum()
+    }
+
     /// Whether nothing but busy instances is in the way, so that waiting may help.
     pub fn waits_for_busy(&self) -> bool {
-        self.busy > 0
-            && self.busy == self.refusals.len()
+        self.busy() > 0
+            && self.busy() == self.against().len()
             && self.hidden.is_empty()
             && self.forbidden.is_empty()
     }
@@ -144,13 +154,10 @@ impl NodeChange {
     /// # Errors
     /// Every reason against the change.
     pub fn permitted(&self) -> Result<(), Error> {
-        let hidden = self.hidden.iter().map(|(gpu, why)| {
-            Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
-        });
         let forbidden = self.forbidden.iter().map(|(gpu, why)| {
             Diagnostic::new(format!("GPU {gpu}: this user may not change it: {why}"))
         });
-        self.refused(hidden.chain(forbidden).chain(self.refusals.iter().cloned()).collect())
+        self.refused(self.unseen().chain(forbidden).chain(self.against()).collect())
     }
 
     /// The same for somebody who may see and change everything.
@@ -158,7 +165,12 @@ impl NodeChange {
     /// # Errors
     /// Every other reason against the change.
     pub fn permitted_to_root(&self) -> Result<(), Error> {
-        self.refused(self.refusals.clone())
+        self.refused(self.against())
+    }
+
+    /// GPUs that may differ, and that nobody can tell: each a sentence.
+    pub fn unseen(&self) -> impl Iterator<Item = Diagnostic> {
+        self.hidden.iter().map(|(gpu, why)| unseen(*gpu, why))
     }
 
     fn refused(&self, problems: Vec<Diagnostic>) -> Result<(), Error> {
@@ -176,8 +188,13 @@ impl NodeChange {
         if let Some(hint) = self.hint {
             return hint.to_string();
         }
-        if self.busy == 0 {
-            return "run it as root; nothing was changed".to_string();
+        if self.busy() == 0 {
+            return match self.rights_hide || !self.forbidden.is_empty() {
+                true => "run it as root; nothing was changed".to_string(),
+                false => {
+                    "`migplan status` shows what this node has; nothing was changed".to_string()
+                }
+            };
         }
         let end = match self.wait {
             Wait::Possible | Wait::Now => {
@@ -193,6 +210,10 @@ impl NodeChange {
     }
 }
 
+fn unseen(gpu: u32, why: &str) -> Diagnostic {
+    Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
+}
+
 /// Plans the change of a node to what a configuration wants. `may_reset`: whether GPUs may be
 /// reset for their mode.
 pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChange {
@@ -204,13 +225,10 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
         );
     }
     for want in &wanted.gpus {
-        let Some(gpu) = node.gpus.iter().find(|g| g.index == want.gpu) else {
+        // Nothing is wanted of a GPU that cannot do MIG.
+        let gpu = node.gpus.iter().find(|g| g.index == want.gpu);
+        let Some((gpu, mode)) = gpu.and_then(|gpu| Some((gpu, gpu.mode?))) else {
             result.refuse(Diagnostic::new(format!("GPU {} is gone", want.gpu)), None);
-            continue;
-        };
-        let Some(mode) = gpu.mode else {
-            // Asked to be without MIG, and it is.
-            result.unchanged.push(gpu.index);
             continue;
         };
         if let Instances::Hidden { why, devices } = &gpu.instances {
@@ -257,24 +275,25 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
 pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -> NodeChange {
     let mut result = NodeChange { wait: Wait::Impossible, ..NodeChange::default() };
     for state in states {
-        let Some(gpu) = node.gpus.iter().find(|g| g.uuid == state.uuid) else {
-            result.missing.push(Missing::of(node, state));
-            continue;
+        let gpu = match state.find(node) {
+            Presence::Here(gpu) => gpu,
+            Presence::Unreadable(gpu) => {
+                result.leave(state.gpu, &state.uuid, Why::Unreadable(gpu.why.clone()));
+                continue;
+            }
+            Presence::Gone => {
+                result.leave(state.gpu, &state.uuid, Why::Gone);
+                continue;
+            }
         };
-        if let Instances::Hidden { why, .. } = &gpu.instances {
+        if let (Instances::Hidden { why, .. }, Some(_)) = (&gpu.instances, &gpu.forbidden) {
             result.hide(gpu, why);
             continue;
         }
-        let (Some(mode), Some(board), Some(from)) = (gpu.mode, &gpu.board, GpuState::of(gpu))
-        else {
-            let text = format!("GPU {} ({}) cannot do MIG any more", gpu.index, gpu.product);
-            result.refuse(Diagnostic::new(text), None);
-            continue;
-        };
-        let target = match state.creates(board) {
-            Ok(target) => target,
-            Err(message) => {
-                result.refuse(Diagnostic::new(format!("GPU {}: {message}", gpu.index)), None);
+        let (board, mode, from, target) = match way_back(gpu, state) {
+            Ok(found) => found,
+            Err(why) => {
+                result.leave(gpu.index, &gpu.uuid, Why::Refused(why));
                 continue;
             }
         };
@@ -294,12 +313,26 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
                     .map(|r| r.instance),
             )
             .collect();
-        let mode = mode_change(board, mode, state.mig, state.mig_pending);
+        let mode = mode_change(&board, mode, state.mig, state.mig_pending);
         let to = GpuState { gpu: gpu.index, ..state.clone() };
-        let board = board.clone();
         result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }
     result
+}
+
+/// What is needed to bring a GPU back to a state, or why that cannot be; in a sentence.
+fn way_back(
+    gpu: &ObservedGpu,
+    state: &GpuState,
+) -> Result<(BoardRef, MigMode, GpuState, Vec<Create>), String> {
+    if let Instances::Hidden { why, .. } = &gpu.instances {
+        return Err(unseen(gpu.index, why).message);
+    }
+    let (Some(mode), Some(board), Some(from)) = (gpu.mode, &gpu.board, GpuState::of(gpu)) else {
+        return Err(format!("GPU {} ({}) cannot do MIG any more", gpu.index, gpu.product));
+    };
+    let target = state.creates(board).map_err(|why| format!("GPU {}: {why}", gpu.index))?;
+    Ok((board.clone(), mode, from, target))
 }
 
 impl GpuChange {
@@ -311,8 +344,33 @@ impl GpuChange {
         from: GpuState,
         to: GpuState,
     ) -> GpuChange {
-        let (gpu, in_use_by) = (to.gpu, Vec::new());
-        GpuChange { gpu, board, mode, present, change, from, to, permitted: true, in_use_by }
+        let (gpu, refused, in_use_by) = (to.gpu, Vec::new(), Vec::new());
+        GpuChange { gpu, board, mode, present, change, from, to, refused, in_use_by, busy: 0 }
+    }
+
+    /// Whether nothing on the GPU speaks against it.
+    pub fn permitted(&self) -> bool {
+        self.refused.is_empty()
+    }
+
+    fn refuse_busy(&mut self, problem: Diagnostic) {
+        self.busy += 1;
+        self.refused.push(problem);
+    }
+
+    /// What has started in what must go, in a later reading of the GPU, or on all of it where its mode
+    /// changes. What runs in what stays is nothing against it.
+    pub(super) fn started(&self, now: &ObservedGpu) -> bool {
+        let at = |i: usize| now.known_instances().iter().find(|n| n.id == self.present[i].id);
+        let mut destroyed = self.change.destroy.iter().filter_map(|&i| at(i));
+        let mut refitted = self.change.refit.iter().flat_map(|refit| {
+            let gone = refit.destroy.iter().map(|&c| self.present[refit.instance].compute[c].id);
+            let computes = at(refit.instance).map_or(&[][..], |instance| &instance.compute);
+            gone.filter_map(|id| computes.iter().find(move |c| c.id == id))
+        });
+        destroyed.any(ObservedInstance::is_busy)
+            || refitted.any(|compute| !compute.processes.is_empty())
+            || self.switches_mode() && !now.processes.is_empty()
     }
 }
 
@@ -418,18 +476,35 @@ impl NodeChange {
 
     /// Refuses a reset that cannot work.
     pub(super) fn refuse_reset(&mut self, gpu: u32, why: &str) {
-        for change in self.gpus.iter_mut().filter(|change| change.gpu == gpu) {
-            change.permitted = false;
-        }
-        self.refuse(
+        self.refuse_gpu(
+            gpu,
             Diagnostic::new(format!("GPU {gpu} cannot be reset for its MIG mode: {why}")),
-            Some("stop what holds it (--stop UNIT does that for systemd units), or set the mode with nvidia-smi -mig and reboot; nothing was changed"),
+            "stop what holds it (--stop UNIT does that for systemd units), or set the mode with nvidia-smi -mig and reboot; nothing was changed",
         );
     }
 
-    fn refuse_busy(&mut self, problem: Diagnostic) {
-        self.busy += 1;
-        self.refuse(problem, None);
+    /// Refuses the change of one GPU.
+    pub(super) fn refuse_gpu(&mut self, gpu: u32, problem: Diagnostic, hint: &'static str) {
+        for change in self.gpus.iter_mut().filter(|change| change.gpu == gpu) {
+            change.refused.push(problem.clone());
+        }
+        self.hint = self.hint.or(Some(hint));
+    }
+
+    /// Leaves GPUs as they are whose change is refused, so that the others can be changed.
+    pub(super) fn leave_refused(&mut self) {
+        let gpus = std::mem::take(&mut self.gpus).into_iter();
+        let (go, stay): (Vec<GpuChange>, Vec<GpuChange>) = gpus.partition(GpuChange::permitted);
+        self.gpus = go;
+        for change in stay {
+            let why: Vec<String> = change.refused.iter().map(ToString::to_string).collect();
+            self.leave(change.gpu, &change.from.uuid, Why::Refused(why.join("; ")));
+        }
+        (self.hint, self.needs_reset) = (None, false);
+    }
+
+    fn leave(&mut self, gpu: u32, uuid: &str, why: Why) {
+        self.left.push(Left { gpu, uuid: uuid.to_string(), why });
     }
 
     fn refuse(&mut self, problem: Diagnostic, hint: Option<&'static str>) {
@@ -439,6 +514,7 @@ impl NodeChange {
 
     fn hide(&mut self, gpu: &ObservedGpu, why: &str) {
         self.hidden.push((gpu.index, why.to_string()));
+        self.rights_hide |= gpu.forbidden.is_some();
     }
 
     /// `busy`: the present instances that must go and are in use.
@@ -447,28 +523,32 @@ impl NodeChange {
             self.unchanged.push(gpu.index);
             return;
         }
-        let before = self.refusals.len();
-        for instance in busy.iter().map(|&i| &change.present[i]) {
-            self.refuse_busy(Diagnostic::new(holders(gpu.index, &change.board, instance)));
+        for &i in busy {
+            let instance = &change.present[i];
+            let problem = Diagnostic::new(holders(gpu.index, &change.board, instance));
             change.in_use_by.extend(instance.processes().cloned());
+            change.refuse_busy(problem);
         }
-        if let Some(mode) = change.mode
-            && mode.on != change.from.mig
-        {
-            self.judge_mode(gpu, mode, may_reset);
+        if let Some(mode) = change.mode.filter(|_| change.switches_mode()) {
+            self.judge_mode(gpu, &mut change, mode, may_reset);
             change.in_use_by.extend(gpu.processes.iter().cloned());
         }
-        change.permitted = self.refusals.len() == before;
         if let Some(why) = &gpu.forbidden {
             self.forbidden.push((gpu.index, why.clone()));
         }
         self.gpus.push(change);
     }
 
-    fn judge_mode(&mut self, gpu: &ObservedGpu, mode: ModeChange, may_reset: bool) {
+    fn judge_mode(
+        &mut self,
+        gpu: &ObservedGpu,
+        change: &mut GpuChange,
+        mode: ModeChange,
+        may_reset: bool,
+    ) {
         if !gpu.processes.is_empty() {
             let processes: Vec<String> = gpu.processes.iter().map(Process::to_string).collect();
-            self.refuse_busy(Diagnostic::new(format!(
+            change.refuse_busy(Diagnostic::new(format!(
                 "GPU {}: its MIG mode cannot change while it is in use by {}",
                 gpu.index,
                 processes.join(", ")
@@ -476,13 +556,10 @@ impl NodeChange {
         }
         if mode.reset && !may_reset {
             let word = if mode.on { "on" } else { "off" };
-            self.refuse(
-                Diagnostic::new(format!(
-                    "GPU {} ({}): turning MIG {word} needs a reset of the GPU",
-                    gpu.index, gpu.product
-                )),
-                None,
-            );
+            change.refused.push(Diagnostic::new(format!(
+                "GPU {} ({}): turning MIG {word} needs a reset of the GPU",
+                gpu.index, gpu.product
+            )));
             self.needs_reset = true;
         }
     }

@@ -3,7 +3,9 @@
 //!
 //! A run is *open* until each of its GPUs is at the state before it or at a wanted one: its own, or
 //! that of a later run. That is judged by the node itself, so it does not matter how far a run came,
-//! or whether its last line was written whole. Writes nothing.
+//! or whether its last line was written whole. A GPU that is gone may come back, so it keeps its run
+//! open too; but nobody is told of such a run, and of the runs that are kept it goes as a closed one
+//! does. Writes nothing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,9 +14,9 @@ use std::path::Path;
 use super::folder::{DiskFolder, Folder};
 use super::journal::{End, Header, Journal, Purpose, state_of};
 use super::lock;
-use super::state::GpuState;
-use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::observed::ObservedNode;
+use super::state::{GpuState, Presence};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::fleet::observed::{ObservedGpu, ObservedNode};
 
 /// The file of the form before: one, of the last run only.
 const OLD_FILE: &str = "journal.jsonl";
@@ -32,6 +34,8 @@ pub struct Run {
     pub units: Vec<String>,
     /// GPUs, by UUID, that a later run has brought to a state that it wanted.
     pub(super) superseded: BTreeSet<String>,
+    /// Whether nothing but GPUs that were gone when it was judged last keeps it open.
+    pub(super) waits_for_gone: bool,
     pub(super) file: String,
 }
 
@@ -84,65 +88,95 @@ impl Run {
     }
 
     /// Where a GPU of the run is now.
-    fn place(&self, uuid: &str, node: &ObservedNode) -> Place {
+    fn place<'n>(&self, state: &GpuState, node: &'n ObservedNode) -> Place<'n> {
+        let uuid = &state.uuid;
         if self.superseded.contains(uuid) {
             return Place::Elsewhere;
         }
-        let Some(gpu) = node.gpus.iter().find(|gpu| gpu.uuid == *uuid) else {
-            // One that is gone for good is nothing to wait for; one that cannot be read may be it.
-            let gone = node.unreadable.is_empty();
-            return if gone { Place::Elsewhere } else { Place::HalfWay };
+        let gpu = match state.find(node) {
+            Presence::Here(gpu) => gpu,
+            Presence::Unreadable(_) => return Place::Unknown,
+            Presence::Gone => return Place::Gone,
         };
         let is_at = |states: &[GpuState]| {
-            states.iter().any(|state| state.uuid == uuid && state.is_state_of(gpu))
+            states.iter().any(|state| state.uuid == *uuid && state.is_state_of(gpu))
         };
         if is_at(&self.header.wanted) {
             Place::Wanted
         } else if is_at(&self.header.before) || is_at(&self.header.found) {
             Place::Before
         } else {
-            Place::HalfWay
+            Place::HalfWay(gpu)
         }
     }
 
-    /// How it has ended, judged by the node as it is; `None` while a GPU is half-way, or some are
-    /// as before and others as wanted. The GPUs of `reached` are as a later command wants them.
-    pub(super) fn judged(&self, node: &ObservedNode, reached: &BTreeSet<&str>) -> Option<End> {
+    /// How the GPUs that are on the node say that it ended, and whether others are gone; no end
+    /// while one is half-way or cannot be read, or some are as before and others as wanted.
+    fn seen(&self, node: &ObservedNode, reached: &BTreeSet<&str>) -> (Option<End>, bool) {
         let (mut before, mut wanted, mut elsewhere) = (0, 0, 0);
-        for GpuState { uuid, .. } in &self.header.wanted {
-            match self.place(uuid, node) {
+        let (mut unknown, mut gone) = (false, false);
+        for state in &self.header.wanted {
+            match self.place(state, node) {
                 Place::Wanted => wanted += 1,
                 Place::Before => before += 1,
-                Place::HalfWay if !reached.contains(uuid.as_str()) => return None,
-                Place::HalfWay | Place::Elsewhere => elsewhere += 1,
+                Place::HalfWay(_) if reached.contains(state.uuid.as_str()) => elsewhere += 1,
+                Place::Elsewhere => elsewhere += 1,
+                Place::HalfWay(_) | Place::Unknown => unknown = true,
+                Place::Gone => gone = true,
             }
         }
-        match (before, wanted, elsewhere) {
+        let end = match (before, wanted, elsewhere) {
+            _ if unknown => None,
             (_, 0, 0) => Some(End::RolledBack),
             (0, _, 0) => Some(End::Applied),
             (0, ..) | (_, 0, _) => Some(End::Superseded),
             _ => None,
-        }
+        };
+        (end, gone)
     }
 
-    /// Whether the node shows that it was interrupted: a GPU is half-way, or some are changed and
-    /// others are not.
+    /// How it has ended, judged by the node as it is; `None` while that cannot be said of each of
+    /// its GPUs. The GPUs of `reached` are as a later command wants them.
+    pub(super) fn judged(&self, node: &ObservedNode, reached: &BTreeSet<&str>) -> Option<End> {
+        let (end, gone) = self.seen(node, reached);
+        end.filter(|_| !gone)
+    }
+
+    /// Whether only GPUs that are gone keep it open.
+    pub(super) fn waits_for_gone(&self, node: &ObservedNode) -> bool {
+        matches!(self.seen(node, &BTreeSet::new()), (Some(_), true))
+    }
+
+    /// Whether the node shows that it was interrupted: a GPU is half-way or cannot be read, or some
+    /// are changed and others are not. What is gone shows nothing.
     pub fn is_unfinished(&self, node: &ObservedNode) -> bool {
-        self.is_open() && self.judged(node, &BTreeSet::new()).is_none()
+        self.is_open() && self.seen(node, &BTreeSet::new()).0.is_none()
     }
 
-    /// The GPUs that it left half-way, by index.
+    /// The GPUs that it left half-way, by their index on this node.
     pub fn half_way(&self, node: &ObservedNode) -> Vec<u32> {
         let of_run = self.header.wanted.iter();
-        let half = of_run.filter(|state| self.place(&state.uuid, node) == Place::HalfWay);
-        half.map(|state| state.gpu).collect()
+        let half = of_run.filter_map(|state| match self.place(state, node) {
+            Place::HalfWay(gpu) => Some(gpu.index),
+            _ => None,
+        });
+        half.collect()
     }
 
     /// `the apply of config.yaml, label test (run 3) was interrupted …`, for people.
     pub fn interrupted(&self, node: &ObservedNode) -> String {
-        let what = match self.header.purpose {
-            Purpose::Apply => "apply of",
-            Purpose::Rollback => "rollback to the",
+        let id = self.id;
+        let (what, back) = match self.header.purpose {
+            Purpose::Apply => (
+                "apply of",
+                format!("`migplan rollback --to {id}` goes back to the state before it"),
+            ),
+            Purpose::Rollback => (
+                "rollback to the",
+                format!(
+                    "`migplan rollback` goes back to the state before the last apply, `migplan rollback --to {id}` to the one before this rollback"
+                ),
+            ),
         };
         let half: Vec<String> = self.half_way(node).iter().map(u32::to_string).collect();
         let half = match half.is_empty() {
@@ -150,27 +184,31 @@ impl Run {
             false => format!(", with GPU {} half-way", half.join(", ")),
         };
         format!(
-            "the {what} {} (run {}) was interrupted or could not be undone{half}; `migplan rollback` goes back to the state before it",
-            self.header.source, self.id
+            "the {what} {} (run {id}) was interrupted or could not be undone{half}; {back}",
+            self.header.source
         )
     }
 }
 
 /// Where a GPU of a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+#[derive(Debug, Clone, Copy)]
+enum Place<'n> {
     Before,
     Wanted,
-    HalfWay,
-    /// Where a later run wanted it, or gone.
+    HalfWay(&'n ObservedGpu),
+    /// It cannot be read, so it may be half-way.
+    Unknown,
+    /// Where a later run wanted it.
     Elsewhere,
+    Gone,
 }
 
 impl History {
     /// Reads what is saved in a folder; `place` is its name for messages.
     ///
     /// # Errors
-    /// The folder cannot be read (exit 3). A file that cannot is one of [`Self::damaged`].
+    /// The folder cannot be read (exit 3), or this user may not (exit 7). A file that cannot be read is
+    /// one of [`Self::damaged`].
     pub fn read(folder: &mut dyn Folder, place: &Path) -> Result<History> {
         let mut history = History::default();
         let names = folder.names().map_err(|e| unreadable(place, &e))?;
@@ -181,7 +219,17 @@ impl History {
             let read = folder.read(&name).map_err(|e| format!("cannot be read: {e}"));
             match read.and_then(|content| Journal::parse(&content)) {
                 Ok(Journal { header, end, units, superseded }) => {
-                    history.runs.push(Run { id, header, end, units, superseded, file: name });
+                    let waits_for_gone = false;
+                    let file = name;
+                    history.runs.push(Run {
+                        id,
+                        header,
+                        end,
+                        units,
+                        superseded,
+                        waits_for_gone,
+                        file,
+                    });
                 }
                 Err(why) => {
                     let file = place.join(&name).display().to_string();
@@ -197,7 +245,7 @@ impl History {
     /// migplan is at work there right now.
     ///
     /// # Errors
-    /// It may not be read (exit 3).
+    /// As [`Self::read`].
     pub fn look(path: &Path) -> Result<(History, bool)> {
         let folder = DiskFolder::open(path).map_err(|e| unreadable(path, &e))?;
         let Some(mut folder) = folder else { return Ok((History::default(), false)) };
@@ -242,8 +290,12 @@ impl History {
 
 fn unreadable(folder: &Path, why: &io::Error) -> Error {
     let problem = Diagnostic::new(format!("the saved states cannot be read: {why}"));
-    Error::input(problem.in_file(folder.display().to_string()))
-        .hint("run it as root, or name another folder with --state-dir")
+    let error = Error::input(problem.in_file(folder.display().to_string()))
+        .hint("run it as root, or name another folder with --state-dir");
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => Error { code: ExitCode::Refused, ..error },
+        _ => error,
+    }
 }
 
 /// The number of the run in a file, by the file's name.

@@ -74,7 +74,7 @@ struct OldHeader {
 pub(super) enum Line {
     /// A step that is about to be made.
     Doing(String),
-    /// A GPU, by UUID, that has reached a state that a later run wanted, or is gone for good.
+    /// A GPU, by UUID, that has reached a state that a later run wanted.
     Superseded(String),
     /// A unit that has been started again.
     Started(String),

@@ -433,6 +433,14 @@ impl MigDriver for NvmlDriver {
         Ok(found.iter().map(|p| Span { start: p.start, size: p.size }).collect())
     }
 
+    fn uuid(&mut self, gpu: u32) -> Answer<String> {
+        self.uuid_of(self.device(gpu)?)
+    }
+
+    fn device_file(&mut self, gpu: u32) -> Option<PathBuf> {
+        self.minor(gpu).ok().map(|minor| PathBuf::from(format!("/dev/nvidia{minor}")))
+    }
+
     fn instances(&mut self, gpu: u32, profile_id: u32) -> Answer<Vec<DriverInstance>> {
         let mut instances = Vec::new();
         for handle in self.instance_handles(gpu, profile_id)? {
@@ -580,19 +588,19 @@ impl MigDriver for NvmlDriver {
                 program.display()
             ));
         }
-        // Without the minor number the device file would be a guess.
-        let Ok(minor) = self.minor(gpu) else { return Ok(()) };
-        match holders::of_device(&holders::device_file(minor)) {
+        match holders::of_device(self.device_file(gpu).as_deref()) {
             holders if holders.is_empty() => Ok(()),
             holders => Err(format!("it is held open by {}", holders.join("; "))),
         }
     }
 
     fn reset(&mut self, gpu: u32) -> std::result::Result<(), String> {
+        // By its UUID, since nvidia-smi may count the GPUs otherwise than we do.
+        let uuid = self.uuid(gpu).map_err(|e| e.to_string())?;
         // A client that holds the GPU blocks its reset, and NVML makes us one.
         self.nvml = None;
         let mut command = Command::new(&self.nvidia_smi);
-        command.args(["--gpu-reset", "-i", &gpu.to_string()]);
+        command.args(["--gpu-reset", "-i", &uuid]);
         let output = program::apart_from_the_terminal(&mut command).output();
         self.start_again().map_err(|e| format!("NVML does not start again: {e}"))?;
         let output =

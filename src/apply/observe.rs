@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
+use super::guard::NodeChange;
 use super::tables::{catalogue_board, effective_board};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{
@@ -119,26 +120,13 @@ pub fn agree(
     Ok(now)
 }
 
-/// Refuses where something has started on one of these GPUs since `planned` was read.
-pub(super) fn still_idle(
-    planned: &ObservedNode,
-    now: &ObservedNode,
-    concerned: impl Fn(&ObservedGpu) -> bool,
-) -> Result<()> {
-    let mut problems = Vec::new();
-    for gpu in planned.gpus.iter().filter(|gpu| concerned(gpu)) {
-        let Some(other) = now.gpus.iter().find(|g| g.uuid == gpu.uuid) else {
-            continue;
-        };
-        let in_instance = other.known_instances().iter().any(|i| {
-            let before = gpu.known_instances().iter().find(|b| b.id == i.id);
-            i.is_busy() && before.is_none_or(|b| !b.is_busy())
-        });
-        if in_instance || (gpu.processes.is_empty() && !other.processes.is_empty()) {
-            problems.push(format!("GPU {}: something has started on it", gpu.index));
-        }
-    }
-    refuse(problems)
+/// Refuses where something has started in what a change ends, since the change was planned.
+pub(super) fn still_idle(change: &NodeChange, now: &ObservedNode) -> Result<()> {
+    let started = change.gpus.iter().filter(|change| {
+        let gpu = now.gpus.iter().find(|gpu| gpu.uuid == change.from.uuid);
+        gpu.is_some_and(|gpu| change.started(gpu))
+    });
+    refuse(started.map(|c| format!("GPU {}: something has started on it", c.gpu)).collect())
 }
 
 fn refuse(problems: Vec<String>) -> Result<()> {
@@ -200,6 +188,7 @@ fn read_gpu(
             Ok(Ok(instances)) => Instances::Known(instances),
             Ok(Err(why)) => hidden(why, &devices),
             Err(e) if e.code == Code::NO_PERMISSION => {
+                forbidden.get_or_insert(e.to_string());
                 let why = format!("{e}; only root may list instances");
                 hidden(why, &devices)
             }

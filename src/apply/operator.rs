@@ -18,6 +18,19 @@ pub enum Phase {
     Rollback,
 }
 
+/// Which state the GPUs of a change are in when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// The wanted one.
+    AsWanted,
+    /// The one before.
+    AsBefore,
+    /// Some are in neither.
+    Incomplete,
+}
+
 /// What happens while a node is changed.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -39,6 +52,8 @@ pub enum Event<'a> {
     Done(&'a Step, Phase),
     /// Something went wrong; the way back begins.
     Failed(&'a str),
+    /// The GPUs are not changed any more; what is left are units to start.
+    Ended(Reached),
 }
 
 /// What somebody must agree to before a node is changed.

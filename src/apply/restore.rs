@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::execute::{Executor, Moment, Step};
-use super::guard::{self, NodeChange};
+use super::guard::{self, NodeChange, Why};
 use super::interrupt::Interrupt;
 use super::observe;
 use super::operator::{Event, Phase};
-use super::session::{Failure, Session};
-use super::state::GpuState;
+use super::session::{Failure, Leftover, Session};
+use super::state::{GpuState, Presence};
 use super::state_dir::StateDir;
 use crate::fleet::observed::ObservedNode;
 
@@ -17,17 +17,15 @@ use crate::fleet::observed::ObservedNode;
 const ATTEMPTS: usize = 3;
 
 impl Session<'_> {
-    /// Stops units, makes a change and reads it back. `touched`: the GPUs of which a step began.
+    /// Makes a change and reads it back. `touched`: the GPUs of which a step began.
     pub(super) fn make(
         &mut self,
         dir: &mut StateDir,
         id: u64,
         change: &NodeChange,
-        units: &[String],
-        interrupt: &mut Interrupt,
+        interrupt: &Interrupt,
         touched: &mut BTreeSet<u32>,
     ) -> Result<(), Failure> {
-        self.stop_units(units)?;
         for gpu in &change.gpus {
             let operator = &mut self.operator;
             let mut hook = |moment, step: &Step| match moment {
@@ -72,24 +70,18 @@ impl Session<'_> {
         &mut self,
         states: &[GpuState],
         announce: &mut dyn FnMut(&Step),
-    ) -> Result<(), Vec<String>> {
-        let mut left: Vec<String> = Vec::new();
+    ) -> Result<(), Leftover> {
+        let mut why = Leftover::default();
         let uninterrupted = Interrupt::default();
         for _ in 0..ATTEMPTS {
-            let node = match observe::read(self.driver, self.catalogue) {
-                Ok((node, _)) => node,
-                Err(e) => {
-                    left = vec![format!("the node cannot be read: {e}")];
-                    continue;
-                }
-            };
-            left = differences(&node, states);
-            if left.is_empty() {
+            why = Leftover::default();
+            let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
+            if differences(&node, states).is_empty() {
                 return Ok(());
             }
             let plan = guard::plan_restore(&node, states, self.options.reset);
-            left.extend(plan.refusals.iter().map(ToString::to_string));
-            for change in plan.gpus.iter().filter(|gpu| gpu.permitted) {
+            why.left.extend(plan.against().iter().map(ToString::to_string));
+            for change in plan.gpus.iter().filter(|gpu| gpu.permitted()) {
                 let operator = &mut self.operator;
                 let mut hook = |moment, step: &Step| {
                     operator.event(&match moment {
@@ -104,13 +96,22 @@ impl Session<'_> {
                 let patience = &self.options.patience;
                 let (driver, interrupt) = (&mut *self.driver, &uninterrupted);
                 let done = Executor { driver, patience, interrupt }.run(change, &mut hook);
-                left.extend(done.err().map(|failed| failed.to_string()));
+                if let Err(failed) = done {
+                    why.left.push(failed.to_string());
+                    why.hint = why.hint.take().or(failed.hint);
+                }
             }
         }
-        match observe::read(self.driver, self.catalogue) {
-            Ok((node, _)) if differences(&node, states).is_empty() => Ok(()),
-            _ => Err(left),
+        // What is told is what is there now, not what was there before the last attempt.
+        let mut left = match observe::read(self.driver, self.catalogue) {
+            Ok((node, _)) => differences(&node, states),
+            Err(e) => vec![format!("the node cannot be read: {e}")],
+        };
+        if left.is_empty() {
+            return Ok(());
         }
+        left.append(&mut why.left);
+        Err(Leftover { left, ..why })
     }
 }
 
@@ -118,10 +119,14 @@ impl Session<'_> {
 fn differences(node: &ObservedNode, wanted: &[GpuState]) -> Vec<String> {
     let mut wrong = Vec::new();
     for state in wanted {
-        match node.gpus.iter().find(|gpu| gpu.uuid == state.uuid) {
-            None => wrong.push(guard::Missing::of(node, state).diagnostic().message),
-            Some(gpu) if state.is_state_of(gpu) => {}
-            Some(gpu) => {
+        let told = |why| {
+            guard::Left { gpu: state.gpu, uuid: state.uuid.clone(), why }.diagnostic().message
+        };
+        match state.find(node) {
+            Presence::Gone => wrong.push(told(Why::Gone)),
+            Presence::Unreadable(gpu) => wrong.push(told(Why::Unreadable(gpu.why.clone()))),
+            Presence::Here(gpu) if state.is_state_of(gpu) => {}
+            Presence::Here(gpu) => {
                 let is = GpuState::of(gpu)
                     .map_or_else(|| "cannot be seen".to_string(), |s| format!("is {s}"));
                 wrong.push(format!("GPU {} {is}, where it should be {state}", gpu.index));

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use super::driver::MigDriver;
 use super::execute::{Patience, Step};
-use super::guard::{self, NodeChange, Wait};
+use super::guard::{self, Left, NodeChange, Wait, Why};
 use super::history::{History, Run};
 use super::interrupt::Interrupt;
 use super::journal::{End, Header, Purpose, state_of};
 use super::observe::{self, Observation};
-use super::operator::{Event, Operator, Proposal};
+use super::operator::{Event, Operator, Proposal, Reached};
 use super::services::Services;
 use super::state::GpuState;
 use super::state_dir::{Saves, StateDir};
@@ -54,6 +54,8 @@ pub enum Outcome {
     Changed(NodeChange),
     /// There was nothing to do.
     Unchanged,
+    /// There was nothing to do on the GPUs that can be gone back with; others were left.
+    UnchangedButLeft,
     /// A dry run.
     Planned,
 }
@@ -82,6 +84,8 @@ struct Task<'t> {
     source: String,
     node: &'t ObservedNode,
     change: &'t NodeChange,
+    /// The run that it undoes.
+    undoes: Option<u64>,
 }
 
 /// What a label wants of the node, and the change to it.
@@ -94,6 +98,14 @@ struct Planned {
 /// Why a change failed, and what to do about it.
 pub(super) struct Failure {
     pub(super) why: String,
+    pub(super) hint: Option<String>,
+}
+
+/// What going back has left, and what may be done about it.
+#[derive(Debug, Default)]
+pub(super) struct Leftover {
+    /// How GPUs differ from what they should be, and why; each a sentence.
+    pub(super) left: Vec<String>,
     pub(super) hint: Option<String>,
 }
 
@@ -133,11 +145,10 @@ impl Session<'_> {
         change.permitted()?;
         let mut dir = self.lock(change)?;
         self.warn_of_open(&dir.history, node);
-        dir.settle(node, &BTreeSet::new());
         self.operator.confirm(&Proposal { purpose: Purpose::Apply, change })?;
         let source = format!("{file}, label {}", resolved.label);
-        let reached = as_wanted(node, change);
-        self.carry_out(Task { purpose: Purpose::Apply, source, node, change }, &mut dir, &reached)?;
+        let task = Task { purpose: Purpose::Apply, source, node, change, undoes: None };
+        self.carry_out(&task, &mut dir)?;
         Ok(Outcome::Changed(planned.change))
     }
 
@@ -153,35 +164,49 @@ impl Session<'_> {
         }
         let run = find(&history, target)?;
         let node = self.observe()?;
-        let change = guard::plan_restore(&node, &run.header.before, self.options.reset);
+        let change = self.plan_back(&node, &history, run);
         self.warn_of_open(&history, &node);
-        for warning in change.missing.iter().map(guard::Missing::diagnostic) {
+        for warning in change.left.iter().map(Left::diagnostic) {
             self.tell(Event::Warning(&warning));
         }
         self.tell(Event::Changes(&node, &change));
-        if !change.is_empty() {
-            self.only_own(&node, &history, run)?;
-            change.permitted()?;
-        }
-        if self.options.dry_run {
-            return Ok(if change.is_empty() { Outcome::Unchanged } else { Outcome::Planned });
-        }
         if change.is_empty() {
-            return self.nothing_to_undo(&node, run, &change);
+            return self.nothing_to_change(&node, &change, &history, Some(run));
+        }
+        change.permitted()?;
+        if self.options.dry_run {
+            return Ok(Outcome::Planned);
         }
         let mut dir = self.lock(&change)?;
         if dir.history.run(run.id).map(|now| &now.header) != Some(&run.header) {
             return Err(Error::new(ExitCode::Refused, "the saved states have just changed")
                 .hint("run it again; nothing was changed"));
         }
-        dir.settle(&node, &BTreeSet::new());
         self.operator.confirm(&Proposal { purpose: Purpose::Rollback, change: &change })?;
         let source = format!("state before run {} ({})", run.id, run.header.source);
-        let reached = as_wanted(&node, &change);
-        let task = Task { purpose: Purpose::Rollback, source, node: &node, change: &change };
-        self.carry_out(task, &mut dir, &reached)?;
-        self.undone(&mut dir, run, &change)?;
+        let (purpose, undoes) = (Purpose::Rollback, Some(run.id));
+        let task = Task { purpose, source, node: &node, change: &change, undoes };
+        self.carry_out(&task, &mut dir)?;
         Ok(Outcome::Changed(change))
+    }
+
+    /// What leads back to the state before a run. All of it is refused where a GPU is in use, or has
+    /// what somebody else has created; but where a GPU is half-way, which nothing else repairs, such
+    /// GPUs are left and the others go back.
+    fn plan_back(&mut self, node: &ObservedNode, history: &History, run: &Run) -> NodeChange {
+        let mut change = guard::plan_restore(node, &run.header.before, self.options.reset);
+        if !self.options.force {
+            for (gpu, problem) in foreign(node, history, run) {
+                let hint = "--force destroys it, if it is idle; nothing was changed";
+                change.refuse_gpu(gpu, problem, hint);
+            }
+        }
+        self.refuse_hopeless_resets(&mut change);
+        let half_way: Vec<u32> = history.open().flat_map(|run| run.half_way(node)).collect();
+        if change.gpus.iter().any(|gpu| gpu.permitted() && half_way.contains(&gpu.gpu)) {
+            change.leave_refused();
+        }
+        change
     }
 
     fn tell(&mut self, event: Event<'_>) {
@@ -221,7 +246,7 @@ impl Session<'_> {
             return;
         }
         // What is in use is refused already, and looked at once it has been waited for.
-        let resets = change.gpus.iter().filter(|gpu| gpu.resets() && gpu.in_use_by.is_empty());
+        let resets = change.gpus.iter().filter(|gpu| gpu.resets() && gpu.permitted());
         for gpu in resets.map(|gpu| gpu.gpu).collect::<Vec<_>>() {
             if let Err(why) = self.driver.ready_to_reset(gpu) {
                 change.refuse_reset(gpu, &why);
@@ -237,7 +262,7 @@ impl Session<'_> {
         mut planned: Planned,
     ) -> Result<Planned> {
         let until = Instant::now() + self.options.wait;
-        self.tell(Event::Waiting(&planned.change.refusals));
+        self.tell(Event::Waiting(&planned.change.against()));
         while planned.change.waits_for_busy() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -264,18 +289,16 @@ impl Session<'_> {
         Ok(dir)
     }
 
-    /// Tells of runs that were interrupted.
+    /// Tells of runs that were interrupted, as `status` does.
     fn warn_of_open(&mut self, history: &History, node: &ObservedNode) {
-        for run in history.open() {
+        for run in history.open().filter(|run| run.is_unfinished(node)) {
             self.tell(Event::Warning(&Diagnostic::new(run.interrupted(node))));
         }
     }
 
-    /// The GPUs are as wanted: closes what was open because of them.
+    /// The GPUs are as a file wants them: tells of what is saved, and closes what that ends.
     fn nothing_to_do(&mut self, planned: &Planned) -> Result<Outcome> {
         let Planned { node, change, .. } = planned;
-        // Believed only if the node says so twice.
-        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
         let (history, held) = match self.saves.look() {
             Ok(found) => found,
             // There may be no right to look where there is no need to.
@@ -290,17 +313,57 @@ impl Session<'_> {
         history.damaged.iter().for_each(|d| self.tell(Event::Warning(&d.problem)));
         self.warn_of_open(&history, node);
         self.tell(Event::Changes(node, change));
-        let unfinished = history.open().next().is_some() || !history.units().is_empty();
+        self.nothing_to_change(node, change, &history, None)
+    }
+
+    /// The GPUs are as wanted: closes what was open because of them, and starts units that were left
+    /// stopped. `undone`: the run that they are gone back from.
+    fn nothing_to_change(
+        &mut self,
+        node: &ObservedNode,
+        change: &NodeChange,
+        history: &History,
+        undone: Option<&Run>,
+    ) -> Result<Outcome> {
+        let unfinished = history.open().next().is_some()
+            || !history.units().is_empty()
+            || undone.is_some_and(|run| run.end != Some(End::RolledBack));
+        let mut dir = None;
         if unfinished && !self.options.dry_run {
             match self.saves.lock() {
-                Ok(mut dir) => {
-                    dir.settle(node, &as_wanted(node, change));
-                    self.start_units(&mut dir)?;
-                }
+                Ok(locked) => dir = Some(locked),
                 Err(e) => e.problems.iter().for_each(|p| self.tell(Event::Warning(p))),
             }
         }
-        Ok(Outcome::Unchanged)
+        // Believed only if the node says so twice, the second time under the lock.
+        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
+        let outcome = match change.left.is_empty() {
+            true => Outcome::Unchanged,
+            false => Outcome::UnchangedButLeft,
+        };
+        if self.options.dry_run {
+            return Ok(outcome);
+        }
+        let done = complete(change);
+        if let Some(dir) = &mut dir {
+            self.settle(dir, &as_wanted(node, change));
+            if let Some(run) = undone.filter(|_| change.left.is_empty()) {
+                dir.undone(run.id);
+            }
+            return self.finish(dir, done).map(|()| outcome);
+        }
+        done.map(|()| outcome)
+    }
+
+    /// Closes open runs by what the node shows now; the folder is locked.
+    fn settle(&mut self, dir: &mut StateDir, reached: &BTreeSet<&str>) {
+        if dir.history.open().next().is_none() {
+            return;
+        }
+        let mut read = || observe::read(self.driver, self.catalogue);
+        if let (Ok((first, _)), Ok((second, _))) = (read(), read()) {
+            dir.settle([&first, &second], reached);
+        }
     }
 
     /// Ends a dry run: refusals count, but what only root may see or do does not.
@@ -323,68 +386,31 @@ impl Session<'_> {
         Ok(Outcome::Planned)
     }
 
-    /// Refuses where somebody else has created what going back would destroy.
-    fn only_own(&self, node: &ObservedNode, history: &History, run: &Run) -> Result<()> {
-        let problems = foreign(node, history, run);
-        if problems.is_empty() || self.options.force {
-            return Ok(());
+    /// Saves, changes, verifies, and undoes where anything fails.
+    fn carry_out(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<()> {
+        let header = self.prepare(task, dir)?;
+        let wanted = header.wanted.clone();
+        let interrupt = (self.interrupts)()
+            .map_err(|e| Error::new(ExitCode::Internal, format!("signals cannot be noted: {e}")))?;
+        let units = header.stopped.clone();
+        let id = dir.begin(header)?;
+        let done = self.stop_units(&units, dir, id).and_then(|()| match task.purpose {
+            Purpose::Apply => self.change(dir, id, task.change, &interrupt),
+            Purpose::Rollback => self.go_back(dir, id, &wanted),
+        });
+        if done.is_ok() {
+            self.close(task, dir, id, &wanted);
         }
-        Err(Error {
-            code: ExitCode::Refused,
-            problems,
-            hint: Some("--force destroys it, if it is idle; nothing was changed".to_string()),
-        })
+        self.finish(dir, done.and_then(|()| complete(task.change)))
     }
 
-    fn nothing_to_undo(
-        &mut self,
-        node: &ObservedNode,
-        run: &Run,
-        change: &NodeChange,
-    ) -> Result<Outcome> {
-        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
-        if run.end != Some(End::RolledBack) || !run.units.is_empty() {
-            match self.saves.lock() {
-                Ok(mut dir) => {
-                    dir.settle(node, &as_wanted(node, change));
-                    self.start_units(&mut dir)?;
-                    self.undone(&mut dir, run, change)?;
-                }
-                Err(e) => e.problems.iter().for_each(|p| self.tell(Event::Warning(p))),
-            }
-        }
-        match left_unreadable(change) {
-            left if left.is_empty() => Ok(Outcome::Unchanged),
-            left => Err(incomplete("not every GPU could be rolled back".into(), left, None)),
-        }
-    }
-
-    /// Notes that a run is undone, where that is true of each of its GPUs.
-    fn undone(&mut self, dir: &mut StateDir, run: &Run, change: &NodeChange) -> Result<()> {
-        let left = left_unreadable(change);
-        if !left.is_empty() {
-            return Err(incomplete("not every GPU could be rolled back".into(), left, None));
-        }
-        let last = dir.history.last_apply().map(|last| last.id);
-        if last == Some(run.id) && run.end != Some(End::RolledBack) {
-            let _ = dir.end(run.id, End::RolledBack);
-        }
-        Ok(())
-    }
-
-    /// Saves, changes, verifies, and undoes where anything fails. `reached`: GPUs, by UUID, that
-    /// are as wanted without a change.
-    fn carry_out(
-        &mut self,
-        task: Task<'_>,
-        dir: &mut StateDir,
-        reached: &BTreeSet<&str>,
-    ) -> Result<()> {
-        let change = task.change;
-        let changes = |gpu: &ObservedGpu| change.gpus.iter().any(|c| c.from.uuid == gpu.uuid);
-        let now = observe::agree(self.driver, self.catalogue, task.node, concerned_by(change))?;
-        observe::still_idle(task.node, &now, changes)?;
-        let mut header = Header::new(task.purpose, &task.source);
+    /// Reads the node once more, under the lock, and makes what is saved of a run before it begins.
+    fn prepare(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<Header> {
+        let Task { purpose, source, node, change, .. } = task;
+        let now = observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
+        observe::still_idle(change, &now)?;
+        self.settle(dir, &BTreeSet::new());
+        let mut header = Header::new(*purpose, source);
         let found: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
         header.before = states_to_go_back_to(&dir.history, &now, &found);
         // What is there now is known, also on GPUs that only an interrupted run has changed.
@@ -392,27 +418,40 @@ impl Session<'_> {
         header.found = now.gpus.iter().filter(covered).filter_map(GpuState::of).collect();
         header.wanted = change.gpus.iter().map(|c| c.to.clone()).collect();
         header.stopped = self.units_to_stop()?;
-        let mut interrupt = (self.interrupts)()
-            .map_err(|e| Error::new(ExitCode::Internal, format!("signals cannot be noted: {e}")))?;
-        let wanted = header.wanted.clone();
-        let id = dir.begin(header)?;
-        let result = match task.purpose {
-            Purpose::Apply => self.change(dir, id, task.change, &mut interrupt),
-            Purpose::Rollback => self.go_back(dir, id, &wanted),
-        };
-        if result.is_ok() {
-            // The node is as wanted, whether or not these lines can be written.
-            let _ = dir.end(id, End::Applied);
-            let mut uuids: BTreeSet<&str> =
-                wanted.iter().map(|state| state.uuid.as_str()).collect();
-            uuids.extend(reached);
-            dir.supersede(&uuids);
-            if let Ok((node, _)) = observe::read(self.driver, self.catalogue) {
-                dir.settle(&node, &uuids);
-            }
+        Ok(header)
+    }
+
+    /// Closes a run that has succeeded, and those before it that it ends. The node is as wanted,
+    /// whether or not these lines can be written.
+    fn close(&mut self, task: &Task<'_>, dir: &mut StateDir, id: u64, wanted: &[GpuState]) {
+        let _ = dir.end(id, End::Applied);
+        let mut uuids = as_wanted(task.node, task.change);
+        uuids.extend(wanted.iter().map(|state| state.uuid.as_str()));
+        dir.supersede(&uuids);
+        self.settle(dir, &uuids);
+        if let Some(run) = task.undoes.filter(|_| task.change.left.is_empty()) {
+            dir.undone(run);
         }
-        let started = self.start_units(dir);
-        result.and(started)
+    }
+
+    /// Starts what was stopped, and says how everything ended: `done` is what became of the GPUs.
+    fn finish(&mut self, dir: &mut StateDir, done: Result<()>) -> Result<()> {
+        let reached = match &done {
+            Ok(()) => Reached::AsWanted,
+            Err(e) if e.code == ExitCode::RollbackIncomplete => Reached::Incomplete,
+            Err(_) => Reached::AsBefore,
+        };
+        self.tell(Event::Ended(reached));
+        let started = self.start_units(dir, reached);
+        match (done, started) {
+            (Err(mut error), Err(units)) => {
+                error.code = units.code;
+                error.problems.extend(units.problems);
+                error.hint = joined([error.hint, units.hint]);
+                Err(error)
+            }
+            (done, started) => done.and(started),
+        }
     }
 
     /// The units of `--stop` that run.
@@ -432,7 +471,7 @@ impl Session<'_> {
     }
 
     /// Starts what this run, or one that was interrupted, has stopped.
-    fn start_units(&mut self, dir: &mut StateDir) -> Result<()> {
+    fn start_units(&mut self, dir: &mut StateDir, reached: Reached) -> Result<()> {
         let units: Vec<String> = dir.history.units().into_iter().map(str::to_string).collect();
         let mut problems = Vec::new();
         for unit in units {
@@ -445,13 +484,13 @@ impl Session<'_> {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error {
-            code: ExitCode::RollbackIncomplete,
-            problems,
-            hint: Some(
-                "start it by hand with systemctl start; the GPUs are as they should be".to_string(),
-            ),
-        })
+        let gpus = match reached {
+            Reached::AsWanted => "; the GPUs are as wanted",
+            Reached::AsBefore => "; the GPUs are as before",
+            Reached::Incomplete => "",
+        };
+        let hint = Some(format!("start it by hand with systemctl start{gpus}"));
+        Err(Error { code: ExitCode::RollbackIncomplete, problems, hint })
     }
 
     /// Makes a planned change, and undoes it where anything fails.
@@ -460,11 +499,10 @@ impl Session<'_> {
         dir: &mut StateDir,
         id: u64,
         change: &NodeChange,
-        interrupt: &mut Interrupt,
+        interrupt: &Interrupt,
     ) -> Result<()> {
-        let units = dir.history.run(id).map(|run| run.units.clone()).unwrap_or_default();
         let mut touched = BTreeSet::new();
-        let done = self.make(dir, id, change, &units, interrupt, &mut touched);
+        let done = self.make(dir, id, change, interrupt, &mut touched);
         let Err(Failure { why, hint }) = done else { return Ok(()) };
         self.tell(Event::Failed(&why));
         let found: Vec<GpuState> = change
@@ -481,25 +519,34 @@ impl Session<'_> {
                 error.hint = hint;
                 Err(error)
             }
-            Err(left) => Err(incomplete(why, left, hint)),
+            Err(Leftover { left, hint: of_restore }) => {
+                let again =
+                    "remove the cause, then `migplan rollback` goes back to the saved state";
+                Err(incomplete(why, left, [hint, of_restore, Some(again.to_string())]))
+            }
         }
     }
 
     fn go_back(&mut self, dir: &mut StateDir, id: u64, wanted: &[GpuState]) -> Result<()> {
-        let units = dir.history.run(id).map(|run| run.units.clone()).unwrap_or_default();
-        self.stop_units(&units).map_err(|f| Error::new(ExitCode::RolledBack, f.why))?;
         // It is undone already whatever the journal takes down.
         let mut announce = |step: &Step| {
             let _ = dir.doing(id, &step.to_string());
         };
-        self.restore(wanted, &mut announce)
-            .map_err(|left| incomplete("the rollback failed".to_string(), left, None))
+        let restored = self.restore(wanted, &mut announce);
+        restored.map_err(|Leftover { left, hint }| {
+            incomplete("the rollback failed".to_string(), left, [hint, again()])
+        })
     }
 
-    pub(super) fn stop_units(&mut self, units: &[String]) -> std::result::Result<(), Failure> {
+    /// Stops the units of a run. Where one does not stop, nothing is changed, and the run is over.
+    fn stop_units(&mut self, units: &[String], dir: &mut StateDir, id: u64) -> Result<()> {
         for unit in units {
             self.tell(Event::Stop(unit));
-            self.services.stop(unit).map_err(|why| Failure { why, hint: None })?;
+            if let Err(why) = self.services.stop(unit) {
+                let _ = dir.end(id, End::RolledBack);
+                return Err(Error::new(ExitCode::Refused, why)
+                    .hint("leave out --stop, or stop it by hand; no GPU was changed"));
+            }
         }
         Ok(())
     }
@@ -527,20 +574,37 @@ fn as_wanted<'n>(node: &'n ObservedNode, change: &NodeChange) -> BTreeSet<&'n st
     gpus.map(|gpu| gpu.uuid.as_str()).collect()
 }
 
-/// GPUs that could not be rolled back because they cannot be read.
-fn left_unreadable(change: &NodeChange) -> Vec<String> {
-    let unreadable = change.missing.iter().filter(|missing| missing.unreadable.is_some());
-    unreadable.map(|missing| missing.diagnostic().message).collect()
+/// Whether every GPU of a saved state that is on the node is gone back with.
+fn complete(change: &NodeChange) -> Result<()> {
+    let there = change.left.iter().filter(|left| left.why != Why::Gone);
+    let left: Vec<String> = there.map(|left| left.diagnostic().message).collect();
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(incomplete("not every GPU could be rolled back".to_string(), left, [again()])),
+    }
 }
 
-pub(super) fn incomplete(why: String, left: Vec<String>, hint: Option<String>) -> Error {
+/// What to do about a rollback that left something.
+fn again() -> Option<String> {
+    Some("remove the cause, then run it again".to_string())
+}
+
+fn incomplete<const N: usize>(why: String, left: Vec<String>, hints: [Option<String>; N]) -> Error {
     let mut error = Error::new(ExitCode::RollbackIncomplete, why);
     error.problems.extend(left.into_iter().map(Diagnostic::new));
-    let again = "remove the cause, then `migplan rollback` goes back to the saved state";
-    error.hint(match hint {
-        Some(hint) => format!("{hint}. {again}"),
-        None => again.to_string(),
-    })
+    error.hint = joined(hints);
+    error
+}
+
+/// Hints as one, each once.
+fn joined<const N: usize>(hints: [Option<String>; N]) -> Option<String> {
+    let mut all: Vec<String> = Vec::new();
+    for hint in hints.into_iter().flatten() {
+        if !all.contains(&hint) {
+            all.push(hint);
+        }
+    }
+    (!all.is_empty()).then(|| all.join(". "))
 }
 
 /// Where the driver does not tell of processes, only its own refusal protects them.

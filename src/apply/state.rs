@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::observed::{Instances, MigMode, ObservedGpu};
+use crate::fleet::observed::{Instances, MigMode, ObservedGpu, ObservedNode, UnreadableGpu};
 use crate::hardware::layout::Placement;
 use crate::hardware::{Board, ProfileName};
 use crate::reconfigure::change::Create;
@@ -55,7 +55,33 @@ impl InstanceState {
     }
 }
 
+/// Where the GPU of a state is now.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Presence<'n> {
+    /// On the node.
+    Here(&'n ObservedGpu),
+    /// On the node, as far as can be told, but it cannot be read.
+    Unreadable(&'n UnreadableGpu),
+    /// Not on the node: taken out, replaced, or not shown to this process.
+    Gone,
+}
+
 impl GpuState {
+    /// Where its GPU is now. One that cannot be read and does not tell who it is may be any that is
+    /// not listed, most of all the one that had its index.
+    pub(super) fn find<'n>(&self, node: &'n ObservedNode) -> Presence<'n> {
+        if let Some(gpu) = node.gpus.iter().find(|gpu| gpu.uuid == self.uuid) {
+            return Presence::Here(gpu);
+        }
+        let named = node.unreadable.iter().find(|gpu| gpu.uuid.as_ref() == Some(&self.uuid));
+        let mut nameless = node.unreadable.iter().filter(|gpu| gpu.uuid.is_none());
+        let at_index = nameless.clone().find(|gpu| gpu.index == self.gpu);
+        match named.or(at_index).or_else(|| nameless.next()) {
+            Some(gpu) => Presence::Unreadable(gpu),
+            None => Presence::Gone,
+        }
+    }
+
     /// The state of an observed GPU; `None` where it cannot do MIG or hides its instances.
     pub fn of(gpu: &ObservedGpu) -> Option<GpuState> {
         let MigMode { current, pending } = gpu.mode?;

@@ -17,7 +17,7 @@ use crate::fleet::observed::ObservedNode;
 
 /// Where states are saved if nothing else is said.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/migplan";
-/// How many runs are kept; open ones always are.
+/// How many runs are kept; beyond that, open ones are whose GPUs are on the node.
 pub const RUNS_KEPT: usize = 1000;
 
 /// Where states are saved.
@@ -106,14 +106,18 @@ impl StateDir {
         })
     }
 
-    /// Closes the open runs of which no GPU is half-way any more. `reached`: GPUs, by UUID, that
-    /// are as the present command wants them. What cannot be written is found again next time.
-    pub fn settle(&mut self, node: &ObservedNode, reached: &BTreeSet<&str>) {
+    /// Closes the open runs of which no GPU is half-way any more, if two readings agree on it: one
+    /// alone may not be true. Both must have been made under this lock, since before it another
+    /// migplan may have been at work. `reached`: GPUs, by UUID, that are as the present command wants
+    /// them. What cannot be written is found again next time.
+    pub fn settle(&mut self, readings: [&ObservedNode; 2], reached: &BTreeSet<&str>) {
         for run in self.history.runs.iter_mut().filter(|run| run.is_open()) {
-            if let Some(end) = run.judged(node, reached) {
+            let [first, second] = readings.map(|node| run.judged(node, reached));
+            if let Some(end) = first.filter(|_| first == second) {
                 let _ = append(&mut *self.folder, &run.file, &Line::Ended(end));
                 run.end = Some(end);
             }
+            run.waits_for_gone = readings.iter().all(|node| run.waits_for_gone(node));
         }
     }
 
@@ -140,7 +144,16 @@ impl StateDir {
         self.write(&file, &header).map_err(|e| not_saved(&self.path, &e))?;
         let units = header.stopped.clone();
         let superseded = BTreeSet::new();
-        self.history.runs.push(Run { id, header, end: None, units, superseded, file });
+        let waits_for_gone = false;
+        self.history.runs.push(Run {
+            id,
+            header,
+            end: None,
+            units,
+            superseded,
+            waits_for_gone,
+            file,
+        });
         self.forget_the_oldest();
         Ok(id)
     }
@@ -169,12 +182,14 @@ impl StateDir {
         written
     }
 
-    /// Removes the oldest closed runs beyond those that are kept.
+    /// Removes the oldest runs beyond those that are kept, unless they are open for a GPU that is
+    /// there or have stopped a unit.
     fn forget_the_oldest(&mut self) {
         let mut extra = self.history.runs.len().saturating_sub(RUNS_KEPT);
         let folder = &mut *self.folder;
         self.history.runs.retain(|run| {
-            let goes = extra > 0 && !run.is_open() && run.units.is_empty();
+            let over = !run.is_open() || run.waits_for_gone;
+            let goes = extra > 0 && over && run.units.is_empty();
             extra -= usize::from(goes);
             !(goes && folder.remove(&run.file).is_ok())
         });
@@ -197,6 +212,15 @@ impl StateDir {
             run.end = Some(end);
         }
         self.note(id, &Line::Ended(end))
+    }
+
+    /// Notes that a run has been undone: the last apply, since one before it says nothing of the
+    /// node as it is.
+    pub fn undone(&mut self, id: u64) {
+        let last = self.history.last_apply();
+        if last.is_some_and(|last| last.id == id && last.end != Some(End::RolledBack)) {
+            let _ = self.end(id, End::RolledBack);
+        }
     }
 
     /// Notes that a unit has been started again, for every run that stopped it.

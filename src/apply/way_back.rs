@@ -68,16 +68,17 @@ pub(super) fn states_to_go_back_to(
 
 /// What is on the GPUs of a run that neither it nor any later run knows, so that somebody else
 /// must have created it: going back would destroy it.
-pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<Diagnostic> {
+pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<(u32, Diagnostic)> {
     let mut problems = Vec::new();
     let of_run = |gpu: &&ObservedGpu| state_of(&run.header.before, &gpu.uuid).is_some();
     for gpu in node.gpus.iter().filter(of_run) {
         let since = history.runs.iter().filter(|other| other.id >= run.id);
         for instance in unknown_instances(gpu, since) {
-            problems.push(Diagnostic::new(format!(
+            let problem = Diagnostic::new(format!(
                 "GPU {}: {} at memory slice {} was created by somebody else since",
                 gpu.index, instance.profile, instance.start
-            )));
+            ));
+            problems.push((gpu.index, problem));
         }
     }
     problems

@@ -12,7 +12,7 @@ use super::output::{Console, bar, write_result};
 use crate::apply::journal::Purpose;
 use crate::apply::{
     self, ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
-    Session, Systemd, services,
+    Reached, Session, Systemd, services,
 };
 use crate::demand::time::Span;
 use crate::error::{Error, ExitCode, Result};
@@ -72,6 +72,7 @@ impl ChangeArgs {
             yes: self.yes,
             dry_run: self.dry_run,
             bar: ProgressBar::hidden(),
+            reached: None,
         };
         let options = ApplyOptions {
             dry_run: self.dry_run,
@@ -109,10 +110,15 @@ struct Terminal {
     yes: bool,
     dry_run: bool,
     bar: ProgressBar,
+    /// Which state the GPUs are in at the end, once a session has come so far.
+    reached: Option<Reached>,
 }
 
 impl Operator for Terminal {
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Ended(reached) = event {
+            self.reached = Some(*reached);
+        }
         if self.json {
             if let Some(event) = events::event(event) {
                 emit(event);
@@ -182,7 +188,7 @@ impl Terminal {
     fn finish(&self, result: Result<Outcome>) -> Result<()> {
         self.bar.finish_and_clear();
         if self.json {
-            emit(events::result(&result));
+            emit(events::result(&result, self.reached));
         } else if let Some(line) = result.as_ref().ok().and_then(changes::outcome) {
             self.console.say(&line);
         }

@@ -38,13 +38,13 @@ enum Format {
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let node = args.nvml.observe_and_tell(&args.catalogue.read()?, console, true)?;
     let saved = match History::look(&args.state_dir) {
-        Ok((_, true)) => {
+        Ok((history, true)) => {
             console.warn(&[Diagnostic::new("another migplan is changing this node right now")]);
-            None
+            Some((history, true))
         }
         Ok((history, false)) => {
             history.damaged.iter().for_each(|d| console.warn(std::slice::from_ref(&d.problem)));
-            Some(history)
+            Some((history, false))
         }
         // Only root may read them, and most who look at a status are not root.
         Err(e) => {
@@ -54,10 +54,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             None
         }
     };
-    let saved = saved.as_ref();
+    let at_rest = saved.as_ref().filter(|(_, at_work)| !at_work).map(|(history, _)| history);
     write_result(None, |out| match args.format {
-        Format::Text => out.write_all(text::status::text(&node, saved).as_bytes()),
-        Format::Json => json::write(&json::status::StatusJson::new(&node, saved), out),
-        Format::Prometheus => out.write_all(text::metrics::metrics(&node, saved).as_bytes()),
+        Format::Text => out.write_all(text::status::text(&node, at_rest).as_bytes()),
+        Format::Json => json::write(&json::status::StatusJson::new(&node, saved.as_ref()), out),
+        Format::Prometheus => out.write_all(text::metrics::metrics(&node, at_rest).as_bytes()),
     })
 }

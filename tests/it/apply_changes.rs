@@ -167,6 +167,20 @@ fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
     }
 }
 
+#[test]
+fn what_starts_in_an_instance_that_stays_is_no_reason_to_refuse() {
+    let rehearsal = Rehearsal::new(&laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]));
+    let config = Config::parse(&yaml(&[("all", "{3g.40gb: 1, 1g.10gb: 1}")]), "c.yaml").unwrap();
+    let mut saves = &*rehearsal.state_dir();
+    let done = rehearsal.session_of(&mut saves, &mut Meddler(&rehearsal, true), false, |session| {
+        session.apply(&config, None, "c.yaml")
+    });
+    assert!(done.is_ok(), "{done:?}");
+    let after = rehearsal.load();
+    let process = &after.gpus[0].instances[0].compute[0].processes[0];
+    assert_eq!((after.gpus[0].instances.len(), process.pid), (2, 12));
+}
+
 /// Three GPUs: one to be changed around a busy instance, one whose mode must come on, one whose
 /// mode must go off.
 fn faulty_case() -> (Node, String) {

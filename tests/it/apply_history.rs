@@ -6,17 +6,9 @@ use crate::rehearsal::*;
 use migplan::apply::state_dir::RUNS_KEPT;
 use serde_json::Value;
 
-/// The runs as `rollback --list` knows them.
-fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
-    let list = json(&rehearsal.migplan(&["rollback", "--list", "--json"]).stdout);
-    list["runs"].as_array().unwrap().clone()
-}
-
 /// The runs that `status` calls interrupted, by number.
-fn interrupted(rehearsal: &Rehearsal) -> Vec<u64> {
-    let status = json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
-    let runs = status["interrupted"].as_array().unwrap().iter();
-    runs.map(|run| run["run"].as_u64().unwrap()).collect()
+fn numbers(rehearsal: &Rehearsal) -> Vec<u64> {
+    interrupted(rehearsal).into_iter().map(|(run, _)| run).collect()
 }
 
 /// Applies what is wanted of some GPUs.
@@ -68,11 +60,11 @@ fn a_gpu_that_a_later_file_wants_as_it_is_was_not_left_half_way() {
     let (rehearsal, _) = killed(HALF_WAY + 1);
     let left = rehearsal.load().essence()[1].2.clone();
     let [(profile, ..)] = &left[..] else { panic!("{left:?}") };
-    assert_eq!(interrupted(&rehearsal), [1]);
+    assert_eq!(numbers(&rehearsal), [1]);
     // GPU 0 changes; GPU 1 needs no change to be as wanted.
     apply(&rehearsal, &[("[0]", "{1g.10gb: 7}"), ("[1]", &format!("{{{profile}: 1}}"))]);
     assert_eq!(rehearsal.load().essence()[1].2, left);
-    assert_eq!(interrupted(&rehearsal), [] as [u64; 0]);
+    assert_eq!(numbers(&rehearsal), [] as [u64; 0]);
     // And that is written down, so that it stays so whatever becomes of the GPUs.
     let ends: Vec<Value> = runs(&rehearsal).iter().map(|run| run["end"].clone()).collect();
     assert_eq!(ends, ["superseded", "applied"]);
@@ -100,7 +92,7 @@ fn a_run_that_died_before_its_first_change_left_nothing_half_way() {
     assert_eq!(rehearsal.migplan(&["apply", "-f", "next.yaml", "--yes"]).code, -1);
     rehearsal.edit(|node| node.faults.clear());
     assert_eq!(runs(&rehearsal).len(), 2);
-    assert_eq!(interrupted(&rehearsal), [1]);
+    assert_eq!(numbers(&rehearsal), [1]);
     let back = rehearsal.migplan(&["rollback", "--yes"]);
     assert_eq!(back.code, 0, "{}", back.stderr);
     assert_eq!(rehearsal.load().essence(), first.essence());

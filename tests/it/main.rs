@@ -11,6 +11,8 @@
 
 mod apply_changes;
 mod apply_cli;
+mod apply_ends;
+mod apply_gpus;
 mod apply_history;
 mod apply_power;
 mod apply_safety;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::apply::{Action, Event, GpuChange, Outcome, Phase, Step};
+use crate::apply::{Action, Event, GpuChange, Outcome, Phase, Reached, Step};
 use crate::error::{Error, ExitCode};
 
 /// Schema key of the events.
@@ -78,9 +78,11 @@ pub enum EventJson {
     },
     /// The last event.
     Result {
-        /// `applied`, `unchanged`, `planned`, `refused`, `rolled_back`, `rollback_incomplete` or
-        /// `failed`.
+        /// `applied`, `unchanged`, `planned`, `refused`, `rolled_back`, `rollback_incomplete`,
+        /// `units_not_started` (exit code 9 too, but the GPUs are as `gpus` says) or `failed`.
         outcome: &'static str,
+        /// Which state the GPUs of the change are in; `null` where none was to be changed.
+        gpus: Option<Reached>,
         /// What the process exits with.
         exit_code: u8,
         /// What is wrong.
@@ -115,7 +117,7 @@ pub struct ChangeJson {
     /// The new MIG mode, where it changes.
     mig: Option<bool>,
     reset: bool,
-    /// Whether nothing on the GPU speaks against it; if something does, no GPU is changed.
+    /// Whether nothing on the GPU speaks against it; if something does, no GPU of the list is changed.
     permitted: bool,
     /// The processes, by id, that run in what must go: they are waited for, or the change is refused.
     in_use_by: Vec<u32>,
@@ -157,28 +159,34 @@ pub fn event(event: &Event<'_>) -> Option<EventJson> {
         Event::Begin(step, phase) => EventJson::Begin { step: step_json(step), phase },
         Event::Done(step, phase) => EventJson::Done { step: step_json(step), phase },
         Event::Failed(why) => EventJson::Failed { why: why.to_string() },
+        Event::Ended(_) => return None,
     })
 }
 
-/// The last event of a session.
-pub fn result(result: &Result<Outcome, Error>) -> EventJson {
+/// The last event of a session. `gpus`: which state it said that the GPUs are in.
+pub fn result(result: &Result<Outcome, Error>, gpus: Option<Reached>) -> EventJson {
     let ended = |outcome| EventJson::Result {
         outcome,
+        gpus,
         exit_code: ExitCode::Success as u8,
         errors: Vec::new(),
         hint: None,
     };
     match result {
         Ok(Outcome::Changed(_)) => ended("applied"),
-        Ok(Outcome::Unchanged) => ended("unchanged"),
+        Ok(Outcome::Unchanged | Outcome::UnchangedButLeft) => ended("unchanged"),
         Ok(Outcome::Planned) => ended("planned"),
         Err(e) => EventJson::Result {
             outcome: match e.code {
                 ExitCode::Refused => "refused",
                 ExitCode::RolledBack => "rolled_back",
-                ExitCode::RollbackIncomplete => "rollback_incomplete",
+                ExitCode::RollbackIncomplete => match gpus {
+                    Some(Reached::AsWanted | Reached::AsBefore) => "units_not_started",
+                    _ => "rollback_incomplete",
+                },
                 _ => "failed",
             },
+            gpus,
             exit_code: e.code as u8,
             errors: e.problems.iter().map(ToString::to_string).collect(),
             hint: e.hint.clone(),
@@ -224,9 +232,9 @@ fn change_json(change: &GpuChange) -> ChangeJson {
     ChangeJson {
         gpu: change.gpu,
         board: board.id.clone(),
-        mig: change.mode.filter(|m| m.on != change.from.mig).map(|m| m.on),
+        mig: change.mode.filter(|_| change.switches_mode()).map(|m| m.on),
         reset: change.resets(),
-        permitted: change.permitted,
+        permitted: change.permitted(),
         in_use_by: change
             .in_use_by
             .iter()

@@ -23,8 +23,11 @@ pub struct StatusJson {
     /// GPUs that the driver lists, but does not tell of.
     unreadable: Vec<UnreadableJson>,
     /// Runs that were interrupted or could not be undone; `null` where this user may not read the
-    /// saved states.
+    /// saved states, and while another migplan is at work.
     interrupted: Option<Vec<InterruptedJson>>,
+    /// Whether another migplan is changing this node right now; `null` where this user may not read
+    /// the saved states.
+    in_progress: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -131,8 +134,9 @@ struct BlockerJson {
 }
 
 impl StatusJson {
-    /// The state of a node. `saved`: what is saved in its state folder, where that may be read.
-    pub fn new(node: &ObservedNode, saved: Option<&History>) -> StatusJson {
+    /// The state of a node. `saved`: what is saved in its state folder, where that may be read, and
+    /// whether another migplan is at work there, so that it says nothing yet.
+    pub fn new(node: &ObservedNode, saved: Option<&(History, bool)>) -> StatusJson {
         let unreadable = |gpu: &UnreadableGpu| UnreadableJson {
             gpu: gpu.index,
             uuid: gpu.uuid.clone(),
@@ -143,7 +147,10 @@ impl StatusJson {
             driver: node.driver.clone(),
             gpus: node.gpus.iter().map(gpu_json).collect(),
             unreadable: node.unreadable.iter().map(unreadable).collect(),
-            interrupted: saved.map(|history| interrupted(history, node)),
+            interrupted: saved
+                .filter(|(_, at_work)| !at_work)
+                .map(|(history, _)| interrupted(history, node)),
+            in_progress: saved.map(|(_, at_work)| *at_work),
         }
     }
 }

@@ -29,7 +29,7 @@ pub fn describe(node: &ObservedNode, change: &NodeChange) -> String {
 fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, wait: Wait, lines: &mut Vec<String>) {
     let product = node.gpus.iter().find(|g| g.index == gpu.gpu).map_or("", |g| g.product.as_str());
     let mode = match gpu.mode {
-        Some(mode) if mode.on != gpu.from.mig => {
+        Some(mode) if gpu.switches_mode() => {
             let word = if mode.on { "on" } else { "off" };
             let reset = if mode.reset { " by a reset of the GPU" } else { "" };
             Some(format!("MIG {word}{reset}"))
@@ -111,7 +111,7 @@ pub fn summary(change: &NodeChange) -> String {
         format!("{} destroyed", of(|g| g.change.destroy.len())),
         format!("{} created", of(|g| g.change.create.len())),
     ];
-    let modes = of(|g| usize::from(g.mode.is_some_and(|m| m.on != g.from.mig)));
+    let modes = of(|g| usize::from(g.switches_mode()));
     if modes > 0 {
         parts.push(format!("{} of MIG mode", plural(modes, "change")));
     }
@@ -126,7 +126,11 @@ pub fn lines(event: &Event<'_>) -> Vec<String> {
         Event::Start(unit) => vec![format!("starting {unit}")],
         Event::Begin(step, _) => vec![step.to_string()],
         Event::Failed(why) => vec![format!("failed: {why}; going back")],
-        Event::Warning(_) | Event::Difference(_) | Event::Changes(..) | Event::Done(..) => vec![],
+        Event::Warning(_)
+        | Event::Difference(_)
+        | Event::Changes(..)
+        | Event::Done(..)
+        | Event::Ended(_) => vec![],
     }
 }
 
@@ -137,6 +141,9 @@ pub fn outcome(outcome: &Outcome) -> Option<String> {
         Outcome::Unchanged => {
             Some("nothing to do: every GPU already has this configuration".to_string())
         }
+        Outcome::UnchangedButLeft => Some(
+            "nothing to do: the GPUs of this state that can be changed already have it".to_string(),
+        ),
         Outcome::Planned => None,
     }
 }
@@ -172,18 +179,20 @@ pub fn held(file: &str, labels: &BTreeMap<String, Held>) -> String {
     labels.iter().map(line).collect()
 }
 
-/// How a node differs from what `file` says of it; `change`: what would have to be done.
+/// How a node differs from what `file` says of it; `change`: what would have to be done. What runs on
+/// a GPU that differs is no difference.
 pub fn drift(change: &NodeChange, file: &str) -> Vec<Diagnostic> {
-    let hidden = change.hidden.iter().map(|(gpu, why)| {
-        Diagnostic::new(format!("GPU {gpu}: its instances cannot be seen: {why}"))
-    });
     let gpus = change.gpus.iter().map(|gpu| difference(gpu, file));
-    gpus.chain(change.refusals.iter().cloned()).chain(hidden).collect()
+    gpus.chain(change.refusals.iter().cloned()).chain(change.unseen()).collect()
 }
 
 /// How a GPU differs from what the file says of it.
 fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
-    let mode = gpu.mode.as_ref().map(|m| format!("MIG is not {}", if m.on { "on" } else { "off" }));
+    let word = |on| if on { "on" } else { "off" };
+    let mode = gpu.mode.map(|mode| match gpu.switches_mode() {
+        true => format!("MIG is not {}", word(mode.on)),
+        false => format!("MIG will be {} after a reset", word(gpu.from.mig_pending)),
+    });
     let instances = |count: usize, what: &str| {
         (count > 0).then(|| format!("{} {what}", plural(count as u64, "instance")))
     };

@@ -36,16 +36,17 @@ impl Node {
     }
 }
 
-/// What `nvidia-smi --gpu-reset -i N` does to the node in `file`; the message and the exit code.
+/// What `nvidia-smi --gpu-reset -i GPU` does to the node in `file`, the GPU by index or UUID; the
+/// message and the exit code.
 pub fn nvidia_smi(file: &Path, arguments: &[String]) -> (String, i32) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (["--gpu-reset" | "-r", "-i", gpu] | ["-i", gpu, "--gpu-reset" | "-r"]) = arguments[..]
     else {
-        return ("only --gpu-reset -i N is pretended here".to_string(), 2);
+        return ("only --gpu-reset -i GPU is pretended here".to_string(), 2);
     };
     let done = Node::load(file).and_then(|mut node| {
-        let gpu: usize = gpu.parse().map_err(|_| format!("no GPU {gpu}"))?;
-        node.reset(gpu)?;
+        let index = gpu.parse().ok().or(node.gpus.iter().position(|g| g.uuid == gpu));
+        node.reset(index.ok_or(format!("no GPU {gpu}"))?)?;
         node.save(file)
     });
     match done {

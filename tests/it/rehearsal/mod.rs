@@ -1,10 +1,11 @@
 //! A node of the fake libnvidia-ml for one test: its own copy of the library, its own state file
 //! beside it, its own folder for saved states.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fake_nvml::{Compute, Fault, Instance, Node, Process};
+use fake_nvml::{Compute, Essence, Fault, Instance, Node, Process};
 use migplan::apply::{
     ApplyOptions, Event, Interrupt, NodeChange, NvmlDriver, Operator, Outcome, Patience, Proposal,
     Saves, Session, Systemd, Target,
@@ -373,4 +374,35 @@ pub fn units(rehearsal: &Rehearsal) -> Vec<String> {
     let log = std::fs::read_to_string(&file).unwrap_or_default();
     let _ = std::fs::remove_file(file);
     log.lines().map(str::to_string).collect()
+}
+
+/// Lets `systemctl` fail at a verb.
+pub fn fails_to(rehearsal: &Rehearsal, verb: &str) {
+    let script = std::fs::read_to_string(rehearsal.path("systemctl")).unwrap();
+    let failing =
+        format!("[ \"$1\" = {verb} ] && {{ echo \"Job for $3 failed.\"; exit 1; }}\nexit 0\n");
+    std::fs::write(rehearsal.path("systemctl"), script + &failing).unwrap();
+}
+
+/// The runs as `rollback --list` knows them.
+pub fn runs(rehearsal: &Rehearsal) -> Vec<Value> {
+    let list = json(&rehearsal.migplan(&["rollback", "--list", "--json"]).stdout);
+    list["runs"].as_array().unwrap().clone()
+}
+
+/// The runs that `status` calls interrupted: number and half-way GPUs.
+pub fn interrupted(rehearsal: &Rehearsal) -> Vec<(u64, Value)> {
+    let status = json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
+    let runs = status["interrupted"].as_array().unwrap().iter();
+    runs.map(|run| (run["run"].as_u64().unwrap(), run["half_way"].clone())).collect()
+}
+
+/// What each GPU is in, by UUID.
+pub fn by_uuid(node: &Node) -> BTreeMap<String, Essence> {
+    node.gpus.iter().map(|gpu| gpu.uuid.clone()).zip(node.essence()).collect()
+}
+
+/// The last event of a command with `--json`.
+pub fn result(ran: &Ran) -> Value {
+    json(ran.stdout.lines().last().unwrap())
 }

@@ -1,4 +1,4 @@
-//! `nvidia-smi --gpu-reset -i N` for the fake node that `FAKE_NVML_STATE` names.
+//! `nvidia-smi --gpu-reset -i GPU` for the fake node that `FAKE_NVML_STATE` names.
 
 fn main() {
     let Some(file) = std::env::var_os("FAKE_NVML_STATE") else {

@@ -1,0 +1,224 @@
+//! How a change ends: what is told of the GPUs, of units that were stopped and of what holds a GPU,
+//! and with which exit code. The real binary over the fake libnvidia-ml.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use crate::rehearsal::*;
+use fake_nvml::Node;
+
+/// A node with a unit that runs and fails to do what it is told.
+fn with_a_unit(verb: &str) -> (Rehearsal, Node) {
+    let first = two_gpus();
+    let rehearsal = Rehearsal::new(&first);
+    rehearsal.config(BOTH);
+    systemctl(&rehearsal, &["nvidia-dcgm"]);
+    fails_to(&rehearsal, verb);
+    (rehearsal, first)
+}
+
+const STOP: [&str; 4] = ["--yes", "--json", "--stop", "nvidia-dcgm"];
+
+#[test]
+fn a_unit_that_does_not_start_is_told_with_what_became_of_the_gpus() {
+    let lose: fn(&mut Node) = |node| node.gpus[1].lost = true;
+    let fail: fn(&mut Node) = |node| {
+        node.faults =
+            vec![fault("nvmlDeviceCreateGpuInstanceWithPlacement", 1, Some(23), false, false)];
+    };
+    for (edit, command, outcome, gpus, hint) in [
+        (None, "apply", "units_not_started", "as_wanted", "; the GPUs are as wanted"),
+        (Some(fail), "apply", "units_not_started", "as_before", "; the GPUs are as before"),
+        (None, "rollback", "units_not_started", "as_wanted", "; the GPUs are as wanted"),
+        (
+            Some(lose),
+            "rollback",
+            "rollback_incomplete",
+            "incomplete",
+            "run it again. start it by hand",
+        ),
+    ] {
+        let what = format!("{command} {gpus}");
+        let (rehearsal, first) = with_a_unit("start");
+        if command == "rollback" {
+            assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+        }
+        edit.into_iter().for_each(|edit| rehearsal.edit(edit));
+        let ran = rehearsal.migplan(&[&[command][..], &STOP].concat());
+        let ended = result(&ran);
+        assert_eq!((ran.code, &ended["exit_code"]), (9, &9.into()), "{what}: {ended}");
+        assert_eq!(ended["outcome"], outcome, "{what}: {ended}");
+        assert_eq!(ended["gpus"], gpus, "{what}: {ended}");
+        assert!(
+            ended["errors"].to_string().contains("not started again: systemctl start"),
+            "{ended}"
+        );
+        let told = ended["hint"].as_str().unwrap();
+        assert!(told.contains(hint), "{what}: {told}");
+        assert_eq!(gpus == "incomplete", !told.contains("the GPUs are"), "{what}: {told}");
+        if gpus == "as_before" {
+            assert!(ended["errors"].to_string().contains("insufficient resources"), "{ended}");
+            assert_eq!(rehearsal.load().essence(), first.essence());
+        }
+        let status = rehearsal.migplan(&["status"]).stdout;
+        assert!(status.contains("not started since: nvidia-dcgm"), "{what}: {status}");
+    }
+}
+
+#[test]
+fn a_unit_that_does_not_stop_leaves_the_gpus_alone() {
+    for command in ["apply", "rollback"] {
+        let (rehearsal, _) = with_a_unit("stop");
+        if command == "rollback" {
+            assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+        }
+        let before = rehearsal.load();
+        rehearsal.log_calls();
+        let ran = rehearsal.migplan(&[&[command][..], &STOP].concat());
+        let ended = result(&ran);
+        assert_eq!((ran.code, &ended["outcome"]), (7, &"refused".into()), "{command}: {ended}");
+        assert_eq!(ended["gpus"], "as_before", "{command}");
+        assert!(ended["hint"].as_str().unwrap().contains("no GPU was changed"), "{ended}");
+        assert_eq!(rehearsal.changing_calls(), 0);
+        assert_eq!(rehearsal.load().essence(), before.essence());
+        assert_eq!(runs(&rehearsal).last().unwrap()["end"], "rolled_back");
+    }
+}
+
+#[test]
+fn a_rollback_starts_what_a_killed_rollback_has_stopped() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    // Somebody has destroyed an instance since; the way back is taken once more, and dies at its end.
+    rehearsal.edit(|node| node.gpus[0].instances.clear());
+    systemctl(&rehearsal, &["nvidia-dcgm"]);
+    let script = std::fs::read_to_string(rehearsal.path("systemctl")).unwrap();
+    rehearsal
+        .write("systemctl", &(script.clone() + "[ \"$1\" = start ] && kill -9 $PPID\nexit 0\n"));
+    let stop = ["rollback", "--yes", "--stop", "nvidia-dcgm"];
+    assert_eq!(rehearsal.migplan(&stop).code, -1);
+    rehearsal.write("systemctl", &script);
+    units(&rehearsal);
+    let back = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(back.code, 0, "{}", back.stderr);
+    assert_eq!(units(&rehearsal), ["start nvidia-dcgm"]);
+}
+
+#[test]
+fn what_is_left_is_what_is_there_in_the_end() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(&[("[0]", "{1g.10gb: 4}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    // Each of the three attempts gets one instance further.
+    let call = "nvmlGpuInstanceDestroy";
+    rehearsal.edit(|node| {
+        node.faults = [2, 4, 6].map(|nth| fault(call, nth, Some(99), false, false)).to_vec();
+    });
+    let back = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(back.code, 9, "{}", back.stderr);
+    let [left] = &rehearsal.load().gpus[0].instances[..] else { panic!("{}", back.stderr) };
+    let told = format!("GPU 0 is MIG on: 1g.10gb@{}[], where it should be", left.start);
+    assert!(back.stderr.contains(&told), "{told}: {}", back.stderr);
+    assert!(back.stderr.contains(call), "{}", back.stderr);
+}
+
+#[test]
+fn a_rollback_says_what_to_do_about_what_stopped_it() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let refusal = fault("nvmlComputeInstanceDestroy", 1, Some(4), true, false);
+    rehearsal.edit(|node| node.faults = vec![refusal]);
+    let back = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(back.code, 9, "{}", back.stderr);
+    let hint = "hint: run it as root. remove the cause, then run it again\n";
+    assert!(back.stderr.contains(hint), "{}", back.stderr);
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    rehearsal.edit(|node| node.faults = vec![signal("change", 3, 1, false)]);
+    // As nohup does it, so that a logout ends nothing.
+    let mut shell = std::process::Command::new("sh");
+    let script = format!("trap '' HUP; exec '{}' apply --yes", env!("CARGO_BIN_EXE_migplan"));
+    let command = rehearsal.command();
+    let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    shell.args(["-c", &script]).envs(environment).current_dir(rehearsal.folder.path());
+    let output = shell.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("done: "), "{stderr}");
+}
+
+#[test]
+fn a_rollback_that_cannot_reset_costs_no_instance() {
+    let mut node = Node::new("2xa100-80gb").unwrap();
+    lay_out(&mut node, 0, &board("a100-80gb"), &[]);
+    put(&mut node, 0, "3g.40gb", 0);
+    let rehearsal = Rehearsal::new(&node);
+    let smi = nvidia_smi(&rehearsal);
+    rehearsal.config(&[("[0]", "off"), ("[1]", "{7g.80gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes", "--reset"]).code, 0);
+    std::fs::remove_file(smi).unwrap();
+    rehearsal.log_calls();
+    let before = rehearsal.load();
+    for arguments in [&["rollback", "--yes", "--reset"][..], &["rollback", "--dry-run", "--reset"]]
+    {
+        let back = rehearsal.migplan(arguments);
+        assert_eq!(back.code, 7, "{}", back.stderr);
+        let told = "GPU 1 cannot be reset for its MIG mode: a reset needs";
+        assert!(back.stderr.contains(told), "{}", back.stderr);
+    }
+    assert_eq!(rehearsal.changing_calls(), 0);
+    assert_eq!(rehearsal.load(), before);
+}
+
+#[test]
+fn states_that_this_user_may_not_read_are_a_refusal() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let all_may = |path: &std::path::Path| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let program = rehearsal.path("migplan");
+    std::fs::copy(env!("CARGO_BIN_EXE_migplan"), &program).unwrap();
+    all_may(rehearsal.folder.path());
+    for entry in std::fs::read_dir(rehearsal.folder.path()).unwrap().flatten() {
+        if entry.path().is_file() {
+            all_may(&entry.path());
+        }
+    }
+    let command = rehearsal.command();
+    let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut nobody = std::process::Command::new(program);
+    nobody.args(["rollback", "--yes"]).envs(environment).current_dir(rehearsal.folder.path());
+    if rustix::process::geteuid().is_root() {
+        nobody.uid(65534).gid(65534);
+    } else {
+        let none = std::fs::Permissions::from_mode(0o000);
+        std::fs::set_permissions(rehearsal.state_dir(), none).unwrap();
+    }
+    let output = nobody.output().unwrap();
+    std::fs::set_permissions(rehearsal.state_dir(), std::fs::Permissions::from_mode(0o700))
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{stderr}");
+    assert!(stderr.contains("cannot be read: Permission denied"), "{stderr}");
+}
+
+#[test]
+fn an_interrupted_rollback_says_where_each_way_leads() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.edit(|node| node.faults = vec![fault("change", HALF_WAY, None, false, false)]);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, -1);
+    rehearsal.edit(|node| node.faults.clear());
+    let status = rehearsal.migplan(&["status"]).stdout;
+    let told = "`migplan rollback` goes back to the state before the last apply, `migplan rollback --to 2` to the one before this rollback";
+    assert!(status.contains(told), "{status}");
+}
