@@ -27,6 +27,7 @@ fn remedy(name: &str) -> Option<&'static str> {
 
 /// The processes that have a device file open, as far as they can be seen from here; none where the
 /// file is not known.
+#[cfg(any(feature = "nvml", test))]
 pub(super) fn of_device(device: Option<&Path>) -> Vec<String> {
     processes(|_, process| has_open(process, device))
 }
