@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
 use super::guard::NodeChange;
-use super::tables::{catalogue_board, effective_board};
+use super::tables::{MOST_SLICES, catalogue_board, effective_board};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{
     ComputeInstance, Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode,
@@ -277,6 +277,12 @@ fn read_instances(
                 return Ok(Err(format!(
                     "{} at memory slice {} covers {} slices, where the tables say {}",
                     info.name, instance.span.start, instance.span.size, info.memory_slices
+                )));
+            }
+            if instance.span.start.saturating_add(instance.span.size) > MOST_SLICES {
+                return Ok(Err(format!(
+                    "{} is said to start at memory slice {}, which no board has",
+                    info.name, instance.span.start
                 )));
             }
             instances.push(ObservedInstance {

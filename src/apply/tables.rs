@@ -11,7 +11,7 @@ use crate::hardware::{
 use crate::units::Mebibytes;
 
 /// Memory slices that a board may have: today's have 8 or 12.
-const MOST_SLICES: u32 = 32;
+pub(super) const MOST_SLICES: u32 = 32;
 
 /// The board that the catalogue knows this GPU as: by product name, else by PCI id; memory
 /// decides between several.

@@ -242,3 +242,24 @@ fn a_half_way_gpu_is_named_by_its_present_index() {
     assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--to", "1"]).code, 0);
     assert_eq!(rehearsal.load().essence(), first.essence()[1..]);
 }
+
+/// What the driver says of an instance may be nonsense; then the GPU is shown as such and left alone.
+#[test]
+fn a_placement_that_no_board_has_is_told_and_refused() {
+    for start in [40, u32::MAX] {
+        let mut node = laid_out("2xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+        node.gpus[0].instances[0].start = start;
+        let rehearsal = Rehearsal::new(&node);
+        rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+        let said = format!("3g.40gb is said to start at memory slice {start}, which no board has");
+        for args in [&["status"][..], &["status", "--format", "json"]] {
+            let ran = rehearsal.migplan(args);
+            assert!(ran.code == 0 && ran.stdout.contains(&said), "{}{}", ran.stdout, ran.stderr);
+        }
+        for args in [&["apply", "--yes"][..], &["check", "--live"]] {
+            let ran = rehearsal.migplan(args);
+            assert!(ran.code == 7 && ran.stderr.contains(&said), "{}", ran.stderr);
+        }
+        assert_eq!(by_uuid(&rehearsal.load()), by_uuid(&node));
+    }
+}
