@@ -273,6 +273,8 @@ struct Soak {
     dice: SplitMix,
     /// The states of every run that was ever listed.
     saved: BTreeMap<u64, Value>,
+    /// What the newest run found where that is not the state that it saved.
+    found: Value,
     /// Which GPUs no interrupted run has left half-way, so that their state is one to go back to.
     at_rest: [bool; 3],
     /// How many such states a step changed, each of which must be listed from then on.
@@ -301,6 +303,7 @@ impl Soak {
             rehearsal,
             dice: SplitMix(seed),
             saved: BTreeMap::new(),
+            found: serde_json::json!([]),
             at_rest: [true; 3],
             left: 0,
             counts: BTreeMap::new(),
@@ -377,7 +380,11 @@ impl Soak {
                 continue;
             }
             if self.at_rest[index] {
-                let mut states = self.saved.values().flat_map(|s| s.as_array().unwrap());
+                // Of what somebody has created as an interrupted run would have, nobody can tell: then
+                // the state before that run stays the one to go back to, and this one is found.
+                let found = self.found.as_array().unwrap();
+                let mut states =
+                    self.saved.values().flat_map(|s| s.as_array().unwrap()).chain(found);
                 let listed =
                     states.any(|s| s["uuid"] == old.uuid && saved_layout(s) == layout(old));
                 assert!(listed, "GPU {index} was {:?}, which no run lists: {what}", layout(old));
@@ -403,6 +410,8 @@ impl Soak {
             assert_eq!(runs.get(id), Some(before), "run {id} after {what}");
         }
         self.saved = runs;
+        let last = list["runs"].as_array().unwrap().last();
+        self.found = last.map_or_else(|| serde_json::json!([]), |run| run["found"].clone());
     }
 
     /// With every GPU back and idle, any saved state can be reached.
