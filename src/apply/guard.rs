@@ -275,14 +275,10 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
 pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -> NodeChange {
     let mut result = NodeChange { wait: Wait::Impossible, ..NodeChange::default() };
     for state in states {
-        let gpu = match state.find(node) {
-            Presence::Here(gpu) => gpu,
-            Presence::Unreadable(gpu) => {
-                result.leave(state.gpu, &state.uuid, Why::Unreadable(gpu.why.clone()));
-                continue;
-            }
-            Presence::Gone => {
-                result.leave(state.gpu, &state.uuid, Why::Gone);
+        let gpu = match here(state, node) {
+            Ok(gpu) => gpu,
+            Err(left) => {
+                result.left.push(left);
                 continue;
             }
         };
@@ -318,6 +314,16 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
         result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }
     result
+}
+
+/// The GPU of a state, or why it cannot be looked at.
+pub(super) fn here<'n>(state: &GpuState, node: &'n ObservedNode) -> Result<&'n ObservedGpu, Left> {
+    let why = match state.find(node) {
+        Presence::Here(gpu) => return Ok(gpu),
+        Presence::Unreadable(gpu) => Why::Unreadable(gpu.why.clone()),
+        Presence::Gone => Why::Gone,
+    };
+    Err(Left { gpu: state.gpu, uuid: state.uuid.clone(), why })
 }
 
 /// What is needed to bring a GPU back to a state, or why that cannot be; in a sentence.

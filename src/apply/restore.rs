@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::execute::{Executor, Moment, Step};
-use super::guard::{self, NodeChange, Why};
+use super::guard::{self, NodeChange};
 use super::interrupt::Interrupt;
 use super::observe;
 use super::operator::{Event, Phase};
 use super::session::{Failure, Leftover, Session};
-use super::state::{GpuState, Presence};
+use super::state::GpuState;
 use super::state_dir::StateDir;
 use crate::fleet::observed::ObservedNode;
 
@@ -119,14 +119,10 @@ impl Session<'_> {
 fn differences(node: &ObservedNode, wanted: &[GpuState]) -> Vec<String> {
     let mut wrong = Vec::new();
     for state in wanted {
-        let told = |why| {
-            guard::Left { gpu: state.gpu, uuid: state.uuid.clone(), why }.diagnostic().message
-        };
-        match state.find(node) {
-            Presence::Gone => wrong.push(told(Why::Gone)),
-            Presence::Unreadable(gpu) => wrong.push(told(Why::Unreadable(gpu.why.clone()))),
-            Presence::Here(gpu) if state.is_state_of(gpu) => {}
-            Presence::Here(gpu) => {
+        match guard::here(state, node) {
+            Err(left) => wrong.push(left.diagnostic().message),
+            Ok(gpu) if state.is_state_of(gpu) => {}
+            Ok(gpu) => {
                 let is = GpuState::of(gpu)
                     .map_or_else(|| "cannot be seen".to_string(), |s| format!("is {s}"));
                 wrong.push(format!("GPU {} {is}, where it should be {state}", gpu.index));

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::support::{emit, python_has};
+use super::support::{emit, promtool, python_has};
 use crate::common::tools::have;
 
 fn dashboard() -> Value {
@@ -155,15 +155,5 @@ fn prometheus_takes_the_queries_and_they_count_what_waits() {
          "promql_expr_test": [wanted(table, "D", &advertised), wanted(table, "E", &[("1g.10gb", 2)]),
              wanted(table, "F", &[("1g.10gb", 1)]), wanted(graph, "A", &advertised)]}]});
     fs::write(folder.path().join("test.json"), test.to_string()).unwrap();
-    let output = Command::new("promtool")
-        .args(["test", "rules", "test.json"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    promtool(folder.path(), &["test", "rules", "test.json"]);
 }

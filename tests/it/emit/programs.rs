@@ -10,7 +10,7 @@ use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
 use serde_json::json;
 
-use super::support::{emit, emit_from, example, example_plan};
+use super::support::{emit, emit_from, example, example_plan, promtool};
 use crate::common::tools::{have, skip};
 use crate::common::{migplan_with, root};
 
@@ -203,14 +203,7 @@ fn promtool_takes_the_rules_and_they_fire() {
     }
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rules.yaml"), emit(&["prometheus-rules"])).unwrap();
-    let promtool = |arguments: &[&str]| {
-        let output =
-            Command::new("promtool").args(arguments).current_dir(folder.path()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{text}");
-        text
-    };
+    let promtool = |arguments: &[&str]| promtool(folder.path(), arguments);
     assert!(promtool(&["check", "rules", "rules.yaml"]).contains("SUCCESS"));
     // gpu-3 should have 2 × 2g.12gb and 4 × 1g.6gb. One 2g.12gb is missing and one is nearly full;
     // of the 1g.6gb none is missing, and three idle where two are spare. Both spellings of the host.
@@ -319,12 +312,7 @@ fn alerts_name_the_pod_and_count_the_nodes_of_the_plan() {
             alert("MigplanInstanceMemoryNearlyFull", nearly_full.into()),
             alert("MigplanInstancesIdle", idle)]}]});
     fs::write(folder.path().join("test.json"), test.to_string()).unwrap();
-    let output = Command::new("promtool")
-        .args(["test", "rules", "test.json"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    promtool(folder.path(), &["test", "rules", "test.json"]);
 }
 
 #[test]

@@ -210,3 +210,12 @@ pub(crate) fn example_cluster() -> String {
         ("gpu-5", "NVIDIA-H100-80GB-HBM3", 1, "all-disabled"),
     ])
 }
+
+/// Runs promtool in a folder; it must succeed. What it said.
+pub(crate) fn promtool(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    text
+}
