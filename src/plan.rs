@@ -94,10 +94,16 @@ impl Policy {
         [single, per_node, kept, one].into_iter().flatten().collect()
     }
 
-    /// The flags of the rules for GPUs, which a preset breaks; empty where there are none. One profile
-    /// for a workload is a rule for demand, and holds whatever the layouts.
+    /// The rules for GPUs alone, which a preset breaks. One profile for a workload is a rule for
+    /// demand, and holds whatever the layouts.
+    #[must_use]
+    pub fn of_gpus(&self) -> Policy {
+        Policy { one_profile_per_workload: false, ..*self }
+    }
+
+    /// The flags of the rules for GPUs; empty where there are none.
     pub fn flags_of_gpus(&self) -> String {
-        Policy { one_profile_per_workload: false, ..*self }.flags().join(" ")
+        self.of_gpus().flags().join(" ")
     }
 }
 

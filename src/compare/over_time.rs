@@ -52,8 +52,8 @@ pub fn configurations(
     );
     let (plan, peak) = (plan?, peak?);
     let mut configurations = vec![
-        Configuration::of_over_time(PLAN_ROW, &plan, demand, fleet),
-        Configuration::of_plan(PEAK_ROW, &peak, fleet),
+        Configuration::of_over_time(PLAN_ROW, &plan, demand, fleet).planned_under(&options.policy),
+        Configuration::of_plan(PEAK_ROW, &peak, fleet).planned_under(&options.policy),
     ];
     configurations.extend(Configuration::presets(fleet));
     Ok((plan, under(configurations, options)))

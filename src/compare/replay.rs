@@ -18,6 +18,7 @@ use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::error::Result;
 use crate::fleet::Fleet;
+use crate::plan::Policy;
 
 pub use configuration::Configuration;
 
@@ -134,6 +135,8 @@ pub struct Replay {
     pub rows: Vec<Row>,
     /// For the first configuration: supply and demand of each resource name.
     pub names: Vec<NameUse>,
+    /// For each configuration its name and the rules of the site that it was planned under.
+    pub rules: Vec<(String, Policy)>,
 }
 
 /// Replays demand over time on each configuration, under both rules. Workloads without a resource
@@ -156,7 +159,8 @@ pub fn replay(
         })
         .collect::<Result<_>>()?;
     let names = configurations.first().map(|c| name_use(demand, c)).unwrap_or_default();
-    Ok(Replay { rows: rows.into_iter().flatten().collect(), names })
+    let rules = configurations.iter().map(|c| (c.name.clone(), c.planned_under)).collect();
+    Ok(Replay { rows: rows.into_iter().flatten().collect(), names, rules })
 }
 
 /// The most that a configuration could serve in each hour, with any instance that suffices.

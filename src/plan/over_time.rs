@@ -46,6 +46,17 @@ impl OverTimePlan {
         OverTimePlan { plan, shown: 0, periods }
     }
 
+    /// Replica-hours that the demand asks for, and of those the ones that the plan places.
+    pub fn replica_hours(&self, demand: &OverTime) -> (u64, u64) {
+        let (mut asked, mut placed) = (0u64, 0u64);
+        for (period, rows) in demand.periods().iter().zip(&self.periods) {
+            let hours_of = |replicas: u64| replicas.saturating_mul(period.hours);
+            asked = asked.saturating_add(hours_of(period.counts.iter().sum()));
+            placed = placed.saturating_add(hours_of(rows.iter().map(|r| r.replicas).sum()));
+        }
+        (asked, placed)
+    }
+
     /// For each workload, for each memory and name of an instance, its replica-hours there.
     pub fn names(&self, demand: &OverTime, memory_mib: impl Fn(&Allocated) -> u64) -> Names {
         let periods = demand.periods().iter().zip(&self.periods);

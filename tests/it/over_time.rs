@@ -590,6 +590,61 @@ fn the_command_plans_and_replays_a_week() {
     assert_eq!(run.stdout, plain.stdout);
 }
 
+/// The bound of a replay is not held to one profile for a workload, so it is not what the plan places.
+#[test]
+fn what_is_told_of_a_plan_is_what_it_places_under_its_rules() {
+    let week = ["suggest", "-w", "-", "--gpus", "3xa100-80gb", "--over-time", "--strict"];
+    let with = |more: &[&str]| migplan_with(&[&week[..], more].concat(), WEEK.as_bytes());
+    let run = with(&["--one-profile-per-workload"]);
+    assert_eq!(run.code, 4, "{}", run.stderr);
+    let placed = "1,115 of 1,170 replica-hours placed (95.2 %)";
+    assert!(run.stderr.starts_with(placed), "{}", run.stderr);
+    assert!(run.stdout.contains(&format!("\n# {placed}")), "{}", run.stdout);
+    for part in [
+        "placed_weight_hours[priority=10] 336, placed_weight_hours[priority=0] 779,",
+        "\nbound is not held to --one-profile-per-workload.\n",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    let run = with(&[]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(
+        run.stderr.starts_with("1,170 of 1,170 replica-hours placed (100 %)"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains("held to"), "{}", run.stderr);
+}
+
+#[test]
+fn rules_that_hold_for_some_configurations_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let [single, kept, free] = ["single", "kept", "free"].map(|name| file(&format!("{name}.json")));
+    let with = |args: &[&str]| {
+        let run =
+            migplan_with(&[args, &["-w", "-", "--gpus", "2xa100-80gb"]].concat(), WEEK.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let text = run.stdout + &run.stderr;
+        text.lines().filter(|line| line.contains(" held to ")).collect::<Vec<_>>().join("\n")
+    };
+    let suggest = ["suggest", "--over-time", "-o", "/dev/null", "--plan"];
+    let rules = ["--strategy", "single", "--mig-mode", "per-node"];
+    let of_plan =
+        "Only 'plan' and 'peak plan' are held to --mig-mode per-node and --strategy single.";
+    assert_eq!(with(&[&suggest[..], &[&single], &rules].concat()), of_plan);
+    assert_eq!(with(&[&suggest[..], &[&free]].concat()), "");
+    assert_eq!(with(&[&["replay"], &rules[..]].concat()), of_plan);
+    assert_eq!(with(&[&["replay", "--hold-out", "25%"], &rules[..]].concat()).lines().count(), 2);
+    // A plan's file keeps its rules.
+    let of_file = "Only 'single' is held to --mig-mode per-node and --strategy single.";
+    assert_eq!(with(&["replay", "--plan", &single, "--plan", &free]), of_file);
+    assert_eq!(with(&[&suggest[..], &[&kept, "--keep-whole", "1"]].concat()).lines().count(), 1);
+    let of_both = format!("Only 'kept' is held to --keep-whole 1.\n{of_file}");
+    assert_eq!(with(&["replay", "--plan", &single, "--plan", &kept]), of_both);
+    assert_eq!(with(&["replay"]), "");
+}
+
 #[test]
 fn what_is_wrong_with_hours_is_told() {
     let run = |csv: &str, args: &[&str]| {

@@ -54,8 +54,8 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
     )?;
     let found = exceeded_over_time(&suggestion.plan, &demand, &boards);
     console.warn(exceeded::warning(&found).as_slice());
-    let served = suggestion.replay.rows.first().map(|row| row.total()).unwrap_or_default();
-    if args.strict && served.served < served.asked {
+    let (asked, placed) = suggestion.plan.replica_hours(&demand);
+    if args.strict && placed < asked {
         return Err(Error::new(ExitCode::Unplaced, "some replica-hours are unplaced")
             .hint("the summary says which hours fall short; --strict makes this an error"));
     }

@@ -74,6 +74,8 @@ pub struct Configuration {
     /// The resource names that were chosen, by team and workload; the others get one by
     /// [`Configuration::with_names_for`].
     requests: BTreeMap<(Arc<str>, Arc<str>), String>,
+    /// The rules of the site that it was planned under; none where nobody planned it.
+    pub(super) planned_under: Policy,
 }
 
 impl Configuration {
@@ -115,7 +117,13 @@ impl Configuration {
             let key = |k: &Kind| (k.profile.is_none(), k.size());
             (&a.board.id, key(a), a.name()).cmp(&(&b.board.id, key(b), b.name()))
         });
-        Configuration { name: name.into(), kinds, whole, requests: BTreeMap::new() }
+        Configuration {
+            name: name.into(),
+            kinds,
+            whole,
+            requests: BTreeMap::new(),
+            planned_under: Policy::default(),
+        }
     }
 
     /// The same under the rules of a site: where nodes have MIG on as a whole, the instance that
@@ -128,6 +136,13 @@ impl Configuration {
                 kind.is_whole_gpu |= kind.profile.is_some() && kind.profile == whole;
             }
         }
+        self
+    }
+
+    /// The same, planned under these rules of a site.
+    #[must_use]
+    pub fn planned_under(mut self, policy: &Policy) -> Configuration {
+        self.planned_under = *policy;
         self
     }
 
@@ -185,7 +200,7 @@ impl Configuration {
             configuration.choose(periods.names());
         }
         let policy = file.policy.as_ref().map(|policy| policy.rules).unwrap_or_default();
-        Ok(configuration.under(&policy))
+        Ok(configuration.under(&policy).planned_under(&policy))
     }
 
     /// The configurations of a mig-parted file, or the one of `label`, each on every node. Of

@@ -2,23 +2,23 @@
 
 use std::fmt::Write;
 
-use super::replay::{by_team, hours, worst_hours};
+use super::replay::{by_team, hours, rules, worst_hours};
 use super::table::table;
 use super::{Layout, summary, unplaced_rows, wrapped};
-use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW, PLAN_ROW};
+use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW};
 use crate::compare::replay::{Row, Rule};
 use crate::demand::over_time::OverTime;
 use crate::text::{plural, share, thousands};
 
-/// What the plan serves of all hours.
+/// What the plan places of all hours, under all rules of the site; the bound is not held to all of
+/// them.
 fn headline(suggestion: &OverTimeSuggestion, demand: &OverTime) -> String {
-    let Some(row) = row(suggestion, PLAN_ROW, Rule::Bound) else { return String::new() };
-    let total = row.total();
+    let (asked, placed) = suggestion.plan.replica_hours(demand);
     format!(
         "{} of {} replica-hours placed ({}), in {} ({} of them distinct)",
-        hours(total.served),
-        hours(total.asked),
-        share(total.served, total.asked),
+        thousands(placed),
+        thousands(asked),
+        share(placed.into(), asked.into()),
         plural(demand.hours().len() as u64, "hour"),
         thousands(demand.periods().len() as u64),
     )
@@ -35,7 +35,7 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
     by_team(&mut text, &suggestion.replay, demand, layout);
     text.push('\n');
     summary::layout_table(&mut text, plan, layout);
-    let mut shown = table(&["", "placed", "share", "template", "share"], |column| column > 0);
+    let mut shown = table(&["", "bound", "share", "template", "share"], |column| column > 0);
     for bound in suggestion.replay.rows.iter().filter(|r| r.rule == Rule::Bound) {
         let total = bound.total();
         let template = row(suggestion, &bound.name, Rule::Template);
@@ -49,10 +49,11 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
         ]);
     }
     let line = format!(
-        "Replica-hours with any instance that suffices, and with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):"
+        "Replica-hours: bound with any instance that suffices, template with one resource name for each workload, first come first served ('{PEAK_ROW}' takes all workloads at their highest at once):"
     );
     text += &wrapped(&line, "", layout);
     text += &shown.render(layout.width);
+    rules(&mut text, &suggestion.replay, layout);
     worst_hours(&mut text, &suggestion.replay, demand, layout);
     if !plan.unplaced.is_empty() {
         let hour = demand.hours().iter().position(|h| h.period == suggestion.plan.shown);

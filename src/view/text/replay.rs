@@ -88,6 +88,7 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     if replay.rows.iter().any(|row| row.total().asked != asked) {
         text += &wrapped(WHOLE_HOURS, "", layout);
     }
+    rules(&mut text, replay, layout);
     by_team(&mut text, replay, demand, layout);
     worst_hours(&mut text, replay, demand, layout);
     text
@@ -95,6 +96,33 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
 
 /// Why the rules do not ask for the same, where pods begin and end within an hour.
 const WHOLE_HOURS: &str = "bound takes every hour whole, with the most pods of each workload at once in it, and template the time that pods ran: compare what they serve, not their shares.";
+
+/// Which rules of the site hold for some rows only: another configuration may serve more where it
+/// is not held to them, and the bound is not held to one profile for a workload.
+pub(super) fn rules(text: &mut String, replay: &Replay, layout: Layout) {
+    let mut of_names: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    let mut names_of: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (name, rules) in &replay.rules {
+        for flag in rules.of_gpus().flags() {
+            names_of.entry(flag).or_default().push(name);
+        }
+    }
+    for (flag, names) in names_of {
+        match of_names.iter_mut().find(|(of, _)| *of == names) {
+            Some((_, flags)) => flags.push(flag),
+            None => of_names.push((names, vec![flag])),
+        }
+    }
+    for (names, flags) in of_names {
+        let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+        let are = if names.len() == 1 { "is" } else { "are" };
+        let line = format!("Only {} {are} held to {}.", names.join(" and "), flags.join(" and "));
+        *text += &wrapped(&line, "", layout);
+    }
+    if replay.rules.iter().any(|(_, rules)| rules.one_profile_per_workload) {
+        *text += &wrapped("bound is not held to --one-profile-per-workload.", "", layout);
+    }
+}
 
 /// What each team got of the first configuration.
 pub(super) fn by_team(text: &mut String, replay: &Replay, demand: &OverTime, layout: Layout) {
