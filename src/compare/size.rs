@@ -92,7 +92,7 @@ fn size_one(
 ) -> Result<Sizing> {
     let boards = std::slice::from_ref(board);
     let problem = Problem::new(demand, &plenty(demand, boards, gpus_per_node), options);
-    let unserved = unserved(demand, boards, &problem);
+    let unserved = unserved(demand, boards, &problem, gpus_per_node);
     let cheapest = fewest::cheapest(&problem, problem.servable(demand), &[1], options)?
         .ok_or_else(|| too_many(board))?;
     let gpus: u64 = cheapest.gpus.iter().sum();
@@ -134,7 +134,7 @@ pub fn size_mix(
     Ok(SizingMix {
         cost,
         proved: cheapest.proved,
-        unserved: unserved(demand, &boards, &problem),
+        unserved: unserved(demand, &boards, &problem, gpus_per_node),
         boards: prices
             .into_iter()
             .zip(cheapest.gpus)
@@ -165,7 +165,8 @@ pub fn size_over_time(
             gpus: fewest.gpus.iter().sum(),
             nodes: None,
             proved: fewest.proved,
-            unserved: unserved(demand.peak(), boards, &problem),
+            // Replicas of several whole GPUs cannot be planned over time.
+            unserved: unserved(demand.peak(), boards, &problem, 1),
             steps: Frontier { points: Vec::new(), complete: true },
         })
     };
@@ -244,14 +245,20 @@ fn fewest_nodes(
     Ok(Some(high))
 }
 
-/// What the boards cannot serve however many there are.
-fn unserved(demand: &Demand, boards: &[BoardRef], problem: &Problem) -> Vec<Unplaced> {
+/// What the boards cannot serve however many there are, `gpus_per_node` on a node.
+fn unserved(
+    demand: &Demand,
+    boards: &[BoardRef],
+    problem: &Problem,
+    gpus_per_node: usize,
+) -> Vec<Unplaced> {
     let mut rows: Vec<(i64, Unplaced)> = problem
         .unservable
         .iter()
         .filter_map(|(index, why)| {
             let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
-            let (reason, detail, help) = explain::unservable(*why, workload, boards);
+            let (reason, detail, help) =
+                explain::unservable(*why, workload, boards, &|_| gpus_per_node as u64);
             let row = Unplaced {
                 team: workload.team.clone(),
                 workload: workload.name.clone(),

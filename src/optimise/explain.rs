@@ -10,11 +10,12 @@ use super::assign::Placed;
 use super::problem::{Problem, Unservable};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
-use crate::hardware::BoardRef;
+use crate::hardware::{BoardRef, Profile};
 use crate::plan::quotas::{self, Allocation};
 use crate::plan::teams::least_whole_memory;
 use crate::plan::{GpuPlan, Plan, Policy, Proof, Reason, Status, Totals, Unplaced};
 use crate::text::plural;
+use crate::units::Mebibytes;
 
 /// Fewer workloads than twice these are explained by one thread.
 const PARALLEL_ROWS: usize = 2_048;
@@ -55,13 +56,18 @@ fn unplaced_rows(
     let free = free_instances(&placed.gpus, problem);
     let kept_free = KeptFree::new(&placed.gpus, problem, proved);
     let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
+    let on_a_node = |board: &BoardRef| match problem.is_over_time() {
+        // Replicas of several whole GPUs cannot be planned over time.
+        true => 1,
+        false => problem.most_on_a_node(board),
+    };
     let row = |(index, (workload, placed)): (usize, (&Workload, &u64))| {
         let replicas = workload.count - placed;
         if replicas == 0 {
             return None;
         }
         let (reason, detail, help) = match problem.unservable.get(&index) {
-            Some(why) => unservable(*why, workload, &boards),
+            Some(why) => unservable(*why, workload, &boards, &on_a_node),
             None => over_quota(workload, problem, &allocations, &boards)
                 .unwrap_or_else(|| full(workload, replicas, problem, &free, &kept_free)),
         };
@@ -126,11 +132,13 @@ fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
     demand.position(team, name).is_some_and(|at| demand.workloads()[at].memory.is_none())
 }
 
-/// Why not even an empty fleet could serve a workload.
+/// Why not even an empty fleet could serve a workload; `on_a_node` says how many GPUs of a board
+/// one replica may take.
 pub(crate) fn unservable(
     why: Unservable,
     workload: &Workload,
     boards: &[BoardRef],
+    on_a_node: &dyn Fn(&BoardRef) -> u64,
 ) -> (Reason, String, Option<String>) {
     match why {
         Unservable::NoBoard => (
@@ -142,7 +150,7 @@ pub(crate) fn unservable(
             ),
             Some(format!("1 more GPU of {}", workload.boards.join(" or "))),
         ),
-        Unservable::TooLarge => too_large(workload, boards),
+        Unservable::TooLarge => too_large(workload, boards, on_a_node),
         Unservable::NeedsWholeGpus => {
             let memory = workload.memory.map_or(String::new(), |m| format!(" with {m} in all"));
             (
@@ -157,7 +165,11 @@ pub(crate) fn unservable(
     }
 }
 
-fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Option<String>) {
+fn too_large(
+    workload: &Workload,
+    boards: &[BoardRef],
+    on_a_node: &dyn Fn(&BoardRef) -> u64,
+) -> (Reason, String, Option<String>) {
     let memory = workload.memory.unwrap_or_default();
     let allowed: Vec<&BoardRef> = boards.iter().filter(|b| workload.allows(b)).collect();
     let conditions = match (workload.compute_slices, workload.media) {
@@ -172,7 +184,7 @@ fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Optio
         .filter(|(_, p)| p.name.is_plain() || workload.media)
         .filter(|(_, p)| workload.suits_but_for_memory(p))
         .max_by(|a, b| (a.1.memory, &b.0.id, &b.1.name).cmp(&(b.1.memory, &a.0.id, &a.1.name)));
-    let (detail, mut help) = match largest {
+    let (detail, less) = match largest {
         Some((_, profile)) => (
             format!(
                 "needs {memory}{conditions}; the largest instance here{} is {} with {}",
@@ -180,22 +192,51 @@ fn too_large(workload: &Workload, boards: &[BoardRef]) -> (Reason, String, Optio
                 profile.name,
                 profile.memory
             ),
-            Some(format!(
-                "{} less demand ({} less)",
-                (memory - profile.memory).human(),
-                memory - profile.memory
-            )),
+            is_help(profile, memory).then(|| {
+                let less = memory - profile.memory;
+                format!("{} less demand ({less} less)", less.human())
+            }),
         ),
         None => (format!("needs an instance{conditions}; no board here has one"), None),
     };
-    let whole = allowed.iter().filter(|b| !workload.media && workload.suits_whole(b));
-    if let Some(board) = whole.min_by_key(|b| (b.memory, b.id.clone())) {
-        help = Some(format!(
+    let help = match (whole_gpus(workload, &allowed, on_a_node), less) {
+        (Some((1, board)), _) => Some(format!(
             "a whole GPU: {} has {} with MIG off; set the column gpus to 1",
             board.id, board.memory
-        ));
-    }
+        )),
+        (Some((gpus, board)), less) => {
+            let less = less.map_or(String::new(), |less| format!("{less}, or "));
+            let id = &board.id;
+            Some(format!(
+                "{less}{gpus} whole GPUs of {id} on one node: set the column gpus to {gpus}"
+            ))
+        }
+        (None, less) => less,
+    };
     (Reason::TooLarge, detail, help)
+}
+
+/// Whether it helps to say how much less memory a replica would have to need for `profile`: nobody
+/// makes do with less than half.
+fn is_help(profile: &Profile, memory: Mebibytes) -> bool {
+    2 * profile.memory.0 >= memory.0
+}
+
+/// The fewest whole GPUs of one board that serve a replica which asks for none, of several boards
+/// the smallest; `None` where no node has so many.
+fn whole_gpus<'b>(
+    workload: &Workload,
+    boards: &[&'b BoardRef],
+    on_a_node: &dyn Fn(&BoardRef) -> u64,
+) -> Option<(u32, &'b BoardRef)> {
+    let memory = workload.memory.filter(|_| !workload.media)?;
+    let of_board = |board: &&'b BoardRef| {
+        let gpus = memory.0.div_ceil(board.memory.0.max(1)).max(1);
+        let whole_gpus = u32::try_from(gpus).ok().filter(|_| gpus <= on_a_node(board))?;
+        let wanted = Workload { whole_gpus, ..workload.clone() };
+        wanted.suits_whole(board).then_some((whole_gpus, *board))
+    };
+    boards.iter().filter_map(of_board).min_by_key(|(gpus, b)| (*gpus, b.memory, b.id.clone()))
 }
 
 /// A kind of instance of which the plan has free ones.
@@ -306,8 +347,7 @@ fn full(
         .iter()
         .filter(|s| workload.allows(&s.board))
         .map(|s| &s.board.profiles[s.profile])
-        // Nobody makes do with less than half: that is no help.
-        .filter(|p| p.memory < memory && 2 * p.memory.0 >= memory.0)
+        .filter(|p| p.memory < memory && is_help(p, memory))
         .filter(|p| workload.suits_but_for_memory(p))
         .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
     let help = match nearest {

@@ -18,7 +18,7 @@ use crate::demand::over_time::{OverTime, Period};
 use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
-use crate::hardware::{FULL_GPU, layout};
+use crate::hardware::{BoardRef, FULL_GPU, layout};
 use crate::plan::goal::{self, Scope};
 use crate::plan::{MigModePolicy, Policy};
 use crate::plan::{Share, Spare};
@@ -568,6 +568,17 @@ impl<'d> Sufficient<'d> {
 }
 
 impl Problem {
+    /// The most GPUs of a pool that one node has.
+    fn largest_node(&self, pool: usize) -> usize {
+        self.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0)
+    }
+
+    /// The most GPUs of a board that one node has.
+    pub(crate) fn most_on_a_node(&self, board: &BoardRef) -> u64 {
+        let pool = self.pools.iter().position(|pool| pool.board.id == board.id);
+        pool.map_or(0, |pool| self.largest_node(pool) as u64)
+    }
+
     /// The kinds that suffice for a replica of `workload`, or why there is none.
     fn usable(&self, workload: &Workload) -> Result<Vec<usize>, Unservable> {
         if !self.pools.iter().any(|p| workload.allows(&p.board)) {
@@ -577,8 +588,6 @@ impl Problem {
         let memory_mib = workload.memory.map_or(0, |m| m.0 as i64);
         // On a node whose GPUs all have MIG on, a whole GPU is one instance that takes all of it.
         let whole_as_instance = whole == 1 && self.policy.mig_mode == MigModePolicy::PerNode;
-        let largest =
-            |pool: usize| self.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0);
         let suffices = |kind: &InstanceKind| {
             let board = &self.pools[kind.pool].board;
             let profile = kind.profile.map(|p| &board.profiles[p]);
@@ -586,7 +595,7 @@ impl Problem {
                 && kind.compute_slices >= i64::from(workload.compute_slices)
                 && memory_mib <= kind.memory_mib * whole.max(1)
                 && match profile {
-                    None => whole > 0 && whole <= largest(kind.pool) as i64,
+                    None => whole > 0 && whole <= self.largest_node(kind.pool) as i64,
                     Some(p) if whole == 0 => !workload.media || p.has_media(),
                     Some(p) => {
                         let takes_all = p.memory_slices == board.memory_slices;

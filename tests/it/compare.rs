@@ -417,8 +417,13 @@ fn what_a_board_can_never_serve_is_listed() {
     let args = ["size", "-w", "-", "-b", "a100-80gb,a30"];
     let run = migplan_with(&args, csv.as_bytes());
     assert_eq!(run.code, 0);
-    for said in ["a100-sxm4-80gb: 2 GPUs", "1 × t/huge", "needs 16 whole GPUs", "a30-24gb: 3 GPUs"]
-    {
+    for said in [
+        "a100-sxm4-80gb: 2 GPUs",
+        "1 × t/huge",
+        "would help: 4 whole GPUs of a100-sxm4-80gb on one node: set the column gpus to 4",
+        "needs 16 whole GPUs",
+        "a30-24gb: 3 GPUs",
+    ] {
         assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
     }
     assert_eq!(migplan_with(&[args.as_slice(), &["--strict"]].concat(), csv.as_bytes()).code, 4);

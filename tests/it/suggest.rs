@@ -207,7 +207,7 @@ fn bad_workloads_are_answered_with_one_readable_message() {
         (
             &format!("{header}a,b,200GiB,1\n"),
             0,
-            "1 × a/b: needs 204800 MiB; the largest instance here is 7g.80gb with 80640 MiB; would help: 121.3 GiB less demand",
+            "1 × a/b: needs 204800 MiB; the largest instance here is 7g.80gb with 80640 MiB",
         ),
     ] {
         let run = suggest(csv);
@@ -635,6 +635,46 @@ fn less_demand_is_no_help_where_it_would_be_less_than_half() {
     };
     assert_eq!(help(36), "16.5 GiB less demand: a free 1g.20gb has 19968 MiB");
     assert_eq!(help(45), "1 more GPU of a100-sxm4-80gb");
+}
+
+#[test]
+fn what_is_too_large_is_told_how_many_whole_gpus_hold_it() {
+    let said = |memory: &str, args: &[&str]| {
+        let said = unplaced(&format!("team,workload,memory\na,b,{memory}\n"), args);
+        let help = said.split_once("would help: ").map(|(_, help)| help);
+        help.map(|help| help.lines().next().unwrap_or_default().to_string())
+    };
+    let help = |memory: &str, gpus: &str| said(memory, &["--gpus", gpus]);
+    let whole = |gpus: u32, board: &str| {
+        format!("{gpus} whole GPUs of {board} on one node: set the column gpus to {gpus}")
+    };
+    let a100 = |gpus: u32| whole(gpus, "a100-sxm4-80gb");
+    assert_eq!(help("200GiB", "4xa100-80gb"), Some(a100(3)));
+    assert_eq!(help("240GiB", "4xa100-80gb"), Some(a100(3)));
+    assert_eq!(help("241GiB", "4xa100-80gb"), Some(a100(4)));
+    // No node has so many, and nobody makes do with less than half.
+    assert_eq!(help("200GiB", "2xa100-80gb"), None);
+    assert_eq!(help("3000GiB", "4xa100-80gb"), None);
+    // Of several boards the one of which the fewest do.
+    assert_eq!(help("290GiB", "4xa100-80gb,3xh200"), Some(whole(3, "h200-sxm-141gb")));
+    let less = "21.3 GiB less demand (21760 MiB less)";
+    assert_eq!(help("100GiB", "1xa100-80gb"), Some(less.to_string()));
+    assert_eq!(help("100GiB", "2xa100-80gb"), Some(format!("{less}, or {}", a100(2))));
+    let one = "a whole GPU: a100-sxm4-80gb has 81920 MiB with MIG off; set the column gpus to 1";
+    assert_eq!(help("79.5GiB", "2xa100-80gb"), Some(one.to_string()));
+    // Two nodes of two GPUs are no node of three; and the advice is true.
+    let mut fleet = tempfile::NamedTempFile::new().unwrap();
+    let rows = b"node,board,gpus\nn1,a100-80gb,2\nn2,a100-80gb,2\n";
+    std::io::Write::write_all(&mut fleet, rows).unwrap();
+    assert_eq!(said("200GiB", &["--fleet", fleet.path().to_str().unwrap()]), None);
+    let csv = "team,workload,memory,gpus\na,b,200GiB,3\n";
+    assert_eq!(unplaced(csv, &["--gpus", "4xa100-80gb"]), "");
+    // Over time replicas of several whole GPUs cannot be planned.
+    let csv = b"team,workload,memory,hours\na,b,200GiB,\na,c,9GiB,Mon 08:00-09:00\n";
+    let args = ["suggest", "-w", "-", "-o", "/dev/null", "--gpus", "4xa100-80gb", "--over-time"];
+    let run = migplan_with(&args, csv);
+    assert!(run.stderr.contains("1 × a/b: needs 204800 MiB"), "{}", run.stderr);
+    assert!(!run.stderr.contains("would help"), "{}", run.stderr);
 }
 
 #[test]
