@@ -325,6 +325,16 @@ impl Demand {
         self.workloads.iter().map(|w| w.count).sum()
     }
 
+    /// Whether some workload has a weight of its own, so that weights say more than replicas do.
+    pub fn is_weighted(&self) -> bool {
+        self.workloads.iter().any(|w| w.weight != Weight::ONE)
+    }
+
+    /// The weight of all replicas together, in millionths.
+    pub fn weight(&self) -> u128 {
+        self.workloads.iter().map(|w| u128::from(w.count) * u128::from(w.weight.0)).sum()
+    }
+
     /// The same demand with every memory raised by `headroom`.
     #[must_use]
     pub fn with_headroom(mut self, headroom: Headroom) -> Demand {

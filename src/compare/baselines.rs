@@ -117,16 +117,32 @@ impl Baseline {
         self.name.starts_with("all-")
     }
 
-    /// What makes one preset better than another: replicas placed in all, then memory placed.
-    fn rank(&self) -> (u64, u64, Reverse<&str>) {
-        (self.placed, self.placed_mib, Reverse(&self.name))
+    /// Weight placed of all priorities together, in millionths: a million for each replica where no
+    /// workload has a weight.
+    pub fn weight(&self) -> u128 {
+        self.placed_weight.iter().map(|weight| u128::try_from(*weight).unwrap_or(0)).sum()
+    }
+
+    /// What makes one way better than another of its kind, whatever the priority: weight placed in
+    /// all, then memory placed; of equals the first by name.
+    pub(crate) fn rank(&self) -> (u128, u64, Reverse<&str>) {
+        (self.weight(), self.placed_mib, Reverse(&self.name))
+    }
+
+    /// Where this places as much weight in all as `plan` or more, and yet less of what comes first:
+    /// the index of the first priority of which it places less.
+    pub fn falls_behind(&self, plan: &Baseline) -> Option<usize> {
+        let mut priorities = self.placed_weight.iter().zip(&plan.placed_weight);
+        let is_less = |(own, of_plan): (&i64, &i64)| own < of_plan;
+        priorities.position(is_less).filter(|_| self.weight() >= plan.weight())
     }
 }
 
-/// The best preset among `rows`: the one that places the most replicas in all, whatever their
-/// priority; of equals the one that places the most memory. What a preset places of the highest
-/// priority ([`Baseline::placed_by_priority`]) belongs beside it wherever it is shown, since a
-/// preset may place more in all and none of what matters most.
+/// The best preset among `rows`: the one that places the most weight in all (where no workload
+/// has a weight, the most replicas), whatever the priority; of equals the one that places the most
+/// memory. What a preset places of the highest priority, or of the one where it
+/// [falls behind](Baseline::falls_behind), belongs beside it wherever it is shown, since a preset
+/// may place more in all and none of what matters most.
 pub fn best_preset(rows: &[Baseline]) -> Option<&Baseline> {
     rows.iter().filter(|row| row.is_preset()).max_by_key(|row| row.rank())
 }
@@ -170,6 +186,7 @@ pub(crate) fn presets_by_size(
         .filter(|p| p.name.is_plain())
         .map(|p| p.name.clone())
         .collect();
+    let priorities = priorities(demand);
     names
         .into_par_iter()
         .filter_map(|name| {
@@ -178,22 +195,23 @@ pub(crate) fn presets_by_size(
                 .iter()
                 .map(|pool| layout::uniform_counts(&pool.board, &name))
                 .collect();
-            in_time(evaluate(problem, demand, format!("all-{}", name.label()), patterns, options))
-                .transpose()
+            let label = format!("all-{}", name.label());
+            in_time(evaluate(problem, demand, label, patterns, &priorities, options)).transpose()
         })
         .collect()
 }
 
-/// The priorities of a demand, highest first.
-pub(crate) fn priorities(problem: &Problem) -> Vec<i64> {
-    let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
+/// The priorities of a demand, highest first; those of which these GPUs can serve nothing too.
+pub(crate) fn priorities(demand: &Demand) -> Vec<i64> {
+    let asked = demand.workloads().iter().filter(|w| w.count > 0);
+    let priorities: BTreeSet<i64> = asked.map(|w| w.priority).collect();
     priorities.into_iter().rev().collect()
 }
 
 /// The plan's own row.
 pub(crate) fn of_plan(plan: &Plan, demand: &Demand, fleet: &Fleet, problem: &Problem) -> Baseline {
     let unplaced = plan.unplaced_of(demand);
-    let mut weights: BTreeMap<i64, i64> = problem.classes.iter().map(|c| (c.priority, 0)).collect();
+    let mut weights: BTreeMap<i64, i64> = priorities(demand).into_iter().map(|p| (p, 0)).collect();
     let mut counts: BTreeMap<i64, u64> = weights.keys().map(|priority| (*priority, 0)).collect();
     let mut missing_of = vec![0; demand.workloads().len()];
     for (index, workload) in demand.workloads().iter().enumerate() {
@@ -283,7 +301,8 @@ pub(crate) fn all_balanced(
     options: &PlanOptions,
 ) -> Result<Baseline> {
     let patterns = problem.pools.iter().map(|pool| layout::balanced_counts(&pool.board)).collect();
-    evaluate(problem, demand, "all-balanced".to_string(), patterns, options)
+    let name = "all-balanced".to_string();
+    evaluate(problem, demand, name, patterns, &priorities(demand), options)
 }
 
 /// No MIG at all: every replica of what MIG could serve takes a whole GPU.
@@ -293,6 +312,7 @@ pub(crate) fn whole_gpus(
     problem: &Problem,
     options: &PlanOptions,
 ) -> Result<Baseline> {
+    let priorities = priorities(demand);
     let mut workloads = demand.workloads().to_vec();
     for (index, workload) in workloads.iter_mut().enumerate() {
         workload.whole_gpus = workload.whole_gpus.max(1);
@@ -303,7 +323,7 @@ pub(crate) fn whole_gpus(
     let demand = Demand::new(workloads);
     let whole = Problem::new(&demand, fleet, options);
     let patterns = whole.pools.iter().map(|pool| vec![0; pool.board.profiles.len()]).collect();
-    evaluate(&whole, &demand, "whole-gpus".to_string(), patterns, options)
+    evaluate(&whole, &demand, "whole-gpus".to_string(), patterns, &priorities, options)
 }
 
 /// Serves the demand as well as one fixed pattern for each pool allows.
@@ -312,6 +332,7 @@ fn evaluate(
     demand: &Demand,
     name: String,
     patterns: Vec<layout::Counts>,
+    priorities: &[i64],
     options: &PlanOptions,
 ) -> Result<Baseline> {
     let fixed = problem.with_patterns(&patterns);
@@ -326,18 +347,17 @@ fn evaluate(
         let memory_mib = pool.board.memory.0;
         let instances_mib: u64 =
             counts.iter().zip(&pool.board.profiles).map(|(n, p)| u64::from(*n) * p.memory.0).sum();
-        // A GPU that is not partitioned stays whole; so does one that is allocated whole.
+        // A GPU that is not partitioned stays whole.
         let of_gpu = if instances_mib == 0 { memory_mib } else { instances_mib };
         let gpus = pool.gpus as u64;
-        let whole = value(&formulation.assignment.whole_gpus(&fixed, p)).min(gpus);
         fleet_mib += memory_mib * gpus;
-        offered_mib += of_gpu * (gpus - whole) + memory_mib * whole;
+        offered_mib += of_gpu * gpus;
         used_mib += memory_mib * value(&formulation.gpus_of_pool(&fixed, p));
     }
     let served: Vec<i64> = formulation.assignment.served.iter().map(|c| values[*c]).collect();
     let offers = |kind: &InstanceKind| match kind.profile {
         Some(profile) => patterns[kind.pool][profile] > 0,
-        None => true,
+        None => patterns[kind.pool].iter().all(|count| *count == 0),
     };
     Ok(Sums {
         placed: value(&formulation.placed().terms),
@@ -348,7 +368,7 @@ fn evaluate(
         gpus_used: value(&formulation.gpus_used(&fixed)),
         used_mib,
     }
-    .baseline(name, &fixed, demand, &served, offers))
+    .baseline(name, &fixed, demand, priorities, &served, offers))
 }
 
 /// What a way of serving the demand comes to.
@@ -366,23 +386,24 @@ struct Sums {
 }
 
 impl Sums {
-    /// The sums as a row, with what is unplaced: `served` replicas of each class are placed, and
-    /// `offers` says which kinds there are at all.
+    /// The sums as a row, with what is unplaced: `served` replicas of each class are placed, which
+    /// are counted for each of `priorities`, and `offers` says which kinds there are at all.
     fn baseline(
         self,
         name: String,
         problem: &Problem,
         demand: &Demand,
+        priorities: &[i64],
         served: &[i64],
         offers: impl Fn(&InstanceKind) -> bool,
     ) -> Baseline {
-        let weight_of = |priority: i64| {
+        let weight_of = |priority: &i64| {
             let classes = problem.classes.iter().zip(served);
-            classes.filter(|(c, _)| c.priority == priority).map(|(c, n)| c.weight * n).sum()
+            classes.filter(|(c, _)| c.priority == *priority).map(|(c, n)| c.weight * n).sum()
         };
-        let replicas_of = |priority: i64| -> u64 {
+        let replicas_of = |priority: &i64| -> u64 {
             let classes = problem.classes.iter().zip(served);
-            let of_priority = classes.filter(|(c, _)| c.priority == priority);
+            let of_priority = classes.filter(|(c, _)| c.priority == *priority);
             of_priority.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum()
         };
         let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
@@ -406,8 +427,8 @@ impl Sums {
         Baseline {
             name,
             placed: self.placed,
-            placed_by_priority: priorities(problem).into_iter().map(replicas_of).collect(),
-            placed_weight: priorities(problem).into_iter().map(weight_of).collect(),
+            placed_by_priority: priorities.iter().map(replicas_of).collect(),
+            placed_weight: priorities.iter().map(weight_of).collect(),
             placed_mib: self.placed_mib,
             idle_mib,
             rounding_mib,
@@ -534,7 +555,7 @@ pub fn suggest_with_presets(
     let presets = Presets {
         rows: rows?,
         plan_row: of_plan(&plan, demand, fleet, &problem),
-        priorities: priorities(&problem),
+        priorities: priorities(demand),
         rules: options.policy,
     };
     let suggestion = alone(plan, demand, fleet, options);

@@ -146,7 +146,7 @@ fn beside(
         fits_a_whole_gpu: fits_a_whole_gpu(*index, *why),
     };
     Ok(Comparison {
-        priorities: baselines::priorities(problem),
+        priorities: baselines::priorities(demand),
         out_of_reach: problem.unservable.iter().map(out_of_reach).collect(),
         plan,
         rows,
@@ -166,6 +166,7 @@ pub fn frontier(
 ) -> Result<Frontier> {
     let problem = Problem::new(demand, fleet, options);
     let row = baselines::of_plan(plan, demand, fleet, &problem);
+    let priorities = baselines::priorities(demand);
     let last = FrontierPoint {
         gpus: row.gpus_used,
         placed: row.placed,
@@ -176,17 +177,22 @@ pub fn frontier(
     };
     if options.share == Share::Fair {
         // A fair plan may place less than what could be placed on its GPUs.
-        return up_to(&problem, last.gpus, options);
+        return up_to(&problem, &priorities, last.gpus, options);
     }
-    let mut frontier = up_to(&problem, last.gpus.saturating_sub(1), options)?;
+    let mut frontier = up_to(&problem, &priorities, last.gpus.saturating_sub(1), options)?;
     if last.gpus > 0 {
         frontier.points.push(last);
     }
     Ok(frontier)
 }
 
-/// The frontier of a problem at 1 to `last` GPUs.
-pub(super) fn up_to(problem: &Problem, last: u64, options: &PlanOptions) -> Result<Frontier> {
+/// The frontier of a problem at 1 to `last` GPUs, for these priorities of the demand.
+pub(super) fn up_to(
+    problem: &Problem,
+    priorities: &[i64],
+    last: u64,
+    options: &PlanOptions,
+) -> Result<Frontier> {
     // Where all GPUs are alike it does not matter which of them are in use.
     let until = if problem.pools.len() > 1 { Until::RoundingMib } else { Until::GpusUsed };
     let options = options.beside(until);
@@ -194,7 +200,7 @@ pub(super) fn up_to(problem: &Problem, last: u64, options: &PlanOptions) -> Resu
     let complete = numbers.len() as u64 == last;
     let points = numbers
         .into_par_iter()
-        .map(|gpus| point(problem, gpus, &options))
+        .map(|gpus| point(problem, priorities, gpus, &options))
         .collect::<Result<Vec<_>>>()?;
     Ok(Frontier { points, complete })
 }
@@ -210,7 +216,12 @@ fn numbers(last: u64) -> Vec<u64> {
     numbers
 }
 
-fn point(problem: &Problem, gpus: u64, options: &PlanOptions) -> Result<FrontierPoint> {
+fn point(
+    problem: &Problem,
+    priorities: &[i64],
+    gpus: u64,
+    options: &PlanOptions,
+) -> Result<FrontierPoint> {
     let limited = problem.with_most_gpus(i64::try_from(gpus).unwrap_or(i64::MAX));
     let solution = stages::run(&limited, options)?;
     let (formulation, values) = (&solution.formulation, &solution.values);
@@ -221,11 +232,11 @@ fn point(problem: &Problem, gpus: u64, options: &PlanOptions) -> Result<Frontier
             used * limited.pools[p].board.memory.0
         })
         .sum();
-    let weight = |p: i64| dot(&formulation.placed_weight(&limited, p), values) as i64;
+    let weight = |p: &i64| dot(&formulation.placed_weight(&limited, *p), values) as i64;
     Ok(FrontierPoint {
         gpus,
         placed: value(&formulation.placed().terms),
-        placed_weight: baselines::priorities(&limited).into_iter().map(weight).collect(),
+        placed_weight: priorities.iter().map(weight).collect(),
         placed_mib: value(&formulation.placed_mib(&limited)),
         used_mib,
         proved: solution.proof.status == Status::Optimal,

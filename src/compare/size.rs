@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::baselines;
 use super::comparison::{self, Frontier, FrontierPoint};
 use crate::demand::Demand;
 use crate::demand::over_time::OverTime;
@@ -106,7 +107,8 @@ fn size_one(
     };
     let mut steps = Frontier { points: Vec::new(), complete: true };
     if gpus > 0 {
-        steps = comparison::up_to(&Problem::new(demand, &close, options), gpus, options)?;
+        let problem = Problem::new(demand, &close, options);
+        steps = comparison::up_to(&problem, &baselines::priorities(demand), gpus, options)?;
     }
     Ok(Sizing { board: board.clone(), gpus, nodes, proved: cheapest.proved, unserved, steps })
 }

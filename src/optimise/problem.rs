@@ -424,6 +424,14 @@ impl Problem {
             pool.groups = vec![GpuGroup { gpus: pool.gpus, ..GpuGroup::default() }];
             pool.patterns = vec![Pattern { counts: counts.clone(), ..Pattern::default() }];
         }
+        // The pattern is on every GPU of its pool, so none of them is a whole GPU.
+        let stays_whole = |pool: usize| of_pools[pool].iter().all(|count| *count == 0);
+        for item_type in &mut problem.item_types {
+            item_type.kinds.retain(|kind| {
+                let kind = &problem.kinds[*kind];
+                kind.profile.is_some() || stays_whole(kind.pool)
+            });
+        }
         problem
     }
 

@@ -24,9 +24,10 @@ use std::fmt::Write;
 use serde_json::Number;
 
 use crate::compare::Baseline;
+use crate::demand::Demand;
 use crate::optimise::{SearchProgress, StageProgress};
+use crate::plan::Unplaced;
 use crate::plan::goal::{Objective, Sense, Unit};
-use crate::plan::{Plan, Unplaced};
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, millionths};
 
@@ -157,26 +158,54 @@ fn stage_value(objective: &str, number: &Number) -> String {
     }
 }
 
-/// `Best preset: all-balanced places 16 of 17 (0 of priority 10, the plan 2).`
-fn best_preset_text(best: &Baseline, own: &Baseline, priorities: &[i64], plan: &Plan) -> String {
+/// `Best preset: all-balanced places 16 of 17 (0 of priority 10, the plan 2).` Where workloads have
+/// weights, `all-3g.40gb places 2 of 9 (weight 20 of 27, the plan 20).`
+fn best_preset_text(
+    best: &Baseline,
+    plan: &Baseline,
+    priorities: &[i64],
+    demand: &Demand,
+) -> String {
     let mut text = format!(
         "Best preset: {} places {} of {}",
         best.name,
         thousands(best.placed),
-        thousands(plan.totals.replicas)
+        thousands(demand.replicas())
     );
-    // What it places of the highest priority says whether its total is worth anything.
-    if priorities.len() > 1
-        && let (Some(priority), Some(placed), Some(of_plan)) =
-            (priorities.first(), best.placed_by_priority.first(), own.placed_by_priority.first())
-    {
-        text += &format!(
-            " ({} of priority {priority}, the plan {})",
-            thousands(*placed),
-            thousands(*of_plan)
-        );
+    let mut beside = Vec::new();
+    if demand.is_weighted() {
+        let [best, plan, all] = [best.weight(), plan.weight(), demand.weight()].map(millionths);
+        beside.push(format!("weight {best} of {all}, the plan {plan}"));
+    }
+    // What it places of the priority that it gives up says whether its total is worth anything.
+    let at = best.falls_behind(plan).unwrap_or(0);
+    if let (true, Some(priority)) = (priorities.len() > 1, priorities.get(at)) {
+        let [best, plan] = [best, plan].map(|row| of_priority(row, at, demand));
+        beside.push(format!("{best} of priority {priority}, the plan {plan}"));
+    }
+    if !beside.is_empty() {
+        text += &format!(" ({})", beside.join("; "));
     }
     text + "."
+}
+
+/// The replicas that a way places: `7`, or `7 (weight 12.5)` where workloads have weights.
+pub(in crate::view) fn placed_by(row: &Baseline, demand: &Demand) -> String {
+    let placed = thousands(row.placed);
+    match demand.is_weighted() {
+        true => format!("{placed} (weight {})", millionths(row.weight())),
+        false => placed,
+    }
+}
+
+/// What a way places of the priority with this index: `2`, or `weight 20` where workloads have
+/// weights.
+pub(in crate::view) fn of_priority(row: &Baseline, index: usize, demand: &Demand) -> String {
+    if demand.is_weighted() {
+        let weight = row.placed_weight.get(index).copied().unwrap_or(0);
+        return format!("weight {}", millionths(u128::try_from(weight).unwrap_or(0)));
+    }
+    thousands(row.placed_by_priority.get(index).copied().unwrap_or(0))
 }
 
 #[cfg(test)]

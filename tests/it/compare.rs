@@ -312,6 +312,83 @@ fn what_needs_a_whole_gpu_counts_in_no_row_and_is_told() {
     assert_eq!(result["out_of_reach"][0]["fits_a_whole_gpu"], true);
 }
 
+/// Rows by name with the replicas they place, of `compare --format json`.
+fn placed(csv: &str, args: &[&str]) -> Vec<(String, u64)> {
+    let base = ["-q", "compare", "-w", "-", "--format", "json"];
+    let run = migplan_with(&[&base[..], args].concat(), csv.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let rows = json(&run.stdout)["rows"].as_array().unwrap().clone();
+    let row = |r: &Value| (r["name"].as_str().unwrap().to_string(), r["placed"].as_u64().unwrap());
+    rows.iter().map(row).collect()
+}
+
+/// A preset partitions every GPU that has its profile, so none of them is a whole GPU; a replay of
+/// the presets says the same.
+#[test]
+fn presets_have_no_whole_gpus_but_those_without_their_profile() {
+    let alone = "team,workload,memory,gpus\na,b,,2\n";
+    for (name, count) in placed(alone, &["--gpus", "2xa100-80gb"]) {
+        assert_eq!(count, u64::from(!name.starts_with("all-")), "{name}");
+    }
+    let csv = "team,workload,memory,count,gpus\na,whole,,2,1\na,small,5GiB,3,\na,big,30GiB,2,\n";
+    for args in [
+        &["--gpus", "3xa100-80gb"][..],
+        &["--gpus", "2xa100-80gb,1xa30"],
+        &["--gpus", "3xa100-80gb", "--mig-mode", "per-node"],
+    ] {
+        let replay = ["-q", "replay", "-w", "-", "--format", "json"];
+        let run = migplan_with(&[&replay[..], args].concat(), csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let replayed = json(&run.stdout)["rows"].as_array().unwrap().clone();
+        let presets = placed(csv, args).into_iter().filter(|(name, _)| name.starts_with("all-"));
+        let mut with_whole = 0;
+        for (name, count) in presets {
+            let row = replayed.iter().find(|r| r["name"] == name && r["rule"] == "bound").unwrap();
+            let hours = row["served_replica_hours"].as_f64().unwrap();
+            assert_eq!(count as f64 * 168.0, hours, "{name} {args:?}");
+            with_whole += u64::from(count > 5);
+        }
+        // All seven need instances, and whole GPUs beside them.
+        assert_eq!(with_whole, 0, "{args:?}");
+    }
+    // Each whole GPU that a preset leaves is had.
+    let left = placed(alone, &["--gpus", "2xa100-80gb,1xa30"]);
+    assert!(left.contains(&("all-1g.6gb".to_string(), 1)), "{left:?}");
+    assert!(left.contains(&("all-1g.10gb".to_string(), 0)), "{left:?}");
+}
+
+#[test]
+fn a_priority_that_cannot_be_served_at_all_is_told() {
+    let csv = "team,workload,memory,count,priority\nnlp,huge,300GiB,3,5\nvision,a,30GiB,3,0\n";
+    let args = ["compare", "-w", "-", "--gpus", "2xa100-80gb"];
+    let run = migplan_with(&args, csv.as_bytes());
+    assert!(run.stdout.contains("weight at priority 5"), "{}", run.stdout);
+    let best = "Best preset: all-3g.40gb places 3 of 6 (0 of priority 5, the plan 0).";
+    assert!(run.stdout.contains(best), "{}", run.stdout);
+    let csv_rows = migplan_with(&[&args[..], &["--format", "csv"]].concat(), csv.as_bytes());
+    let head = "name,placed,placed_weight[priority=5],placed_weight[priority=0],";
+    assert!(csv_rows.stdout.starts_with(head), "{}", csv_rows.stdout);
+    assert!(csv_rows.stdout.contains("\nplan,3,0,3,"), "{}", csv_rows.stdout);
+}
+
+#[test]
+fn the_best_preset_is_the_one_of_the_most_weight() {
+    let best = |csv: &str| {
+        let run = migplan_with(&["compare", "-w", "-", "--gpus", "1xa100-80gb"], csv.as_bytes());
+        let line = run.stdout.lines().find(|line| line.starts_with("Best preset")).unwrap();
+        line.to_string()
+    };
+    let csv = "team,workload,memory,count,weight\na,big,38GiB,2,10\nb,small,8GiB,7,1\n";
+    assert_eq!(best(csv), "Best preset: all-3g.40gb places 2 of 9 (weight 20 of 27, the plan 20).");
+    assert_eq!(best(&csv.replace(",10", ",1")), "Best preset: all-1g.10gb places 7 of 9.");
+    // The priority that the preset gives up is named, though it is not the highest.
+    let csv = "team,workload,memory,count,weight,priority\na,top,8GiB,1,1,9\nb,big,38GiB,1,1,5\nc,small,8GiB,6,1.5,0\n";
+    assert_eq!(
+        best(csv),
+        "Best preset: all-1g.10gb places 7 of 8 (weight 10 of 11, the plan 6.5; weight 0 of priority 5, the plan weight 1)."
+    );
+}
+
 #[test]
 fn fewest_gpus_for_known_mixes() {
     for (three, two, one, fewest, first_fit) in

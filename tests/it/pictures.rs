@@ -185,6 +185,33 @@ fn the_whole_demand_is_one_number_also_where_some_of_it_fits_no_instance() {
 }
 
 #[test]
+fn a_priority_that_no_instance_can_hold_counts_in_the_whole_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "team,workload,memory,count,priority\na,huge,300GiB,3,5\nb,a,30GiB,3,0\n";
+    let gpus = ["--gpus", "2xa100-80gb"];
+    let said = texts_of(folder.path(), csv, &gpus).join(" ");
+    assert!(said.starts_with("3 of 6 replicas fit"), "{said}");
+    assert!(said.contains("the whole demand: 6") && !said.contains("3 of 3 "), "{said}");
+    let csv = "team,workload,memory,count\na,huge,300GiB,5\n";
+    let said = texts_of(folder.path(), csv, &gpus).join(" ");
+    assert!(said.starts_with("None of 5 replicas fits these GPUs"), "{said}");
+    assert!(said.contains("0 of 5") && !said.contains("0 of 0"), "{said}");
+}
+
+#[test]
+fn a_finding_ranks_by_weight_where_there_are_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "team,workload,memory,count,weight\na,big,38GiB,2,10\nb,small,8GiB,7,1\n";
+    let said = texts_of(folder.path(), csv, &["--gpus", "1xa100-80gb"]).join(" ");
+    let finding =
+        "2 of 9 replicas fit (weight 20 of 27) on 1 GPU, as they do under the best preset";
+    assert!(said.starts_with(finding), "{said}");
+    let said = texts_of(folder.path(), csv, &["--gpus", "2xa100-80gb"]).join(" ");
+    let finding = "9 of 9 replicas fit (weight 27 of 27); the best preset fits 8 (weight 26)";
+    assert!(said.starts_with(finding), "{said}");
+}
+
+#[test]
 fn long_names_of_teams_and_small_memory_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let team = "Recommendation and Personalisation";

@@ -58,7 +58,8 @@ pub(crate) fn pack(problem: &Problem, demand: &Demand, fleet: &Fleet, fit: Fit) 
         Fit::First => "first-fit-decreasing",
         Fit::Best => "best-fit-decreasing",
     };
-    packer.sums().baseline(name.to_string(), problem, demand, &served, |_| true)
+    let priorities = super::priorities(demand);
+    packer.sums().baseline(name.to_string(), problem, demand, &priorities, &served, |_| true)
 }
 
 /// What a GPU looks like: an index into [`Shapes::layouts`]; 0 is empty.

@@ -7,7 +7,8 @@ use crate::compare::{
 use crate::demand::{Demand, Workload};
 use crate::plan::Status;
 use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, Weight};
+use crate::units::{Mebibytes, Weight, millionths};
+use crate::view::text::{of_priority, placed_by};
 
 /// So many presets are shown; a fleet of many boards has many.
 const MOST_PRESETS: usize = 12;
@@ -162,11 +163,7 @@ impl Scale {
         let reachable = |index: usize| {
             comparison.out_of_reach.binary_search_by_key(&index, |row| row.workload).is_err()
         };
-        let unit = if demand.workloads().iter().all(|w| w.weight == Weight::ONE) {
-            FitUnit::Replicas
-        } else {
-            FitUnit::Weight
-        };
+        let unit = if demand.is_weighted() { FitUnit::Weight } else { FitUnit::Replicas };
         let weight_of = |w: &Workload| match unit {
             FitUnit::Replicas => w.count as f64,
             FitUnit::Weight => w.count as f64 * w.weight.0 as f64 / Weight::SCALE as f64,
@@ -200,7 +197,7 @@ impl FitIdle {
         let ways: Vec<Way> = rows.iter().map(|row| way(row, comparison, &scale, demand)).collect();
         let totals = &comparison.plan.totals;
         FitIdle {
-            title: finding(comparison),
+            title: finding(comparison, demand),
             subtitle: subtitle(comparison, &scale, of_presets),
             setting: setting(comparison, demand),
             unit: scale.unit,
@@ -224,7 +221,7 @@ impl FitIdle {
 fn shown(rows: &[Baseline]) -> (Vec<&Baseline>, Option<usize>) {
     let mut presets: Vec<&Baseline> = rows.iter().filter(|r| r.is_preset()).collect();
     let count = presets.len();
-    presets.sort_by_key(|row| std::cmp::Reverse((row.placed, row.placed_mib)));
+    presets.sort_by_key(|row| std::cmp::Reverse(row.rank()));
     presets.truncate(MOST_PRESETS);
     let kept = |row: &&Baseline| !row.is_preset() || presets.iter().any(|p| p.name == row.name);
     (rows.iter().filter(kept).collect(), (count > MOST_PRESETS).then_some(count))
@@ -285,33 +282,42 @@ fn subtitle(comparison: &Comparison, scale: &Scale, of_presets: Option<usize>) -
 
 /// What the comparison says, in a sentence: `17 of 17 replicas fit; the best preset fits 16 and
 /// leaves 72 GiB idle`.
-fn finding(comparison: &Comparison) -> String {
+fn finding(comparison: &Comparison, demand: &Demand) -> String {
     let totals = &comparison.plan.totals;
+    if totals.placed == 0 && comparison.rows.iter().all(|row| row.placed == 0) {
+        return match totals.replicas {
+            0 => "No replica is asked for".to_string(),
+            1 => "The only replica does not fit these GPUs".to_string(),
+            all => format!("None of {} fits these GPUs", plural(all, "replica")),
+        };
+    }
     let mut text =
         format!("{} of {} fit", thousands(totals.placed), plural(totals.replicas, "replica"));
     let (Some(plan), Some(best)) = (comparison.rows.first(), best_preset(&comparison.rows)) else {
         return text;
     };
-    let first = |row: &Baseline| row.placed_by_priority.first().copied().unwrap_or(0);
-    let idle = Mebibytes(best.idle_mib).human();
-    if best.placed == plan.placed && best.idle_mib == plan.idle_mib {
+    if demand.is_weighted() {
+        let [own, all] = [plan.weight(), demand.weight()].map(millionths);
+        text += &format!(" (weight {own} of {all})");
+    }
+    let fits = placed_by(best, demand);
+    let as_much = |row: &Baseline| (row.placed, row.weight(), row.idle_mib);
+    if let Some(at) = best.falls_behind(plan) {
+        let priority = comparison.priorities.get(at).copied().unwrap_or(0);
+        let [ours, theirs] = [plan, best].map(|row| of_priority(row, at, demand));
+        text += &format!(
+            ", {ours} of priority {priority}; the best preset fits {fits}, but {theirs} of priority {priority}",
+        );
+    } else if as_much(best) == as_much(plan) {
         let (ours, theirs) = (plan.gpus_used, best.gpus_used);
         text += &format!(" on {}", plural(ours, "GPU"));
         text += &match theirs == ours {
             true => ", as they do under the best preset".to_string(),
             false => format!("; the best preset takes {}", thousands(theirs)),
         };
-    } else if best.placed >= plan.placed && first(best) < first(plan) {
-        let priority = comparison.priorities.first().copied().unwrap_or(0);
-        text += &format!(
-            ", {} of priority {priority}; the best preset fits {}, but {} of priority {priority}",
-            thousands(first(plan)),
-            thousands(best.placed),
-            thousands(first(best)),
-        );
     } else {
-        text +=
-            &format!("; the best preset fits {} and leaves {idle} idle", thousands(best.placed));
+        let idle = Mebibytes(best.idle_mib).human();
+        text += &format!("; the best preset fits {fits} and leaves {idle} idle");
     }
     text
 }
@@ -322,7 +328,9 @@ fn headline(rows: &[&Baseline], all: &[Baseline]) -> Vec<usize> {
     let best = |of: &dyn Fn(&Baseline) -> bool, but: Option<usize>| {
         let found = rows.iter().enumerate().filter(|(i, r)| of(r) && Some(*i) != but);
         found
-            .max_by(|(i, a), (j, b)| (a.placed, a.placed_mib, j).cmp(&(b.placed, b.placed_mib, i)))
+            .max_by(|(i, a), (j, b)| {
+                (a.weight(), a.placed_mib, j).cmp(&(b.weight(), b.placed_mib, i))
+            })
             .map(|(i, _)| i)
     };
     let preset = best_preset(all).and_then(|b| rows.iter().position(|row| row.name == b.name));
@@ -382,7 +390,8 @@ fn bands(priorities: &[i64], all: &[f64]) -> Vec<(i64, f64)> {
         end += all;
         (*priority, end)
     };
-    priorities.iter().zip(all).map(band).collect()
+    // A priority of which these GPUs can serve nothing has no band.
+    priorities.iter().zip(all).filter(|(_, all)| **all > 0.0).map(band).collect()
 }
 
 fn dot(point: &FrontierPoint, scale: &Scale, fleet_mib: u64) -> FrontierDot {

@@ -9,7 +9,7 @@ use crate::demand::Demand;
 use crate::error::Diagnostic;
 use crate::plan::{Policy, Status};
 use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, Weight, millionths};
+use crate::units::{Mebibytes, millionths};
 
 /// What the parts of idle memory are.
 const LEGEND: &str = "Idle memory is of the whole fleet: internal fragmentation (allocated beyond the demand), free (GPUs and instances without a replica) and unusable (offered by no instance).";
@@ -67,7 +67,7 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
     };
     let best = match (best_preset(&comparison.rows), comparison.rows.first()) {
         (Some(best), Some(own)) => {
-            best_preset_text(best, own, &comparison.priorities, &comparison.plan) + "\n"
+            best_preset_text(best, own, &comparison.priorities, demand) + "\n"
         }
         _ => String::new(),
     };
@@ -139,7 +139,7 @@ pub fn csv(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
 
 /// Whether the weights say more than the number of replicas does.
 fn weights_matter(comparison: &Comparison, demand: &Demand) -> bool {
-    comparison.priorities.len() > 1 || demand.workloads().iter().any(|w| w.weight != Weight::ONE)
+    comparison.priorities.len() > 1 || demand.is_weighted()
 }
 
 fn weight(value: i64) -> String {

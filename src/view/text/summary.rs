@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::table::table;
-use super::{Layout, and_more, best_preset_text, stage_value, unplaced_rows};
+use super::{Layout, and_more, best_preset_text, placed_by, stage_value, unplaced_rows};
 use crate::compare::{FairnessCost, Presets, Suggestion, best_preset};
 use crate::demand::Demand;
 use crate::fleet::Fleet;
@@ -50,7 +50,7 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, fleet: &Fleet, layout: 
     );
     unplaced(&mut text, suggestion, layout);
     split_workloads(&mut text, plan, layout);
-    presets(&mut text, suggestion, layout);
+    presets(&mut text, suggestion, demand, layout);
     proof(&mut text, &plan.proof);
     if layout.all_rows {
         effort(&mut text, plan, layout);
@@ -191,14 +191,14 @@ fn split_workloads(text: &mut String, plan: &Plan, layout: Layout) {
     );
 }
 
-fn presets(text: &mut String, suggestion: &Suggestion, layout: Layout) {
+fn presets(text: &mut String, suggestion: &Suggestion, demand: &Demand, layout: Layout) {
     let Some(Presets { rows, plan_row, priorities, rules }) = &suggestion.presets else { return };
     let Some(best) = best_preset(rows) else { return };
-    let _ = write!(text, "{}", best_preset_text(best, plan_row, priorities, &suggestion.plan));
+    let _ = write!(text, "{}", best_preset_text(best, plan_row, priorities, demand));
     let others = rows.iter().filter(|preset| preset.name != best.name);
     let others: Vec<String> = others
         .take(layout.rows())
-        .map(|preset| format!("{} {}", preset.name, thousands(preset.placed)))
+        .map(|preset| format!("{} {}", preset.name, placed_by(preset, demand)))
         .collect();
     if !others.is_empty() {
         let _ = write!(text, " Others: {}.", others.join(", "));
