@@ -25,8 +25,11 @@ impl Plane {
         };
         let most = idle().fold(1.0, f64::max);
         let least = idle().fold(most, f64::min);
-        // Where the ways differ by a small part of what idles, an axis from 0 would hide it.
-        let from = if least < 0.6 * most { 0.0 } else { (least - 0.3 * (most - least)).max(0.0) };
+        // Where the ways differ by a small part of what idles, an axis from 0 would hide it; where
+        // they do not differ, it hides nothing.
+        let differ = most - least;
+        let from_zero = least < 0.6 * most || differ <= 0.0;
+        let from = if from_zero { 0.0 } else { (least - 0.3 * differ).max(0.0) };
         let span = (most - from).max(1.0);
         Plane {
             plot,
