@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::ProfileName;
+use crate::table::shorten;
 pub use resolve::{NodeGpu, Resolved, WantedGpu};
 use yaml::{Node, Value};
 
@@ -109,6 +110,21 @@ impl Config {
     }
 }
 
+/// What to give instead of a Kubernetes object, if the file is one: mig-manager keeps the file as a
+/// text in a ConfigMap.
+fn kubernetes_object(entries: &[(Node, Node)]) -> Option<String> {
+    let get = |name: &str| {
+        let is_it = |(key, _): &&(Node, Node)| key.value == Value::Text(name.to_string());
+        entries.iter().find(is_it).map(|(_, value)| &value.value)
+    };
+    let (Some(_), Some(Value::Text(kind))) = (get("apiVersion"), get("kind")) else { return None };
+    let kind = shorten(kind);
+    Some(match kind == "ConfigMap" {
+        true => "is a ConfigMap; what is read is the file in it: kubectl get configmap NAME -o jsonpath='{.data.config\\.yaml}' > config.yaml".to_string(),
+        false => format!("is a Kubernetes {kind}, not a mig-parted configuration"),
+    })
+}
+
 /// Collects problems while it walks the tree.
 struct Reader {
     problems: Vec<Diagnostic>,
@@ -167,6 +183,10 @@ impl Reader {
                 return labels;
             }
         };
+        if let Some(message) = kubernetes_object(entries) {
+            self.wrong(root.line, message);
+            return labels;
+        }
         let fields = self.fields(entries, Some(&["version", "mig-configs"]), "the file");
         let get = |name: &str| fields.iter().find(|(n, ..)| *n == name);
         match get("version") {

@@ -227,7 +227,7 @@ impl Session<'_> {
 
     fn plan(&mut self, config: &Config, label: Option<&str>) -> Result<Planned> {
         let node = self.observe()?;
-        let resolved = config.resolve_node(label, &NodeGpu::of_node(&node))?;
+        let resolved = config.resolve_node(label, &NodeGpu::of_node(&node)).map_err(untouched)?;
         for warning in &resolved.warnings {
             self.tell(Event::Warning(warning));
         }
@@ -270,7 +270,8 @@ impl Session<'_> {
             }
             thread::sleep(left.min(WAIT_STEP));
             let node = observe::observe(self.driver, self.catalogue)?.node;
-            let resolved = config.resolve_node(label, &NodeGpu::of_node(&node))?;
+            let resolved =
+                config.resolve_node(label, &NodeGpu::of_node(&node)).map_err(untouched)?;
             let change = guard::plan(&node, &resolved, self.options.reset);
             planned = Planned { node, resolved, change };
         }
@@ -593,6 +594,12 @@ fn incomplete<const N: usize>(why: String, left: Vec<String>, hints: [Option<Str
     let mut error = Error::new(ExitCode::RollbackIncomplete, why);
     error.problems.extend(left.into_iter().map(Diagnostic::new));
     error.hint = joined(hints);
+    error
+}
+
+/// An error from before anything was touched.
+fn untouched(mut error: Error) -> Error {
+    error.hint = joined([error.hint, Some("Nothing was changed".to_string())]);
     error
 }
 

@@ -167,10 +167,8 @@ impl Config {
         if !resolver.problems.is_empty() {
             let mut problems = in_file(resolver.problems);
             problems.sort_by_key(|p| p.line);
-            return Err(Error::inputs(problems).hint(format!(
-                "nothing was changed; label '{label}' must fit {}",
-                describe(gpus)
-            )));
+            return Err(Error::inputs(problems)
+                .hint(format!("label '{label}' must fit {}", describe(gpus))));
         }
         let uncovered: Vec<String> = (0u32..)
             .zip(gpus)

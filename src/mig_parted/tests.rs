@@ -116,6 +116,17 @@ x-foo: 1
 }
 
 #[test]
+fn a_kubernetes_object_is_told_as_such() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  config.yaml: |\n    version: v1\n";
+    let error = Config::parse(text, "f").unwrap_err();
+    let [problem] = &error.problems[..] else { panic!("{error}") };
+    let told = "f:1: is a ConfigMap; what is read is the file in it: kubectl get configmap NAME -o jsonpath='{.data.config\\.yaml}' > config.yaml";
+    assert_eq!(problem.to_string(), told);
+    let error = Config::parse("apiVersion: v1\nkind: List\nitems: []\n", "f").unwrap_err();
+    assert_eq!(error.to_string(), "f:1: is a Kubernetes List, not a mig-parted configuration");
+}
+
+#[test]
 fn files_that_are_no_configuration() {
     for (text, expected) in [
         ("", "is empty"),
