@@ -326,7 +326,12 @@ impl Record {
                 more
             }
             Err(e) => {
-                self.problem = Some(csv_problem(&e));
+                let mut problem = csv_problem(&e);
+                if matches!(e.kind(), csv::ErrorKind::Utf8 { .. }) {
+                    // The record was read whole, and is lost.
+                    problem.line = Some(input.position().line().saturating_sub(1));
+                }
+                self.problem = Some(problem);
                 true
             }
         }
@@ -439,7 +444,7 @@ fn header(head: &[u8]) -> std::result::Result<(u64, &str), Diagnostic> {
         }));
     };
     let Ok(header) = std::str::from_utf8(header) else {
-        return Err(Diagnostic::new("is not a CSV in UTF-8").at_line(line));
+        return Err(Diagnostic::new("is not UTF-8; save it as CSV in UTF-8").at_line(line));
     };
     if header.contains('\0') {
         return Err(Diagnostic::new("is a binary file, not a CSV").at_line(line));
@@ -447,12 +452,20 @@ fn header(head: &[u8]) -> std::result::Result<(u64, &str), Diagnostic> {
     Ok((line, header))
 }
 
-/// The first line with content that is no comment, and its number.
+/// The first line with content that is no comment, and its number. Lines end as [`Lines`] takes
+/// them: by `\n`, `\r\n` or `\r`.
 fn find_header(head: &[u8]) -> Option<(u64, &[u8])> {
-    head.split(|b| *b == b'\n')
-        .zip(1..)
-        .find(|(line, _)| !line.starts_with(b"#") && !line.iter().all(u8::is_ascii_whitespace))
-        .map(|(line, number)| (number, line.strip_suffix(b"\r").unwrap_or(line)))
+    let mut rest = head;
+    let mut number = 1;
+    loop {
+        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r')).unwrap_or(rest.len());
+        let (line, after) = rest.split_at(end);
+        if !line.starts_with(b"#") && !line.iter().all(u8::is_ascii_whitespace) {
+            return Some((number, line));
+        }
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..))?;
+        number += 1;
+    }
 }
 
 /// The delimiter that makes the most known column names of a header line; a comma if none does.
@@ -470,7 +483,7 @@ fn best_delimiter(header: &str, columns: &[Column]) -> u8 {
 fn csv_problem(error: &csv::Error) -> Diagnostic {
     let line = error.position().map(csv::Position::line);
     let message = match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_string(),
+        csv::ErrorKind::Utf8 { .. } => "is not UTF-8; save the file as CSV in UTF-8".to_string(),
         csv::ErrorKind::Io(e) => format!("cannot be read: {e}"),
         _ => error.to_string(),
     };
@@ -646,6 +659,30 @@ mod tests {
         }
         let (found, _, _) = rows(b"# made by hand\na,b\n\n# more\n1,x\n").unwrap();
         assert_eq!(found, vec![(5, "1".to_string(), "x".to_string())]);
+    }
+
+    #[test]
+    fn lines_that_end_as_on_old_macs_are_lines() {
+        for text in ["a,b\r1,x\r", "# made by hand\ra,b\r1,x", "\u{feff}# x\r\ra,b\r1,x\r"] {
+            let line = text.split('\r').position(|line| line == "1,x").unwrap() as u64 + 1;
+            let expected = vec![(line, "1".to_string(), "x".to_string())];
+            assert_eq!(rows(text.as_bytes()).unwrap().0, expected, "{text:?}");
+        }
+        let error = rows(b"# x\rc,d\r1,2\r").err().unwrap().to_string();
+        assert!(error.starts_with("t.csv:2: the first line must be a header"), "{error}");
+        assert!(error.ends_with("but it is 'c,d'"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_told_with_its_line() {
+        let text = b"a,b\n1,ok\n# c1\n# c2\n\n# c3\n2,caf\xe9\n\n\"3\n4\",x\n5,\xff";
+        let (found, problems, _) = rows(text).unwrap();
+        assert_eq!(found.iter().map(|(line, ..)| *line).collect::<Vec<_>>(), [2, 9]);
+        assert_eq!(
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [7, 11]
+                .map(|line| format!("t.csv:{line}: is not UTF-8; save the file as CSV in UTF-8"))
+        );
     }
 
     #[test]

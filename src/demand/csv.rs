@@ -163,10 +163,12 @@ fn read_row(
     let team = name(row, TEAM, problems);
     let workload = name(row, WORKLOAD, problems);
     let whole_gpus = whole(row, GPUS, 0, MAX_WHOLE_GPUS.into(), &mut reader.warnings, problems);
-    let memory = memory(row, whole_gpus, &mut reader.warnings, problems);
+    let memory = memory(row, whole_gpus, reader, problems);
+    let before = problems.len();
     let count = whole(row, COUNT, 1, MAX_COUNT, &mut reader.warnings, problems);
     let min = whole(row, MIN, 0, MAX_COUNT, &mut reader.warnings, problems);
-    if min > count {
+    // A count or min that cannot be read says nothing of the other.
+    if min > count && problems.len() == before {
         problems.push(row.problem(
             MIN,
             format_args!("is more than count, which is {count}; min is a part of the count"),
@@ -239,7 +241,7 @@ fn name<'r>(row: &'r Row<'_>, column: usize, problems: &mut Vec<Diagnostic>) -> 
 fn memory(
     row: &Row<'_>,
     whole_gpus: u64,
-    warnings: &mut Vec<Diagnostic>,
+    reader: &mut Reader<'_>,
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Mebibytes> {
     let mut given = MEMORY.into_iter().filter_map(|(column, unit)| {
@@ -262,9 +264,14 @@ fn memory(
                 // Nobody measures thousandths of a MiB, but of a GiB they are common.
                 let small = [MemoryUnit::Mebibyte, MemoryUnit::Megabyte].map(Some);
                 if small.contains(&memory_unit(text, unit)) {
-                    warnings.extend(doubt(row, column, memory));
+                    reader.warnings.extend(doubt(row, column, memory));
                 }
                 Some(memory)
+            }
+            Err(NumberError::NoUnit) => {
+                let unit = likely_unit(text, whole_gpus, reader.catalogue);
+                problems.push(row.problem(column, format_args!("{}; {unit}", NumberError::NoUnit)));
+                None
             }
             Err(e) => {
                 problems.push(row.problem(column, memory_advice(text, unit, &e)));
@@ -284,12 +291,21 @@ fn memory(
     }
 }
 
+/// How to write a memory without a unit: in MiB if it would be more than any GPU has in GiB.
+fn likely_unit(text: &str, whole_gpus: u64, catalogue: &Catalogue) -> String {
+    let largest = catalogue.boards().iter().map(|board| board.memory).max().unwrap_or_default();
+    let most = largest.0.saturating_mul(whole_gpus.max(1));
+    let is_gib = parse_memory(text, Some(MemoryUnit::Gibibyte)).is_ok_and(|m| m.0 <= most);
+    if is_gib {
+        format!("write {text}GiB or {text}GB, or name the column memory_gib")
+    } else {
+        format!("write {text}MiB, or name the column memory_mib")
+    }
+}
+
 /// The error of a memory cell with what to write instead.
 fn memory_advice(text: &str, unit: Option<MemoryUnit>, error: &NumberError) -> String {
     match error {
-        NumberError::NoUnit => {
-            format!("{error}; write {text}GiB or {text}GB, or name the column memory_gib")
-        }
         NumberError::UnknownUnit(_) => format!("{error}; use MiB, GiB, MB or GB"),
         NumberError::NotANumber if text.contains(',') => {
             let advice = number_advice(text, error);
@@ -376,8 +392,14 @@ fn priority(row: &Row<'_>, problems: &mut Vec<Diagnostic>) -> i64 {
     let Some(text) = row.get(PRIORITY) else {
         return 0;
     };
-    text.parse::<i32>().map_or_else(
-        |_| {
+    let whole = || {
+        // Some programs write whole numbers with decimals.
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let whole = Decimal::parse(digits).ok()?.whole()?;
+        i64::try_from(whole).ok().and_then(|whole| i32::try_from(sign * whole).ok())
+    };
+    text.parse::<i32>().ok().or_else(whole).map_or_else(
+        || {
             let range = "is not a whole number from -2147483648 to 2147483647, as in Kubernetes";
             problems.push(match without_separators(text) {
                 Some(plain) => row
@@ -549,6 +571,40 @@ mod tests {
         ] {
             assert!(lines[line].starts_with(&format!("teams.csv:{part}")), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn whole_numbers_may_have_decimals_that_are_zero() {
+        let (found, _) =
+            demand("team,workload,memory,count,priority\nt,a,1GiB,2.0,1.0\nt,b,1GiB,1,-3.0\n")
+                .unwrap();
+        let priorities: Vec<i64> = found.workloads().iter().map(|w| w.priority).collect();
+        assert_eq!(priorities, [1, -3]);
+        for wrong in ["1.5", "--1", "-", "3e9", "2147483648.0"] {
+            let text = format!("team,workload,memory,priority\nt,a,1GiB,{wrong}\n");
+            let error = demand(&text).unwrap_err().to_string();
+            assert!(error.contains("is not a whole number from"), "{wrong}: {error}");
+        }
+        assert!(demand("team,workload,memory,priority\nt,a,1GiB,-2147483648.0\n").is_ok());
+    }
+
+    #[test]
+    fn a_memory_without_a_unit_is_told_the_likely_one() {
+        let told = |row: &str| {
+            demand(&format!("team,workload,memory,gpus\nt,a,{row}\n")).unwrap_err().to_string()
+        };
+        assert!(told("30,").ends_with("write 30GiB or 30GB, or name the column memory_gib"));
+        assert!(told("40000,").ends_with("write 40000MiB, or name the column memory_mib"));
+        assert!(told("640,8").contains("write 640GiB or 640GB"), "{}", told("640,8"));
+    }
+
+    #[test]
+    fn a_number_that_cannot_be_read_is_one_problem() {
+        let error = demand("team,workload,memory,count,min\nt,a,1GiB,\"1,024\",5\nt,b,1GiB,2,x\n");
+        let lines: Vec<String> =
+            error.unwrap_err().problems.iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("column 'count'") && lines[1].contains("column 'min'"));
     }
 
     #[test]

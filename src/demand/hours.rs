@@ -208,7 +208,7 @@ fn times(text: &str) -> Result<Vec<(usize, usize)>, String> {
             let Some((start, end)) = item.split_once('-') else {
                 return Err(format!("has '{item}', which is no stretch of time; {EXAMPLE}"));
             };
-            let (start, end) = (time(start)?, time(end)?);
+            let (start, end) = (time(start, false)?, time(end, true)?);
             if start == DAY {
                 return Err("begins at 24:00; write 00:00 of the next day".to_string());
             }
@@ -222,8 +222,8 @@ fn times(text: &str) -> Result<Vec<(usize, usize)>, String> {
         .collect()
 }
 
-/// `08:00` as 8.
-fn time(text: &str) -> Result<usize, String> {
+/// `08:00` as 8; whether it is an end says to which hour a part of one belongs.
+fn time(text: &str, is_end: bool) -> Result<usize, String> {
     let unknown = || format!("has the unknown time '{text}'; {EXAMPLE}");
     let (hour, minute) = text.split_once(':').ok_or_else(unknown)?;
     let digits = |t: &str, most: usize| {
@@ -236,6 +236,8 @@ fn time(text: &str) -> Result<usize, String> {
     if hour > DAY {
         return Err(unknown());
     }
+    let hour = if is_end && minute != "00" { DAY.min(hour + 1) } else { hour };
+
     if minute != "00" {
         return Err(format!(
             "has '{text}', which is no whole hour; demand is planned by the hour, write {}",
@@ -278,6 +280,9 @@ mod tests {
         for (text, part) in [
             ("Mon-Fry 08:00-19:00", "unknown day 'Fry'"),
             ("Mon 08:30-19:00", "'08:30', which is no whole hour"),
+            ("Mon 08:30-19:00", "write 08:00"),
+            ("Mon 08:00-19:30", "write 20:00"),
+            ("Mon 08:00-23:01", "write 24:00"),
             ("Mon 08:00", "'08:00', which is no stretch"),
             ("Mon 25:00-26:00", "unknown time '25:00'"),
             ("Mon 8-19", "unknown time '8'"),

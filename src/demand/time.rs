@@ -76,7 +76,7 @@ impl FromStr for Span {
         }
         match total {
             0 => refuse("is zero"),
-            LONGEST_MS.. => refuse("is longer than 100 years"),
+            _ if total > LONGEST_MS => refuse("is longer than 100 years"),
             _ => Ok(Span(total)),
         }
     }
@@ -139,6 +139,8 @@ mod tests {
         assert_eq!(ms("1h30m"), Ok(90 * MINUTE_MS));
         assert_eq!(ms("2w"), Ok(14 * DAY_MS));
         assert_eq!(ms("500ms"), Ok(500));
+        assert_eq!(ms("100y"), Ok(LONGEST_MS));
+        assert!(ms("100y1ms").unwrap_err().contains("is longer than 100 years"));
         for wrong in ["", "7", "d", "0s", "5m1h", "1h1h", "1.5h", "-1h", "7 d", "500y", "3é"] {
             assert!(ms(wrong).is_err(), "{wrong}");
         }
