@@ -359,21 +359,19 @@ impl Server {
 
     /// An answer other than success.
     fn refused(&self, status: StatusCode, text: &str, wish: Option<Duration>) -> Failure {
-        let said = serde_json::from_str::<serde_json::Value>(text)
-            .ok()
-            .and_then(|json| json.get("error")?.as_str().map(str::to_string));
+        let json = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        let member = |key: &str| json.get(key).and_then(|value| value.as_str());
+        let (kind, said) = (member("errorType").unwrap_or(""), member("error"));
         // An error page in HTML says nothing that the status does not.
         let line = if text.trim_start().starts_with('<') { "" } else { text.trim() };
-        let words = said.as_deref().unwrap_or_else(|| line.lines().next().unwrap_or(""));
+        let words = said.unwrap_or_else(|| line.lines().next().unwrap_or(""));
         let colon = if words.is_empty() { "" } else { ": " };
         let shown = format!("answered {status}{colon}{}", shorten_more(words));
         let problem = self.problem(shown);
+        if is_too_much(status.as_u16(), kind, words) {
+            return Failure::TooMuch(problem);
+        }
         let hint = match status.as_u16() {
-            400 | 422
-                if words.contains("maximum resolution") || words.contains("too many samples") =>
-            {
-                return Failure::TooMuch(problem);
-            }
             429 | 500 | 502 | 503 | 504 => return Failure::Busy(problem, wish),
             401 | 403 => {
                 "it asks for a login: --bearer-token-file FILE (on OpenShift: oc whoami -t > FILE), or --username with --password-file"
@@ -407,6 +405,28 @@ impl Server {
             Some(names) => format!("it has {names}: give one with --metric"),
             None => "is dcgm-exporter running and scraped? its target shows on the server's /targets page; else name your metric with --metric".into(),
         })
+    }
+}
+
+/// Whether a refusal is one of a query's size, so that a smaller one may be answered: `kind` and
+/// `words` are the answer's `errorType` and `error`.
+fn is_too_much(status: u16, kind: &str, words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let says = |part: &str| words.contains(part);
+    match status {
+        413 => true,
+        // Of a server whose query ran too long. One that is down has no such answer.
+        503 if kind == "timeout" || says("query timed out") => true,
+        400 | 422 | 500 | 503 => {
+            // Prometheus, Mimir and Cortex, Thanos, VictoriaMetrics.
+            says("maximum resolution")
+                || says("too many samples")
+                || says("err-mimir-max-")
+                || says("max number of chunks")
+                || says("-search.max")
+                || (says("exceed") && (says("limit") || says("deadline")))
+        }
+        _ => false,
     }
 }
 
@@ -458,6 +478,41 @@ mod tests {
         }
         let error = Server::new("ftp://me:secret@host").unwrap_err();
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn refusals_of_size_are_known() {
+        for (status, kind, words) in [
+            (400, "bad_data", "exceeded maximum resolution of 11,000 points per timeseries."),
+            (422, "execution", "query processing would load too many samples into memory"),
+            (503, "timeout", "query timed out in expression evaluation"),
+            (
+                422,
+                "execution",
+                "the query exceeded the maximum number of chunks (limit: 2000000 chunks) (err-mimir-max-chunks-per-query). Consider reducing the time range",
+            ),
+            (422, "execution", "the query hit the max number of chunks limit (limit: 2000000)"),
+            (422, "execution", "expanding series: exceeded samples limit: exceeded limit 100"),
+            (500, "internal", "rpc error: code = ResourceExhausted desc = exceeded series limit"),
+            (422, "execution", "context deadline exceeded"),
+            (422, "422", "cannot select more than -search.maxSamplesPerQuery=1000000000 samples"),
+            (413, "", "Request Entity Too Large"),
+        ] {
+            assert!(is_too_much(status, kind, words), "{status} {words}");
+        }
+        for (status, kind, words) in [
+            (400, "bad_data", "1:5: parse error: unclosed left parenthesis"),
+            (422, "execution", "found duplicate series for the match group"),
+            (
+                429,
+                "",
+                "the request has been rejected because the tenant exceeded the limit of 10 requests",
+            ),
+            (503, "", "upstream connect error or disconnect/reset before headers"),
+            (503, "unavailable", "starting up"),
+        ] {
+            assert!(!is_too_much(status, kind, words), "{status} {words}");
+        }
     }
 
     #[test]

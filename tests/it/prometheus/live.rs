@@ -118,6 +118,31 @@ fn a_server_that_finds_it_too_much_is_asked_for_less() {
 }
 
 #[test]
+fn refusals_of_size_are_answered_by_smaller_parts() {
+    for (code, body) in [
+        (
+            "503 Service Unavailable",
+            r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#,
+        ),
+        (
+            "422 Unprocessable Entity",
+            r#"{"status":"error","errorType":"execution","error":"the query exceeded the maximum number of chunks (err-mimir-max-chunks-per-query)"}"#,
+        ),
+        (
+            "422 Unprocessable Entity",
+            r#"{"status":"error","errorType":"execution","error":"expanding series: exceeded samples limit"}"#,
+        ),
+    ] {
+        let (url, seen) = serve(vec![status(code, body), ok(SERIES)]);
+        let found = demand(&["-q", "--prometheus-url", &url, "--window", "1h", "--step", "1m"]);
+        assert_eq!(found, ["nlp,rerank,3000,1"], "{body}");
+        let points = |r: &String| (parameter(r, "end") - parameter(r, "start")) / 60.0 + 1.0;
+        let points: Vec<f64> = seen.lock().unwrap().iter().map(points).collect();
+        assert_eq!(points, [61.0, 30.0, 30.0, 1.0], "{body}");
+    }
+}
+
+#[test]
 fn secrets_are_sent_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token").display().to_string();
