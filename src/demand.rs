@@ -8,6 +8,7 @@ pub mod gather;
 pub mod hours;
 #[cfg(feature = "http")]
 pub mod live;
+mod names;
 pub mod over_time;
 pub mod owner;
 pub mod pods;

@@ -23,6 +23,16 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// The first few of many names, and how many more there are.
+pub fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// `88.1 %`, rounded down; `100 %` only where nothing is missing.
 pub fn share(part: u128, whole: u128) -> String {
     if whole == 0 {

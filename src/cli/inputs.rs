@@ -268,10 +268,13 @@ impl DemandArgs {
         self.check_named()?;
         let mut gathering = Gathering::new(self.workloads.len());
         let others = !self.workloads.is_empty() || self.pods.is_some();
-        gathering.seen(self.prometheus.read(catalogue, others, console))?;
-        if let Some(file) = &self.pods {
-            let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
-            gathering.pods(read_pods(file, catalogue, single, console)?.demand);
+        let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
+        let pods = self.pods.as_deref();
+        let pods = pods.map(|file| read_pods(file, catalogue, single, console)).transpose()?;
+        let listed = pods.as_ref().map(|pods| pods.listed.clone());
+        gathering.seen(self.prometheus.read(catalogue, listed, others, console))?;
+        if let Some(pods) = pods {
+            gathering.pods(pods.demand);
         }
         for file in &self.workloads {
             let name = name_of(file);

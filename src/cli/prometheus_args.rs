@@ -8,6 +8,7 @@ use super::files::{name_of, open, read_text};
 use super::output::{Console, bar};
 use crate::demand::gather::Seen;
 use crate::demand::live::{self, Query, Server};
+use crate::demand::pods::Listed;
 use crate::demand::prometheus;
 use crate::demand::sizing::{self, Quantile, Rules};
 use crate::demand::time::Span;
@@ -95,13 +96,15 @@ impl PrometheusArgs {
     }
 
     /// Reads all files and asks the server; `None` where neither is named. What could not
-    /// be used goes to the console. `may_be_empty`: that nothing became a workload is a warning only.
+    /// be used goes to the console. `listed`: pods of a list that is read as well, whose samples are
+    /// of the list's workloads. `may_be_empty`: that nothing became a workload is a warning only.
     ///
     /// # Errors
     /// Bad files, a server that does not answer, nothing that could be a workload (exit 3).
     pub fn read(
         &self,
         catalogue: &Catalogue,
+        listed: Option<Listed>,
         may_be_empty: bool,
         console: &Console,
     ) -> Result<Option<Seen>> {
@@ -119,6 +122,7 @@ impl PrometheusArgs {
             group_by: self.group_by.clone().unwrap_or_default(),
             team_label: self.team_label.clone(),
         });
+        usage.know(listed.unwrap_or_default());
         let mut warnings = self.read_files(&mut usage)?;
         if let Some(url) = &self.prometheus_url {
             warnings.extend(self.ask(url, &mut usage, console)?);

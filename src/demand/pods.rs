@@ -5,13 +5,14 @@
 //! instance's usable memory: the plan serves it at least as well as today. What it really uses only
 //! metrics tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::names::Names;
 use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, owner};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{Catalogue, ProfileName};
@@ -19,7 +20,7 @@ use crate::kubernetes::list::{self, Item};
 use crate::kubernetes::{
     GPU_RESOURCE, PRODUCT_LABEL, profile_of_label, single_profile as profile_of_product,
 };
-use crate::text::plural;
+use crate::text::{plural, some};
 use crate::units::Mebibytes;
 
 #[derive(Deserialize)]
@@ -56,6 +57,7 @@ struct Spec {
     priority: Option<i64>,
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
+    resource_claims: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +104,42 @@ pub struct Pods {
     pub demand: Demand,
     /// The nodes on which pods hold GPUs or instances.
     pub busy: BTreeMap<String, Busy>,
+    /// Which pods these are.
+    pub listed: Listed,
+}
+
+/// Which workload each pod of a list belongs to, so that samples of the same pods are not counted
+/// as other workloads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// By namespace and pod.
+    pods: HashMap<Key, Arc<str>>,
+    /// By namespace and owner, where the owner is a controller; `None` where several owners in the
+    /// list make pods whose names tell this one.
+    owners: HashMap<Key, Option<Arc<str>>>,
+    workloads: HashSet<Key>,
+}
+
+/// A name within a namespace.
+type Key = (Arc<str>, Arc<str>);
+
+impl Listed {
+    /// The workload of a pod.
+    pub fn of_pod(&self, namespace: &str, pod: &str) -> Option<&Arc<str>> {
+        (!self.pods.is_empty()).then(|| self.pods.get(&(namespace.into(), pod.into())))?
+    }
+
+    /// The workload of pods that are not in the list, but have an owner with pods that are: such as
+    /// have ended. The owner is as metrics name it, or the pods' names.
+    pub fn of_owner(&self, namespace: &str, owner: &str) -> Option<&Arc<str>> {
+        let owners = (!self.owners.is_empty()).then_some(&self.owners)?;
+        owners.get(&(namespace.into(), owner.into()))?.as_ref()
+    }
+
+    /// Whether a workload of this name is in the list.
+    pub(super) fn has(&self, namespace: &str, workload: &str) -> bool {
+        !self.pods.is_empty() && self.workloads.contains(&(namespace.into(), workload.into()))
+    }
 }
 
 /// What one pod asks for of one resource.
@@ -121,12 +159,24 @@ struct Gathered {
     boards: Vec<String>,
 }
 
+/// A pod that asks for something.
+struct ListedPod {
+    namespace: String,
+    name: String,
+    owner: String,
+    /// The largest that it asks for.
+    ask: Ask,
+}
+
 /// What is gathered of all pods so far.
 #[derive(Default)]
 struct Gathering {
     /// By team and owner, and by what each asks for.
     requests: BTreeMap<(String, String), BTreeMap<Ask, Gathered>>,
     busy: BTreeMap<String, Busy>,
+    pods: Vec<ListedPod>,
+    /// Pods that ask by resource claims alone, as `namespace/name`.
+    claiming: Vec<String>,
     /// Requests that are no demand: why, and how many.
     unused: BTreeMap<String, u64>,
     problems: Vec<Diagnostic>,
@@ -160,6 +210,12 @@ impl Gathering {
         let boards = selected.map_or_else(Vec::new, |product| {
             catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
         });
+        if asked.is_empty() && pod.spec.resource_claims.as_ref().is_some_and(|c| !c.is_empty()) {
+            self.claiming.push(label(pod));
+        }
+        let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
+        let owner = owner_of(&pod.metadata);
+        let mut largest: Option<Ask> = None;
         let mut counted = false;
         for (resource, count) in asked {
             let ask = match ask(&resource, count, single.as_ref(), catalogue) {
@@ -181,20 +237,31 @@ impl Gathering {
                     Ask::Instance(p) => *on_node.instances.entry(p.clone()).or_default() += count,
                 }
             }
-            let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
-            let of_owner = self.requests.entry((team, owner_of(&pod.metadata))).or_default();
+            largest = largest.max(Some(ask.clone()));
+            let of_owner = self.requests.entry((team.clone(), owner.clone())).or_default();
             of_owner.entry(ask).or_default().add(replicas, pod.spec.priority, &boards);
+        }
+        if let Some(ask) = largest {
+            let name = pod.metadata.name.clone();
+            self.pods.push(ListedPod { namespace: team, name, owner, ask });
         }
     }
 
-    /// One workload for each owner and kind of request.
-    fn workloads(&mut self, catalogue: &Catalogue) -> Vec<Workload> {
+    /// One workload for each owner and kind of request, and which pods are of which.
+    fn workloads(&mut self, catalogue: &Catalogue) -> (Vec<Workload>, Listed) {
         let mut workloads = Vec::new();
+        let owners = self.requests.keys().map(|(team, owner)| (&**team, &**owner));
+        let mut names = Names::new(owners.map(|(team, owner)| (team.into(), owner.into())));
+        let mut name_of: HashMap<(String, String), BTreeMap<Ask, Arc<str>>> = HashMap::new();
         for ((team, owner), asks) in std::mem::take(&mut self.requests) {
             let several = asks.len() > 1;
             for (ask, gathered) in asks {
-                let name =
-                    if several { format!("{owner} ({})", kind(&ask)) } else { owner.clone() };
+                let name: Arc<str> = match several {
+                    true => names.take(&team.as_str().into(), &format!("{owner} ({})", kind(&ask))),
+                    false => owner.as_str().into(),
+                };
+                let of_owner = name_of.entry((team.clone(), owner.clone())).or_default();
+                of_owner.insert(ask.clone(), name.clone());
                 if gathered.replicas > MAX_COUNT {
                     let message = format!("{team}/{name} asks for too many instances");
                     self.problems.push(Diagnostic::new(message));
@@ -213,7 +280,37 @@ impl Gathering {
                 workloads.push(workload);
             }
         }
-        workloads
+        (workloads, Listed::new(std::mem::take(&mut self.pods), &name_of))
+    }
+}
+
+impl Listed {
+    fn new(
+        pods: Vec<ListedPod>,
+        name_of: &HashMap<(String, String), BTreeMap<Ask, Arc<str>>>,
+    ) -> Listed {
+        let mut listed = Listed::default();
+        for ListedPod { namespace, name, owner, ask } in pods {
+            let namespace: Arc<str> = namespace.into();
+            let key = (namespace.to_string(), owner);
+            let Some(names) = name_of.get(&key) else { continue };
+            let owner = &*key.1;
+            if let Some(workload) = names.get(&ask) {
+                listed.pods.insert((namespace.clone(), name.as_str().into()), workload.clone());
+                listed.workloads.insert((namespace.clone(), workload.clone()));
+            }
+            // A pod without a controller is its own owner, and no other pod is of it.
+            let largest = names.values().next_back().filter(|_| owner != name);
+            for told in [owner, owner::of_pod(&name)] {
+                let Some(workload) = largest else { continue };
+                let known = listed.owners.entry((namespace.clone(), told.into()));
+                let known = known.or_insert_with(|| Some(workload.clone()));
+                if known.as_ref() != Some(workload) {
+                    *known = None;
+                }
+            }
+        }
+        listed
     }
 }
 
@@ -249,8 +346,8 @@ pub fn read(
     list::for_each_item(input, file, |pod: PodItem| {
         gathering.add(&pod, catalogue, &single_profile);
     })?;
-    let workloads = gathering.workloads(catalogue);
-    let Gathering { busy, unused, problems, .. } = gathering;
+    let (workloads, listed) = gathering.workloads(catalogue);
+    let Gathering { busy, unused, claiming, problems, .. } = gathering;
     if !problems.is_empty() {
         return Err(Error::inputs(problems.into_iter().map(|p| p.in_file(file)).collect())
             .hint(format!("make the file with: {}", PodItem::COMMAND)));
@@ -262,10 +359,18 @@ pub fn read(
             Diagnostic::new(format!("{requests} not used: each {why}")).in_file(file)
         })
         .collect();
+    if !claiming.is_empty() {
+        let message = format!(
+            "{} not used: each asks by a resource claim (DRA), and what for is not in this list: {}; give such workloads with --workloads",
+            plural(claiming.len() as u64, "pod"),
+            some(&claiming)
+        );
+        warnings.push(Diagnostic::new(message).in_file(file));
+    }
     if workloads.is_empty() && warnings.is_empty() {
         warnings.push(Diagnostic::new("no pod asks for a GPU or an instance").in_file(file));
     }
-    Ok((Pods { demand: Demand::new(workloads), busy }, warnings))
+    Ok((Pods { demand: Demand::new(workloads), busy, listed }, warnings))
 }
 
 fn label(pod: &PodItem) -> String {
@@ -573,6 +678,85 @@ mod tests {
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         let (_, warnings) = pods(&[pod("a", "web", json!({"cpu": 1}))]).unwrap();
         assert!(warnings[0].to_string().contains("no pod asks for a GPU"), "{warnings:?}");
+    }
+
+    #[test]
+    fn pods_that_ask_by_claims_are_told() {
+        let claiming = |name: &str, limits: Value| {
+            let mut pod = pod("a", name, limits);
+            pod["spec"]["resourceClaims"] =
+                json!([{"name": "g", "resourceClaimTemplateName": "mig"}]);
+            pod
+        };
+        let mut ended = claiming("e", json!({}));
+        ended["status"]["phase"] = json!("Succeeded");
+        let both = claiming("both", json!({"nvidia.com/gpu": 1}));
+        let mut all: Vec<Value> = (0..7).map(|i| claiming(&format!("p{i}"), json!({}))).collect();
+        all.extend([ended, both]);
+        let (found, warnings) = pods(&all).unwrap();
+        assert_eq!(rows(&found).len(), 1);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(
+            warning.to_string(),
+            "pods.json: 7 pods not used: each asks by a resource claim (DRA), and what for is not in this list: a/p0, a/p1, a/p2, a/p3, a/p4 and 2 more; give such workloads with --workloads"
+        );
+    }
+
+    #[test]
+    fn each_pod_of_the_list_has_its_workload() {
+        let owned = |name: &str, owner: (&str, &str), limits: Value| {
+            let mut pod = pod("ml", name, limits);
+            pod["metadata"]["ownerReferences"] =
+                json!([{"kind": owner.0, "name": owner.1, "controller": true}]);
+            pod
+        };
+        let gpus = |count: u64| json!({"nvidia.com/gpu": count});
+        let (found, _) = pods(&[
+            owned("bert-worker-0", ("PyTorchJob", "bert"), gpus(1)),
+            owned("train-0", ("StatefulSet", "train"), gpus(1)),
+            owned("train-1", ("StatefulSet", "train"), gpus(2)),
+            owned("x-1", ("JobSet", "first"), gpus(1)),
+            owned("x-2", ("JobSet", "second"), gpus(1)),
+            pod("ml", "bench-1", gpus(1)),
+            pod("ml", "web", json!({"cpu": 1})),
+        ])
+        .unwrap();
+        let listed = &found.listed;
+        let of_pod = |pod: &str| listed.of_pod("ml", pod).map(|name| &**name);
+        let of_owner = |owner: &str| listed.of_owner("ml", owner).map(|name| &**name);
+        assert_eq!(of_pod("bert-worker-0"), Some("bert"));
+        assert_eq!(
+            (of_pod("train-0"), of_pod("train-1")),
+            (Some("train (1 GPU)"), Some("train (2 GPUs)"))
+        );
+        assert_eq!(
+            (of_pod("bench-1"), of_pod("web"), of_pod("bert-worker-1")),
+            (Some("bench-1"), None, None)
+        );
+        assert_eq!(listed.of_pod("other", "bench-1"), None);
+        assert_eq!((of_owner("bert-worker"), of_owner("bert")), (Some("bert"), Some("bert")));
+        assert_eq!(of_owner("train"), Some("train (2 GPUs)"));
+        assert_eq!((of_owner("x"), of_owner("first")), (None, Some("first")), "of two owners");
+        assert_eq!(of_owner("bench"), None, "a pod without a controller stands for itself");
+        assert!(listed.has("ml", "train (1 GPU)") && !listed.has("ml", "train"));
+    }
+
+    #[test]
+    fn names_that_are_made_are_unique() {
+        let of = |name: &str, owner: &str, profile: &str| {
+            let mut pod = pod("a", name, json!({format!("nvidia.com/mig-{profile}"): 1}));
+            pod["metadata"]["ownerReferences"] = json!([{"kind": "X", "name": owner}]);
+            pod
+        };
+        let (found, _) = pods(&[
+            of("p", "w", "1g.10gb"),
+            of("q", "w", "2g.20gb"),
+            of("r", "w (1g.10gb)", "3g.40gb"),
+        ])
+        .unwrap();
+        let names: Vec<&str> = found.demand.workloads().iter().map(|w| &*w.name).collect();
+        assert_eq!(names, ["w (1g.10gb)", "w (1g.10gb)-2", "w (2g.20gb)"]);
+        assert_eq!(found.listed.of_pod("a", "p").map(|name| &**name), Some("w (1g.10gb)-2"));
     }
 
     #[test]

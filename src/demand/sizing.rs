@@ -18,6 +18,7 @@ pub use quantile::Quantile;
 
 use self::allocation::{Allocation, Allocations, workload_name};
 use self::quantile::Values;
+use super::names::Names;
 use super::time::MINUTE_MS;
 use super::usage::{PodSeries, Samples, Usage, together};
 use super::{Demand, Limited, MAX_WHOLE_GPUS, Observed, Workload};
@@ -133,20 +134,30 @@ pub fn size(usage: &mut Usage, rules: Rules, catalogue: &Catalogue) -> Sizing {
         too_few: Vec::new(),
         without_memory: Vec::new(),
     };
+    let requests = Allocations::new(usage, usage.request_series());
+    let keys = allocations.workloads.keys().chain(requests.workloads.keys());
+    let mut names = Names::new(keys.cloned());
     for ((team, name), pods) in &allocations.workloads {
-        let classes = allocations.by_whole_gpus(pods);
+        let mut classes = allocations.by_whole_gpus(pods);
+        if usage.is_listed(team, name)
+            && let Some((gpus, mut pods)) = classes.pop_last()
+        {
+            // Its name is the list's, which says what its pods ask for, so it stays one workload.
+            pods.extend(classes.into_values().flatten());
+            classes = BTreeMap::from([(gpus, pods)]);
+        }
         let alone = classes.len() == 1;
         for (gpus, pods) in classes {
             // Beside single-GPU pods of the same owner, those with several need a name of their own.
-            let name: Arc<str> = match gpus {
-                gpus if gpus > 0 && !alone => format!("{name}-{gpus}gpus").into(),
+            let name = match gpus {
+                gpus if gpus > 0 && !alone => names.take(team, &format!("{name}-{gpus}gpus")),
                 _ => name.clone(),
             };
             sizer.workload(team, &name, gpus, &pods);
         }
     }
     let Sizer { mut sizing, mut workloads, too_few, without_memory, .. } = sizer;
-    let asked = requests::workloads(usage, rules, catalogue, &allocations);
+    let asked = requests::workloads(usage, rules, catalogue, &allocations, &requests, &mut names);
     workloads.extend(asked.workloads);
     sizing.origins.extend(asked.origins);
     sizing.spans.extend(asked.spans);

@@ -6,6 +6,7 @@
 mod metrics;
 mod pods;
 mod reading;
+mod stale;
 mod track;
 
 use std::borrow::Cow;
@@ -17,7 +18,10 @@ pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
 pub(super) use track::{Samples, together};
 
 use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};
-use self::pods::{Fact, PodFacts};
+use self::pods::{Event, Fact, PodFacts};
+use self::stale::Staleness;
+use super::owner;
+use super::pods::Listed;
 use super::prometheus::{About, Labels, Sink};
 
 /// More than any GPU has: what is above is in another unit, or a counter.
@@ -31,7 +35,8 @@ enum Spelling {
     /// `pod_name`: dcgm-exporter with `--use-old-namespace`.
     Old,
     /// `pod`: the workload's, or, on an idle device of a server that does not honour labels, the
-    /// exporter's own.
+    /// exporter's own. One job may have both: labels were honoured later on, or by one of several
+    /// servers.
     Plain,
     /// None: chosen by another label.
     Unnamed,
@@ -47,6 +52,7 @@ pub(super) struct PodSeries {
     pub(super) team: Arc<str>,
     namespace: Arc<str>,
     pub(super) pod: Arc<str>,
+    pub(super) container: Arc<str>,
     /// The workload's name, where it is not to be read from the pod's name.
     pub(super) group: Option<Arc<str>>,
     pub(super) device: u32,
@@ -56,6 +62,10 @@ pub(super) struct PodSeries {
     pub(super) resource: Option<Arc<str>>,
     /// Whether a metric that is the pod's alone shows it as well.
     superseded: bool,
+    /// Whether it only names the exporter.
+    of_exporter: bool,
+    /// Whether these are requests, and all of a pod that had ended.
+    pub(super) ended: bool,
     pub(super) samples: Samples,
     /// Samples without a time: the block they stand in, and MiB.
     pub(super) untimed: Vec<(u32, u32)>,
@@ -115,8 +125,10 @@ pub struct Usage {
     series_index: HashMap<Box<str>, u32>,
     devices: Vec<Device>,
     device_index: HashMap<Box<str>, u32>,
-    jobs: Vec<bool>,
-    job_index: HashMap<Box<str>, u32>,
+    jobs: HashMap<Box<str>, u32>,
+    /// Jobs with the namespace and an owner or container of their exporters, where the server keeps
+    /// the workload's labels beside them.
+    exporters: HashSet<Box<str>>,
     names: HashMap<Box<str>, Arc<str>>,
     sources: Vec<Source>,
     /// What kube-state-metrics says of the pods.
@@ -127,11 +139,18 @@ pub struct Usage {
     blocks: Vec<BTreeSet<u32>>,
     /// Series with a namespace, but neither pod nor device: aggregated away.
     aggregated: u64,
+    /// Whether any series has the label that names the team, and the one that names the workload.
+    has_team_label: bool,
+    has_group_label: bool,
+    /// The labels of the first series of the metric, where one of these two is asked for.
+    labels_there: Vec<String>,
     /// Whether the present input has the same times for all series.
     evaluated: bool,
     /// Whether any input has the times of scrapes, which differ between targets.
     scrape_times: bool,
     key: String,
+    /// The present series as its input spells it.
+    series_text: String,
     now: Now,
 }
 
@@ -141,8 +160,9 @@ struct Now {
     series: Option<u32>,
     device: u32,
     unit: Unit,
-    /// The pod that samples above 0 say was ended for lack of memory.
-    killed: Option<(Box<str>, Box<str>)>,
+    /// What happened to a pod, in samples above 0.
+    event: Option<(Event, pods::Key)>,
+    staleness: Staleness,
     samples: u64,
 }
 
@@ -194,8 +214,20 @@ impl Usage {
         &self.reading
     }
 
+    /// Takes a list of pods that is read beside the samples: samples of these pods are of the list's
+    /// workloads, whatever else would name them. To be called before the samples are sized.
+    pub fn know(&mut self, listed: Listed) {
+        self.facts.listed = listed;
+    }
+
+    /// Whether a workload is one of a list of pods.
+    pub(super) fn is_listed(&self, team: &str, workload: &str) -> bool {
+        self.facts.listed.has(team, workload)
+    }
+
     /// Puts everything in order, once all is read.
     pub(super) fn settle(&mut self) {
+        self.facts.settle();
         for series in &mut self.pod_series {
             series.samples.sort_late();
         }
@@ -205,7 +237,7 @@ impl Usage {
         self.apply_facts();
     }
 
-    /// Gives pods the owners that are known, and each pod the metric that is its own.
+    /// Gives pods the workloads that are known, and each pod the metric that is its own.
     fn apply_facts(&mut self) {
         let own: HashSet<(Arc<str>, Arc<str>)> = self
             .pod_series
@@ -218,28 +250,46 @@ impl Usage {
             let superseded = !series.per_pod
                 && !own.is_empty()
                 && own.contains(&(series.namespace.clone(), series.pod.clone()));
-            let owner = match (&series.group, self.facts.owner(&series.namespace, &series.pod)) {
-                (None, Some(owner)) => Some(owner.to_string()),
-                _ => None,
+            let (namespace, pod) = (series.namespace.clone(), series.pod.clone());
+            let by_owner = series.group.is_none();
+            let listed = self.facts.listed(&namespace, &pod, by_owner).cloned();
+            let group = match (&listed, &series.group) {
+                (Some(_), _) => listed.clone(),
+                (None, Some(group)) => Some(group.clone()),
+                (None, None) => {
+                    let owner = self.facts.owner(&namespace, &pod).map(str::to_string);
+                    owner.map(|owner| self.intern(&owner))
+                }
             };
-            let owner = owner.map(|owner| self.intern(&owner));
+            let of_exporter = self.names_exporter(&self.pod_series[at]);
+            let no_team = self.intern(NO_TEAM);
             let series = &mut self.pod_series[at];
-            series.superseded = superseded;
-            series.group = owner.or_else(|| series.group.take());
+            (series.superseded, series.of_exporter, series.group) =
+                (superseded, of_exporter, group);
+            if listed.is_some() {
+                series.team = if namespace.is_empty() { no_team } else { namespace.clone() };
+            }
+            if series.resource.is_some()
+                && let Some(ended) = self.facts.ended(&namespace, &pod)
+            {
+                series.samples = ended.without(&series.samples);
+                series.untimed.retain(|(block, _)| !ended.in_block(*block));
+                series.ended = series.samples.is_empty() && series.untimed.is_empty();
+            }
         }
     }
 
     /// The series of workloads: without those that only name the exporter, which a server that
     /// does not honour labels gives to idle devices.
     pub(super) fn pod_series(&self) -> impl Iterator<Item = &PodSeries> {
-        self.pod_series.iter().filter(|series| {
-            series.resource.is_none() && !series.superseded && !self.names_exporter(series)
-        })
+        self.pod_series
+            .iter()
+            .filter(|series| series.resource.is_none() && !series.superseded && !series.of_exporter)
     }
 
     /// The devices that a pod held, by whatever metric.
     pub(super) fn held_devices(&self) -> impl Iterator<Item = u32> {
-        let held = self.pod_series.iter().filter(|series| !self.names_exporter(series));
+        let held = self.pod_series.iter().filter(|series| !series.of_exporter);
         held.map(|series| series.device)
     }
 
@@ -253,8 +303,29 @@ impl Usage {
         self.facts.was_killed(&series.namespace, &series.pod)
     }
 
+    /// Whether a series has the exporter's own names for want of others: a pod or container of the
+    /// exporters that series of the same job name beside a workload's.
     fn names_exporter(&self, series: &PodSeries) -> bool {
-        series.spelling == Spelling::Plain && self.jobs[series.job as usize]
+        if series.spelling != Spelling::Plain || self.exporters.is_empty() {
+            return false;
+        }
+        let names = [owner::of_pod(&series.pod), &series.container];
+        exporter_keys(series.job, &series.namespace, names)
+            .any(|key| self.exporters.contains(key.as_str()))
+    }
+
+    /// Remembers the exporter that a series names beside the workload.
+    fn add_exporter(&mut self, job: u32, labels: &Labels) {
+        if self.series_text == labels.text() {
+            return;
+        }
+        let value = |label: &str| clean_name(labels.get(label).unwrap_or(""));
+        let (namespace, pod, container) = (value("namespace"), value("pod"), value("container"));
+        for key in exporter_keys(job, &namespace, [owner::of_pod(&pod), &container]) {
+            if !self.exporters.contains(key.as_str()) {
+                self.exporters.insert(key.into());
+            }
+        }
     }
 
     pub(super) fn devices(&self) -> &[Device] {
@@ -279,6 +350,24 @@ impl Usage {
 
     pub(super) fn aggregated(&self) -> u64 {
         self.aggregated
+    }
+
+    /// Whether any series has the label that is to name the team.
+    pub(super) fn has_team_label(&self) -> bool {
+        self.has_team_label
+    }
+
+    /// Whether any series has the label that is to name the workload.
+    pub(super) fn has_group_label(&self) -> bool {
+        self.has_group_label
+    }
+
+    /// Which labels there are instead, for a message.
+    pub(super) fn labels_there(&self) -> String {
+        match &self.labels_there[..] {
+            [] => "the series have no labels".to_string(),
+            there => format!("the series have {}", there.join(", ")),
+        }
     }
 
     /// Every sample there is of anything, busy or idle: the times at which it was looked.
@@ -360,12 +449,11 @@ impl Usage {
 
     fn job_of(&mut self, labels: &Labels) -> u32 {
         let job = labels.get("job").unwrap_or("");
-        if let Some(known) = self.job_index.get(job) {
+        if let Some(known) = self.jobs.get(job) {
             return *known;
         }
-        self.jobs.push(false);
-        let index = index(self.jobs.len() - 1);
-        self.job_index.insert(job.into(), index);
+        let index = index(self.jobs.len());
+        self.jobs.insert(job.into(), index);
         index
     }
 
@@ -431,6 +519,12 @@ impl Usage {
             let value = labels.get(&format!("exported_{label}")).or_else(|| labels.get(label));
             clean_name(value.unwrap_or(""))
         };
+        if let GroupBy::Label(label) = &self.reading.group_by {
+            self.has_group_label |= !own(label).is_empty();
+        }
+        if let Some(label) = &self.reading.team_label {
+            self.has_team_label |= !own(label).is_empty();
+        }
         let group = match &self.reading.group_by {
             GroupBy::Owner => workload.map(value),
             GroupBy::Pod => Some(pod.clone()),
@@ -444,8 +538,12 @@ impl Usage {
             Some(label) => own(label),
             None => namespace.clone(),
         };
+        let job = self.job_of(labels);
+        if matches!(spelling, Spelling::Exported | Spelling::Old) {
+            self.add_exporter(job, labels);
+        }
         Some(Identity {
-            job: self.job_of(labels),
+            job,
             spelling,
             team: if team.is_empty() { NO_TEAM.to_string() } else { team.into_owned() },
             namespace: namespace.into_owned(),
@@ -464,9 +562,6 @@ impl Usage {
         resource: Option<&str>,
     ) -> u32 {
         let Identity { job, spelling, team, namespace, pod, container, group } = identity;
-        if matches!(spelling, Spelling::Exported | Spelling::Old) {
-            self.jobs[job as usize] = true;
-        }
         self.key.clear();
         let group_key = group.as_deref().unwrap_or("");
         for part in [&*team, &namespace, &pod, &container, group_key, resource.unwrap_or("")] {
@@ -483,11 +578,14 @@ impl Usage {
             team: self.intern(&team),
             namespace: self.intern(&namespace),
             pod: self.intern(&pod),
+            container: self.intern(&container),
             group: group.map(|group| self.intern(&group)),
             device,
             per_pod,
             resource: resource.map(|resource| self.intern(resource)),
             superseded: false,
+            of_exporter: false,
+            ended: false,
             samples: Samples::default(),
             untimed: Vec::new(),
             rejected: [0; REJECTIONS],
@@ -510,12 +608,40 @@ impl Usage {
         if let Some(source) = self.sources.last_mut() {
             source.matched += 1;
         }
-        // Each container's request is counted for itself, as if it were a device.
-        let device = self.device_of(labels, Some(&identity));
-        self.devices[device as usize].is_gpu = false;
+        let device = self.requests_of(&identity, &resource);
         let series = self.pod_series_of(identity, device, true, Some(&resource));
-        self.now = Now { series: Some(series), device, unit: Unit::Count, ..Now::default() };
+        self.starts(labels, Some(series), device, Unit::Count);
         true
+    }
+
+    /// All that a pod requests of a resource, as if it were a device: whatever container it is for,
+    /// and whichever kube-state-metrics of several says so.
+    fn requests_of(&mut self, identity: &Identity, resource: &str) -> u32 {
+        let key = format!("{}\0{}\0{resource}\0request", identity.namespace, identity.pod);
+        if let Some(known) = self.device_index.get(key.as_str()) {
+            return *known;
+        }
+        self.devices.push(Device {
+            profile: None,
+            product: None,
+            idle: Samples::default(),
+            is_gpu: false,
+            idle_peak: 0,
+        });
+        let index = index(self.devices.len() - 1);
+        self.device_index.insert(key.into(), index);
+        index
+    }
+
+    /// The samples that follow are of this series, of which some may have come before.
+    fn starts(&mut self, labels: &Labels, series: Option<u32>, device: u32, unit: Unit) {
+        let goes_on = self.series_text == labels.text();
+        if !goes_on {
+            self.series_text.clear();
+            self.series_text.push_str(labels.text());
+        }
+        let staleness = if goes_on { self.now.staleness } else { Staleness::default() };
+        self.now = Now { series, device, unit, staleness, ..Now::default() };
     }
 
     fn open_block(&mut self) {
@@ -568,6 +694,18 @@ fn profile_in(product: &str) -> Option<&str> {
     product.split([' ', '/']).find(|word| word.contains("g.") && word.contains("gb"))
 }
 
+/// How an exporter is remembered, by each of its names that are not empty.
+fn exporter_keys<'n>(
+    job: u32,
+    namespace: &'n str,
+    [owner, container]: [&'n str; 2],
+) -> impl Iterator<Item = String> + 'n {
+    [("owner", owner), ("container", container)]
+        .into_iter()
+        .filter(|(_, name)| !name.is_empty())
+        .map(move |(kind, name)| format!("{job}\0{namespace}\0{kind}\0{name}"))
+}
+
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
@@ -582,9 +720,9 @@ impl Sink for Usage {
         }
         match fact {
             Fact::Other => {}
-            Fact::Owner | Fact::Ended => return false,
-            Fact::Killed(namespace, pod) => {
-                self.now = Now { killed: Some((namespace, pod)), ..Now::default() };
+            Fact::Taken => return false,
+            Fact::Event(event, pod) => {
+                self.now = Now { event: Some((event, pod)), ..Now::default() };
                 return true;
             }
         }
@@ -595,6 +733,12 @@ impl Sink for Usage {
         let Some(unit) = self.is_wanted(labels) else {
             return false;
         };
+        let names_labels =
+            self.reading.team_label.is_some() || matches!(self.reading.group_by, GroupBy::Label(_));
+        if names_labels && self.labels_there.is_empty() {
+            self.labels_there = labels.labels().map(str::to_string).collect();
+            self.labels_there.sort();
+        }
         let per_pod = labels.name().and_then(known).is_some_and(|metric| metric.per_pod);
         let identity = self.identity(labels);
         let device = self.device_of(labels, identity.as_ref().filter(|_| per_pod));
@@ -604,15 +748,14 @@ impl Sink for Usage {
             return false;
         }
         let series = identity.map(|identity| self.pod_series_of(identity, device, per_pod, None));
-        self.now = Now { series, device, unit, ..Now::default() };
+        self.starts(labels, series, device, unit);
         true
     }
 
     fn sample(&mut self, at_ms: Option<i64>, value: f64) {
-        if let Some((namespace, pod)) = &self.now.killed {
-            if value > 0.0 {
-                self.facts.killed(namespace, pod);
-            }
+        let block = index(self.blocks.len().saturating_sub(1));
+        if let Some((event, pod)) = &self.now.event {
+            self.facts.note(*event, pod, value > 0.0, at_ms, block);
             return;
         }
         let Now { series, device, unit, .. } = self.now;
@@ -633,10 +776,17 @@ impl Sink for Usage {
             }
             return;
         };
+        let mut not_a_number = u64::from(value.is_nan());
+        if let Some(at_ms) = at_ms {
+            not_a_number = self.now.staleness.next(at_ms, value.is_nan());
+        }
+        let rejected = &mut self.pod_series[series as usize].rejected;
+        rejected[Rejection::NotANumber as usize] += not_a_number;
         let mib = match mib {
             Ok(mib) => mib,
+            Err(_) if value.is_nan() => return,
             Err(rejection) => {
-                self.pod_series[series as usize].rejected[rejection as usize] += 1;
+                rejected[rejection as usize] += 1;
                 return;
             }
         };

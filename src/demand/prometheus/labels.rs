@@ -59,6 +59,17 @@ impl Labels {
         labels.iter().find_map(|label| self.get(label))
     }
 
+    /// The labels that have a value, in the order read.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        let given = self.pairs.iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(label, _)| &self.text[label.clone()])
+    }
+
+    /// Name, labels and values in one text: equal for the lines of one series in a row.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether any of these labels has a value.
     pub fn has_any(&self, labels: &[&str]) -> bool {
         self.first_of(labels).is_some()

@@ -35,7 +35,7 @@ pub(super) struct Interval {
 /// All that one pod shows of one GPU or instance.
 pub(super) struct Allocation<'u> {
     /// At least one.
-    series: Vec<&'u PodSeries>,
+    pub(super) series: Vec<&'u PodSeries>,
     pub(super) device: u32,
     whole_gpu: bool,
     /// The usual distance of two samples.
@@ -91,14 +91,22 @@ impl<'u> Allocation<'u> {
 
     /// The samples without a time, by instant, the larger of doubles.
     pub(super) fn untimed(&self, instants: &[u32]) -> BTreeMap<u32, u32> {
-        let mut untimed = BTreeMap::new();
-        for (block, mib) in self.series.iter().flat_map(|series| &series.untimed) {
-            let instant = instants.get(*block as usize).copied().unwrap_or(0);
-            let value = untimed.entry(instant).or_insert(0);
-            *value = (*mib).max(*value);
-        }
-        untimed
+        untimed_of(self.series.iter().copied(), instants)
     }
+}
+
+/// The samples without a time of some series, by instant, the larger of doubles.
+pub(super) fn untimed_of<'u>(
+    series: impl Iterator<Item = &'u PodSeries>,
+    instants: &[u32],
+) -> BTreeMap<u32, u32> {
+    let mut untimed = BTreeMap::new();
+    for (block, mib) in series.flat_map(|series| &series.untimed) {
+        let instant = instants.get(*block as usize).copied().unwrap_or(0);
+        let value = untimed.entry(instant).or_insert(0);
+        *value = (*mib).max(*value);
+    }
+    untimed
 }
 
 /// The allocations of each pod, by the pod's name.

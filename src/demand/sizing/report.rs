@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Origin, Rules, Sizing, Unused};
 use crate::demand::time::{HOUR_MS, Span};
-use crate::demand::usage::{DEFAULT_METRIC, REJECTIONS, Rejection, Source, Usage};
+use crate::demand::usage::{
+    DEFAULT_METRIC, GroupBy, NO_TEAM, REJECTIONS, Rejection, Source, Usage,
+};
 use crate::error::{Diagnostic, Error, Result};
-use crate::text::{plural, thousands};
+use crate::text::{plural, some, thousands};
 use crate::units::Mebibytes;
 
 /// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
@@ -135,6 +137,15 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
             some(&asked)
         )));
     }
+    if let Some(label) = &usage.reading().team_label
+        && !usage.has_team_label()
+        && !sizing.origins.is_empty()
+    {
+        warnings.push(Diagnostic::new(format!(
+            "no series has the label '{label}', which --team-label names, so every workload is of team '{NO_TEAM}'; {}",
+            usage.labels_there()
+        )));
+    }
     warnings.extend(short(usage));
     for source in usage.sources() {
         if source.nameless > 0 && !source.has_history && source.matched == source.nameless {
@@ -202,14 +213,12 @@ fn limited(sizing: &Sizing) -> Vec<Diagnostic> {
     warnings
 }
 
-/// The first few of many names.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
+/// What is wrong where --group-by names a label that no series has.
+fn without_group_label(usage: &Usage, input: &str) -> Option<Error> {
+    let GroupBy::Label(label) = &usage.reading().group_by else { return None };
+    let message = format!("has no series with the label '{label}', which --group-by names");
+    let error = Error::input(Diagnostic::new(message).in_file(input));
+    (!usage.has_group_label()).then(|| error.hint(usage.labels_there()))
 }
 
 fn lacks(usage: &Usage, source: &Source) -> String {
@@ -258,6 +267,9 @@ impl Sizing {
             [only] => only.name.clone(),
             sources => format!("{} inputs", sources.len()),
         };
+        if let Some(error) = without_group_label(usage, &name) {
+            return Err(error);
+        }
         let why: Vec<&str> = self.unused.iter().map(|unused| unused.text.as_str()).collect();
         let problem =
             Diagnostic::new(format!("has no usable samples: {}", why.join("; "))).in_file(name);

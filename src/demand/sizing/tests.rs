@@ -224,7 +224,7 @@ fn units_come_from_the_name_the_help_or_the_flag() {
 fn what_is_not_used_is_named() {
     let all = answer(&[
         pod("short-0", "g1", &[(0, 5)]),
-        pod("long-0", "g2", &[(0, 5), (1, 6)]),
+        pod("long-0", "g2", &[(0, 5), (1, 6), (2, 5)]),
         pod("zero-0", "g3", &[(0, 0), (1, 0)]),
         series("\"UUID\":\"g4\"", &[(0, 3)]),
     ]);
@@ -459,6 +459,194 @@ fn requests_are_demand_where_no_sample_shows_the_memory() {
     assert!(serve[0].ends_with("1-2<3 9728"), "{serve:?}");
 }
 
+/// A series of kube-state-metrics; labels without `namespace` as JSON members.
+fn kube(metric: &str, labels: &str, points: &[(i64, u32)]) -> String {
+    series(labels, points).replace("DCGM_FI_DEV_FB_USED", metric)
+}
+
+#[test]
+fn a_pods_request_counts_once_whoever_tells_it() {
+    let request = |container: &str, resource: &str, instance: &str, count: u32| {
+        let labels = format!(
+            "\"pod\":\"p-0\",\"container\":\"{container}\",\"resource\":\"{resource}\",\"instance\":\"{instance}\",\"node\":\"n1\""
+        );
+        kube(REQUESTS, &labels, &[(0, count), (5, count)])
+    };
+    let (mig, gpu) = ("nvidia_com_mig_1g_10gb", "nvidia_com_gpu");
+    // Two kube-state-metrics tell the same.
+    let twice = [request("c", mig, "a:8080", 1), request("c", mig, "b:8080", 1)];
+    assert_eq!(plain(&[&answer(&twice)]), ["n/p 9728x1"]);
+    // The containers of a pod ask together.
+    let two = |resource: &str| {
+        let of = |container: &str, instance: &str| request(container, resource, instance, 1);
+        answer(&[of("c", "a:8080"), of("d", "a:8080"), of("c", "b:8080"), of("d", "b:8080")])
+    };
+    assert_eq!(plain(&[&two(gpu)]), ["n/p 2gpus x1"]);
+    assert_eq!(plain(&[&two(mig)]), ["n/p 9728x2"]);
+    let scrape = |container: &str| {
+        format!(
+            "{REQUESTS}{{namespace=\"n\",pod=\"p-0\",container=\"{container}\",resource=\"{gpu}\"}} 1\n"
+        )
+    };
+    let scrape = scrape("c") + &scrape("d");
+    assert_eq!(plain(&[&scrape, &scrape]), ["n/p 2gpus x1"]);
+    // A container that took the place of another.
+    let renamed = answer(&[
+        request("c", gpu, "a:8080", 2),
+        kube(
+            REQUESTS,
+            &format!("\"pod\":\"p-0\",\"container\":\"d\",\"resource\":\"{gpu}\""),
+            &[(10, 2), (15, 2)],
+        ),
+    ]);
+    assert_eq!(plain(&[&renamed]), ["n/p 2gpus x1"]);
+}
+
+#[test]
+fn pods_that_have_ended_ask_for_nothing() {
+    let request = |pod: &str, points: &[(i64, u32)]| {
+        let resource = "\"container\":\"c\",\"resource\":\"nvidia_com_mig_1g_10gb\"";
+        kube(REQUESTS, &format!("\"pod\":\"{pod}\",{resource}"), points)
+    };
+    let phase = |pod: &str, phase: &str, points: &[(i64, u32)]| {
+        let labels = format!("\"pod\":\"{pod}\",\"phase\":\"{phase}\"");
+        kube("kube_pod_status_phase", &labels, points)
+    };
+    let always = [(0, 1), (5, 1), (10, 1), (15, 1)];
+    let all = [
+        request("a-x2x7k", &always),
+        request("a-b4c5d", &always),
+        request("b-x2x7k", &always),
+        request("c-0", &always),
+        request("e-0", &always),
+        // One after the other, each kept after its end.
+        phase("a-x2x7k", "Running", &[(0, 1), (5, 1), (10, 0), (15, 0)]),
+        phase("a-x2x7k", "Succeeded", &[(0, 0), (5, 0), (10, 1), (15, 1)]),
+        phase("a-b4c5d", "Succeeded", &[(0, 1), (5, 1), (10, 0), (15, 0)]),
+        phase("a-b4c5d", "Failed", &[(0, 0), (5, 0), (10, 0), (15, 0)]),
+        phase("b-x2x7k", "Failed", &always),
+        phase("c-0", "Pending", &always),
+        // A query that leaves out zeros: a pod of the same name runs again.
+        phase("e-0", "Succeeded", &[(0, 1), (5, 1)]),
+        phase("c-0", "Failed", &[(0, 0), (5, 0), (10, 0), (15, 0)]),
+    ];
+    let expected = ["n/a 9728x1", "n/c 9728x1", "n/e 9728x1"];
+    let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), expected);
+    let told: Vec<&str> = sizing.unused.iter().map(|unused| &*unused.text).collect();
+    assert_eq!(told, ["1 pod that had ended: what they asked for is free"]);
+    let backwards: Vec<String> = all.iter().rev().cloned().collect();
+    assert_eq!(plain(&[&answer(&backwards)]), expected);
+    let e: Vec<String> = spans(&sizing).into_iter().filter(|s| s.contains("n/e")).collect();
+    assert_eq!(e.len(), 1, "{e:?}");
+    assert!(e[0].contains(" 15-15<"), "{e:?}");
+    assert_eq!(plain(&[&answer(&all[..5])])[0], "n/a 9728x2", "no phase is known");
+    // A scrape without times.
+    let scrape = |ended: u8| {
+        format!(
+            "{REQUESTS}{{namespace=\"n\",pod=\"d-0\",container=\"c\",resource=\"nvidia_com_gpu\"}} 1\nkube_pod_status_phase{{namespace=\"n\",pod=\"d-0\",phase=\"Succeeded\"}} {ended}\n"
+        )
+    };
+    assert_eq!(plain(&[&scrape(0)]), ["n/d 1gpus x1"]);
+    assert_eq!(plain(&[&scrape(1)]), [""; 0]);
+}
+
+#[test]
+fn owners_are_found_where_labels_are_not_honoured() {
+    let exported = "\"exported_namespace\":\"ml\"";
+    let pod = format!("{exported},\"pod\":\"ksm-1\",\"exported_pod\":\"js-worker-0-0-x2x7k\"");
+    let all = answer(&[
+        kube(
+            "kube_pod_owner",
+            &format!("{pod},\"owner_kind\":\"Job\",\"owner_name\":\"js-worker-0\""),
+            &[(0, 1)],
+        ),
+        kube(
+            "kube_job_owner",
+            &format!(
+                "{exported},\"job_name\":\"js-worker-0\",\"owner_kind\":\"JobSet\",\"owner_name\":\"js\""
+            ),
+            &[(0, 1)],
+        ),
+        series(
+            "\"exported_namespace\":\"ml\",\"exported_pod\":\"js-worker-0-0-x2x7k\",\"UUID\":\"g\"",
+            &[(0, 5)],
+        ),
+    ]);
+    assert_eq!(plain(&[&all]), ["ml/js 5x1"]);
+}
+
+#[test]
+fn a_job_that_comes_to_honour_labels_keeps_its_pods() {
+    let exporter = "\"job\":\"j\",\"pod\":\"metrics-k8f9t\",\"container\":\"exporter\"";
+    let elsewhere = "\"job\":\"j\",\"pod\":\"gpu-metrics\",\"container\":\"exporter\"";
+    let all = answer(&[
+        series(
+            &format!(
+                "{exporter},\"UUID\":\"g1\",\"exported_pod\":\"old-0\",\"exported_namespace\":\"t\""
+            ),
+            &[(0, 7), (5, 7)],
+        ),
+        // Idle devices of this exporter, of another of its DaemonSet, and of one with its container.
+        series(&format!("{exporter},\"UUID\":\"g2\""), &[(0, 12)]),
+        series(&format!("{},\"UUID\":\"g3\"", exporter.replace("k8f9t", "x2x7k")), &[(0, 12)]),
+        series(&format!("{elsewhere},\"UUID\":\"g4\""), &[(0, 12)]),
+        // Later, and in another cluster at the same time, labels are honoured.
+        series("\"job\":\"j\",\"pod\":\"new-0\",\"container\":\"c\",\"UUID\":\"g1\"", &[(10, 9)]),
+        series("\"job\":\"j\",\"pod\":\"far-0\",\"container\":\"c\",\"UUID\":\"g9\"", &[(0, 8)]),
+    ]);
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/far 8x1", "n/new 9x1", "t/old 7x1"]);
+    assert_eq!(sizing.unused[0].text, "3 idle GPUs: no pod holds them");
+}
+
+#[test]
+fn names_that_are_made_are_nobody_elses() {
+    let gpu = |pod: &str, uuid: &str| {
+        series(&format!("\"pod\":\"{pod}\",\"UUID\":\"{uuid}\""), &[(0, 9), (5, 9)])
+    };
+    let request = |pod: &str| {
+        let labels =
+            format!("\"pod\":\"{pod}\",\"container\":\"c\",\"resource\":\"nvidia_com_gpu\"");
+        kube(REQUESTS, &labels, &[(0, 1), (5, 1)])
+    };
+    let train = [gpu("train-0", "a"), gpu("train-1", "b"), gpu("train-1", "c")];
+    for other in [gpu("train-2gpus-0", "d"), request("train-2gpus-0")] {
+        let all = [&train[..], &[other]].concat();
+        let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+        let names: Vec<&str> = sizing.demand.workloads().iter().map(|w| &*w.name).collect();
+        assert_eq!(names, ["train", "train-2gpus", "train-2gpus-2"]);
+        assert_eq!(sizing.demand.workloads()[2].whole_gpus, 2);
+        assert_eq!(sizing.origins.len(), 3);
+    }
+}
+
+#[test]
+fn a_staleness_marker_is_no_problem() {
+    let line = |labels: &str, value: &str, second: i64| {
+        format!(
+            "{{__name__=\"DCGM_FI_DEV_FB_USED\", namespace=\"n\", {labels}}} {value} {}\n",
+            1_795_000_000_000 + second * 1_000
+        )
+    };
+    let of = |labels: &str, values: &[&str]| -> String {
+        values.iter().zip(0..).map(|(value, i)| line(labels, value, i * 15)).collect()
+    };
+    let (a, b) = ("pod=\"a-0\", UUID=\"g\"", "pod=\"b-0\", UUID=\"h\"");
+    let told = |text: &str| {
+        let sizing = sized(&[text], Reading::default(), Rules::default());
+        assert!(!sizing.demand.workloads().is_empty());
+        sizing.unused.first().map(|unused| unused.text.clone())
+    };
+    let ended = of(a, &["5", "6", "NaN"]) + &of(b, &["5", "NaN"]);
+    assert_eq!(told(&ended), None, "the last samples of two series");
+    assert_eq!(told(&(of(a, &["5", "6", "NaN"]) + &line(a, "7", 300))), None, "before a gap");
+    let wrong = "1 sample: not a number (NaN or infinite)";
+    assert_eq!(told(&of(a, &["5", "NaN", "6"])).as_deref(), Some(wrong), "in between");
+    assert_eq!(told(&(of(a, &["5"]) + &of(b, &["NaN"]))).as_deref(), Some(wrong), "alone");
+    assert_eq!(told(&of(a, &["5", "+Inf"])).as_deref(), Some(wrong), "infinite");
+}
+
 #[test]
 fn lines_of_an_export_are_scrapes() {
     let line = |pod: &str, start: i64, values: &str| {
@@ -472,7 +660,7 @@ fn lines_of_an_export_are_scrapes() {
     let text = [line("a-x2x7k", 0, "5,7"), line("a-b4c5d", 700, "6.5,null")].concat();
     let sizing = sized(&[&text], Reading::default(), Rules::default());
     assert_eq!(rows(&sizing), ["n/a 7x2"]);
-    assert_eq!(sizing.unused[0].text, "1 sample: not a number (NaN or infinite)");
+    assert_eq!(sizing.unused, [], "null is a staleness marker");
 }
 
 #[test]

@@ -14,6 +14,11 @@ pub(super) const POD_OWNER: &str = "kube_pod_owner";
 /// the label that names it.
 pub(super) const CONTROLLER_OWNERS: [(&str, &str, &str); 2] =
     [("kube_replicaset_owner", "ReplicaSet", "replicaset"), ("kube_job_owner", "Job", "job_name")];
+/// The phase of a pod (kube-state-metrics): labels namespace, pod, phase; the series of the present
+/// phase is 1, the others 0.
+pub(super) const POD_PHASE: &str = "kube_pod_status_phase";
+/// The phases in which a pod has ended, and holds nothing.
+pub(super) const ENDED_PHASES: [&str; 2] = ["Succeeded", "Failed"];
 /// Why a container ended last (kube-state-metrics): labels namespace, pod, container, reason.
 pub(super) const TERMINATED_REASON: &str = "kube_pod_container_status_last_terminated_reason";
 /// That reason, where the kernel ended the container for lack of memory.

@@ -1,17 +1,27 @@
-//! What kube-state-metrics says of pods: their owners, and which were ended for lack of memory.
+//! What is known of pods beside their samples: from kube-state-metrics their owners, when they ended
+//! and whether for lack of memory; from a list of pods their workloads.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::clean_name;
-use super::metrics::{CONTROLLER_OWNERS, OOM_KILLED, POD_OWNER, TERMINATED_REASON};
+use super::metrics::{
+    CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
+};
+use super::track::Samples;
 use crate::demand::owner;
+use crate::demand::pods::Listed;
 use crate::demand::prometheus::Labels;
+use crate::demand::time::MINUTE_MS;
 
 /// A name within a namespace.
-type Key = (Box<str>, Box<str>);
+pub(super) type Key = (Box<str>, Box<str>);
 
 /// A controller: its kind and name.
 type Controller = (Box<str>, Box<str>);
+
+/// Prometheus looks back this far for a value.
+const LEAST_HOLD_MS: i64 = 5 * MINUTE_MS;
 
 /// What is known of pods beside their samples.
 #[derive(Debug, Default)]
@@ -20,17 +30,36 @@ pub(super) struct PodFacts {
     /// The controllers of ReplicaSets and Jobs, by their kind.
     controllers: HashMap<&'static str, HashMap<Key, Controller>>,
     killed: HashSet<Key>,
+    ended: HashMap<Key, Ended>,
+    /// The pods of a list that is read beside samples.
+    pub(super) listed: Listed,
+}
+
+/// When a pod was in a phase in which it has ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// More than 0 where it was.
+    samples: Samples,
+    /// The block in which a sample without a time says so first.
+    block: Option<u32>,
 }
 
 /// What a series of kube-state-metrics is about.
 pub(super) enum Fact {
     /// Not a series of pods and their owners.
     Other,
-    /// An owner; its samples say nothing more.
-    Owner,
-    /// The pod with this namespace and name was ended for lack of memory, in each sample above 0.
-    Killed(Box<str>, Box<str>),
-    /// A reason of an end that says nothing of memory.
+    /// All that its labels say is taken; its samples say nothing more.
+    Taken,
+    /// Something that happened to a pod, in each sample above 0.
+    Event(Event, Key),
+}
+
+/// What can happen to a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// It was ended for lack of memory.
+    Killed,
+    /// It has ended, well or not.
     Ended,
 }
 
@@ -44,15 +73,18 @@ impl PodFacts {
             if let Some((pod, owner)) = subject(labels, "pod").zip(controller(labels)) {
                 self.owners.insert(pod, owner);
             }
-            return Fact::Owner;
+            return Fact::Taken;
         }
+        let event = |event, happened: bool| match subject(labels, "pod").filter(|_| happened) {
+            Some(pod) => Fact::Event(event, pod),
+            None => Fact::Taken,
+        };
         if name == TERMINATED_REASON {
-            return match subject(labels, "pod") {
-                Some((namespace, pod)) if labels.get("reason") == Some(OOM_KILLED) => {
-                    Fact::Killed(namespace, pod)
-                }
-                _ => Fact::Ended,
-            };
+            return event(Event::Killed, labels.get("reason") == Some(OOM_KILLED));
+        }
+        if name == POD_PHASE {
+            let phase = labels.get("phase").unwrap_or("");
+            return event(Event::Ended, ENDED_PHASES.contains(&phase));
         }
         let Some((_, kind, label)) = CONTROLLER_OWNERS.iter().find(|(metric, ..)| *metric == name)
         else {
@@ -61,17 +93,61 @@ impl PodFacts {
         if let Some((of, owner)) = subject(labels, label).zip(controller(labels)) {
             self.controllers.entry(kind).or_default().insert(of, owner);
         }
-        Fact::Owner
+        Fact::Taken
     }
 
-    /// Notes that a pod was ended for lack of memory.
-    pub(super) fn killed(&mut self, namespace: &str, pod: &str) {
-        self.killed.insert((namespace.into(), pod.into()));
+    /// Notes a sample of an event: whether it was so, when, and in which block.
+    pub(super) fn note(
+        &mut self,
+        event: Event,
+        pod: &Key,
+        is_so: bool,
+        at_ms: Option<i64>,
+        block: u32,
+    ) {
+        match event {
+            Event::Killed if is_so => {
+                self.killed.insert(pod.clone());
+            }
+            Event::Killed => {}
+            // What is before a pod's first end says nothing, and most pods have not ended.
+            Event::Ended if !is_so && !self.ended.contains_key(pod) => {}
+            Event::Ended => {
+                let ended = self.ended.entry(pod.clone()).or_default();
+                match at_ms {
+                    Some(at_ms) => ended.samples.push(at_ms, u32::from(is_so)),
+                    None if is_so => {
+                        ended.block = Some(ended.block.map_or(block, |first| first.min(block)));
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Puts everything in order, once all is read.
+    pub(super) fn settle(&mut self) {
+        self.ended.values_mut().for_each(|ended| ended.samples.sort_late());
     }
 
     /// Whether a pod was ended for lack of memory.
     pub(super) fn was_killed(&self, namespace: &str, pod: &str) -> bool {
         !self.killed.is_empty() && self.killed.contains(&(namespace.into(), pod.into()))
+    }
+
+    /// When a pod had ended, if it has.
+    pub(super) fn ended(&self, namespace: &str, pod: &str) -> Option<&Ended> {
+        let ended = (!self.ended.is_empty()).then_some(&self.ended)?;
+        ended.get(&(namespace.into(), pod.into()))
+    }
+
+    /// The workload that a list has of a pod, or, where `by_owner` allows, of others with its owner.
+    pub(super) fn listed(&self, namespace: &str, pod: &str, by_owner: bool) -> Option<&Arc<str>> {
+        let of_owner = || {
+            let told = self.owner(namespace, pod).unwrap_or_else(|| owner::of_pod(pod));
+            self.listed.of_owner(namespace, told)
+        };
+        self.listed.of_pod(namespace, pod).or_else(|| by_owner.then(of_owner)?)
     }
 
     /// The owner of a pod, where one is known: the Deployment behind a ReplicaSet, the CronJob
@@ -90,13 +166,41 @@ impl PodFacts {
     }
 }
 
+impl Ended {
+    /// The samples of what a pod asks for without those at which it had ended. What a sample says holds
+    /// until the next, which may be missing where a query leaves out zeros: a pod of the same name
+    /// runs again.
+    pub(super) fn without(&self, asked: &Samples) -> Samples {
+        let step = self.samples.tracks().filter_map(|track| track.shortest_gap_ms()).min();
+        let holds_ms = step.map_or(0, |step| step.saturating_mul(3) / 2).max(LEAST_HOLD_MS);
+        let mut changes = self.samples.iter().peekable();
+        let mut ended_until = i64::MIN;
+        let mut kept = Samples::default();
+        for (at_ms, count) in asked.iter() {
+            while let Some((from, ended)) = changes.next_if(|(at, _)| *at <= at_ms) {
+                ended_until = if ended > 0 { from.saturating_add(holds_ms) } else { i64::MIN };
+            }
+            if at_ms > ended_until {
+                kept.push(at_ms, count);
+            }
+        }
+        kept
+    }
+
+    /// Whether it had ended in this block of samples without a time.
+    pub(super) fn in_block(&self, block: u32) -> bool {
+        self.block.is_some_and(|first| first <= block)
+    }
+}
+
 /// What a series is about: a namespace, and the value of a label. A server that does not honour
-/// labels has both under exported names.
+/// labels has under exported names what the target has labels for as well: the namespace and the pod,
+/// but no job or ReplicaSet.
 fn subject(labels: &Labels, label: &str) -> Option<Key> {
     let exported = labels.get(&format!("exported_{label}"));
-    let namespace = match exported {
-        Some(_) => labels.get("exported_namespace"),
-        None => labels.get("namespace"),
+    let namespace = match (labels.get("exported_namespace"), exported) {
+        (None, None) => labels.get("namespace"),
+        (namespace, _) => namespace,
     };
     let name = exported.or_else(|| labels.get(label))?;
     Some((clean_name(namespace.unwrap_or("")).into(), clean_name(name).into()))

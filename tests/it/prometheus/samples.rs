@@ -213,6 +213,114 @@ fn the_row_of_a_workloads_file_wins() {
     assert_eq!(empty.len(), 2);
 }
 
+/// A series of `DCGM_FI_DEV_FB_USED` over two hours on a GPU of its own.
+fn series(pod: &str, uuid: &str, mib: u32) -> String {
+    let values: Vec<String> =
+        (0..24).map(|i| format!("[{},\"{mib}\"]", 1_795_000_000 + i * 300)).collect();
+    format!(
+        r#"{{"metric":{{"__name__":"DCGM_FI_DEV_FB_USED","UUID":"{uuid}","namespace":"ml","pod":"{pod}","account":"bio"}},"values":[{}]}}"#,
+        values.join(",")
+    )
+}
+
+#[test]
+fn pods_of_a_list_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name).display().to_string();
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let pod = |name: &str, owner: &str, gpus: u32| {
+        let owner = match owner {
+            "" => String::new(),
+            owner => format!(
+                r#","ownerReferences":[{{"kind":"PyTorchJob","name":"{owner}","controller":true}}]"#
+            ),
+        };
+        format!(
+            r#"{{"kind":"Pod","metadata":{{"name":"{name}","namespace":"ml"{owner}}},"spec":{{"nodeName":"n1","containers":[{{"resources":{{"limits":{{"nvidia.com/gpu":"{gpus}"}}}}}}]}},"status":{{"phase":"Running"}}}}"#
+        )
+    };
+    let list = [
+        pod("bert-worker-0", "bert", 1),
+        pod("bert-worker-1", "bert", 1),
+        pod("bench-1", "", 1),
+        pod("train-0", "train", 1),
+        pod("train-1", "train", 2),
+    ];
+    let pods = file("pods.json", format!(r#"{{"kind":"List","items":[{}]}}"#, list.join(",")));
+    let samples = [
+        series("bert-worker-0", "a", 9_000),
+        series("bert-worker-1", "b", 9_000),
+        // Of the same owner, but gone.
+        series("bert-worker-2", "c", 9_000),
+        series("bench-1", "d", 5_000),
+        series("train-0", "e", 5_000),
+        series("train-1", "f", 5_000),
+        series("train-1", "g", 5_000),
+        series("other-0", "h", 5_000),
+    ];
+    let samples = file("samples.json", format!("[{}]", samples.join(",")));
+    let expected = ["ml,bench-1,,1", "ml,bert,,2", "ml,train (1 GPU),,1", "ml,train (2 GPUs),,1"];
+    let both = ["-q", "--prometheus", &samples, "--pods", &pods];
+    let (listed, other): (Vec<String>, _) =
+        demand(&both).into_iter().partition(|row| !row.contains("other"));
+    assert_eq!(
+        (listed, other),
+        (expected.map(String::from).to_vec(), vec!["ml,other,5000,1".to_string()])
+    );
+    // However else samples would be named.
+    for flags in [&["--group-by", "pod"][..], &["--team-label", "account"]] {
+        let found = demand(&[&both[..], flags].concat());
+        let listed: Vec<&String> =
+            found.iter().filter(|row| expected.contains(&row.as_str())).collect();
+        assert_eq!(listed.len(), 4, "{flags:?}: {found:?}");
+        let others: Vec<&String> =
+            found.iter().filter(|row| !expected.contains(&row.as_str())).collect();
+        assert!(
+            others.iter().all(|row| row.contains("other") || row.contains("worker-2")),
+            "{flags:?}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_is_made_collides_with_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (samples, table) = (path("samples.json"), path("teams.csv"));
+    let all = [
+        series("train-0", "a", 9_000),
+        series("train-1", "b", 9_000),
+        series("train-1", "c", 9_000),
+        series("train-2gpus-0", "d", 7_000),
+    ];
+    std::fs::write(&samples, format!("[{}]", all.join(","))).unwrap();
+    let expected = ["ml,train,9000,1", "ml,train-2gpus,7000,1", "ml,train-2gpus-2,,1"];
+    assert_eq!(demand(&["-q", "--prometheus", &samples]), expected);
+    assert!(migplan(&["demand", "-q", "--prometheus", &samples, "-o", &table]).status.success());
+    assert_eq!(demand(&["-q", "--workloads", &table]), expected);
+    let plan = migplan(&["suggest", "-q", "--prometheus", &samples, "--gpus", "8xa100-80gb"]);
+    assert!(plan.status.success(), "{}", stderr(&plan));
+}
+
+#[test]
+fn a_label_that_no_series_has_is_named() {
+    let from = sample("e2e_scrape_text.prom");
+    let (code, text) = failure(&["--prometheus", &from, "--group-by", "nolabel"]);
+    assert_eq!(code, 3);
+    assert!(
+        text.contains("has no series with the label 'nolabel', which --group-by names"),
+        "{text}"
+    );
+    assert!(text.contains("hint: the series have ") && text.contains("Hostname, UUID"), "{text}");
+    let said = stderr(&migplan(&["demand", "--prometheus", &from, "--team-label", "nolabel"]));
+    assert!(said.contains("warning: no series has the label 'nolabel', which --team-label names, so every workload is of team 'default'; the series have "), "{said}");
+    let said = stderr(&migplan(&["demand", "--prometheus", &from, "--team-label", "Hostname"]));
+    assert!(!said.contains("--team-label"), "{said}");
+}
+
 #[test]
 fn files_together_count_what_they_share_once() {
     let range = sample("promtool_query_range.json");
