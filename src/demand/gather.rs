@@ -1,7 +1,8 @@
 //! Demand from several sources as one: what Prometheus saw, what pods ask for, workloads files.
 //!
 //! What pods ask for wins over what was seen of a workload (samples of a listed pod are of the list's
-//! workload, see [`Usage::know`]), and a row of a workloads file over both. Knows no file and no server: readers hand in what they read, or their errors.
+//! workload, see `Usage::know`), and a row of a workloads file over both. Knows no file and no
+//! server: readers hand in what they read, or their errors.
 
 use super::over_time::History;
 use super::sizing::{PodSpan, Sizing};
