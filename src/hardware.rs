@@ -6,6 +6,7 @@
 //! knows nothing of demand, fleets or plans, and never asks a driver.
 
 pub mod catalogue;
+pub mod compute;
 pub mod layout;
 mod profile_name;
 

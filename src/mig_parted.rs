@@ -13,6 +13,7 @@
 pub mod checkpoint;
 pub mod export;
 pub mod fleet_check;
+mod packing;
 mod resolve;
 mod yaml;
 

@@ -172,6 +172,8 @@ pub struct DriverCompute {
     pub id: u32,
     /// Its compute slices.
     pub slices: u32,
+    /// Its first compute slice within the GPU instance, where the driver tells.
+    pub start: Option<u32>,
 }
 
 /// A MIG device as every user may see it.
@@ -274,11 +276,17 @@ pub trait MigDriver {
     /// # Errors
     /// What NVML answered.
     fn destroy_instance(&mut self, instance: InstanceId) -> Answer<()>;
-    /// Creates a compute instance of so many slices.
+    /// Creates a compute instance of so many slices: at `start` within the GPU instance where the
+    /// driver can be told the place, else where it chooses.
     ///
     /// # Errors
     /// What NVML answered.
-    fn create_compute(&mut self, instance: InstanceId, slices: u32) -> Answer<()>;
+    fn create_compute(
+        &mut self,
+        instance: InstanceId,
+        slices: u32,
+        start: Option<u32>,
+    ) -> Answer<()>;
     /// Destroys a compute instance.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Carrying changes out, one driver call after the other, each announced before it is made.
 
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use super::guard::{GpuChange, ModeChange};
 use super::interrupt::Interrupt;
 use super::{holders, observe};
 use crate::fleet::observed::Process;
+use crate::hardware::compute;
 use crate::hardware::layout::Placement;
-use crate::reconfigure::change::{Create, Refit};
+use crate::reconfigure::change::{Create, PresentCompute, PresentInstance, Refit};
 
 /// One change of the hardware, as journals, progress bars and machines see it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -286,7 +288,11 @@ impl Executor<'_> {
             let compute = change.present[refit.instance].compute[c].id;
             self.patiently(|driver| driver.destroy_compute(instance, compute))?;
         }
-        self.create_computes(instance, &refit.create)
+        let present = PresentInstance::from(&change.present[refit.instance]).compute;
+        let stay: Vec<PresentCompute> =
+            (0..present.len()).filter(|i| !refit.destroy.contains(i)).map(|i| present[i]).collect();
+        let profile = change.present[refit.instance].profile;
+        self.create_computes(change, instance, profile, &stay, &refit.create)
     }
 
     fn create(&mut self, change: &GpuChange, new: &Create) -> Result<(), Stopped> {
@@ -308,13 +314,32 @@ impl Executor<'_> {
         let span = Span { start: new.placement.start, size: profile.memory_slices };
         self.go_on()?;
         let id = self.driver.create_instance(change.gpu, profile_id, span)?;
-        self.create_computes(InstanceId { gpu: change.gpu, profile_id, id }, &new.compute)
+        let instance = InstanceId { gpu: change.gpu, profile_id, id };
+        self.create_computes(change, instance, new.placement.profile, &[], &new.compute)
     }
 
-    fn create_computes(&mut self, instance: InstanceId, slices: &[u32]) -> Result<(), Stopped> {
-        for &slices in slices {
+    /// Creates compute instances beside those that stay.
+    fn create_computes(
+        &mut self,
+        change: &GpuChange,
+        instance: InstanceId,
+        profile: usize,
+        stay: &[PresentCompute],
+        new: &[u32],
+    ) -> Result<(), Stopped> {
+        let room = change.board.profiles[profile].compute_slices;
+        let known: Vec<Range<u32>> = stay.iter().filter_map(PresentCompute::place).collect();
+        // One that takes all of it has only one place, and where the others are must be known.
+        let places = (new != [room] && known.len() == stay.len())
+            .then(|| compute::arrange(room, &known, new))
+            .flatten();
+        let new: Vec<(u32, Option<u32>)> = match places {
+            Some(places) => places.iter().map(|p| (p.end - p.start, Some(p.start))).collect(),
+            None => new.iter().map(|&slices| (slices, None)).collect(),
+        };
+        for (slices, start) in new {
             self.go_on()?;
-            self.driver.create_compute(instance, slices)?;
+            self.driver.create_compute(instance, slices, start)?;
         }
         Ok(())
     }

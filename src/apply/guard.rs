@@ -247,7 +247,7 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
         let present: Vec<ObservedInstance> = gpu.known_instances().to_vec();
         let planned: Vec<PresentInstance> = present.iter().map(PresentInstance::from).collect();
         let change = if want.mig {
-            change::plan(board, &planned, &want.instances, false)
+            change::plan_any(board, &planned, &want.packings, false)
         } else {
             clear(&planned)
         };
@@ -271,8 +271,14 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
     result
 }
 
-/// Plans the way back to saved states. As [`plan`]; a GPU is found by its UUID.
-pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -> NodeChange {
+/// Plans the way back to saved states. As [`plan`]; a GPU is found by its UUID. `anew`: see
+/// [`change::restore`].
+pub fn plan_restore(
+    node: &ObservedNode,
+    states: &[GpuState],
+    may_reset: bool,
+    anew: bool,
+) -> NodeChange {
     let mut result = NodeChange { wait: Wait::Impossible, ..NodeChange::default() };
     for state in states {
         let gpu = match here(state, node) {
@@ -295,7 +301,7 @@ pub fn plan_restore(node: &ObservedNode, states: &[GpuState], may_reset: bool) -
         };
         let present: Vec<ObservedInstance> = gpu.known_instances().to_vec();
         let planned: Vec<PresentInstance> = present.iter().map(PresentInstance::from).collect();
-        let change = change::restore(&planned, &target);
+        let change = change::restore(&board, &planned, &target, anew);
         let busy: Vec<usize> = change
             .destroy
             .iter()

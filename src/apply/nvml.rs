@@ -221,7 +221,7 @@ impl NvmlDriver {
     }
 
     /// The compute instances of a GPU instance with their handles. Where the driver does not tell
-    /// their ids, they are numbered in its order.
+    /// their ids, they are numbered in its order, and their places are unknown.
     fn computes(&self, instance: SysInstance) -> Answer<Vec<(SysCompute, DriverCompute)>> {
         const CALL: &str = "nvmlGpuInstanceGetComputeInstances";
         let f = symbol(CALL, &self.lib()?.nvmlGpuInstanceGetComputeInstances)?;
@@ -236,20 +236,25 @@ impl NvmlDriver {
                 Err(e) => return Err(e),
             }
             for &handle in &handles[..MOST.min(count as usize)] {
-                let id = match self.compute_id(handle) {
-                    Ok(id) => id,
+                let compute = match self.compute_info(handle) {
+                    Ok(info) => {
+                        // The older form of the call knows no places, and leaves zeros.
+                        let start = (info.placement.size > 0).then_some(info.placement.start);
+                        DriverCompute { id: info.id, slices, start }
+                    }
                     Err(e) if e.code == Code::FUNCTION_NOT_FOUND => {
-                        u32::try_from(found.len()).unwrap_or(0)
+                        let id = u32::try_from(found.len()).unwrap_or(0);
+                        DriverCompute { id, slices, start: None }
                     }
                     Err(e) => return Err(e),
                 };
-                found.push((handle, DriverCompute { id, slices }));
+                found.push((handle, compute));
             }
         }
         Ok(found)
     }
 
-    fn compute_id(&self, handle: SysCompute) -> Answer<u32> {
+    fn compute_info(&self, handle: SysCompute) -> Answer<sys::nvmlComputeInstanceInfo_t> {
         const CALL: &str = "nvmlComputeInstanceGetInfo_v2";
         const OLD: &str = "nvmlComputeInstanceGetInfo";
         let lib = self.lib()?;
@@ -262,7 +267,20 @@ impl NvmlDriver {
                 check(OLD, unsafe { f(handle, &mut info) })?;
             }
         }
-        Ok(info.id)
+        Ok(info)
+    }
+
+    /// Creates a compute instance at a place.
+    fn create_compute_at(
+        &self,
+        instance: SysInstance,
+        profile_id: u32,
+        placement: sys::nvmlComputeInstancePlacement_t,
+    ) -> Answer<()> {
+        const CALL: &str = "nvmlGpuInstanceCreateComputeInstanceWithPlacement";
+        let f = symbol(CALL, &self.lib()?.nvmlGpuInstanceCreateComputeInstanceWithPlacement)?;
+        let mut compute = std::ptr::null_mut();
+        check(CALL, unsafe { f(instance, profile_id, &placement, &mut compute) })
     }
 
     /// One profile by its list position; `None` where the GPU does not offer it.
@@ -551,7 +569,12 @@ impl MigDriver for NvmlDriver {
         check("nvmlGpuInstanceDestroy", unsafe { f(handle) })
     }
 
-    fn create_compute(&mut self, instance: InstanceId, slices: u32) -> Answer<()> {
+    fn create_compute(
+        &mut self,
+        instance: InstanceId,
+        slices: u32,
+        start: Option<u32>,
+    ) -> Answer<()> {
         const CALL: &str = "nvmlGpuInstanceCreateComputeInstance";
         let handle = self.instance_handle(instance)?;
         let f = symbol(CALL, &self.lib()?.nvmlGpuInstanceCreateComputeInstance)?;
@@ -559,6 +582,14 @@ impl MigDriver for NvmlDriver {
         let Some((id, _)) = profiles.into_iter().find(|(_, s)| *s == slices) else {
             return Err(DriverError { call: CALL, code: Code::NOT_SUPPORTED });
         };
+        if let Some(start) = start {
+            let placement = sys::nvmlComputeInstancePlacement_t { start, size: slices };
+            match self.create_compute_at(handle, id, placement) {
+                // A driver that lacks the call, or has other places than the tables say.
+                Err(e) if e.code.is_absence() || e.code == Code::INVALID_ARGUMENT => {}
+                done => return done,
+            }
+        }
         let mut compute = std::ptr::null_mut();
         check(CALL, unsafe { f(handle, id, &mut compute) })
     }

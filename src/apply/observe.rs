@@ -265,6 +265,7 @@ fn read_instances(
                 .map(|c| ComputeInstance {
                     id: c.id,
                     slices: c.slices,
+                    start: c.start,
                     uuid: devices
                         .iter()
                         .find(|d| d.instance == instance.id && d.compute == c.id)

@@ -13,7 +13,8 @@ use super::state::GpuState;
 use super::state_dir::StateDir;
 use crate::fleet::observed::ObservedNode;
 
-/// How often the way back is tried: what failed once may have been a moment's trouble.
+/// How often the way back is tried: what failed once may have been a moment's trouble. The last time,
+/// compute instances that stay are not trusted to leave room for others.
 const ATTEMPTS: usize = 3;
 
 impl Session<'_> {
@@ -73,13 +74,13 @@ impl Session<'_> {
     ) -> Result<(), Leftover> {
         let mut why = Leftover::default();
         let uninterrupted = Interrupt::default();
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             why = Leftover::default();
             let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
             if differences(&node, states).is_empty() {
                 return Ok(());
             }
-            let plan = guard::plan_restore(&node, states, self.options.reset);
+            let plan = guard::plan_restore(&node, states, self.options.reset, attempt == ATTEMPTS);
             why.left.extend(plan.against().iter().map(ToString::to_string));
             for change in plan.gpus.iter().filter(|gpu| gpu.permitted()) {
                 let operator = &mut self.operator;

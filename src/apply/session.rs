@@ -194,7 +194,7 @@ impl Session<'_> {
     /// what somebody else has created; but where a GPU is half-way, which nothing else repairs, such
     /// GPUs are left and the others go back.
     fn plan_back(&mut self, node: &ObservedNode, history: &History, run: &Run) -> NodeChange {
-        let mut change = guard::plan_restore(node, &run.header.before, self.options.reset);
+        let mut change = guard::plan_restore(node, &run.header.before, self.options.reset, false);
         if !self.options.force {
             for (gpu, problem) in foreign(node, history, run) {
                 let hint = "--force destroys it, if it is idle; nothing was changed";

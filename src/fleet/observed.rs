@@ -126,6 +126,8 @@ pub struct ComputeInstance {
     pub id: u32,
     /// Compute slices.
     pub slices: u32,
+    /// Its first compute slice within the GPU instance, where the driver tells.
+    pub start: Option<u32>,
     /// `MIG-…`, where the driver tells.
     pub uuid: Option<String>,
     /// Processes that run in it.

@@ -244,7 +244,9 @@ impl Checkpoint {
                 .compute_instances
                 .iter()
                 .map(|c| compute_slices(c.profile))
-                .map(|slices| slices.map(|slices| PresentCompute { slices, busy: false }))
+                .map(|slices| {
+                    slices.map(|slices| PresentCompute { slices, start: None, busy: false })
+                })
                 .collect();
             present.push(PresentInstance {
                 placement: Placement { start: instance.placement.start, profile },

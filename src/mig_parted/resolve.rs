@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, Devices, Entry, Filter, WantedProfile};
+use super::{Config, Devices, Entry, Filter, WantedProfile, packing};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedNode, counts};
 use crate::hardware::layout::{self, Counts};
-use crate::hardware::{Board, BoardRef, Catalogue};
+use crate::hardware::{Board, BoardRef, Catalogue, compute};
 use crate::text::plural;
+
+/// Ways to share compute instances between GPU instances.
+type Packings = Vec<Vec<InstanceSpec>>;
 
 /// A GPU as the filters and indices of a configuration see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,21 +81,27 @@ pub struct WantedGpu {
     pub board: BoardRef,
     /// Whether MIG shall be on.
     pub mig: bool,
-    /// Its instances, sorted; a layout that holds them exists.
-    pub instances: Vec<InstanceSpec>,
+    /// The ways to share its compute instances between GPU instances: those with the fewest GPU
+    /// instances first, each sorted. At least one; a layout that holds it exists.
+    pub packings: Vec<Vec<InstanceSpec>>,
     /// The line of the entry that says so.
     pub line: u64,
 }
 
 impl WantedGpu {
-    /// How often each profile is wanted, by index into the board's profiles.
+    /// The instances that it gets where it has none yet.
+    pub fn instances(&self) -> &[InstanceSpec] {
+        self.packings.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// How often each profile is made where there is none yet, by index into the board's profiles.
     pub fn counts(&self) -> Counts {
-        counts(&self.board, &self.instances)
+        counts(&self.board, self.instances())
     }
 
     /// The names of its MIG devices as the file lists them, sorted.
     pub fn names(&self) -> Vec<String> {
-        let names = self.instances.iter().flat_map(|spec| spec.names(&self.board));
+        let names = self.instances().iter().flat_map(|spec| spec.names(&self.board));
         let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
         names.sort();
         names
@@ -141,24 +150,24 @@ impl Config {
         resolver.judge_idle_filters(&idle_filters);
         let mut wanted: Vec<WantedGpu> = Vec::new();
         // GPUs of one entry and board get the same answer, so it is worked out once.
-        let mut known: Vec<(&Entry, BoardRef, Option<Vec<InstanceSpec>>)> = Vec::new();
+        let mut known: Vec<(&Entry, BoardRef, Option<Packings>)> = Vec::new();
         for (&gpu, &entry) in &resolver.chosen.clone() {
             let Some(board) = gpus.get(gpu as usize).and_then(|g| g.board.clone()) else {
                 continue;
             };
             let found = known.iter().find(|(e, b, _)| std::ptr::eq(*e, entry) && **b == *board);
-            let instances = match found {
-                Some((_, _, instances)) => instances.clone(),
+            let packings = match found {
+                Some((_, _, packings)) => packings.clone(),
                 None => {
-                    let result = instances_of(entry, &board);
-                    let instances = result.as_ref().ok().cloned();
+                    let result = packings_of(entry, &board);
+                    let packings = result.as_ref().ok().cloned();
                     resolver.problems.extend(result.err().unwrap_or_default());
-                    known.push((entry, board.clone(), instances.clone()));
-                    instances
+                    known.push((entry, board.clone(), packings.clone()));
+                    packings
                 }
             };
-            if let Some(instances) = instances {
-                wanted.push(WantedGpu { gpu, board, mig: entry.mig, instances, line: entry.line });
+            if let Some(packings) = packings {
+                wanted.push(WantedGpu { gpu, board, mig: entry.mig, packings, line: entry.line });
             }
         }
         let in_file = |problems: Vec<Diagnostic>| -> Vec<Diagnostic> {
@@ -406,24 +415,11 @@ impl Filter {
     }
 }
 
-/// The compute instances that NVIDIA offers in a GPU instance of `gpu_slices`, smaller than all of
-/// it (MIG user guide, `nvidia-smi mig -lcip`).
-fn offers_compute_instance(gpu_slices: u32, slices: u32) -> bool {
-    slices == gpu_slices
-        || slices == 1
-        || (slices == 2 && gpu_slices >= 3)
-        || ((slices == 3 || slices == 4) && gpu_slices >= 7)
-}
-
-/// The instances that an entry makes on a board. As in mig-parted, compute instances of one GPU
-/// profile share GPU instances: largest first, each goes into the last GPU instance of its profile
-/// as long as that has compute slices left.
-fn instances_of(
-    entry: &Entry,
-    board: &Board,
-) -> std::result::Result<Vec<InstanceSpec>, Vec<Diagnostic>> {
+/// The instances that an entry may make on a board. As in mig-parted, compute instances of one GPU
+/// profile share GPU instances, in whatever way: a file says no more than how many there are.
+fn packings_of(entry: &Entry, board: &Board) -> std::result::Result<Packings, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let mut compute: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    let mut wanted_of: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for wanted in &entry.profiles {
         let mut wrong = |message: String| {
             problems.push(Diagnostic::new(format!("mig-devices: {message}")).at_line(wanted.line));
@@ -435,7 +431,7 @@ fn instances_of(
             continue;
         };
         let slices = name.compute_instance_slices;
-        if !offers_compute_instance(info.compute_slices, slices) {
+        if compute::starts(info.compute_slices, slices).is_empty() {
             wrong(format!("{name}: a {} has no compute instance of {slices} slices", info.name));
             continue;
         }
@@ -447,7 +443,7 @@ fn instances_of(
             ));
             continue;
         }
-        compute
+        wanted_of
             .entry(profile)
             .or_default()
             .extend(std::iter::repeat_n(slices, wanted.count as usize));
@@ -455,28 +451,28 @@ fn instances_of(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let mut shapes: Vec<InstanceSpec> = Vec::new();
-    for (profile, mut all) in compute {
-        all.sort_unstable_by(|a, b| b.cmp(a));
-        let room = board.profiles[profile].compute_slices;
-        let mut last: Option<InstanceSpec> = None;
-        for slices in all {
-            match &mut last {
-                Some(shape) if shape.compute.iter().sum::<u32>() + slices <= room => {
-                    shape.compute.push(slices);
-                }
-                _ => {
-                    shapes.extend(last.replace(InstanceSpec { profile, compute: vec![slices] }));
-                }
-            }
-        }
-        shapes.extend(last);
+    let mut packings: Vec<Vec<InstanceSpec>> = vec![Vec::new()];
+    // What they cover at least, for the case that they do not fit.
+    let mut slices = 0;
+    for (profile, sizes) in wanted_of {
+        let info = &board.profiles[profile];
+        slices += sizes.iter().sum::<u32>().div_ceil(info.compute_slices) * info.memory_slices;
+        let ways = packing::packings(info.compute_slices, &sizes, info.max_instances);
+        packings = packings
+            .iter()
+            .flat_map(|before| ways.iter().map(move |way| (before, way)))
+            .map(|(before, way)| {
+                let made = way.iter().map(|c| InstanceSpec { profile, compute: c.clone() });
+                before.iter().cloned().chain(made).collect()
+            })
+            .collect();
     }
-    shapes.sort();
-    if layout::place(board, &counts(board, &shapes), &[]).is_none() {
+    packings.iter_mut().for_each(|packing| packing.sort());
+    packings.sort_by_key(Vec::len);
+    packings.retain(|packing| layout::place(board, &counts(board, packing), &[]).is_some());
+    if packings.is_empty() {
         let asked: Vec<String> =
             entry.profiles.iter().map(|p| format!("{} × {}", p.count, p.name)).collect();
-        let slices: u32 = shapes.iter().map(|s| board.profiles[s.profile].memory_slices).sum();
         let reason = if slices > board.memory_slices {
             format!(
                 "they cover {slices} memory slices, and it has {}",
@@ -495,5 +491,5 @@ fn instances_of(
             .at_line(line),
         ]);
     }
-    Ok(shapes)
+    Ok(packings)
 }

@@ -18,7 +18,7 @@ fn file(entries: &str) -> String {
 }
 
 fn names(gpu: &WantedGpu) -> Vec<String> {
-    gpu.instances.iter().flat_map(|s| s.names(&gpu.board)).map(|n| n.to_string()).collect()
+    gpu.instances().iter().flat_map(|s| s.names(&gpu.board)).map(|n| n.to_string()).collect()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn compute_instances_share_gpu_instances_as_in_mig_parted() {
         let text =
             file(&format!("  - {{devices: all, mig-enabled: yes, mig-devices: {devices}}}\n"));
         let gpus = resolve(&text, &["a100-80gb"]).unwrap().gpus;
-        gpus[0].instances.iter().map(|s| s.compute.clone()).collect::<Vec<_>>()
+        gpus[0].instances().iter().map(|s| s.compute.clone()).collect::<Vec<_>>()
     };
     assert_eq!(shapes("{1c.3g.40gb: 2}"), [[1, 1]]);
     assert_eq!(shapes("{1c.3g.40gb: 4}"), [vec![1], vec![1, 1, 1]]);
@@ -235,7 +235,7 @@ fn a_gpu_without_entry_stays_and_is_named() {
     let text = file("  - {devices: [1], mig-enabled: true, mig-devices: {}}\n");
     let resolved = resolve(&text, &["h100-80gb", "h100-80gb", "h100-80gb"]).unwrap();
     assert_eq!(resolved.gpus.len(), 1);
-    assert!(resolved.gpus[0].instances.is_empty());
+    assert!(resolved.gpus[0].instances().is_empty());
     assert_eq!(
         resolved.warnings[0].to_string(),
         "config.yaml: 'custom' has no entry for GPU 0, 2, which stays as it is"

@@ -3,14 +3,16 @@
 //! Exact, by search: a GPU has a handful of instances, so every choice of what to keep can be
 //! tried. What runs is worth more than what is idle, and what exists more than what must be created:
 //! first the fewest busy instances are destroyed (none at all, unless disruption is allowed), then
-//! the fewest instances, then the fewest are created. Pure functions of plain values: the
-//! optimiser prices plans with them, and `apply` carries their result out.
+//! the fewest instances, then the fewest are created. A compute instance that stays leaves room for
+//! those that come beside it. Pure functions of plain values: the optimiser prices plans with them,
+//! and `apply` carries their result out.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
+use std::ops::Range;
 
-use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedInstance};
-use crate::hardware::Board;
+use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedInstance, counts};
 use crate::hardware::layout::{self, Counts, Placement};
+use crate::hardware::{Board, compute};
 
 /// An instance that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +28,27 @@ pub struct PresentInstance {
 pub struct PresentCompute {
     /// Compute slices.
     pub slices: u32,
+    /// Its first compute slice within the GPU instance, where that is known.
+    pub start: Option<u32>,
     /// Whether something runs in it.
     pub busy: bool,
+}
+
+impl PresentCompute {
+    /// The compute slices that it takes within the GPU instance, where that is known.
+    pub fn place(&self) -> Option<Range<u32>> {
+        self.start.map(|start| start..start.saturating_add(self.slices))
+    }
 }
 
 impl PresentInstance {
     /// An ordinary instance, with one compute instance that takes all of it.
     pub fn whole(board: &Board, placement: Placement, busy: bool) -> PresentInstance {
         let slices = board.profiles[placement.profile].compute_slices;
-        PresentInstance { placement, compute: vec![PresentCompute { slices, busy }] }
+        PresentInstance {
+            placement,
+            compute: vec![PresentCompute { slices, start: Some(0), busy }],
+        }
     }
 
     /// Whether something runs in it.
@@ -45,10 +59,11 @@ impl PresentInstance {
 
 impl From<&ObservedInstance> for PresentInstance {
     fn from(instance: &ObservedInstance) -> PresentInstance {
-        let compute = instance
-            .compute
-            .iter()
-            .map(|c| PresentCompute { slices: c.slices, busy: !c.processes.is_empty() });
+        let compute = instance.compute.iter().map(|c| PresentCompute {
+            slices: c.slices,
+            start: c.start,
+            busy: !c.processes.is_empty(),
+        });
         PresentInstance { placement: instance.placement(), compute: compute.collect() }
     }
 }
@@ -160,15 +175,33 @@ pub fn plan(
     wanted: &[InstanceSpec],
     allow_disruption: bool,
 ) -> Result<Change, Blocked> {
-    let mut counts = vec![0; board.profiles.len()];
-    for spec in wanted {
-        counts[spec.profile] += 1;
-    }
-    if let Some(change) = search(board, present, wanted, &counts, allow_disruption) {
+    plan_any(board, present, &[wanted.to_vec()], allow_disruption)
+}
+
+/// The cheapest change that makes one of `wanted` out of `present`, the first of those that cost the
+/// same.
+///
+/// # Errors
+/// As [`plan`], of all of them.
+pub fn plan_any(
+    board: &Board,
+    present: &[PresentInstance],
+    wanted: &[Vec<InstanceSpec>],
+    allow_disruption: bool,
+) -> Result<Change, Blocked> {
+    let cheapest = |allow_disruption| {
+        let found = wanted.iter().filter_map(|wanted| {
+            let counts = counts(board, wanted);
+            let (cost, change) = search(board, present, wanted, &counts, allow_disruption)?;
+            Some((cost, change, counts))
+        });
+        found.min_by_key(|(cost, ..)| *cost)
+    };
+    if let Some((_, change, _)) = cheapest(allow_disruption) {
         return Ok(change);
     }
     // Allowed to end what is busy, the search ends as little of it as possible: what is in the way.
-    let Some(change) = search(board, present, wanted, &counts, true) else {
+    let Some((_, change, counts)) = cheapest(true) else {
         return Err(Blocked::Impossible);
     };
     let refitted = change
@@ -202,23 +235,33 @@ pub fn fewest_destroyed(
             std::iter::repeat_n(InstanceSpec::whole(board, p), count as usize)
         })
         .collect();
-    let change = search(board, present, &wanted, counts, allow_disruption)?;
+    let (_, change) = search(board, present, &wanted, counts, allow_disruption)?;
     u32::try_from(change.destroyed()).ok()
 }
 
-/// The change to an exact layout, placements included: how a saved state is restored.
-pub fn restore(present: &[PresentInstance], target: &[Create]) -> Change {
+/// The change to an exact layout, placements included: how a saved state is restored. `anew`: where
+/// compute instances must come, the idle ones beside them are destroyed and created again.
+pub fn restore(
+    board: &Board,
+    present: &[PresentInstance],
+    target: &[Create],
+    anew: bool,
+) -> Change {
     let mut change = Change::default();
     let mut missing: Vec<&Create> = target.iter().collect();
     for (i, instance) in present.iter().enumerate() {
         match missing.iter().position(|t| t.placement == instance.placement) {
             None => change.destroy.push(i),
-            Some(at) => match refit(&instance.compute, &missing.swap_remove(at).compute) {
-                None => change.keep.push(i),
-                Some((destroy, create)) => {
-                    change.refit.push(Refit { instance: i, destroy, create });
+            Some(at) => {
+                let room = board.profiles[instance.placement.profile].compute_slices;
+                let wanted = &missing.swap_remove(at).compute;
+                match refit(room, &instance.compute, wanted, anew) {
+                    None => change.keep.push(i),
+                    Some((destroy, create)) => {
+                        change.refit.push(Refit { instance: i, destroy, create });
+                    }
                 }
-            },
+            }
         }
     }
     change.create = missing.into_iter().cloned().collect();
@@ -226,32 +269,87 @@ pub fn restore(present: &[PresentInstance], target: &[Create]) -> Change {
     change
 }
 
-/// What to do so that compute instances `present` become `wanted`; `None` where nothing is. Busy
-/// ones are kept before idle ones.
-fn refit(present: &[PresentCompute], wanted: &[u32]) -> Option<(Vec<usize>, Vec<u32>)> {
-    let mut create = wanted.to_vec();
-    let mut order: Vec<usize> = (0..present.len()).collect();
-    order.sort_by_key(|&i| !present[i].busy);
-    let mut destroy: Vec<usize> = Vec::new();
-    for i in order {
-        match create.iter().position(|&slices| slices == present[i].slices) {
-            Some(at) => {
-                create.remove(at);
-            }
-            None => destroy.push(i),
+/// What to do so that the compute instances `present` of a GPU instance of `room` compute slices
+/// become `wanted`; `None` where nothing is. The fewest busy ones are destroyed, then the fewest of
+/// all, such that what stays leaves room for what comes. `anew`: none that is idle stays beside what
+/// comes.
+fn refit(
+    room: u32,
+    present: &[PresentCompute],
+    wanted: &[u32],
+    anew: bool,
+) -> Option<(Vec<usize>, Vec<u32>)> {
+    let sorted = |mut sizes: Vec<u32>| {
+        sizes.sort_unstable();
+        sizes
+    };
+    if sorted(present.iter().map(|c| c.slices).collect()) == sorted(wanted.to_vec()) {
+        return None;
+    }
+    let mut best: Option<(_, Vec<usize>, Vec<u32>)> = None;
+    // More of them than slices is nothing that a GPU has, and too many to try every choice.
+    let choices =
+        if present.len() > room.min(MOST_COMPUTE) as usize { 1 } else { 1 << present.len() };
+    for staying in 0..choices {
+        let (stay, destroy): (Vec<usize>, Vec<usize>) =
+            (0..present.len()).partition(|&i| staying >> i & 1 == 1);
+        let of = |list: &[usize]| list.iter().map(|&i| present[i]).collect::<Vec<_>>();
+        let Some(create) = beside(room, &of(&stay), wanted, anew) else { continue };
+        let busy = destroy.iter().filter(|&&i| present[i].busy).count();
+        // Of equal ones the first stays.
+        let cost = (busy, destroy.len(), Reverse(destroy.clone()));
+        if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+            best = Some((cost, destroy, create));
         }
     }
-    destroy.sort_unstable();
-    create.sort_unstable_by(|a, b| b.cmp(a));
-    (!destroy.is_empty() || !create.is_empty()).then_some((destroy, create))
+    best.map(|(_, destroy, create)| (destroy, create))
 }
+
+/// What must come beside compute instances that stay, largest first; `None` where one of them is not
+/// wanted, or is in the way.
+fn beside(room: u32, stay: &[PresentCompute], wanted: &[u32], anew: bool) -> Option<Vec<u32>> {
+    let mut create = wanted.to_vec();
+    for compute in stay {
+        create.remove(create.iter().position(|&slices| slices == compute.slices)?);
+    }
+    create.sort_unstable_by(|a, b| b.cmp(a));
+    // An empty instance holds all that a file or a saved state asks for.
+    if create.is_empty() || stay.is_empty() {
+        return Some(create);
+    }
+    let known: Vec<Range<u32>> = stay.iter().filter_map(PresentCompute::place).collect();
+    // A busy one is taken to be where it leaves room, if nobody knows; an idle one need not stay.
+    let unknown = stay.iter().filter(|compute| compute.start.is_none());
+    if stay.iter().any(|compute| !compute.busy && (anew || compute.start.is_none())) {
+        return None;
+    }
+    let new: Vec<u32> = create.iter().copied().chain(unknown.map(|c| c.slices)).collect();
+    compute::arrange(room, &known, &new).map(|_| create)
+}
+
+/// More compute instances than any GPU instance has: today 7.
+const MOST_COMPUTE: u32 = 8;
 
 /// What a change costs, in the order in which it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Cost {
+    /// GPU instances that lose something busy.
     busy: usize,
+    /// GPU instances that lose something, or go.
     destroyed: usize,
+    /// Compute instances that go.
+    compute: usize,
+    /// GPU instances that come, or that get something.
     created: usize,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, more: Cost) {
+        self.busy += more.busy;
+        self.destroyed += more.destroyed;
+        self.compute += more.compute;
+        self.created += more.created;
+    }
 }
 
 struct Search<'a> {
@@ -269,11 +367,11 @@ fn search(
     wanted: &[InstanceSpec],
     counts: &[u32],
     allow_disruption: bool,
-) -> Option<Change> {
+) -> Option<(Cost, Change)> {
     let mut search = Search { board, present, wanted, counts, allow_disruption, best: None };
     let mut left = counts.to_vec();
     search.choose(0, &mut left, &mut Vec::new(), Cost::default());
-    search.best.map(|(_, change)| change)
+    search.best
 }
 
 impl Search<'_> {
@@ -296,8 +394,9 @@ impl Search<'_> {
         }
         let busy = instance.is_busy();
         if !busy || self.allow_disruption {
-            let cost =
-                Cost { busy: cost.busy + usize::from(busy), destroyed: cost.destroyed + 1, ..cost };
+            let mut cost = cost;
+            let compute = instance.compute.len();
+            cost += Cost { busy: usize::from(busy), destroyed: 1, compute, created: 0 };
             self.choose(next + 1, left, kept, cost);
         }
     }
@@ -328,9 +427,7 @@ impl Search<'_> {
             let Some((extra, refits, left)) = self.assign_specs(&of_profile, &specs) else {
                 return;
             };
-            cost.busy += extra.busy;
-            cost.destroyed += extra.destroyed;
-            cost.created += extra.created;
+            cost += extra;
             for &i in &of_profile {
                 match refits.iter().find(|r| r.instance == i) {
                     Some(refit) => change.refit.push(refit.clone()),
@@ -372,7 +469,8 @@ impl Search<'_> {
                 continue;
             }
             let mut cost = Cost::default();
-            let change = refit(&self.present[first].compute, &spec.compute);
+            let room = self.board.profiles[spec.profile].compute_slices;
+            let change = refit(room, &self.present[first].compute, &spec.compute, false);
             if let Some((destroy, create)) = &change {
                 let busy = destroy.iter().any(|&c| self.present[first].compute[c].busy);
                 if busy && !self.allow_disruption {
@@ -380,6 +478,7 @@ impl Search<'_> {
                 }
                 cost.busy = usize::from(busy);
                 cost.destroyed = usize::from(!destroy.is_empty());
+                cost.compute = destroy.len();
                 cost.created = usize::from(!create.is_empty());
             }
             let mut remaining = specs.to_vec();
@@ -387,9 +486,7 @@ impl Search<'_> {
             let Some((more, mut refits, left)) = self.assign_specs(rest, &remaining) else {
                 continue;
             };
-            cost.busy += more.busy;
-            cost.destroyed += more.destroyed;
-            cost.created += more.created;
+            cost += more;
             if best.as_ref().is_none_or(|(b, ..)| cost < *b) {
                 if let Some((destroy, create)) = change {
                     refits.push(Refit { instance: first, destroy, create });

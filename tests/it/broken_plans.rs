@@ -412,10 +412,10 @@ fn a_team_may_have_all_of_its_quota() {
 #[test]
 fn an_instance_whose_compute_differs_is_destroyed_unless_its_gpu_is_left_alone() {
     let mut present = present();
-    let half = PresentCompute { slices: 1, busy: false };
+    let half = |start| PresentCompute { slices: 1, start: Some(start), busy: false };
     // One that has no compute instance only gets one.
     present[1].instances[0].compute.clear();
-    present[1].instances[1].compute = vec![half, half];
+    present[1].instances[1].compute = vec![half(0), half(1)];
     let case =
         Case::new(PlanOptions { present: Some(Arc::new(present)), ..PlanOptions::default() });
     let destroyed = |change: fn(&mut Vec<Instance>)| {

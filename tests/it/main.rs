@@ -11,6 +11,7 @@
 
 mod apply_changes;
 mod apply_cli;
+mod apply_compute;
 mod apply_ends;
 mod apply_gpus;
 mod apply_history;

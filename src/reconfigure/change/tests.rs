@@ -19,6 +19,24 @@ fn present(board: &Board, text: &str) -> Vec<PresentInstance> {
         .collect()
 }
 
+/// `2 1! 1@5 1@?`: sizes of compute instances, one behind the other where no place is named; `!`
+/// behind those that are busy, `?` where the driver does not tell the place.
+fn computes(text: &str) -> Vec<PresentCompute> {
+    let mut next = 0;
+    text.split_whitespace()
+        .map(|one| {
+            let (size, place) = one.trim_end_matches('!').split_once('@').unwrap_or((one, ""));
+            let slices = size.trim_end_matches('!').parse().unwrap();
+            let start = match place {
+                "" => Some(next),
+                place => place.parse().ok(),
+            };
+            next = start.unwrap_or(next) + slices;
+            PresentCompute { slices, start, busy: one.ends_with('!') }
+        })
+        .collect()
+}
+
 fn wanted(board: &Board, text: &str) -> Vec<InstanceSpec> {
     let mut shapes: Vec<InstanceSpec> = text
         .split_whitespace()
@@ -133,7 +151,7 @@ fn an_instance_that_only_lacks_something_gets_it_before_one_that_must_lose_somet
     shapes[0].compute = vec![1, 1];
     for (bare, partly) in [(0, 1), (1, 0)] {
         have[bare].compute.clear();
-        have[partly].compute = vec![PresentCompute { slices: 1, busy: false }];
+        have[partly].compute = computes("1");
         let change = plan(&board, &have, &shapes, false).unwrap();
         let mut expected = [
             Refit { instance: bare, destroy: vec![], create: vec![3] },
@@ -143,8 +161,7 @@ fn an_instance_that_only_lacks_something_gets_it_before_one_that_must_lose_somet
         assert_eq!(change.refit, expected);
     }
     // Where both must lose something, the one that has what is wanted needs nothing new.
-    let of = |slices| PresentCompute { slices, busy: false };
-    (have[0].compute, have[1].compute) = (vec![of(2)], vec![of(1), of(1)]);
+    (have[0].compute, have[1].compute) = (computes("2"), computes("1 1"));
     (shapes[0].compute, shapes[1].compute) = (vec![3], vec![1]);
     let change = plan(&board, &have, &shapes, false).unwrap();
     let expected = [
@@ -157,10 +174,9 @@ fn an_instance_that_only_lacks_something_gets_it_before_one_that_must_lose_somet
 #[test]
 fn whichever_instance_is_shared_stays_shared() {
     let board = a100();
-    let half = |busy| PresentCompute { slices: 1, busy };
     for (shared, other) in [(0, 1), (1, 0)] {
         let mut have = present(&board, "3g.40gb@0 3g.40gb@4");
-        have[shared].compute = vec![half(false), half(false)];
+        have[shared].compute = computes("1 1");
         for spec in [0, 1] {
             let mut shapes = wanted(&board, "3g.40gb 3g.40gb");
             shapes[spec].compute = vec![1, 1];
@@ -179,11 +195,7 @@ fn whichever_instance_is_shared_stays_shared() {
 fn a_busy_compute_instance_stays_while_its_neighbour_goes() {
     let board = a100();
     let mut have = present(&board, "3g.40gb@4");
-    have[0].compute = vec![
-        PresentCompute { slices: 1, busy: false },
-        PresentCompute { slices: 1, busy: true },
-        PresentCompute { slices: 1, busy: false },
-    ];
+    have[0].compute = computes("1 1! 1");
     let mut shapes = wanted(&board, "3g.40gb");
     shapes[0].compute = vec![1];
     let change = plan(&board, &have, &shapes, false).unwrap();
@@ -201,7 +213,7 @@ fn a_saved_layout_is_restored_exactly() {
             compute: p.compute.iter().map(|c| c.slices).collect(),
         })
         .collect();
-    let change = restore(&have, &target);
+    let change = restore(&board, &have, &target, false);
     assert_eq!((change.keep, change.destroy), (vec![1, 2], vec![0]));
     assert_eq!(names(&board, change.create.iter().map(|c| c.placement)), "1g.10gb@1");
 }
@@ -286,4 +298,81 @@ fn all_756_pairs_of_maximal_layouts_change_as_little_as_possible() {
         }
     }
     assert_eq!(pairs, 756);
+}
+
+/// What becomes of compute instances in a 7g.80gb: `destroyed places; created sizes`.
+fn refitted(before: &str, after: &[u32]) -> String {
+    let board = a100();
+    let mut have = present(&board, "7g.80gb@0");
+    have[0].compute = computes(before);
+    let mut shapes = wanted(&board, "7g.80gb");
+    shapes[0].compute = after.to_vec();
+    match plan(&board, &have, &shapes, false) {
+        Ok(change) => match change.refit.as_slice() {
+            [] => "nothing".to_string(),
+            [refit, ..] => format!("{:?} {:?}", refit.destroy, refit.create),
+        },
+        Err(Blocked::Busy { .. }) => "busy".to_string(),
+        Err(Blocked::Impossible) => "impossible".to_string(),
+    }
+}
+
+#[test]
+fn a_compute_instance_stays_only_where_it_leaves_room() {
+    assert_eq!(refitted("4 2 1", &[1, 4, 2]), "nothing");
+    assert_eq!(refitted("4 2 1", &[4, 1, 1, 1]), "[1] [1, 1]");
+    assert_eq!(refitted("4 2 1", &[3, 1, 1]), "[0, 1] [3, 1]");
+    assert_eq!(refitted("4 2", &[3, 2, 2]), "[0, 1] [3, 2, 2]");
+    assert_eq!(refitted("4 2!", &[3, 2, 2]), "busy");
+    // Of three equal ones that in the way goes, and where none is, the last.
+    assert_eq!(refitted("1@1 1@5 1@6", &[3, 1, 1]), "[0] [3]");
+    assert_eq!(refitted("1@0 1@4 1@5", &[1, 1]), "[2] []");
+    assert_eq!(refitted("1@1! 1@5!", &[3, 1, 1]), "busy");
+    assert_eq!(refitted("1@1! 1@5", &[3, 1, 1]), "[1] [3, 1]");
+    // Where nobody knows the places, idle ones go, and busy ones are hoped to leave room.
+    assert_eq!(refitted("1@? 1@?", &[2, 1]), "[0, 1] [2, 1]");
+    assert_eq!(refitted("1@?! 1@?", &[2, 1]), "[1] [2]");
+    assert_eq!(refitted("1@? 1@?", &[1]), "[1] []");
+    // More than any GPU has is not tried one by one.
+    let many = "1@0 ".repeat(30);
+    assert_eq!(refitted(&many, &[7]), format!("{:?} [7]", (0..30).collect::<Vec<_>>()));
+}
+
+#[test]
+fn all_idle_ones_are_made_anew_where_room_is_not_trusted() {
+    let board = a100();
+    let mut have = present(&board, "7g.80gb@0");
+    have[0].compute = computes("1! 1 2@2");
+    let create = |compute: &[u32]| {
+        [Create { placement: have[0].placement, compute: compute.to_vec() }].to_vec()
+    };
+    let refit = |compute: &[u32], anew| restore(&board, &have, &create(compute), anew).refit;
+    let expected = |destroy: &[usize], create: &[u32]| {
+        [Refit { instance: 0, destroy: destroy.to_vec(), create: create.to_vec() }]
+    };
+    assert_eq!(refit(&[2, 2, 1, 1], false), expected(&[], &[2]));
+    assert_eq!(refit(&[2, 2, 1, 1], true), expected(&[1, 2], &[2, 2, 1]));
+    // Nothing must come, so nothing must go.
+    assert_eq!(refit(&[2, 1, 1], true), []);
+    assert_eq!(refit(&[2, 1], true), expected(&[1], &[]));
+}
+
+#[test]
+fn of_several_ways_the_one_that_keeps_the_most_is_chosen() {
+    let board = a100();
+    let mut have = present(&board, "3g.40gb@0 3g.40gb@4");
+    let spec = |compute: &[u32]| InstanceSpec {
+        profile: have[0].placement.profile,
+        compute: compute.to_vec(),
+    };
+    let ways = [vec![spec(&[1, 1])], vec![spec(&[1]), spec(&[1])]];
+    for busy in ["1", "1!"] {
+        (have[0].compute, have[1].compute) = (computes(busy), computes(busy));
+        let change = plan_any(&board, &have, &ways, false).unwrap();
+        assert!(change.is_empty() && change.keep == [0, 1], "{change:?}");
+        assert_eq!(plan(&board, &have, &ways[0], false).is_ok(), busy == "1");
+    }
+    have.pop();
+    let change = plan_any(&board, &have, &ways, false).unwrap();
+    assert_eq!(change.refit, [Refit { instance: 0, destroy: vec![], create: vec![1] }]);
 }

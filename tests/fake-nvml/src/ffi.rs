@@ -633,6 +633,29 @@ pub unsafe extern "C" fn nvmlGpuInstanceCreateComputeInstance(
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlGpuInstanceCreateComputeInstanceWithPlacement(
+    instance: GpuInstance,
+    profile: c_uint,
+    placement: *const nvml::nvmlComputeInstancePlacement_t,
+    to: *mut ComputeInstance,
+) -> nvml::nvmlReturn_t {
+    const NAME: &str = "nvmlGpuInstanceCreateComputeInstanceWithPlacement";
+    call(NAME, true, |node| {
+        if node.missing.iter().any(|name| name == NAME) {
+            return Err(13);
+        }
+        if placement.is_null() {
+            return Err(code::INVALID_ARGUMENT);
+        }
+        let (gpu, serial) = target(instance);
+        let place = unsafe { *placement };
+        let place = Some((place.start, place.size));
+        let made = node.create_compute_at(gpu, serial, profile, place)?;
+        unsafe { put(to, handle(gpu, made)) }
+    })
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlGpuInstanceGetComputeInstances(
     instance: GpuInstance,
     profile: c_uint,

@@ -44,6 +44,9 @@ pub struct Node {
     /// Functions that this driver is too old to have.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// Whether a compute instance may start at any compute slice, against NVIDIA's tables.
+    #[serde(default)]
+    pub compute_anywhere: bool,
     /// Calls that go wrong.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -203,6 +206,21 @@ pub fn compute_profiles(gpu_slices: u32) -> Vec<(u32, u32, u32, u32)> {
         .collect()
 }
 
+/// Where a compute instance may start (go-nvml's tables of H100, B200 and A30).
+fn compute_starts(gpu_slices: u32, slices: u32) -> &'static [u32] {
+    match (gpu_slices, slices) {
+        (gpu, all) if gpu == all => &[0],
+        (7, 1) => &[0, 1, 2, 3, 4, 5, 6],
+        (7, 2) => &[0, 2, 4],
+        (7, 3) => &[0, 4],
+        (4, 1) => &[0, 1, 2, 3],
+        (4, 2) => &[0, 2],
+        (3, 1) => &[0, 1, 2],
+        (2, 1) => &[0, 1],
+        _ => &[0],
+    }
+}
+
 impl Node {
     /// A node of `4xa100-80gb,1xh100-80gb`, every GPU with MIG off. The UUIDs of its GPUs are those
     /// of no other node of this machine, since migplan locks GPUs by them.
@@ -228,6 +246,7 @@ impl Node {
             can_reset: true,
             lists_profiles_with_mig_off: true,
             missing: Vec::new(),
+            compute_anywhere: false,
             faults: Vec::new(),
             log: None,
             serial: 0,
@@ -321,9 +340,21 @@ impl Node {
         Ok(())
     }
 
-    /// Creates a compute instance; its serial.
+    /// Creates a compute instance where there is room for it first; its serial.
     pub fn create_compute(&mut self, gpu: usize, instance: u64, profile: u32) -> Answer<u64> {
+        self.create_compute_at(gpu, instance, profile, None)
+    }
+
+    /// Creates a compute instance, at a place or at the first free one; its serial.
+    pub fn create_compute_at(
+        &mut self,
+        gpu: usize,
+        instance: u64,
+        profile: u32,
+        place: Option<(u32, u32)>,
+    ) -> Answer<u64> {
         let serial = self.serial + 1;
+        let anywhere = self.compute_anywhere;
         let index = gpu;
         let gpu = self.with_mig(gpu)?;
         let at = gpu.at(instance)?;
@@ -337,7 +368,17 @@ impl Node {
         let free = |from: u32| {
             compute.iter().all(|c| c.start >= from + slices || c.start + c.slices <= from)
         };
-        let start = (0..=room - slices).find(|&from| free(from));
+        let mut starts: Vec<u32> = match anywhere {
+            true => (0..=room - slices).collect(),
+            false => compute_starts(room, slices).to_vec(),
+        };
+        if let Some((start, size)) = place {
+            if size != slices || !starts.contains(&start) {
+                return Err(code::INVALID_ARGUMENT);
+            }
+            starts = vec![start];
+        }
+        let start = starts.into_iter().find(|&from| free(from));
         let (Some(start), true) = (start, of_kind < most as usize) else {
             return Err(code::INSUFFICIENT_RESOURCES);
         };
