@@ -49,6 +49,13 @@ impl InstanceState {
         }
     }
 
+    /// Whether it has all compute instances of another one, by size.
+    pub(super) fn has_compute_of(&self, other: &InstanceState) -> bool {
+        let count =
+            |of: &InstanceState, slices| of.compute.iter().filter(|c| **c == slices).count();
+        other.compute.iter().all(|&slices| count(self, slices) >= count(other, slices))
+    }
+
     /// Whether both are the same GPU instance, however it is shared.
     pub(super) fn same_place(&self, other: &InstanceState) -> bool {
         (self.start, self.size, &self.profile) == (other.start, other.size, &other.profile)

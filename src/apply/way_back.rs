@@ -73,27 +73,38 @@ pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<
     let of_run = |gpu: &&ObservedGpu| state_of(&run.header.before, &gpu.uuid).is_some();
     for gpu in node.gpus.iter().filter(of_run) {
         let since = history.runs.iter().filter(|other| other.id >= run.id);
-        for instance in unknown_instances(gpu, since) {
-            let problem = Diagnostic::new(format!(
-                "GPU {}: {} at memory slice {} was created by somebody else since",
-                gpu.index, instance.profile, instance.start
-            ));
-            problems.push((gpu.index, problem));
+        for unknown in unknown_instances(gpu, since) {
+            let InstanceState { profile, start, .. } = &unknown.instance;
+            let what = match unknown.only_compute {
+                true => "has compute instances that somebody else has created since",
+                false => "was created by somebody else since",
+            };
+            let message = format!("GPU {}: {profile} at memory slice {start} {what}", gpu.index);
+            problems.push((gpu.index, Diagnostic::new(message)));
         }
     }
     problems
 }
 
-/// The instances of a GPU that no state of these runs knows.
-fn unknown_instances<'r>(
-    gpu: &ObservedGpu,
-    runs: impl Iterator<Item = &'r Run>,
-) -> Vec<InstanceState> {
+/// An instance that somebody else has created, or in which somebody else has created something.
+struct Unknown {
+    instance: InstanceState,
+    /// Whether the GPU instance itself is known.
+    only_compute: bool,
+}
+
+/// The instances of a GPU that no state of these runs knows, or of which none knows all the compute
+/// instances. A run that was interrupted leaves some of those of one state, never those of two.
+fn unknown_instances<'r>(gpu: &ObservedGpu, runs: impl Iterator<Item = &'r Run>) -> Vec<Unknown> {
     let runs: Vec<&Run> = runs.collect();
-    let known = |instance: &InstanceState| {
-        let mut states = runs.iter().flat_map(|run| run.states(&gpu.uuid));
-        states.any(|state| state.instances.iter().any(|k| k.same_place(instance)))
-    };
+    let states = runs.iter().flat_map(|run| run.states(&gpu.uuid));
+    let known: Vec<&InstanceState> = states.flat_map(|state| &state.instances).collect();
     let now = GpuState::of(gpu).map(|state| state.instances).unwrap_or_default();
-    now.into_iter().filter(|instance| !known(instance)).collect()
+    let unknown = now.into_iter().filter_map(|instance| {
+        let mut here = known.iter().filter(|known| known.same_place(&instance)).peekable();
+        let only_compute = here.peek().is_some();
+        let known = here.any(|known| known.has_compute_of(&instance));
+        (!known).then_some(Unknown { instance, only_compute })
+    });
+    unknown.collect()
 }

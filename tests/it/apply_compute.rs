@@ -283,3 +283,42 @@ fn compute_instances_are_packed_into_the_fewest_instances() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!((sizes(&rehearsal, 0), sizes(&rehearsal, 4)), (vec![2, 1], vec![2, 1]));
 }
+
+#[test]
+fn what_somebody_else_made_within_an_instance_is_not_rolled_away() {
+    let rehearsal = Rehearsal::new(&laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 0)]));
+    rehearsal.config(&[("all", "{1c.3g.40gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.edit(|node| {
+        let serial = at(node, 0, 0).serial;
+        for _ in 0..2 {
+            node.create_compute(0, serial, 0).unwrap();
+        }
+    });
+    let there = rehearsal.load();
+    let ran = rehearsal.migplan(&["rollback", "--yes"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    let told = "3g.40gb at memory slice 0 has compute instances that somebody else has created";
+    assert!(ran.stderr.contains(told) && ran.stderr.contains("--force"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), there.essence());
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes", "--force"]).code, 0);
+    assert_eq!(sizes(&rehearsal, 0), [3]);
+}
+
+#[test]
+fn what_a_kill_leaves_within_an_instance_is_nobody_elses() {
+    let first = shared(&[("7g.80gb", 0, &[4, 2, 1])]);
+    // Two go, two come.
+    for nth in 1..=4 {
+        for late in [false, true] {
+            let rehearsal = Rehearsal::new(&first);
+            rehearsal.config(&[("all", "{3c.7g.80gb: 1, 1c.7g.80gb: 2}")]);
+            rehearsal.edit(|node| node.faults = vec![fault("change", nth, None, false, late)]);
+            assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+            rehearsal.edit(|node| node.faults.clear());
+            let back = rehearsal.migplan(&["rollback", "--yes"]);
+            assert_eq!(back.code, 0, "{nth} {late}: {}", back.stderr);
+            assert_eq!(rehearsal.load().essence(), first.essence());
+        }
+    }
+}
