@@ -72,6 +72,12 @@ impl Profile {
         self.name.media_engines() != MediaEngines::Default
             && self.name.media_engines() != MediaEngines::None
     }
+
+    /// The compute slices of compute instances in an instance of it, as worth telling: none where one
+    /// takes all of the instance.
+    pub fn parts<'c>(&self, compute: &'c [u32]) -> &'c [u32] {
+        if compute == [self.compute_slices] { &[] } else { compute }
+    }
 }
 
 /// A kind of GPU with its tables.

@@ -26,6 +26,12 @@ pub struct Step {
     /// Its first memory slice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<u32>,
+    /// Compute slices of the compute instances that go; none where one takes all of the instance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compute_destroyed: Vec<u32>,
+    /// The same of those that come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compute_created: Vec<u32>,
 }
 
 /// The kinds of change.
@@ -61,7 +67,10 @@ impl std::fmt::Display for Step {
         if let (Some(profile), Some(start)) = (&self.profile, self.start) {
             write!(f, " {profile}@{start}")?;
         }
-        Ok(())
+        match compute::changed(&self.compute_destroyed, &self.compute_created) {
+            none if none.is_empty() => Ok(()),
+            compute => write!(f, " ({compute})"),
+        }
     }
 }
 
@@ -80,7 +89,7 @@ impl Default for Patience {
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failed {
-    pub(super) step: Step,
+    pub(super) step: Box<Step>,
     pub(super) why: String,
     pub(super) hint: Option<String>,
 }
@@ -94,24 +103,49 @@ impl std::fmt::Display for Failed {
 impl GpuChange {
     /// The steps in the order in which they are made.
     pub fn steps(&self) -> Vec<Step> {
-        let step = |action, placement: Option<Placement>| Step {
+        let of_gpu = |action| Step {
             gpu: self.gpu,
             action,
-            profile: placement.map(|p| self.board.profiles[p.profile].name.to_string()),
-            start: placement.map(|p| p.start),
+            profile: None,
+            start: None,
+            compute_destroyed: Vec::new(),
+            compute_created: Vec::new(),
         };
-        let of = |i: usize| Some(self.present[i].placement());
-        let mut steps: Vec<Step> =
-            self.change.destroy.iter().map(|&i| step(Action::Destroy, of(i))).collect();
+        let of = |action, placement: Placement, destroyed: Vec<u32>, created: Vec<u32>| Step {
+            profile: Some(self.board.profiles[placement.profile].name.to_string()),
+            start: Some(placement.start),
+            compute_destroyed: destroyed,
+            compute_created: created,
+            ..of_gpu(action)
+        };
+        let mut steps = Vec::new();
+        for &i in &self.change.destroy {
+            let shape = self.present[i].shape();
+            let parts = self.board.profiles[shape.profile].parts(&shape.compute).to_vec();
+            steps.push(of(Action::Destroy, self.present[i].placement(), parts, Vec::new()));
+        }
         if let Some(mode) = self.mode {
-            steps.push(step(if mode.on { Action::MigOn } else { Action::MigOff }, None));
+            steps.push(of_gpu(if mode.on { Action::MigOn } else { Action::MigOff }));
             if mode.reset {
-                steps.push(step(Action::Reset, None));
+                steps.push(of_gpu(Action::Reset));
             }
         }
-        steps.extend(self.change.refit.iter().map(|r| step(Action::Refit, of(r.instance))));
-        steps.extend(self.change.create.iter().map(|c| step(Action::Create, Some(c.placement))));
+        for refit in &self.change.refit {
+            let placement = self.present[refit.instance].placement();
+            let gone = self.compute_destroyed(refit);
+            steps.push(of(Action::Refit, placement, gone, refit.create.clone()));
+        }
+        for new in &self.change.create {
+            let parts = self.board.profiles[new.placement.profile].parts(&new.compute).to_vec();
+            steps.push(of(Action::Create, new.placement, Vec::new(), parts));
+        }
         steps
+    }
+
+    /// Compute slices of the compute instances that go from an instance that stays.
+    pub fn compute_destroyed(&self, refit: &Refit) -> Vec<u32> {
+        let compute = &self.present[refit.instance].compute;
+        refit.destroy.iter().map(|&c| compute[c].slices).collect()
     }
 
     /// Whether the GPU must be reset for it.
@@ -168,7 +202,7 @@ impl Executor<'_> {
         let mut refit = change.change.refit.iter();
         let mut create = change.change.create.iter();
         for (i, step) in change.steps().into_iter().enumerate() {
-            let failed = |(why, hint)| Failed { step: step.clone(), why, hint };
+            let failed = |(why, hint)| Failed { step: Box::new(step.clone()), why, hint };
             tell(Moment::Before, &step).map_err(|why| failed((why, None)))?;
             let ready = self.is_planned(change).and_then(|()| match i {
                 0 => self.ready_for_mode(change),

@@ -21,6 +21,19 @@ pub fn starts(room: u32, slices: u32) -> Vec<u32> {
     (0..=room - slices).step_by(step).collect()
 }
 
+/// `2c 1c`: compute instances of these sizes, for people.
+pub fn names(sizes: &[u32]) -> String {
+    sizes.iter().map(|slices| format!("{slices}c")).collect::<Vec<_>>().join(" ")
+}
+
+/// `2c destroyed, 1c 1c created`: what becomes of compute instances of these sizes, for people; empty
+/// where there are none.
+pub fn changed(destroyed: &[u32], created: &[u32]) -> String {
+    let parts = [(destroyed, "destroyed"), (created, "created")];
+    let parts = parts.iter().filter(|(sizes, _)| !sizes.is_empty());
+    parts.map(|(sizes, what)| format!("{} {what}", names(sizes))).collect::<Vec<_>>().join(", ")
+}
+
 /// Places for compute instances of the sizes `new` beside those that stay, ordered by start. `None`
 /// where there are none.
 ///

@@ -4,9 +4,13 @@
 use crate::common::cases::cases;
 use crate::rehearsal::*;
 use fake_nvml::{Node, compute_profiles};
-use migplan::error::ExitCode;
+use migplan::apply::{Event, Operator, Outcome, Proposal};
+use migplan::error::{ExitCode, Result};
+use migplan::mig_parted::Config;
+use migplan::view::text::changes;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use serde_json::json;
 
 /// Makes a GPU instance that compute instances of these sizes share.
 fn share(node: &mut Node, profile: &str, start: u32, sizes: &[u32]) {
@@ -321,4 +325,73 @@ fn what_a_kill_leaves_within_an_instance_is_nobody_elses() {
             assert_eq!(rehearsal.load().essence(), first.essence());
         }
     }
+}
+
+/// Keeps what would be asked.
+#[derive(Default)]
+struct Asked(String);
+
+impl Operator for Asked {
+    fn event(&mut self, _: &Event<'_>) {}
+
+    fn confirm(&mut self, proposal: &Proposal<'_>) -> Result<()> {
+        self.0 = changes::question(proposal.change, false);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_becomes_of_compute_instances_is_told() {
+    let node = shared(&[("4g.40gb", 0, &[2, 1, 1]), ("3g.40gb", 4, &[1, 1])]);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{1c.4g.40gb: 3, 2c.2g.20gb: 1}")]);
+    let live = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
+    assert_eq!(live.code, 7);
+    let told = "1 instance too many; 1 instance missing; 4g.40gb at memory slice 0 has compute instances 2c 1c 1c, of which 2c must go";
+    assert!(live.stderr.contains(told), "{}", live.stderr);
+    let dry = rehearsal.migplan(&["apply", "--dry-run"]).stdout;
+    for line in [
+        "keep     4g.40gb        slices 0-3   compute instances: 2c destroyed, 1c created",
+        "destroy  3g.40gb        slices 4-7   with compute instances 1c 1c",
+        "1 instance kept, 1 destroyed, 1 created, 1 compute instance destroyed and 1 created in those kept",
+    ] {
+        assert!(dry.contains(line), "{line}\n{dry}");
+    }
+    let mut asked = Asked::default();
+    let config =
+        Config::parse(&std::fs::read_to_string(rehearsal.path("config.yaml")).unwrap(), "f");
+    let applied =
+        rehearsal.session_of(&mut rehearsal.state_dir().as_path(), &mut asked, false, |session| {
+            session.apply(&config.unwrap(), None, "f")
+        });
+    assert!(matches!(applied, Ok(Outcome::Changed(_))));
+    let text = "1 idle instance destroyed, 1 created, 1 compute instance destroyed and 1 created in those kept";
+    assert!(asked.0.contains(text), "{}", asked.0);
+
+    rehearsal.save(&node);
+    let ran = rehearsal.migplan(&["apply", "--yes", "--json"]);
+    let events: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let change = &events[0]["gpus"][0];
+    let refit = &change["refit"][0];
+    assert_eq!(refit["compute"], json!([2, 1, 1]));
+    assert_eq!(
+        (&refit["compute_destroyed"], &refit["compute_created"]),
+        (&json!([2]), &json!([1]))
+    );
+    assert_eq!(change["destroy"][0]["compute"], json!([1, 1]));
+    let begins = |action: &str| {
+        let begun = |e: &&serde_json::Value| e["event"] == "begin" && e["step"]["action"] == action;
+        events.iter().find(begun).unwrap()["step"].clone()
+    };
+    let refit = begins("refit");
+    assert_eq!(
+        (&refit["compute_destroyed"], &refit["compute_created"]),
+        (&json!([2]), &json!([1]))
+    );
+    assert_eq!(begins("destroy")["compute_destroyed"], json!([1, 1]));
+    rehearsal.save(&node);
+    let verbose = rehearsal.migplan(&["apply", "--yes", "-v"]).stderr;
+    let step = "GPU 0: refit 4g.40gb@0 (2c destroyed, 1c created)";
+    assert!(verbose.contains(step), "{verbose}");
 }

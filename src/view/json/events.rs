@@ -106,6 +106,12 @@ pub struct StepJson {
     /// Its first memory slice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<u32>,
+    /// Compute slices of the compute instances that go; none where one takes all of the instance.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compute_destroyed: Vec<u32>,
+    /// The same of those that come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compute_created: Vec<u32>,
 }
 
 /// The change of one GPU.
@@ -123,6 +129,7 @@ pub struct ChangeJson {
     in_use_by: Vec<u32>,
     keep: Vec<InstanceJson>,
     destroy: Vec<InstanceJson>,
+    /// Instances that stay, while compute instances in them go or come.
     refit: Vec<InstanceJson>,
     create: Vec<InstanceJson>,
 }
@@ -135,8 +142,15 @@ struct InstanceJson {
     size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     gi: Option<u32>,
+    /// Compute slices of its compute instances; none where one takes all of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     compute: Vec<u32>,
+    /// Compute slices of those that go from an instance that stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    compute_destroyed: Vec<u32>,
+    /// The same of those that come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    compute_created: Vec<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     processes: Vec<u32>,
 }
@@ -200,6 +214,8 @@ fn step_json(step: &Step) -> StepJson {
         action: step.action,
         profile: step.profile.clone(),
         start: step.start,
+        compute_destroyed: step.compute_destroyed.clone(),
+        compute_created: step.compute_created.clone(),
     }
 }
 
@@ -212,22 +228,30 @@ fn change_json(change: &GpuChange) -> ChangeJson {
             start: instance.start,
             size: instance.size,
             gi: Some(instance.id),
-            compute: Vec::new(),
+            compute: board.profiles[instance.profile].parts(&instance.shape().compute).to_vec(),
+            compute_destroyed: Vec::new(),
+            compute_created: Vec::new(),
             processes: instance.processes().map(|p| p.pid).collect(),
         }
     };
     let steps = &change.change;
     let create = steps.create.iter().map(|c| {
         let profile = &board.profiles[c.placement.profile];
-        let whole = c.compute == [profile.compute_slices];
         InstanceJson {
             profile: profile.name.to_string(),
             start: c.placement.start,
             size: profile.memory_slices,
             gi: None,
-            compute: if whole { Vec::new() } else { c.compute.clone() },
+            compute: profile.parts(&c.compute).to_vec(),
+            compute_destroyed: Vec::new(),
+            compute_created: Vec::new(),
             processes: Vec::new(),
         }
+    });
+    let refit = steps.refit.iter().map(|r| InstanceJson {
+        compute_destroyed: change.compute_destroyed(r),
+        compute_created: r.create.clone(),
+        ..present(&r.instance)
     });
     ChangeJson {
         gpu: change.gpu,
@@ -244,7 +268,7 @@ fn change_json(change: &GpuChange) -> ChangeJson {
             .collect(),
         keep: steps.keep.iter().map(present).collect(),
         destroy: steps.destroy.iter().map(present).collect(),
-        refit: steps.refit.iter().map(|r| present(&r.instance)).collect(),
+        refit: refit.collect(),
         create: create.collect(),
     }
 }

@@ -6,6 +6,8 @@ use crate::apply::guard::Wait;
 use crate::apply::{Event, GpuChange, NodeChange, Outcome};
 use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
+use crate::hardware::compute;
+use crate::hardware::layout::Placement;
 use crate::mig_parted::fleet_check::Held;
 use crate::reconfigure::change::Refit;
 use crate::text::plural;
@@ -63,23 +65,27 @@ fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, wait: Wait, lines: &mut Ve
         lines.push(present("keep", i, &users(gpu, i)));
     }
     for refit in &gpu.change.refit {
-        let (gone, new) = (refit.destroy.len() as u64, refit.create.len() as u64);
-        let note = format!("{} destroyed, {new} created", plural(gone, "compute instance"));
+        let changed = compute::changed(&gpu.compute_destroyed(refit), &refit.create);
+        let note = format!("compute instances: {changed}");
         lines.push(present("keep", refit.instance, &note));
     }
     for &i in &gpu.change.destroy {
-        lines.push(present("destroy", i, &users(gpu, i)));
+        let shape = gpu.present[i].shape();
+        let notes = [parts(gpu, shape.profile, &shape.compute), users(gpu, i)];
+        let notes: Vec<String> = notes.into_iter().filter(|note| !note.is_empty()).collect();
+        lines.push(present("destroy", i, &notes.join(", ")));
     }
     for new in &gpu.change.create {
-        let profile = new.placement.profile;
-        let whole = new.compute == [gpu.board.profiles[profile].compute_slices];
-        let note = if whole {
-            String::new()
-        } else {
-            let slices: Vec<String> = new.compute.iter().map(|c| format!("{c}c")).collect();
-            format!("with compute instances {}", slices.join(" "))
-        };
-        lines.push(line("create", profile, new.placement.start, &note));
+        let Placement { profile, start } = new.placement;
+        lines.push(line("create", profile, start, &parts(gpu, profile, &new.compute)));
+    }
+}
+
+/// `with compute instances 2c 1c`; nothing where one takes all of the instance, or there is none.
+fn parts(gpu: &GpuChange, profile: usize, compute: &[u32]) -> String {
+    match gpu.board.profiles[profile].parts(compute) {
+        [] => String::new(),
+        parts => format!("with compute instances {}", compute::names(parts)),
     }
 }
 
@@ -111,11 +117,23 @@ pub fn summary(change: &NodeChange) -> String {
         format!("{} destroyed", of(|g| g.change.destroy.len())),
         format!("{} created", of(|g| g.change.create.len())),
     ];
+    parts.extend(within_kept(change));
     let modes = of(|g| usize::from(g.switches_mode()));
     if modes > 0 {
         parts.push(format!("{} of MIG mode", plural(modes, "change")));
     }
     parts.join(", ")
+}
+
+/// `2 compute instances destroyed and 1 created in those kept`; `None` where none is.
+fn within_kept(change: &NodeChange) -> Option<String> {
+    let of = |count: fn(&Refit) -> usize| {
+        let refits = change.gpus.iter().flat_map(|gpu| &gpu.change.refit);
+        refits.map(count).sum::<usize>() as u64
+    };
+    let (gone, new) = (of(|refit| refit.destroy.len()), of(|refit| refit.create.len()));
+    let gone = format!("{} destroyed", plural(gone, "compute instance"));
+    (of(|_| 1) > 0).then(|| format!("{gone} and {new} created in those kept"))
 }
 
 /// What happens during a change, a line each; nothing of what has a form of its own.
@@ -151,7 +169,8 @@ pub fn outcome(outcome: &Outcome) -> Option<String> {
 /// What is asked before a change: what is lost by it, and how to come back.
 pub fn question(change: &NodeChange, rollback: bool) -> String {
     let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
-    let destroyed = plural(of(|g| g.change.destroyed()), "idle instance");
+    let destroyed = plural(of(|g| g.change.destroy.len()), "idle instance");
+    let within = within_kept(change).map_or(String::new(), |text| format!(", {text}"));
     let gpus: Vec<String> = change.gpus.iter().map(|gpu| gpu.gpu.to_string()).collect();
     let resets = of(|g| usize::from(g.resets()));
     let resets = match resets {
@@ -164,7 +183,7 @@ pub fn question(change: &NodeChange, rollback: bool) -> String {
         "`migplan rollback` comes back to the present state."
     };
     format!(
-        "This changes GPU {}: {destroyed} destroyed, {} created{resets}. {back}\nGo on?",
+        "This changes GPU {}: {destroyed} destroyed, {} created{within}{resets}. {back}\nGo on?",
         gpus.join(", "),
         of(|g| g.change.create.len())
     )
@@ -196,7 +215,7 @@ fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
     let instances = |count: usize, what: &str| {
         (count > 0).then(|| format!("{} {what}", plural(count as u64, "instance")))
     };
-    let more = instances(gpu.change.destroyed(), "too many");
+    let more = instances(gpu.change.destroy.len(), "too many");
     let less = instances(gpu.change.create.len(), "missing");
     let refits = gpu.change.refit.iter().map(|r| refit(gpu, r));
     let what: Vec<String> = [mode, more, less].into_iter().flatten().chain(refits).collect();
@@ -210,7 +229,11 @@ fn refit(gpu: &GpuChange, refit: &Refit) -> String {
     let what = if refit.destroy.is_empty() {
         format!("lacks {}", plural(refit.create.len() as u64, "compute instance"))
     } else {
-        "has other compute instances".to_string()
+        format!(
+            "has compute instances {}, of which {} must go",
+            compute::names(&instance.shape().compute),
+            compute::names(&gpu.compute_destroyed(refit))
+        )
     };
     format!("{name} at memory slice {} {what}", instance.start)
 }
