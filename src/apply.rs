@@ -30,7 +30,9 @@ pub mod services;
 pub mod session;
 pub mod state;
 pub mod state_dir;
+mod stopped;
 mod tables;
+mod trail;
 pub mod way_back;
 
 pub use driver::MigDriver;

@@ -154,6 +154,8 @@ pub struct InstanceId {
     pub profile_id: u32,
     /// The instance's id.
     pub id: u32,
+    /// Its first memory slice: once an instance is gone, its id may be that of another one.
+    pub start: u32,
 }
 
 /// A GPU instance as the driver lists it.

@@ -160,7 +160,8 @@ impl GpuChange {
 
     fn instance(&self, index: usize) -> InstanceId {
         let instance = &self.present[index];
-        InstanceId { gpu: self.gpu, profile_id: instance.profile_id, id: instance.id }
+        let (profile_id, id, start) = (instance.profile_id, instance.id, instance.start);
+        InstanceId { gpu: self.gpu, profile_id, id, start }
     }
 }
 
@@ -232,6 +233,10 @@ impl Executor<'_> {
                 let hint = match e.code {
                     Code::IN_USE => Some(self.in_use(gpu)),
                     Code::NO_PERMISSION => Some("run it as root".to_string()),
+                    Code::UNINITIALIZED => Some(
+                        "NVML has not started again after the reset; `nvidia-smi` and the kernel log may say more"
+                            .to_string(),
+                    ),
                     _ => None,
                 };
                 (e.to_string(), hint)
@@ -246,9 +251,7 @@ impl Executor<'_> {
         if now == change.from.uuid {
             return Ok(());
         }
-        let planned = &change.from.uuid;
-        let why = format!("the GPUs have moved: GPU {} is {now}, no longer {planned}", change.gpu);
-        Err(Stopped::Other(why, None))
+        Err(Stopped::Other(change.moved(&now), None))
     }
 
     /// Whether a change of mode can work, as far as that shows: one that cannot must not cost an
@@ -348,7 +351,7 @@ impl Executor<'_> {
         let span = Span { start: new.placement.start, size: profile.memory_slices };
         self.go_on()?;
         let id = self.driver.create_instance(change.gpu, profile_id, span)?;
-        let instance = InstanceId { gpu: change.gpu, profile_id, id };
+        let instance = InstanceId { gpu: change.gpu, profile_id, id, start: span.start };
         self.create_computes(change, instance, new.placement.profile, &[], &new.compute)
     }
 

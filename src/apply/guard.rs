@@ -132,7 +132,8 @@ impl NodeChange {
         self.refusals.iter().chain(of_gpus).cloned().collect()
     }
 
-    fn busy(&self) -> usize {
+    /// How many things that run are in its way.
+    pub(super) fn busy(&self) -> usize {
         self.gpus.iter().map(|gpu| gpu.busy).sum()
     }
 
@@ -370,19 +371,54 @@ impl GpuChange {
         self.refused.push(problem);
     }
 
-    /// What has started in what must go, in a later reading of the GPU, or on all of it where its mode
+    /// Why it cannot be made to the GPU as a later reading has it, if it cannot: a sentence.
+    pub(super) fn against(&self, now: &ObservedGpu) -> Option<String> {
+        let gpu = self.gpu;
+        if now.uuid != self.from.uuid {
+            return Some(self.moved(&now.uuid));
+        }
+        if !self.is_planned_for(now) {
+            return Some(format!("GPU {gpu} is not as it was a moment ago"));
+        }
+        let mut running: Vec<String> = Vec::new();
+        for name in self.running(now).into_iter().map(Process::to_string) {
+            if !running.contains(&name) {
+                running.push(name);
+            }
+        }
+        let runs = || format!("GPU {gpu}: {} runs in what must go", running.join(", "));
+        (!running.is_empty()).then(runs)
+    }
+
+    /// `the GPUs have moved: GPU 0 is GPU-…`: what the index means now is another GPU.
+    pub(super) fn moved(&self, now: &str) -> String {
+        let planned = &self.from.uuid;
+        format!("the GPUs have moved: GPU {} is {now}, no longer {planned}", self.gpu)
+    }
+
+    /// Whether the GPU is as it was, and its instances are the same ones.
+    fn is_planned_for(&self, now: &ObservedGpu) -> bool {
+        let id = |i: &ObservedInstance| {
+            let computes: Vec<u32> = i.compute.iter().map(|c| c.id).collect();
+            (i.id, i.profile_id, i.start, computes)
+        };
+        self.from.is_state_of(now)
+            && self.present.iter().map(id).eq(now.known_instances().iter().map(id))
+    }
+
+    /// What runs in what must go, in a later reading of the GPU, or on all of it where its mode
     /// changes. What runs in what stays is nothing against it.
-    pub(super) fn started(&self, now: &ObservedGpu) -> bool {
+    fn running<'n>(&self, now: &'n ObservedGpu) -> Vec<&'n Process> {
         let at = |i: usize| now.known_instances().iter().find(|n| n.id == self.present[i].id);
-        let mut destroyed = self.change.destroy.iter().filter_map(|&i| at(i));
-        let mut refitted = self.change.refit.iter().flat_map(|refit| {
+        let destroyed = self.change.destroy.iter().filter_map(|&i| at(i));
+        let refitted = self.change.refit.iter().flat_map(|refit| {
             let gone = refit.destroy.iter().map(|&c| self.present[refit.instance].compute[c].id);
             let computes = at(refit.instance).map_or(&[][..], |instance| &instance.compute);
             gone.filter_map(|id| computes.iter().find(move |c| c.id == id))
         });
-        destroyed.any(ObservedInstance::is_busy)
-            || refitted.any(|compute| !compute.processes.is_empty())
-            || self.switches_mode() && !now.processes.is_empty()
+        let whole = self.switches_mode().then_some(&now.processes).into_iter().flatten();
+        let inside = destroyed.flat_map(ObservedInstance::processes);
+        inside.chain(refitted.flat_map(|compute| &compute.processes)).chain(whole).collect()
     }
 }
 

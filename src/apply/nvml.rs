@@ -14,6 +14,8 @@
 use std::ffi::{CStr, c_char, c_uint};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
@@ -36,6 +38,15 @@ pub const NVIDIA_SMI_VARIABLE: &str = "MIGPLAN_NVIDIA_SMI";
 const LIBRARIES: &[&str] = &["libnvidia-ml.so.1", "libnvidia-ml.so"];
 /// More instances, placements and MIG devices than any GPU has: today 8, 7 and 7.
 const MOST: usize = 64;
+/// How long to wait before NVML is started again, try by try: after a reset the driver may need a
+/// moment. Five seconds in all.
+const START_PAUSES: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(800),
+    Duration::from_millis(1500),
+    Duration::from_millis(2300),
+];
 /// NVML's way to say that a process is in no instance, or uses memory that it does not tell.
 const NONE_32: u32 = u32::MAX;
 const NONE_64: u64 = u64::MAX;
@@ -48,7 +59,8 @@ type OldInfo = unsafe extern "C" fn(SysCompute, *mut sys::nvmlComputeInstanceInf
 /// NVML, loaded and initialised.
 #[derive(Debug)]
 pub struct NvmlDriver {
-    /// `None` only while a GPU is reset, which needs every client gone, us included.
+    /// `None` only while a GPU is reset, which needs every client gone, us included, and where NVML
+    /// has not started since.
     nvml: Option<Nvml>,
     library: PathBuf,
     nvidia_smi: PathBuf,
@@ -103,9 +115,20 @@ impl NvmlDriver {
 
     /// Starts NVML where a reset has left it stopped.
     fn start_again(&mut self) -> std::result::Result<(), NvmlError> {
-        if self.nvml.is_none() {
-            self.nvml = Some(Nvml::builder().lib_path(self.library.as_os_str()).init()?);
+        if self.nvml.is_some() {
+            return Ok(());
         }
+        let library = &self.library;
+        let start = || Nvml::builder().lib_path(library.as_os_str()).init();
+        let mut started = start();
+        for pause in START_PAUSES {
+            if started.is_ok() {
+                break;
+            }
+            thread::sleep(pause);
+            started = start();
+        }
+        self.nvml = Some(started?);
         Ok(())
     }
 
@@ -192,7 +215,8 @@ impl NvmlDriver {
 
     fn instance_handle(&self, instance: InstanceId) -> Answer<SysInstance> {
         for handle in self.instance_handles(instance.gpu, instance.profile_id)? {
-            if self.instance_info(handle)?.id == instance.id {
+            let info = self.instance_info(handle)?;
+            if (info.id, info.placement.start) == (instance.id, instance.start) {
                 return Ok(handle);
             }
         }
@@ -633,7 +657,8 @@ impl MigDriver for NvmlDriver {
         let mut command = Command::new(&self.nvidia_smi);
         command.args(["--gpu-reset", "-i", &uuid]);
         let output = program::apart_from_the_terminal(&mut command).output();
-        self.start_again().map_err(|e| format!("NVML does not start again: {e}"))?;
+        // Whether the GPU was reset, only the tool says. Where NVML does not start, the next call does.
+        let _ = self.start_again();
         let output =
             output.map_err(|e| format!("{} cannot be run: {e}", self.nvidia_smi.display()))?;
         if output.status.success() { Ok(()) } else { Err(program::said(&output)) }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::driver::{Answer, Code, DriverMigDevice, InstanceId, MigDriver};
-use super::guard::NodeChange;
+use super::guard::{GpuChange, NodeChange};
 use super::tables::{MOST_SLICES, catalogue_board, effective_board};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{
@@ -120,13 +120,39 @@ pub fn agree(
     Ok(now)
 }
 
-/// Refuses where something has started in what a change ends, since the change was planned.
-pub(super) fn still_idle(change: &NodeChange, now: &ObservedNode) -> Result<()> {
-    let started = change.gpus.iter().filter(|change| {
+/// Refuses where a change cannot be made to its GPUs as they are now.
+///
+/// # Errors
+/// One is not as it was when the change was planned, or something runs in what must go (exit 7).
+pub(super) fn still_as_planned(change: &NodeChange, now: &ObservedNode) -> Result<()> {
+    let against = change.gpus.iter().filter_map(|change| {
         let gpu = now.gpus.iter().find(|gpu| gpu.uuid == change.from.uuid);
-        gpu.is_some_and(|gpu| change.started(gpu))
+        gpu.and_then(|gpu| change.against(gpu))
     });
-    refuse(started.map(|c| format!("GPU {}: something has started on it", c.gpu)).collect())
+    refuse(against.collect())
+}
+
+/// Reads the GPU of a change again: others may have changed it since it was read, while a unit was
+/// stopped or another GPU was changed. One reading that differs is repeated: it may not be true.
+///
+/// # Errors
+/// Why the change cannot be made to it as it is now; a sentence.
+pub(super) fn check_again(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+    change: &GpuChange,
+) -> std::result::Result<(), String> {
+    let mut why = Ok(());
+    for _ in 0..2 {
+        // One that cannot be read is left to the first step, which fails and tells of it.
+        if let Ok(now) = read_gpu(driver, catalogue, change.gpu, &mut Vec::new()) {
+            match change.against(&now) {
+                None => return Ok(()),
+                Some(reason) => why = Err(reason),
+            }
+        }
+    }
+    why
 }
 
 fn refuse(problems: Vec<String>) -> Result<()> {
@@ -258,7 +284,7 @@ fn read_instances(
             other => other?,
         };
         for instance in found {
-            let id = InstanceId { gpu, profile_id, id: instance.id };
+            let id = InstanceId { gpu, profile_id, id: instance.id, start: instance.span.start };
             let mut compute: Vec<ComputeInstance> = driver
                 .compute_instances(id)?
                 .into_iter()

@@ -63,6 +63,9 @@ pub struct Proposal<'a> {
     pub purpose: Purpose,
     /// The change.
     pub change: &'a NodeChange,
+    /// Whether an earlier run was interrupted, so that the state before that one stays the one to go
+    /// back to on its GPUs.
+    pub interrupted: bool,
 }
 
 /// Whoever runs a session: is told what happens, and asked before anything is changed.
@@ -74,4 +77,11 @@ pub trait Operator {
     /// # Errors
     /// No (exit 7).
     fn confirm(&mut self, proposal: &Proposal<'_>) -> Result<()>;
+    /// Whether [`Self::confirm`] could be agreed to at all: asked before a wait.
+    ///
+    /// # Errors
+    /// There is nobody to ask (exit 7).
+    fn can_confirm(&mut self) -> Result<()> {
+        Ok(())
+    }
 }

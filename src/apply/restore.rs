@@ -1,7 +1,5 @@
 //! The two halves of a change that touch GPUs: making it, GPU by GPU, and going back, each GPU as
-//! far as it can whatever happens to the others.
-
-use std::collections::BTreeSet;
+//! far as it can whatever happens to the others, and without what somebody else has created.
 
 use super::execute::{Executor, Moment, Step};
 use super::guard::{self, NodeChange};
@@ -11,6 +9,7 @@ use super::operator::{Event, Phase};
 use super::session::{Failure, Leftover, Session};
 use super::state::GpuState;
 use super::state_dir::StateDir;
+use super::trail::{Targets, Trail};
 use crate::fleet::observed::ObservedNode;
 
 /// How often the way back is tried: what failed once may have been a moment's trouble. The last time,
@@ -18,21 +17,25 @@ use crate::fleet::observed::ObservedNode;
 const ATTEMPTS: usize = 3;
 
 impl Session<'_> {
-    /// Makes a change and reads it back. `touched`: the GPUs of which a step began.
+    /// Makes a change and reads it back. `trail` is told which steps began.
     pub(super) fn make(
         &mut self,
         dir: &mut StateDir,
         id: u64,
         change: &NodeChange,
         interrupt: &Interrupt,
-        touched: &mut BTreeSet<u32>,
+        trail: &mut Trail,
     ) -> Result<(), Failure> {
-        for gpu in &change.gpus {
+        for (i, gpu) in change.gpus.iter().enumerate() {
+            if i > 0 {
+                observe::check_again(self.driver, self.catalogue, gpu)
+                    .map_err(|why| Failure { why, hint: None })?;
+            }
             let operator = &mut self.operator;
             let mut hook = |moment, step: &Step| match moment {
                 Moment::Before => {
                     dir.doing(id, &step.to_string()).map_err(|e| format!("the journal: {e}"))?;
-                    touched.insert(step.gpu);
+                    trail.begun.push(step.clone());
                     operator.event(&Event::Begin(step, Phase::Apply));
                     Ok(())
                 }
@@ -66,23 +69,34 @@ impl Session<'_> {
     }
 
     /// Brings GPUs back to saved states: each as far as possible, whatever happens to the others.
-    /// What is left in the end is the error. A signal does not stop it, a second one does.
+    /// What is left in the end is the error; what somebody else has created since stays, and is told.
+    /// A signal does not stop it, a second one does.
     pub(super) fn restore(
         &mut self,
         states: &[GpuState],
+        trail: &Trail,
         announce: &mut dyn FnMut(&Step),
-    ) -> Result<(), Leftover> {
+    ) -> Result<Vec<String>, Leftover> {
         let mut why = Leftover::default();
         let uninterrupted = Interrupt::default();
         for attempt in 1..=ATTEMPTS {
             why = Leftover::default();
             let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
-            if differences(&node, states).is_empty() {
-                return Ok(());
+            let targets = trail.targets(states, &node);
+            if differences(&node, &targets.states).is_empty() {
+                if targets.in_the_way.is_empty() {
+                    return Ok(targets.kept);
+                }
+                break;
             }
-            let plan = guard::plan_restore(&node, states, self.options.reset, attempt == ATTEMPTS);
+            let anew = attempt == ATTEMPTS;
+            let plan = guard::plan_restore(&node, &targets.states, self.options.reset, anew);
             why.left.extend(plan.against().iter().map(ToString::to_string));
             for change in plan.gpus.iter().filter(|gpu| gpu.permitted()) {
+                if let Err(moved) = observe::check_again(self.driver, self.catalogue, change) {
+                    why.left.push(moved);
+                    continue;
+                }
                 let operator = &mut self.operator;
                 let mut hook = |moment, step: &Step| {
                     operator.event(&match moment {
@@ -105,12 +119,16 @@ impl Session<'_> {
         }
         // What is told is what is there now, not what was there before the last attempt.
         let mut left = match observe::read(self.driver, self.catalogue) {
-            Ok((node, _)) => differences(&node, states),
+            Ok((node, _)) => {
+                let Targets { states, kept, in_the_way } = trail.targets(states, &node);
+                let left = [in_the_way, differences(&node, &states)].concat();
+                if left.is_empty() {
+                    return Ok(kept);
+                }
+                [left, kept].concat()
+            }
             Err(e) => vec![format!("the node cannot be read: {e}")],
         };
-        if left.is_empty() {
-            return Ok(());
-        }
         left.append(&mut why.left);
         Err(Leftover { left, ..why })
     }

@@ -27,6 +27,8 @@ pub trait Services {
     /// # Errors
     /// Why it did not start.
     fn start(&mut self, unit: &str) -> Result<(), String>;
+    /// Whether a process is one of a unit, so that it ends with it.
+    fn owns(&mut self, unit: &str, pid: u32) -> bool;
 }
 
 /// systemd, through `systemctl`.
@@ -79,6 +81,20 @@ impl Services for Systemd {
     fn start(&mut self, unit: &str) -> Result<(), String> {
         self.change("start", unit)
     }
+
+    fn owns(&mut self, unit: &str, pid: u32) -> bool {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+        groups.is_ok_and(|groups| is_within(&groups, unit))
+    }
+}
+
+/// Whether a process is in the control group of a unit. `groups`: its file `cgroup` in /proc, with
+/// lines such as `0::/system.slice/nvidia-dcgm.service`.
+fn is_within(groups: &str, unit: &str) -> bool {
+    let named = [".service", ".scope", ".slice"].iter().any(|kind| unit.ends_with(kind));
+    let unit = if named { unit.to_string() } else { format!("{unit}.service") };
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.flat_map(|path| path.split('/')).any(|part| part == unit)
 }
 
 /// Checks the name of a unit.
@@ -96,6 +112,21 @@ pub fn check_unit(name: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_of_the_unit_whose_control_group_it_is_in() {
+        let second = "0::/system.slice/inference.service/worker\n";
+        let first = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/inference.service\n";
+        for groups in [first, second] {
+            assert!(is_within(groups, "inference") && is_within(groups, "inference.service"));
+            assert!(is_within(groups, "system.slice"));
+            for other in ["infer", "inference.servic", "worker", "12", "cpu", "name=systemd"] {
+                assert!(!is_within(groups, other), "{other}: {groups}");
+            }
+        }
+        let name = std::process::id();
+        assert!(!Systemd::default().owns("no-such-unit", name));
+    }
 
     #[test]
     fn names_of_units() {

@@ -22,6 +22,7 @@ use super::operator::{Event, Operator, Proposal, Reached};
 use super::services::Services;
 use super::state::GpuState;
 use super::state_dir::{Saves, StateDir};
+use super::trail::Trail;
 use super::way_back::{Target, find, foreign, states_to_go_back_to};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
@@ -79,11 +80,11 @@ pub struct Session<'a> {
 }
 
 /// A change that is about to be made.
-struct Task<'t> {
+pub(super) struct Task<'t> {
     purpose: Purpose,
     source: String,
-    node: &'t ObservedNode,
-    change: &'t NodeChange,
+    pub(super) node: &'t ObservedNode,
+    pub(super) change: &'t NodeChange,
     /// The run that it undoes.
     undoes: Option<u64>,
 }
@@ -118,6 +119,16 @@ impl Session<'_> {
     /// not agreed to, or the node is not as it was (7, nothing touched); the change failed, and the
     /// state before is there again (8), or is not, with what is left (9).
     pub fn apply(&mut self, config: &Config, label: Option<&str>, file: &str) -> Result<Outcome> {
+        let ended = self.apply_config(config, label, file);
+        ended.map_err(|error| self.start_left_units(error))
+    }
+
+    fn apply_config(
+        &mut self,
+        config: &Config,
+        label: Option<&str>,
+        file: &str,
+    ) -> Result<Outcome> {
         let mut planned = self.plan(config, label)?;
         if planned.change.is_empty() {
             return self.nothing_to_do(&planned);
@@ -131,6 +142,9 @@ impl Session<'_> {
             return self.dry_run(&planned);
         }
         if planned.change.wait == Wait::Now {
+            // What would be in the way after the wait is told before it.
+            self.operator.can_confirm()?;
+            self.saves.ready()?;
             let shown = planned.change.gpus.clone();
             planned = self.wait(config, label, planned)?;
             if planned.change.is_empty() {
@@ -142,10 +156,16 @@ impl Session<'_> {
             }
         }
         let Planned { node, resolved, change } = &planned;
-        change.permitted()?;
+        if let Err(refusal) = self.permitted(change) {
+            if let Ok((history, false)) = self.saves.look() {
+                self.warn_of_open(&history, node);
+            }
+            return Err(refusal);
+        }
         let mut dir = self.lock(change)?;
         self.warn_of_open(&dir.history, node);
-        self.operator.confirm(&Proposal { purpose: Purpose::Apply, change })?;
+        let interrupted = dir.history.open().any(|run| run.is_unfinished(node));
+        self.operator.confirm(&Proposal { purpose: Purpose::Apply, change, interrupted })?;
         let source = format!("{file}, label {}", resolved.label);
         let task = Task { purpose: Purpose::Apply, source, node, change, undoes: None };
         self.carry_out(&task, &mut dir)?;
@@ -158,6 +178,11 @@ impl Session<'_> {
     /// No such state (3); no GPU can be read (6); it is not permitted, not agreed to, or the node
     /// is not as it was (7, nothing touched); the state cannot be reached (9), with what is left.
     pub fn roll_back(&mut self, target: Target) -> Result<Outcome> {
+        let ended = self.roll_back_to(target);
+        ended.map_err(|error| self.start_left_units(error))
+    }
+
+    fn roll_back_to(&mut self, target: Target) -> Result<Outcome> {
         let (history, held) = self.saves.look()?;
         if held {
             return Err(busy_elsewhere());
@@ -166,6 +191,9 @@ impl Session<'_> {
         let node = self.observe()?;
         let change = self.plan_back(&node, &history, run);
         self.warn_of_open(&history, &node);
+        if self.options.dry_run {
+            self.warn_of_units(&history);
+        }
         for warning in change.left.iter().map(Left::diagnostic) {
             self.tell(Event::Warning(&warning));
         }
@@ -173,18 +201,19 @@ impl Session<'_> {
         if change.is_empty() {
             return self.nothing_to_change(&node, &change, &history, Some(run));
         }
-        change.permitted()?;
+        self.permitted(&change)?;
         if self.options.dry_run {
-            return Ok(Outcome::Planned);
+            return complete(&change).map(|()| Outcome::Planned);
         }
         let mut dir = self.lock(&change)?;
         if dir.history.run(run.id).map(|now| &now.header) != Some(&run.header) {
             return Err(Error::new(ExitCode::Refused, "the saved states have just changed")
                 .hint("run it again; nothing was changed"));
         }
-        self.operator.confirm(&Proposal { purpose: Purpose::Rollback, change: &change })?;
+        let (purpose, interrupted) = (Purpose::Rollback, false);
+        self.operator.confirm(&Proposal { purpose, change: &change, interrupted })?;
         let source = format!("state before run {} ({})", run.id, run.header.source);
-        let (purpose, undoes) = (Purpose::Rollback, Some(run.id));
+        let undoes = Some(run.id);
         let task = Task { purpose, source, node: &node, change: &change, undoes };
         self.carry_out(&task, &mut dir)?;
         Ok(Outcome::Changed(change))
@@ -194,7 +223,11 @@ impl Session<'_> {
     /// what somebody else has created; but where a GPU is half-way, which nothing else repairs, such
     /// GPUs are left and the others go back.
     fn plan_back(&mut self, node: &ObservedNode, history: &History, run: &Run) -> NodeChange {
-        let mut change = guard::plan_restore(node, &run.header.before, self.options.reset, false);
+        let reset = self.options.reset;
+        let (mut change, ends) = self.plan_with_units(node, |node| {
+            guard::plan_restore(node, &run.header.before, reset, false)
+        });
+        ends.iter().for_each(|told| self.tell(Event::Warning(told)));
         if !self.options.force {
             for (gpu, problem) in foreign(node, history, run) {
                 let hint = "--force destroys it, if it is idle; nothing was changed";
@@ -209,7 +242,7 @@ impl Session<'_> {
         change
     }
 
-    fn tell(&mut self, event: Event<'_>) {
+    pub(super) fn tell(&mut self, event: Event<'_>) {
         self.operator.event(&event);
     }
 
@@ -231,9 +264,11 @@ impl Session<'_> {
         for warning in &resolved.warnings {
             self.tell(Event::Warning(warning));
         }
-        let mut change = guard::plan(&node, &resolved, self.options.reset);
+        let reset = self.options.reset;
+        let (mut change, ends) =
+            self.plan_with_units(&node, |node| guard::plan(node, &resolved, reset));
         self.refuse_hopeless_resets(&mut change);
-        for warning in processes_unknown(&node, &change) {
+        for warning in processes_unknown(&node, &change).into_iter().chain(ends) {
             self.tell(Event::Warning(&warning));
         }
         Ok(Planned { node, resolved, change })
@@ -254,7 +289,9 @@ impl Session<'_> {
         }
     }
 
-    /// Plans again and again until nothing busy is in the way, or the time is up.
+    /// Plans again and again until nothing busy is in the way, or the time is up. A reading that fails
+    /// or that shows another reason to refuse ends it only where the next ones agree: one alone may not
+    /// be true.
     fn wait(
         &mut self,
         config: &Config,
@@ -263,21 +300,33 @@ impl Session<'_> {
     ) -> Result<Planned> {
         let until = Instant::now() + self.options.wait;
         self.tell(Event::Waiting(&planned.change.against()));
+        let mut odd = 0;
         while planned.change.waits_for_busy() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             thread::sleep(left.min(WAIT_STEP));
-            let node = observe::observe(self.driver, self.catalogue)?.node;
-            let resolved =
-                config.resolve_node(label, &NodeGpu::of_node(&node)).map_err(untouched)?;
-            let change = guard::plan(&node, &resolved, self.options.reset);
-            planned = Planned { node, resolved, change };
+            let next = self.plan_quietly(config, label);
+            let expected = next.as_ref().is_ok_and(|Planned { change, .. }| {
+                change.waits_for_busy() || change.permitted().is_ok()
+            });
+            odd = if expected { 0 } else { odd + 1 };
+            if expected || odd == ODD_READINGS {
+                planned = next?;
+            }
         }
         planned.change.wait = Wait::Over;
         self.refuse_hopeless_resets(&mut planned.change);
         Ok(planned)
+    }
+
+    fn plan_quietly(&mut self, config: &Config, label: Option<&str>) -> Result<Planned> {
+        let node = observe::observe(self.driver, self.catalogue)?.node;
+        let resolved = config.resolve_node(label, &NodeGpu::of_node(&node)).map_err(untouched)?;
+        let reset = self.options.reset;
+        let (change, _) = self.plan_with_units(&node, |node| guard::plan(node, &resolved, reset));
+        Ok(Planned { node, resolved, change })
     }
 
     /// Locks the folder and the GPUs of a change, and makes sure that every saved run is readable.
@@ -342,10 +391,10 @@ impl Session<'_> {
             true => Outcome::Unchanged,
             false => Outcome::UnchangedButLeft,
         };
-        if self.options.dry_run {
-            return Ok(outcome);
-        }
         let done = complete(change);
+        if self.options.dry_run {
+            return done.map(|()| outcome);
+        }
         if let Some(dir) = &mut dir {
             self.settle(dir, &as_wanted(node, change));
             if let Some(run) = undone.filter(|_| change.left.is_empty()) {
@@ -377,6 +426,7 @@ impl Session<'_> {
             Ok((history, false)) => {
                 history.damaged.iter().for_each(|d| self.tell(Event::Warning(&d.problem)));
                 self.warn_of_open(&history, node);
+                self.warn_of_units(&history);
             }
             Err(e) => e.problems.iter().for_each(|p| self.tell(Event::Warning(p))),
         }
@@ -394,11 +444,27 @@ impl Session<'_> {
         let interrupt = (self.interrupts)()
             .map_err(|e| Error::new(ExitCode::Internal, format!("signals cannot be noted: {e}")))?;
         let units = header.stopped.clone();
-        let id = dir.begin(header)?;
-        let done = self.stop_units(&units, dir, id).and_then(|()| match task.purpose {
-            Purpose::Apply => self.change(dir, id, task.change, &interrupt),
-            Purpose::Rollback => self.go_back(dir, id, &wanted),
-        });
+        let id = match task.purpose {
+            Purpose::Apply => Some(dir.begin(header)?),
+            Purpose::Rollback => dir.begin_rollback(header)?,
+        };
+        if id.is_none() {
+            let told = "the disk of the saved states is full, so this rollback will not be listed";
+            self.tell(Event::Warning(&Diagnostic::new(told)));
+        }
+        let ready = self.stop_units(&units).and_then(|()| self.look_again(task));
+        if let Err(refusal) = ready {
+            end(dir, id, End::RolledBack);
+            let ended = self.finish(dir, Err(refusal));
+            id.into_iter().for_each(|id| dir.forget(id));
+            return ended;
+        }
+        let done = match id {
+            Some(id) if task.purpose == Purpose::Apply => {
+                self.change(dir, id, task.change, &interrupt)
+            }
+            _ => self.go_back(dir, id, task.change, &wanted),
+        };
         if done.is_ok() {
             self.close(task, dir, id, &wanted);
         }
@@ -409,7 +475,7 @@ impl Session<'_> {
     fn prepare(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<Header> {
         let Task { purpose, source, node, change, .. } = task;
         let now = observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
-        observe::still_idle(change, &now)?;
+        observe::still_as_planned(change, &self.without_units(&now).0)?;
         self.settle(dir, &BTreeSet::new());
         let mut header = Header::new(*purpose, source);
         let found: Vec<GpuState> = change.gpus.iter().map(|c| c.from.clone()).collect();
@@ -424,8 +490,8 @@ impl Session<'_> {
 
     /// Closes a run that has succeeded, and those before it that it ends. The node is as wanted,
     /// whether or not these lines can be written.
-    fn close(&mut self, task: &Task<'_>, dir: &mut StateDir, id: u64, wanted: &[GpuState]) {
-        let _ = dir.end(id, End::Applied);
+    fn close(&mut self, task: &Task<'_>, dir: &mut StateDir, id: Option<u64>, wanted: &[GpuState]) {
+        end(dir, id, End::Applied);
         let mut uuids = as_wanted(task.node, task.change);
         uuids.extend(wanted.iter().map(|state| state.uuid.as_str()));
         dir.supersede(&uuids);
@@ -443,55 +509,10 @@ impl Session<'_> {
             Err(_) => Reached::AsBefore,
         };
         self.tell(Event::Ended(reached));
-        let started = self.start_units(dir, reached);
-        match (done, started) {
-            (Err(mut error), Err(units)) => {
-                error.code = units.code;
-                error.problems.extend(units.problems);
-                error.hint = joined([error.hint, units.hint]);
-                Err(error)
-            }
+        match (done, self.start_units(dir, reached)) {
+            (Err(error), Err(units)) => Err(and_units(error, units)),
             (done, started) => done.and(started),
         }
-    }
-
-    /// The units of `--stop` that run.
-    fn units_to_stop(&mut self) -> Result<Vec<String>> {
-        let mut running = Vec::new();
-        for unit in &self.options.stop {
-            match self.services.is_active(unit) {
-                Ok(true) => running.push(unit.clone()),
-                Ok(false) => {}
-                Err(why) => {
-                    return Err(Error::new(ExitCode::Refused, why)
-                        .hint("leave out --stop, or stop it by hand; nothing was changed"));
-                }
-            }
-        }
-        Ok(running)
-    }
-
-    /// Starts what this run, or one that was interrupted, has stopped.
-    fn start_units(&mut self, dir: &mut StateDir, reached: Reached) -> Result<()> {
-        let units: Vec<String> = dir.history.units().into_iter().map(str::to_string).collect();
-        let mut problems = Vec::new();
-        for unit in units {
-            self.tell(Event::Start(&unit));
-            match self.services.start(&unit) {
-                Ok(()) => dir.started(&unit),
-                Err(why) => problems.push(Diagnostic::new(format!("not started again: {why}"))),
-            }
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let gpus = match reached {
-            Reached::AsWanted => "; the GPUs are as wanted",
-            Reached::AsBefore => "; the GPUs are as before",
-            Reached::Incomplete => "",
-        };
-        let hint = Some(format!("start it by hand with systemctl start{gpus}"));
-        Err(Error { code: ExitCode::RollbackIncomplete, problems, hint })
     }
 
     /// Makes a planned change, and undoes it where anything fails.
@@ -502,21 +523,16 @@ impl Session<'_> {
         change: &NodeChange,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let mut touched = BTreeSet::new();
-        let done = self.make(dir, id, change, interrupt, &mut touched);
+        let mut trail = Trail::new(change);
+        let done = self.make(dir, id, change, interrupt, &mut trail);
         let Err(Failure { why, hint }) = done else { return Ok(()) };
         self.tell(Event::Failed(&why));
-        let found: Vec<GpuState> = change
-            .gpus
-            .iter()
-            .filter(|gpu| touched.contains(&gpu.gpu))
-            .map(|gpu| gpu.from.clone())
-            .collect();
-        match self.restore(&found, &mut |_| {}) {
-            Ok(()) => {
+        match self.restore(&trail.touched(), &trail, &mut |_| {}) {
+            Ok(kept) => {
                 let _ = dir.end(id, End::RolledBack);
                 let mut error = Error::new(ExitCode::RolledBack, why);
                 error.problems.push(Diagnostic::new("the state before is there again"));
+                error.problems.extend(kept.into_iter().map(Diagnostic::new));
                 error.hint = hint;
                 Err(error)
             }
@@ -528,33 +544,55 @@ impl Session<'_> {
         }
     }
 
-    fn go_back(&mut self, dir: &mut StateDir, id: u64, wanted: &[GpuState]) -> Result<()> {
+    fn go_back(
+        &mut self,
+        dir: &mut StateDir,
+        id: Option<u64>,
+        change: &NodeChange,
+        wanted: &[GpuState],
+    ) -> Result<()> {
         // It is undone already whatever the journal takes down.
         let mut announce = |step: &Step| {
-            let _ = dir.doing(id, &step.to_string());
+            if let Some(id) = id {
+                let _ = dir.doing(id, &step.to_string());
+            }
         };
-        let restored = self.restore(wanted, &mut announce);
-        restored.map_err(|Leftover { left, hint }| {
-            incomplete("the rollback failed".to_string(), left, [hint, again()])
-        })
-    }
-
-    /// Stops the units of a run. Where one does not stop, nothing is changed, and the run is over.
-    fn stop_units(&mut self, units: &[String], dir: &mut StateDir, id: u64) -> Result<()> {
-        for unit in units {
-            self.tell(Event::Stop(unit));
-            if let Err(why) = self.services.stop(unit) {
-                let _ = dir.end(id, End::RolledBack);
-                return Err(Error::new(ExitCode::Refused, why)
-                    .hint("leave out --stop, or stop it by hand; no GPU was changed"));
+        match self.restore(wanted, &Trail::new(change), &mut announce) {
+            Ok(kept) if kept.is_empty() => Ok(()),
+            Ok(left) => {
+                let hint = "`migplan rollback --force` destroys it, if it is idle";
+                Err(incomplete(
+                    "not everything was rolled back".to_string(),
+                    left,
+                    [Some(hint.to_string())],
+                ))
+            }
+            Err(Leftover { left, hint }) => {
+                Err(incomplete("the rollback failed".to_string(), left, [hint, again()]))
             }
         }
-        Ok(())
     }
 }
 
 /// How long to wait between two looks at what is busy.
 const WAIT_STEP: Duration = Duration::from_secs(1);
+/// How many looks in a row must fail, or show another reason to refuse, before that is believed.
+const ODD_READINGS: u32 = 3;
+
+/// Notes how a run ended, where it has a file. What is not written is judged by the node next time.
+fn end(dir: &mut StateDir, id: Option<u64>, how: End) {
+    if let Some(id) = id {
+        let _ = dir.end(id, how);
+    }
+}
+
+/// An error, and units that did not start after it.
+pub(super) fn and_units(mut error: Error, units: Error) -> Error {
+    error.code = units.code;
+    error.problems.extend(units.problems);
+    error.hint = joined([error.hint, units.hint]);
+    error
+}
 
 fn busy_elsewhere() -> Error {
     Error::new(ExitCode::Refused, "another migplan is changing this node")
@@ -563,7 +601,7 @@ fn busy_elsewhere() -> Error {
 
 /// Which GPUs must read the same twice: those of a change, those that are as wanted, and those that
 /// seem not to be able to do MIG, which one wrong answer is enough for.
-fn concerned_by(change: &NodeChange) -> impl Fn(&ObservedGpu) -> bool {
+pub(super) fn concerned_by(change: &NodeChange) -> impl Fn(&ObservedGpu) -> bool {
     let of_change = change.gpus.iter().map(|gpu| gpu.gpu).chain(change.unchanged.iter().copied());
     let indices: BTreeSet<u32> = of_change.collect();
     move |gpu| gpu.mode.is_none() || indices.contains(&gpu.index)
@@ -604,7 +642,7 @@ fn untouched(mut error: Error) -> Error {
 }
 
 /// Hints as one, each once.
-fn joined<const N: usize>(hints: [Option<String>; N]) -> Option<String> {
+pub(super) fn joined<const N: usize>(hints: [Option<String>; N]) -> Option<String> {
     let mut all: Vec<String> = Vec::new();
     for hint in hints.into_iter().flatten() {
         if !all.contains(&hint) {

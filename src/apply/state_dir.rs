@@ -32,6 +32,13 @@ pub trait Saves {
     /// # Errors
     /// As [`History::look`].
     fn look(&mut self) -> Result<(History, bool)>;
+    /// Whether states could be saved there, as far as that shows without a lock.
+    ///
+    /// # Errors
+    /// As [`StateDir::lock`], but not for another migplan at work.
+    fn ready(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Saves for &std::path::Path {
@@ -41,6 +48,11 @@ impl Saves for &std::path::Path {
 
     fn look(&mut self) -> Result<(History, bool)> {
         History::look(self)
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        let mut folder = DiskFolder::open_to_write(self).map_err(|e| not_saved(self, &e))?;
+        History::read(&mut folder, self)?.whole()
     }
 }
 
@@ -138,10 +150,30 @@ impl StateDir {
     /// # Errors
     /// They cannot be written (exit 7): nothing has been touched yet.
     pub fn begin(&mut self, header: Header) -> Result<u64> {
+        self.save(header).map_err(|e| not_saved(&self.path, &e))
+    }
+
+    /// As [`Self::begin`], for a rollback: `None` where the disk is full, but every state to go back
+    /// to is one that an earlier run has saved and no unit is to be stopped, so that nothing is lost
+    /// without a file.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_rollback(&mut self, header: Header) -> Result<Option<u64>> {
+        let saved = |state| self.history.runs.iter().any(|run| run.header.before.contains(state));
+        let dispensable = header.stopped.is_empty() && header.before.iter().all(saved);
+        match self.save(header) {
+            Ok(id) => Ok(Some(id)),
+            Err(e) if is_full(&e) && dispensable => Ok(None),
+            Err(e) => Err(not_saved(&self.path, &e)),
+        }
+    }
+
+    fn save(&mut self, header: Header) -> io::Result<u64> {
         let damaged = self.history.damaged.iter().map(|d| d.id);
         let id = self.history.runs.iter().map(|run| run.id).chain(damaged).max().unwrap_or(0) + 1;
         let file = format!("run-{id:06}.jsonl");
-        self.write(&file, &header).map_err(|e| not_saved(&self.path, &e))?;
+        self.write(&file, &header)?;
         let units = header.stopped.clone();
         let superseded = BTreeSet::new();
         let waits_for_gone = false;
@@ -195,6 +227,18 @@ impl StateDir {
         });
     }
 
+    /// Removes a run that has ended without a change, so that it is not taken for the last one; not
+    /// while a unit that it stopped has not been started.
+    pub fn forget(&mut self, id: u64) {
+        let folder = &mut *self.folder;
+        self.history.runs.retain(|run| {
+            let goes = run.id == id && run.units.is_empty();
+            !(goes && folder.remove(&run.file).is_ok())
+        });
+        // Where a power failure brings it back, it has ended all the same.
+        let _ = folder.sync_names();
+    }
+
     /// Announces a change.
     ///
     /// # Errors
@@ -243,15 +287,24 @@ fn append(folder: &mut dyn Folder, file: &str, line: &Line) -> io::Result<()> {
     folder.append(file, &line.text()?)
 }
 
+/// Whether it is the disk, or this user's part of it, that has no room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn not_saved(path: &Path, error: &io::Error) -> Error {
     let problem = Diagnostic::new(format!("the present state cannot be saved: {error}"));
+    let hint = match is_full(error) {
+        // Another folder would not know the states that are saved in this one.
+        true => "make room on its disk, then run it again; nothing was changed",
+        false => {
+            "run it as root, or name a folder that only you may write to with --state-dir; nothing was changed"
+        }
+    };
     Error {
         code: ExitCode::Refused,
         problems: vec![problem.in_file(path.display().to_string())],
-        hint: Some(
-            "run it as root, or name a folder that only you may write to with --state-dir; nothing was changed"
-                .to_string(),
-        ),
+        hint: Some(hint.to_string()),
     }
 }
 

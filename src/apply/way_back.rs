@@ -74,16 +74,27 @@ pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<
     for gpu in node.gpus.iter().filter(of_run) {
         let since = history.runs.iter().filter(|other| other.id >= run.id);
         for unknown in unknown_instances(gpu, since) {
-            let InstanceState { profile, start, .. } = &unknown.instance;
-            let what = match unknown.only_compute {
-                true => "has compute instances that somebody else has created since",
-                false => "was created by somebody else since",
+            let message = match unknown.only_compute {
+                true => compute_by_somebody_else(gpu.index, &unknown.instance),
+                false => by_somebody_else(gpu.index, &unknown.instance),
             };
-            let message = format!("GPU {}: {profile} at memory slice {start} {what}", gpu.index);
             problems.push((gpu.index, Diagnostic::new(message)));
         }
     }
     problems
+}
+
+/// `GPU 0: 1g.10gb at memory slice 2 was created by somebody else since`.
+pub(super) fn by_somebody_else(gpu: u32, instance: &InstanceState) -> String {
+    let InstanceState { start, profile, .. } = instance;
+    format!("GPU {gpu}: {profile} at memory slice {start} was created by somebody else since")
+}
+
+fn compute_by_somebody_else(gpu: u32, instance: &InstanceState) -> String {
+    let InstanceState { start, profile, .. } = instance;
+    format!(
+        "GPU {gpu}: {profile} at memory slice {start} has compute instances that somebody else has created since"
+    )
 }
 
 /// An instance that somebody else has created, or in which somebody else has created something.

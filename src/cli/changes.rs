@@ -9,7 +9,6 @@ use indicatif::ProgressBar;
 
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, bar, write_result};
-use crate::apply::journal::Purpose;
 use crate::apply::{
     self, ApplyOptions, DEFAULT_STATE_DIR, Event, Interrupt, Operator, Outcome, Patience, Proposal,
     Reached, Session, Systemd, services,
@@ -36,7 +35,8 @@ pub(super) struct ChangeArgs {
     #[arg(long)]
     reset: bool,
     /// Stop this systemd unit before the change and start it after it, if it runs (repeatable);
-    /// also after a failure, and after a kill by the next apply or rollback
+    /// also after a failure, and after a kill by the next apply or rollback. What runs in it may be
+    /// what is in the way
     #[arg(long, value_name = "UNIT", value_parser = unit)]
     stop: Vec<String>,
     /// Tell what happens as JSON, one event a line, on stdout
@@ -157,22 +157,27 @@ impl Operator for Terminal {
         if self.yes {
             return Ok(());
         }
-        let refused = |message: &str| Error::new(ExitCode::Refused, message);
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() || self.json {
-            return Err(refused("there is no terminal to ask on, and --yes was not given").hint(
-                "look at the changes with --dry-run, then run it with --yes; nothing was changed",
-            ));
-        }
-        let rollback = proposal.purpose == Purpose::Rollback;
-        let question = changes::question(proposal.change, rollback);
+        self.can_confirm()?;
+        let question = changes::question(proposal);
         let mut stderr = anstream::stderr();
         let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer);
         match (read, answer.trim().to_ascii_lowercase().as_str()) {
             (Ok(_), "y" | "yes") => Ok(()),
-            _ => Err(refused("not confirmed; nothing was changed")),
+            _ => Err(Error::new(ExitCode::Refused, "not confirmed; nothing was changed")),
         }
+    }
+
+    fn can_confirm(&mut self) -> Result<()> {
+        let terminal = io::stdin().is_terminal() && io::stderr().is_terminal() && !self.json;
+        if self.yes || terminal {
+            return Ok(());
+        }
+        let why = "there is no terminal to ask on, and --yes was not given";
+        Err(Error::new(ExitCode::Refused, why).hint(
+            "look at the changes with --dry-run, then run it with --yes; nothing was changed",
+        ))
     }
 }
 

@@ -145,7 +145,7 @@ fn a_node_that_changes_while_the_change_is_planned_is_left_alone() {
     lay_out(&mut start, 0, &Catalogue::built_in().by_id("h100-sxm5-80gb").unwrap().clone(), &[]);
     put(&mut start, 0, "3g.40gb", 4);
     for (expected, busy) in
-        [("GPU 0: something has started on it", true), ("GPU 0 is not as it was", false)]
+        [("GPU 0: train.py (pid 12) runs in what must go", true), ("GPU 0 is not as it was", false)]
     {
         let rehearsal = Rehearsal::new(&start);
         let config = Config::parse(&yaml(&[("all", "{7g.80gb: 1}")]), "c.yaml").unwrap();

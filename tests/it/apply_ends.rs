@@ -81,7 +81,8 @@ fn a_unit_that_does_not_stop_leaves_the_gpus_alone() {
         assert!(ended["hint"].as_str().unwrap().contains("no GPU was changed"), "{ended}");
         assert_eq!(rehearsal.changing_calls(), 0);
         assert_eq!(rehearsal.load().essence(), before.essence());
-        assert_eq!(runs(&rehearsal).last().unwrap()["end"], "rolled_back");
+        // A run that has changed nothing is none to go back from.
+        assert_eq!(runs(&rehearsal).len(), usize::from(command == "rollback"));
     }
 }
 

@@ -210,6 +210,8 @@ fn a_half_way_gpu_is_repaired_whatever_runs_elsewhere() {
         let (rehearsal, first) = killed(HALF_WAY);
         rehearsal.edit(edit);
         let before = rehearsal.load().gpus[0].clone();
+        let dry = rehearsal.migplan(&["rollback", "--dry-run"]);
+        assert!(dry.code == 9 && dry.stderr.contains(told), "{}", dry.stderr);
         let back = rehearsal.migplan(&["rollback", "--yes", "--json"]);
         assert_eq!(back.code, 9, "{}", back.stdout);
         let (result, after) = (result(&back), rehearsal.load());

@@ -307,6 +307,45 @@ fn a_disk_that_is_full_at_any_moment_leaves_the_node_as_before_or_as_wanted() {
     assert!(ends[&refused] > 3 && ends[&8] > 3 && ends[&0] > 3, "{ends:?}");
 }
 
+#[test]
+fn a_full_disk_does_not_keep_a_half_way_gpu_from_going_back() {
+    let first = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4), ("1g.10gb", 0)]);
+    let rehearsal = Rehearsal::new(&first);
+    let config = Config::parse(&yaml(&[("all", "{2g.20gb: 2}")]), "config.yaml").unwrap();
+    for half_way in [true, false] {
+        rehearsal.save(&first);
+        // Nothing can be changed from the third call on, not back either.
+        let stuck = fault("change", 3, Some(999), true, false);
+        rehearsal.edit(|node| node.faults = vec![stuck].into_iter().filter(|_| half_way).collect());
+        let folder = MemoryFolder::default();
+        let ran = rehearsal.session_of(&mut folder.clone(), &mut Yes, false, |session| {
+            session.apply(&config, None, "config.yaml")
+        });
+        assert_eq!(ran.is_err(), half_way, "{ran:?}");
+        rehearsal.edit(|node| node.faults.clear());
+        let before = rehearsal.load().essence();
+        assert_ne!(before, first.essence());
+
+        let mut disk = folder.0.borrow().disk.clone();
+        disk.full_at = Some(0);
+        let mut full = MemoryFolder::of(disk);
+        let back = rehearsal.session_of(&mut full, &mut Yes, false, |session| {
+            session.roll_back(migplan::apply::Target::LastApply)
+        });
+        let after = rehearsal.load().essence();
+        if half_way {
+            assert!(back.is_ok(), "{back:?}");
+            assert_eq!(after, first.essence());
+            assert_eq!(full.look().unwrap().0.runs.len(), 1);
+        } else {
+            // The present state is one that only this run would save.
+            let error = back.unwrap_err();
+            assert_eq!((error.code, after), (ExitCode::Refused, before), "{error}");
+            assert!(error.hint.unwrap_or_default().contains("make room on its disk"));
+        }
+    }
+}
+
 /// A folder in which another run has saved something between a look and the lock.
 struct Overtaken {
     seen: MemoryFolder,

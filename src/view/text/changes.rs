@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::apply::guard::Wait;
-use crate::apply::{Event, GpuChange, NodeChange, Outcome};
+use crate::apply::journal::Purpose;
+use crate::apply::{Event, GpuChange, NodeChange, Outcome, Proposal};
 use crate::error::Diagnostic;
 use crate::fleet::observed::{ObservedNode, Process};
 use crate::hardware::compute;
@@ -167,7 +168,8 @@ pub fn outcome(outcome: &Outcome) -> Option<String> {
 }
 
 /// What is asked before a change: what is lost by it, and how to come back.
-pub fn question(change: &NodeChange, rollback: bool) -> String {
+pub fn question(proposal: &Proposal<'_>) -> String {
+    let change = proposal.change;
     let of = |count: fn(&GpuChange) -> usize| change.gpus.iter().map(count).sum::<usize>() as u64;
     let destroyed = plural(of(|g| g.change.destroy.len()), "idle instance");
     let within = within_kept(change).map_or(String::new(), |text| format!(", {text}"));
@@ -177,10 +179,14 @@ pub fn question(change: &NodeChange, rollback: bool) -> String {
         0 => String::new(),
         n => format!(", {} reset", plural(n, "GPU")),
     };
-    let back = if rollback {
-        "The present state is saved too: `migplan rollback --list` shows it."
-    } else {
-        "`migplan rollback` comes back to the present state."
+    let back = match (proposal.purpose, proposal.interrupted) {
+        (Purpose::Rollback, _) => {
+            "The present state is saved too: `migplan rollback --list` shows it."
+        }
+        (Purpose::Apply, false) => "`migplan rollback` comes back to the present state.",
+        (Purpose::Apply, true) => {
+            "`migplan rollback` comes back to the present state; but on the GPUs of the interrupted run to the state before that run."
+        }
     };
     format!(
         "This changes GPU {}: {destroyed} destroyed, {} created{within}{resets}. {back}\nGo on?",
@@ -210,7 +216,10 @@ fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
     let word = |on| if on { "on" } else { "off" };
     let mode = gpu.mode.map(|mode| match gpu.switches_mode() {
         true => format!("MIG is not {}", word(mode.on)),
-        false => format!("MIG will be {} after a reset", word(gpu.from.mig_pending)),
+        false if gpu.board.mode_change_needs_reset => {
+            format!("MIG will be {} after a reset", word(gpu.from.mig_pending))
+        }
+        false => format!("MIG {} was asked for, and is pending", word(gpu.from.mig_pending)),
     });
     let instances = |count: usize, what: &str| {
         (count > 0).then(|| format!("{} {what}", plural(count as u64, "instance")))

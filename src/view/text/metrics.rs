@@ -46,12 +46,22 @@ pub fn metrics(node: &ObservedNode, saved: Option<&History>) -> String {
     let runs = saved.iter().flat_map(|history| history.runs.iter());
     let unfinished = runs.filter(|run| run.is_unfinished(node)).count() as u64;
     let interrupted = saved.map(|_| (String::new(), unfinished)).into_iter();
+    let units = saved.map(|history| (String::new(), history.units().len() as u64)).into_iter();
     let mut text = String::new();
     for (name, help, samples) in [
-        ("migplan_interrupted_runs", "Runs that left a GPU half-way.", interrupted.collect()),
+        (
+            "migplan_interrupted_runs",
+            "Runs that left a GPU half-way, or only some of their GPUs changed.",
+            interrupted.collect(),
+        ),
+        (
+            "migplan_units_not_started",
+            "Units that a run has stopped and nothing has started since.",
+            units.collect(),
+        ),
         ("migplan_gpu_unreadable", "GPUs that the driver cannot tell of.", unreadable.collect()),
         ("migplan_mig_enabled", "Whether MIG mode is on.", enabled),
-        ("migplan_mig_mode_pending", "Whether a change of MIG mode waits for a reset.", pending),
+        ("migplan_mig_mode_pending", "Whether a change of MIG mode is pending.", pending),
         ("migplan_gpu_instances", "GPU instances by profile.", instances),
         ("migplan_gpu_instances_busy", "GPU instances in which a process runs.", busy),
         ("migplan_free_memory_slices", "Memory slices that no instance covers.", free),

@@ -47,10 +47,14 @@ fn describe(gpu: &ObservedGpu, text: &mut String) {
         None => "cannot do MIG".to_string(),
         Some(MigMode { current, pending }) => {
             let word = |on| if on { "on" } else { "off" };
-            let waits = if current == pending {
-                String::new()
-            } else {
-                format!(", {} after a reset", word(pending))
+            let needs_reset = gpu.board.as_ref().is_none_or(|b| b.mode_change_needs_reset);
+            let waits = match (current == pending, needs_reset) {
+                (true, _) => String::new(),
+                (false, true) => format!(", {} after a reset", word(pending)),
+                // A client held the GPU. Its end alone changes nothing.
+                (false, false) => {
+                    format!(", {} pending: set it again once nothing holds the GPU", word(pending))
+                }
             };
             format!("MIG {}{waits}", word(current))
         }
