@@ -20,7 +20,9 @@ use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
 use crate::plan::quotas::{self, QuotaUse};
-use crate::plan::{Checked, GpuPlan, MigModePolicy, Plan, Policy, Reason, Status, Strategy};
+use crate::plan::{
+    Checked, GpuPlan, MigModePolicy, Plan, Policy, Reason, Status, Strategy, Unplaced,
+};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -106,9 +108,10 @@ pub struct MoreGpus {
     pub board: String,
     /// How many; no fewer would do.
     pub gpus: u64,
-    /// Whether they are to be on further nodes: the site's rules, or replicas that take several GPUs
-    /// of one node, make that another thing than further GPUs of the nodes that are there.
-    pub on_further_nodes: bool,
+    /// The most of them on one node, where they are on further nodes: as many as a node of the fleet
+    /// has. `None` where it is all the same on which nodes they are; the site's rules, and replicas
+    /// that take several GPUs of one node, make a difference.
+    pub per_further_node: Option<u64>,
 }
 
 impl Baseline {
@@ -452,43 +455,20 @@ pub(crate) fn more_gpus(
     plan: &Plan,
     options: &PlanOptions,
 ) -> Result<Option<MoreGpus>> {
-    let full: Vec<_> = plan.unplaced.iter().filter(|u| u.reason == Reason::FleetFull).collect();
-    let policy = problem.policy;
+    let full = plan.unplaced.iter().any(|row| row.reason == Reason::FleetFull);
     // Where the present state binds the plan, more GPUs are not all that would help; and GPUs that
     // are kept whole would have to be bought as well.
-    let bound = options.present.is_some() || policy.keep_whole > 0;
-    if full.is_empty() || bound || plan.proof.status != Status::Optimal {
+    let bound = options.present.is_some() || problem.policy.keep_whole > 0;
+    if !full || bound || plan.proof.status != Status::Optimal {
         return Ok(None);
     }
     let start = Instant::now();
-    let misses_several = full.iter().any(|row| {
-        let at = demand.position(&row.team, &row.workload);
-        at.is_some_and(|at| demand.workloads()[at].whole_gpus > 1)
-    });
-    let missing = full.iter().map(|u| u.replicas).sum::<u64>().min(MAX_GPUS);
-    let several = problem.item_types.iter().any(|t| t.whole_gpus > 1);
-    // With one board and no rule for nodes, replicas of several GPUs fit as well on nodes as on
-    // one large node: those that are placed stay on theirs, each missing one has a further node.
-    let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;
-    let counted = problem.pools.len() == 1 && by_gpu;
+    let enough = Enough::new(demand, problem, plan);
     let wanted = problem.servable(demand);
-    // So many more hold every missing replica: one to a GPU, or one to a node where replicas that
-    // take several GPUs care for nodes.
-    let larger = |pool: usize| {
-        let most = problem.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(1);
-        let (nodes, gpus) = match (several, counted) {
-            (false, _) => (1, missing as usize),
-            (true, true) => (1, most.saturating_mul(missing as usize)),
-            (true, false) => (missing, most),
-        };
-        let too_many = nodes.saturating_mul(gpus as u64) > MAX_GPUS;
-        (!too_many).then(|| problem.with_further_nodes(demand, pool, nodes as i64, gpus))
-    };
-    let further = |pool: usize, all: u64| all.saturating_sub(problem.pools[pool].gpus as u64);
     let least = |pool: usize| {
-        let Some(larger) = larger(pool) else { return Ok(None) };
-        let least = fewest::least_of_pool(&larger, pool, options)?;
-        Ok(least.map(|least| (further(pool, least), pool)))
+        let Some(larger) = enough.of_pool(pool) else { return Ok(None) };
+        let least = fewest::least_of_pool(&larger.problem, larger.pool, options)?;
+        Ok(least.map(|least| (larger.further(least), pool)))
     };
     let pools = (0..problem.pools.len()).into_par_iter();
     let mut bounds: Vec<(u64, usize)> =
@@ -501,10 +481,12 @@ pub(crate) fn more_gpus(
             break;
         }
         let pool = bound.1;
-        let Some(larger) = larger(pool) else { continue };
-        if let Some(all) = fewest::fewest_of_pool(&larger, pool, wanted, options)? {
-            let needed = (further(pool, all), pool);
-            if needed.0 > 0 && best.is_none_or(|best| needed < best) {
+        let Some(larger) = enough.of_pool(pool) else { continue };
+        if let Some(all) = fewest::fewest_of_pool(&larger.problem, larger.pool, wanted, options)? {
+            let needed = (larger.further(all), pool);
+            // With more GPUs than nodes to put each on, more nodes might need fewer.
+            let is_fewest = (1..=enough.most).contains(&needed.0);
+            if is_fewest && best.is_none_or(|best| needed < best) {
                 best = Some(needed);
             }
         }
@@ -517,8 +499,79 @@ pub(crate) fn more_gpus(
     Ok(best.map(|(gpus, pool)| MoreGpus {
         board: problem.pools[pool].board.id.clone(),
         gpus,
-        on_further_nodes: !by_gpu || misses_several && !counted,
+        per_further_node: (!enough.anywhere).then(|| problem.largest_node(pool) as u64),
     }))
+}
+
+/// So many further GPUs that those without a place have one.
+struct Enough<'a> {
+    demand: &'a Demand,
+    problem: &'a Problem,
+    /// GPUs of those replicas, each on GPUs of its own.
+    most: u64,
+    /// Whether it is all the same on which nodes the GPUs are.
+    anywhere: bool,
+}
+
+/// A fleet with further GPUs of one board.
+struct Larger {
+    problem: Problem,
+    /// The pool that has them.
+    pool: usize,
+    /// GPUs of that pool that are there already.
+    present: u64,
+}
+
+impl Larger {
+    /// Further GPUs in use, where `all` of the pool are.
+    fn further(&self, all: u64) -> u64 {
+        all.saturating_sub(self.present)
+    }
+}
+
+impl<'a> Enough<'a> {
+    fn new(demand: &'a Demand, problem: &'a Problem, plan: &Plan) -> Enough<'a> {
+        let policy = problem.policy;
+        let gpus = |row: &Unplaced| {
+            let at = demand.position(&row.team, &row.workload)?;
+            let workload = &demand.workloads()[at];
+            // Those that are placed may have to change their profile with the others.
+            let all = policy.one_profile_per_workload;
+            let replicas = if all { workload.count } else { row.replicas };
+            Some(replicas.saturating_mul(u64::from(workload.whole_gpus.max(1))))
+        };
+        let full = plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull);
+        let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;
+        Enough {
+            demand,
+            problem,
+            most: full.filter_map(gpus).fold(0, u64::saturating_add).min(MAX_GPUS),
+            anywhere: by_gpu && problem.item_types.iter().all(|t| t.whole_gpus <= 1),
+        }
+    }
+
+    /// The fleet with further GPUs of a pool; `None` where they would be too many. Where nodes make a
+    /// difference, GPUs that are there and idle cannot stand for further ones, so those are a pool of
+    /// their own, with a node for each so that any number of nodes is possible.
+    fn of_pool(&self, pool: usize) -> Option<Larger> {
+        let (nodes, gpus) = match self.anywhere {
+            true => (1, self.most),
+            false => (self.most, self.problem.largest_node(pool) as u64),
+        };
+        if nodes.saturating_mul(gpus) > MAX_GPUS {
+            return None;
+        }
+        let with = |problem: &Problem, pool: usize| {
+            problem.with_further_nodes(self.demand, pool, nodes as i64, gpus as usize)
+        };
+        Some(if self.anywhere {
+            let present = self.problem.pools[pool].gpus as u64;
+            Larger { problem: with(self.problem, pool), pool, present }
+        } else {
+            let (apart, pool) = self.problem.with_pool_apart(pool);
+            Larger { problem: with(&apart, pool), pool, present: 0 }
+        })
+    }
 }
 
 /// The options for what is sought after a search that began at `start`, in the time that it left;

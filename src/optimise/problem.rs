@@ -435,6 +435,29 @@ impl Problem {
         problem
     }
 
+    /// The same with one more pool, the last one: of the board of `pool`, without any GPU yet. The
+    /// present state of the GPUs must not be known.
+    pub(crate) fn with_pool_apart(&self, pool: usize) -> (Problem, usize) {
+        let mut problem = self.clone();
+        let apart = problem.pools.len();
+        let of_pool = self.kinds.iter().filter(|kind| kind.pool == pool);
+        problem.kinds.extend(of_pool.map(|kind| InstanceKind { pool: apart, ..kind.clone() }));
+        let mut empty = self.pools[pool].clone();
+        empty.gpus = 0;
+        empty.groups.iter_mut().for_each(|group| group.gpus = 0);
+        problem.pools.push(empty);
+        for node_type in &mut problem.node_types {
+            node_type.of_pool.push(0);
+            node_type.keep_whole.push(0);
+        }
+        (problem, apart)
+    }
+
+    /// The most GPUs of a pool that one node has.
+    pub(crate) fn largest_node(&self, pool: usize) -> usize {
+        self.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0)
+    }
+
     /// The same demand on a fleet with `nodes` further nodes, each of `gpus` GPUs of one pool. The
     /// present state of the GPUs must not be known.
     pub(crate) fn with_further_nodes(

@@ -718,13 +718,81 @@ fn advice_to_buy_gpus_is_true_on_several_boards() {
 fn advice_to_buy_gpus_leaves_out_what_no_node_could_ever_serve() {
     let csv = "team,workload,memory,count,gpus\nt,b,9GiB,100,\nt,c,,1,2\n";
     let said = unplaced(csv, &["--gpus", "4xa100-80gb"]);
-    assert!(said.contains("13 more GPUs of a100-sxm4-80gb would place all"), "{said}");
+    let more = "13 more GPUs of a100-sxm4-80gb on further nodes of up to 4 would place all";
+    assert!(said.contains(more), "{said}");
     // No node has the eight GPUs of one replica, and a node with more is not what is asked about.
     let with_eight = unplaced(&format!("{csv}t,a,,1,8\n"), &["--gpus", "4xa100-80gb"]);
-    assert!(with_eight.contains("13 more GPUs of a100-sxm4-80gb would place all"), "{with_eight}");
+    assert!(with_eight.contains(more), "{with_eight}");
     let alone = "team,workload,memory,count,gpus\nt,b,9GiB,100,\nt,a,,1,8\n";
     let said = unplaced(alone, &["--gpus", "4xa100-80gb"]);
     assert!(said.contains("11 more GPUs of a100-sxm4-80gb would place all"), "{said}");
+}
+
+/// GPUs that idle on nodes which cannot use them do not stand for further ones, and so many further
+/// nodes are there as are best: each row with what it takes, tried with as many nodes and one fewer.
+#[test]
+fn advice_to_buy_gpus_for_further_nodes_is_true() {
+    let whole = |gpus: u32, count: u32| {
+        format!("team,workload,memory,count,gpus\nllm,train,,{count},{gpus}\n")
+    };
+    let beside = "team,workload,memory,count,priority,gpus\na,big,,1,10,2\na,train,30GiB,6,0,\n";
+    let alike = "team,workload,memory,count\na,small,9GiB,14\na,big,38GiB,4\n";
+    let mixed = "team,workload,memory,count\na,b,30GiB,3\n";
+    let (per_node, single) = (["--mig-mode", "per-node"], ["--strategy", "single"]);
+    let (per_node, single) = (&per_node[..], &single[..]);
+    for (csv, nodes, rules, said, enough, too_few) in [
+        (
+            &*whole(5, 5),
+            "n0,h100-80gb,8\nn1,h100-80gb,8\nn2,h100-80gb,8",
+            &[][..],
+            "10 more GPUs of h100-sxm5-80gb on further nodes of up to 8 would place all",
+            &["x,h100-80gb,5", "y,h100-80gb,5"][..],
+            &["x,h100-80gb,8", "y,h100-80gb,1"][..],
+        ),
+        (
+            &*whole(2, 5),
+            "n0,a100-80gb,3\nn1,a100-80gb,3\nn2,a100-80gb,3",
+            &[],
+            "4 more GPUs of a100-sxm4-80gb on further nodes of up to 3 would place all",
+            &["x,a100-80gb,2", "y,a100-80gb,2"],
+            &["x,a100-80gb,3"],
+        ),
+        (
+            beside,
+            "n,a100-80gb,4",
+            per_node,
+            "2 more GPUs of a100-sxm4-80gb on further nodes of up to 4 would place all",
+            &["x,a100-80gb,2"],
+            &["x,a100-80gb,1"],
+        ),
+        (
+            alike,
+            "n,a100-80gb,1",
+            single,
+            "3 more GPUs of a100-sxm4-80gb, each on a further node, would place all",
+            &["x,a100-80gb,1", "y,a100-80gb,1", "z,a100-80gb,1"],
+            &["x,a100-80gb,1", "y,a100-80gb,1"],
+        ),
+        (
+            mixed,
+            "n,a100-80gb,1\nn,h100-80gb,1",
+            single,
+            "2 more GPUs of a100-sxm4-80gb, each on a further node, would place all",
+            &["x,a100-80gb,1", "y,a100-80gb,1"],
+            &["x,a100-80gb,1"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let ask = |more: &[&str]| {
+            let file = folder.path().join("fleet.csv");
+            fs::write(&file, format!("node,board,gpus\n{nodes}\n{}\n", more.join("\n"))).unwrap();
+            unplaced(csv, &[&["--fleet", file.to_str().unwrap()], rules].concat())
+        };
+        let full = ask(&[]);
+        assert!(full.contains(said), "{full}");
+        assert_eq!(ask(enough), "", "{said}");
+        assert_ne!(ask(too_few), "", "{said}");
+    }
 }
 
 #[test]
@@ -774,23 +842,24 @@ fn a_node_that_serves_nobody_has_mig_off() {
 #[test]
 fn the_rules_of_a_site_are_named_where_they_keep_gpus_free() {
     let csv = "team,workload,memory,count,gpus\na,n,9GiB,9,\na,w,,1,1\n";
-    for (args, flag) in [
-        (&["--gpus", "20xa100-80gb", "--strategy", "single"][..], "--strategy single"),
-        (&["--gpus", "4xa100-80gb", "--keep-whole", "9"], "--keep-whole 9"),
-    ] {
+    // On a further node a whole GPU is beside no instances.
+    let more = "1 more GPU of a100-sxm4-80gb on a further node would place all";
+    let single = &["--gpus", "20xa100-80gb", "--strategy", "single"][..];
+    let keep = &["--gpus", "4xa100-80gb", "--keep-whole", "9"][..];
+    for (args, flag, helps) in
+        [(single, "--strategy single", true), (keep, "--keep-whole 9", false)]
+    {
         let said = unplaced(csv, args);
         let why = format!(
             "the free GPUs may not serve it under {flag}; would help: a plan without {flag}"
         );
         assert!(said.contains(&why), "{said}");
-        assert!(!said.contains("would place all"), "{said}");
+        let expected = if helps { more } else { "" };
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(said.contains("would place all"), helps, "{said}");
     }
-    // On a further node a whole GPU is beside no instances.
     let said = unplaced(csv, &["--gpus", "2xa100-80gb", "--strategy", "single"]);
-    assert!(
-        said.contains("1 more GPU of a100-sxm4-80gb on a further node would place all"),
-        "{said}"
-    );
+    assert!(said.contains(more), "{said}");
 }
 
 #[test]

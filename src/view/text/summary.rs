@@ -146,14 +146,17 @@ fn unplaced(text: &mut String, suggestion: &Suggestion, layout: Layout) {
     let _ = writeln!(text, "\nUnplaced: {}.", plural(replicas, "replica"));
     unplaced_rows(text, &plan.unplaced, layout.rows());
     if let Some(more) = &suggestion.more_gpus {
-        let where_to = match (more.on_further_nodes, more.gpus) {
-            (false, _) => "",
-            (true, 1) => " on a further node",
-            (true, _) => " on further nodes",
+        let (where_to, fewer) = match (more.per_further_node, more.gpus) {
+            (None, _) => (String::new(), "no fewer would"),
+            (Some(_), 1) => (" on a further node".to_string(), "no fewer would"),
+            (Some(1), _) => (", each on a further node,".to_string(), "no fewer so would"),
+            (Some(most), _) => {
+                (format!(" on further nodes of up to {most}"), "no fewer on such nodes would")
+            }
         };
         let _ = writeln!(
             text,
-            "{} of {}{where_to} would place all that the fleet is too full for; no fewer would.",
+            "{} of {}{where_to} would place all that the fleet is too full for; {fewer}.",
             plural(more.gpus, "more GPU"),
             more.board
         );
