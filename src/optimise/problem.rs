@@ -281,7 +281,10 @@ impl Problem {
                     continue;
                 }
             };
-            let by_itself = self.policy.one_profile_per_workload && workload.count > 1;
+            // A single replica has one instance in any case, but another in every period.
+            let periods = parts.iter().filter(|part| part.counts[index] > 0).count();
+            let by_itself =
+                self.policy.one_profile_per_workload && (workload.count > 1 || periods > 1);
             let weight = i64::try_from(workload.weight.0).unwrap_or(i64::MAX);
             let quota = self.team_quotas.position(&workload.team);
             let team = teams.get(&team_key(workload)).copied();

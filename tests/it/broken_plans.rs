@@ -572,6 +572,33 @@ fn what_is_wrong_with_a_plan_over_time_is_seen() {
 }
 
 #[test]
+fn one_replica_with_a_profile_for_each_period_is_seen() {
+    let demand = demand(
+        "team,workload,memory,count,compute,hours\na,steady,9GiB,1,1,\n\
+         b,morning,9GiB,1,3,06:00-08:00\nc,day,9GiB,2,2,08:00-20:00\n",
+    );
+    let fleet = gpus("1xa100-80gb");
+    let week = OverTime::new(&demand, Horizon::Week, &Zone::default(), &Growth::default()).unwrap();
+    let policy = Policy { one_profile_per_workload: true, ..Policy::default() };
+    let options = PlanOptions { policy, ..PlanOptions::default() };
+    let conditions = optimise::conditions(&fleet, &options);
+    let good = optimise::over_time::suggest(&week, &fleet, &options).unwrap();
+    let other = usize::from(good.shown == 0);
+    for name in ["1g.10gb", "2g.20gb"] {
+        let mut periods = good.periods.clone();
+        let steady = periods[other].iter_mut().find(|row| row.workload == 0).unwrap();
+        let profile = InstanceProfile::Mig(name.parse().unwrap());
+        let is_another = steady.profile != profile;
+        steady.profile = profile;
+        let plan = good.plan.clone().into_inner();
+        let checked = Checked::over_time(plan, &week, good.shown, &periods, &fleet, &conditions);
+        let found = checked.err().unwrap_or_default();
+        let seen = found.contains(&"a/steady is in several profiles".to_string());
+        assert_eq!(seen, is_another, "{name}: {found:?}");
+    }
+}
+
+#[test]
 fn a_large_plan_is_read_in_parts_and_nothing_is_lost_between_them() {
     let rows = "team,workload,memory_mib,count\na,small,9000,60000\na,big,38000,4000\n";
     let (demand, fleet) = (demand(rows), gpus("6000xa100-80gb,3000xh100-80gb"));

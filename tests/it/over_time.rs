@@ -764,3 +764,31 @@ fn no_more_replicas_are_guaranteed_than_run() {
     let tuesday = over.only(|hour| (24..48).contains(&hour));
     assert_eq!(guaranteed(tuesday.peak()), (0, 0));
 }
+
+/// One replica is in one instance in any hour, and its pod template asks for one resource name in all.
+#[test]
+fn a_single_replica_keeps_its_profile_from_hour_to_hour() {
+    let csv = "team,workload,memory,count,compute,hours\n\
+        a,steady,9GiB,1,1,\nb,morning,9GiB,1,3,06:00-08:00\nc,day,9GiB,2,2,08:00-20:00\n";
+    let args = ["suggest", "-w", "-", "--gpus", "1xa100-80gb", "--over-time", "--format", "json"];
+    let served = |rule: &[&str]| {
+        let run = migplan_with(&[&args[..], rule].concat(), csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let plan: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let mut profiles: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for period in plan["over_time"]["periods"].as_array().unwrap() {
+            for row in period["allocated"].as_array().unwrap() {
+                let of = profiles.entry(row["workload"].to_string()).or_default();
+                of.push(row["profile"].to_string());
+            }
+        }
+        profiles.values_mut().for_each(|of| {
+            of.sort();
+            of.dedup();
+        });
+        let hours = plan["proof"]["stages"][0]["value"].as_u64().unwrap();
+        (hours, profiles.values().map(Vec::len).max().unwrap())
+    };
+    assert_eq!(served(&[]), (350, 2));
+    assert_eq!(served(&["--one-profile-per-workload"]), (336, 1));
+}

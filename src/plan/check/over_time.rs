@@ -222,7 +222,7 @@ impl Check<'_> {
         }
         for (workload, names) in names {
             let Some(workload) = peak.workloads().get(workload) else { continue };
-            if workload.count > 1 && names.len() > 1 {
+            if names.len() > 1 {
                 self.fail(format!("{} is in several profiles", workload.label()));
             }
         }
