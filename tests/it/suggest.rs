@@ -898,34 +898,65 @@ fn a_plan_that_is_not_proved_is_said_to_be() {
     assert!(proved.stdout.contains("\"status\": \"optimal\"") && proved.stderr.is_empty());
 }
 
-#[test]
-fn replicas_go_to_nodes_that_are_ready() {
-    let node = |name: &str, ready: &str| {
-        format!(
-            r#"{{"metadata": {{"name": "{name}", "labels": {{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "4"}}}}, "status": {{"conditions": [{{"type": "Ready", "status": "{ready}"}}]}}}}"#
-        )
-    };
+/// For each node of A100-80GB (name, GPUs, ready) how many of its GPUs serve a replica.
+fn used_of_nodes(nodes: &[(&str, usize, bool)], csv: &str, rules: &[&str]) -> Vec<usize> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nodes.json");
-    let used = |ready: [&str; 4], count: &str| {
-        let nodes = ["n0", "n1", "n2", "n3"].iter().zip(ready).map(|(name, r)| node(name, r));
-        let nodes: Vec<String> = nodes.collect();
-        fs::write(&file, format!(r#"{{"items": [{}]}}"#, nodes.join(","))).unwrap();
-        let csv = format!("team,workload,memory,count\na,b,9GiB,{count}\n");
-        let args =
-            ["suggest", "-q", "-w", "-", "--nodes", file.to_str().unwrap(), "--format", "json"];
-        let ran = migplan_with(&args, csv.as_bytes());
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
-        let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-        let gpus = plan["gpus"].as_array().unwrap().iter().filter(|gpu| gpu["mig"] == true);
-        let mut nodes: Vec<String> =
-            gpus.map(|gpu| gpu["node"].as_str().unwrap().to_string()).collect();
-        nodes.dedup();
-        nodes
+    let node = |(name, gpus, ready): &(&str, usize, bool)| {
+        let ready = if *ready { "True" } else { "False" };
+        format!(
+            r#"{{"metadata": {{"name": "{name}", "labels": {{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "{gpus}"}}}}, "status": {{"conditions": [{{"type": "Ready", "status": "{ready}"}}]}}}}"#
+        )
     };
-    assert_eq!(used(["True", "True", "False", "False"], "56"), ["n0", "n1"]);
-    assert_eq!(used(["False", "True", "False", "True"], "42"), ["n1", "n3"]);
-    assert_eq!(used(["False"; 4], "112").len(), 4);
+    let items: Vec<String> = nodes.iter().map(node).collect();
+    fs::write(&file, format!(r#"{{"items": [{}]}}"#, items.join(","))).unwrap();
+    let args = ["suggest", "-q", "-w", "-", "--nodes", file.to_str().unwrap(), "--format", "json"];
+    let ran = migplan_with(&[&args[..], rules].concat(), csv.as_bytes());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let plan: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let serves = |gpu: &&serde_json::Value| {
+        gpu["instances"].as_array().unwrap().iter().any(|i| !i["workload"].is_null())
+    };
+    let used: Vec<&serde_json::Value> =
+        plan["gpus"].as_array().unwrap().iter().filter(serves).collect();
+    let on = |name: &str| used.iter().filter(|gpu| gpu["node"] == name).count();
+    nodes.iter().map(|(name, ..)| on(name)).collect()
+}
+
+#[test]
+fn replicas_go_to_nodes_that_are_ready() {
+    let used = |ready: [bool; 4], count: u32| {
+        let nodes = ["n0", "n1", "n2", "n3"].iter().zip(ready).map(|(name, r)| (*name, 4, r));
+        let csv = format!("team,workload,memory,count\na,b,9GiB,{count}\n");
+        used_of_nodes(&nodes.collect::<Vec<_>>(), &csv, &[])
+    };
+    assert_eq!(used([true, true, false, false], 56), [4, 4, 0, 0]);
+    assert_eq!(used([false, true, false, true], 42), [0, 4, 0, 2]);
+    assert_eq!(used([false; 4], 112), [4; 4]);
+}
+
+#[test]
+fn a_node_that_is_not_ready_serves_what_no_other_can_whatever_its_size() {
+    let whole =
+        |gpus: u32, count: u32| format!("team,workload,memory,count,gpus\na,b,,{count},{gpus}\n");
+    let four = "team,workload,memory,count\na,b,9GiB,28\n";
+    assert_eq!(
+        used_of_nodes(&[("a", 2, true), ("b", 2, false), ("c", 1, true)], four, &[]),
+        [2, 1, 1]
+    );
+    let two = [("z1", 2, false), ("zz1", 2, true)];
+    assert_eq!(used_of_nodes(&two, &whole(2, 1), &[]), [0, 2]);
+    // Of another size, with MIG off or on.
+    let sizes = [("a", 2, false), ("b", 4, true)];
+    assert_eq!(used_of_nodes(&sizes, &whole(2, 1), &[]), [0, 2]);
+    let three = "team,workload,memory,count\na,b,30GiB,3\n";
+    for rules in [&["--strategy", "single"], &["--mig-mode", "per-node"]] {
+        assert_eq!(used_of_nodes(&two, three, rules), [0, 2], "{rules:?}");
+        assert_eq!(used_of_nodes(&two, &whole(2, 1), rules), [0, 2], "{rules:?}");
+        let beside = "team,workload,memory,count,gpus\na,b,30GiB,3,\na,c,,1,2\n";
+        let all = [("a", 2, false), ("b", 2, true), ("c", 2, true)];
+        assert_eq!(used_of_nodes(&all, beside, rules), [0, 2, 2], "{rules:?}");
+    }
 }
 
 #[test]

@@ -79,12 +79,14 @@ fn node_by_node(
 ) -> Result<Arrangement> {
     let (formulation, values) = (&solution.formulation, &solution.values);
     let mut by_type: BTreeMap<usize, Vec<FreeGpus>> = BTreeMap::new();
+    let choices = Choices::of(problem, pool, &nodes);
     for node in nodes {
         by_type.entry(node.node_type).or_default().push(node);
     }
     let mut arrangement = Arrangement::default();
     let mut by_mode = ByMode::default();
     for (node_type, mut nodes) in by_type {
+        nodes.sort_by_key(|node| node.second_choice);
         let node_mode = formulation.modes.decode(node_type, values);
         if let Some(on) = node_mode {
             let with_mig = nodes.split_off(nodes.len() - on as usize);
@@ -117,9 +119,93 @@ fn node_by_node(
             }
         }
     }
+    let most = |node: &FreeGpus| problem.node_types[node.node_type].partitionable(pool);
+    spare_second_choice(&mut by_mode.any, &mut arrangement.whole, most);
+    spare_second_choice(&mut by_mode.off, &mut arrangement.whole, |_| 0);
     let single = waiting.get(&1).copied().unwrap_or(0);
     arrangement.slots = by_mode.spread(problem, solution, pool, single);
+    choices.prefer_first(&mut arrangement);
     Ok(arrangement)
+}
+
+/// Moves replicas of several GPUs, the largest first, from nodes that are the second choice to others
+/// that have the room. `most` GPUs of a node may be partitioned; of all nodes together none fewer can
+/// be after a move.
+fn spare_second_choice(
+    nodes: &mut [FreeGpus],
+    whole: &mut [(usize, Vec<usize>)],
+    most: impl Fn(&FreeGpus) -> usize,
+) {
+    let second = nodes.iter().enumerate().filter(|(_, node)| node.second_choice);
+    let second: BTreeMap<usize, usize> = second.map(|(at, node)| (node.node, at)).collect();
+    if second.is_empty() {
+        return;
+    }
+    whole.sort_by_key(|(_, gpus)| Reverse(gpus.len()));
+    for (node, gpus) in whole {
+        let Some(&from) = second.get(node) else { continue };
+        let size = gpus.len();
+        let with = |node: &FreeGpus, gpus: usize| most(node).min(gpus);
+        let old = &nodes[from];
+        let gain = with(old, old.gpus.len() + size) - with(old, old.gpus.len());
+        let has_room = |to: &FreeGpus| {
+            let free = to.gpus.len();
+            !to.second_choice && free >= size && with(to, free) - with(to, free - size) <= gain
+        };
+        let candidates = nodes.iter().enumerate().filter(|(_, to)| has_room(to));
+        let Some((to, _)) = candidates.min_by_key(|(_, to)| to.gpus.len()) else { continue };
+        nodes[from].gpus.extend(std::mem::take(gpus));
+        *gpus = nodes[to].gpus.drain(..size).collect();
+        *node = nodes[to].node;
+        for at in [from, to] {
+            nodes[at].partitionable = with(&nodes[at], nodes[at].gpus.len());
+        }
+    }
+}
+
+/// By their type, nodes with GPUs of one board only: those that are the first choice for replicas,
+/// and those that are the second.
+#[derive(Default)]
+struct Choices(BTreeMap<usize, [Vec<usize>; 2]>);
+
+impl Choices {
+    fn of(problem: &Problem, pool: usize, nodes: &[FreeGpus]) -> Choices {
+        let mut choices = Choices::default();
+        // The GPUs of several boards on one node are arranged one board after the other.
+        let alone = |n: &&FreeGpus| problem.node_types[n.node_type].only_pool() == Some(pool);
+        for node in nodes.iter().filter(alone) {
+            let of_type = choices.0.entry(node.node_type).or_default();
+            of_type[usize::from(node.second_choice)].push(node.node);
+        }
+        choices
+    }
+
+    /// Exchanges nodes of a type, so that those of the first choice have the most GPUs in use. Where
+    /// the GPUs of a node agree on MIG, what a node may get is decided before what it gets.
+    fn prefer_first(self, arrangement: &mut Arrangement) {
+        let mut in_use: BTreeMap<usize, usize> = BTreeMap::new();
+        for (node, gpus) in &arrangement.whole {
+            *in_use.entry(*node).or_default() += gpus.len();
+        }
+        for ((node, _), of) in &arrangement.slots {
+            let serves = matches!(of, GpuUse::Pattern(_) | GpuUse::Whole);
+            *in_use.entry(*node).or_default() += usize::from(serves);
+        }
+        let used = |node: &usize| in_use.get(node).copied().unwrap_or(0);
+        let mut exchanged: BTreeMap<usize, usize> = BTreeMap::new();
+        for [mut first, mut second] in self.0.into_values() {
+            first.sort_by_key(used);
+            second.sort_by_key(|node| Reverse(used(node)));
+            let pairs = first.into_iter().zip(second);
+            for (first, second) in pairs.take_while(|(first, second)| used(first) < used(second)) {
+                exchanged.extend([(first, second), (second, first)]);
+            }
+        }
+        let whole = arrangement.whole.iter_mut().map(|(node, _)| node);
+        for node in whole.chain(arrangement.slots.iter_mut().map(|((node, _), _)| node)) {
+            *node = exchanged.get(node).copied().unwrap_or(*node);
+        }
+    }
 }
 
 impl ByMode {
@@ -225,10 +311,39 @@ fn around_present(
     arrangement
 }
 
+/// Spreads uses over the free GPUs of nodes so that nodes come out alike; nodes that are the second
+/// choice get what the others have no room for. `idle` fills the rest.
+fn spread(nodes: Vec<FreeGpus>, mut uses: Vec<(GpuUse, i64)>, idle: GpuUse) -> Vec<(Slot, GpuUse)> {
+    let (second, first): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|n| n.second_choice);
+    if second.is_empty() {
+        return spread_alike(first, uses, idle);
+    }
+    let mut free: i64 = first.iter().map(|n| n.gpus.len() as i64).sum();
+    let mut partitionable: i64 = first.iter().map(|n| n.partitionable as i64).sum();
+    let mut of_first = uses.clone();
+    // Patterns first: any GPU can be used whole.
+    for patterns in [true, false] {
+        for ((content, left), (_, taken)) in uses.iter_mut().zip(&mut of_first) {
+            if is_pattern(content) == patterns {
+                *taken = (*left).min(if patterns { partitionable } else { free });
+                *left -= *taken;
+                free -= *taken;
+                partitionable -= *taken;
+            }
+        }
+    }
+    let mut slots = spread_alike(first, of_first, idle);
+    slots.extend(spread_alike(second, uses, idle));
+    slots
+}
+
+fn is_pattern(content: &GpuUse) -> bool {
+    matches!(content, GpuUse::Pattern(_))
+}
+
 /// Spreads uses over the free GPUs of nodes so that nodes come out alike: a node that one use can
-/// fill gets only that; what is left goes into the last nodes in order. `idle` fills the rest, first
-/// the nodes that are the second choice.
-fn spread(
+/// fill gets only that; what is left goes into the last nodes in order. `idle` fills the rest.
+fn spread_alike(
     mut nodes: Vec<FreeGpus>,
     mut left: Vec<(GpuUse, i64)>,
     idle: GpuUse,
@@ -236,24 +351,11 @@ fn spread(
     let total: i64 = nodes.iter().map(|n| n.gpus.len() as i64).sum();
     let used: i64 = left.iter().map(|(_, count)| count).sum();
     left.push((idle, (total - used).max(0)));
-    let is_pattern = |content: &GpuUse| matches!(content, GpuUse::Pattern(_));
     let mut partitionable: i64 = nodes.iter().map(|n| n.partitionable as i64).sum();
     let mut to_partition: i64 =
         left.iter().filter(|(c, _)| is_pattern(c)).map(|(_, count)| count).sum();
     let mut slots = Vec::with_capacity(total as usize);
     nodes.sort_by_key(|n| (Reverse(n.gpus.len()), n.node));
-    let idles = left.len() - 1;
-    nodes.retain(|node| {
-        let size = node.gpus.len() as i64;
-        let partitionable_left = partitionable - node.partitionable as i64;
-        let stays_idle =
-            node.second_choice && left[idles].1 >= size && partitionable_left >= to_partition;
-        if stays_idle {
-            (left[idles].1, partitionable) = (left[idles].1 - size, partitionable_left);
-            slots.extend(node.gpus.iter().map(|gpu| ((node.node, *gpu), idle)));
-        }
-        !stays_idle
-    });
     for node in nodes {
         let size = node.gpus.len() as i64;
         // A node may go whole only if the others can take all that is still to be partitioned.
@@ -327,6 +429,36 @@ mod tests {
         };
         assert_eq!([6, 8].map(last_choice), [[4, 2, 0], [4, 4, 0]]);
         assert_eq!(last_choice(11).iter().sum::<usize>(), 11);
+    }
+
+    #[test]
+    fn the_first_choice_is_full_before_a_second_one_is_used_at_all() {
+        let used = |uses: Vec<(GpuUse, i64)>, partitionable: usize| {
+            let mut nodes = nodes(&[2, 2, 1], partitionable);
+            nodes[1].second_choice = true;
+            let slots = spread(nodes, uses, GpuUse::Off);
+            [0, 1, 2].map(|n| on_node(&slots, n).iter().filter(|c| **c != GpuUse::Off).count())
+        };
+        let (pattern, whole) = (GpuUse::Pattern(0), GpuUse::Whole);
+        assert_eq!(used(vec![(pattern, 4)], 2), [2, 1, 1]);
+        assert_eq!(used(vec![(pattern, 1), (whole, 2)], 2), [2, 0, 1]);
+        // One GPU of each node stays whole, so the first choice has room for two patterns.
+        assert_eq!(used(vec![(pattern, 3), (whole, 1)], 1), [2, 1, 1]);
+    }
+
+    #[test]
+    fn a_replica_of_several_gpus_leaves_a_second_choice_if_it_can() {
+        let moved = |free: &[usize], second: usize, taken: usize| {
+            let mut nodes = nodes(free, 9);
+            nodes[second].second_choice = true;
+            let gpus: Vec<usize> = nodes[second].gpus.drain(..taken).collect();
+            let mut whole = vec![(second, gpus)];
+            spare_second_choice(&mut nodes, &mut whole, |_| 9);
+            let left: Vec<usize> = nodes.iter().map(|n| n.gpus.len()).collect();
+            (whole[0].0, left)
+        };
+        assert_eq!(moved(&[2, 4, 3], 0, 2), (2, vec![2, 4, 1]));
+        assert_eq!(moved(&[4, 2, 3], 0, 4), (0, vec![0, 2, 3]));
     }
 
     #[test]
