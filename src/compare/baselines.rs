@@ -625,6 +625,6 @@ pub fn suggest_alone(demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> R
 }
 
 fn alone(plan: Checked, demand: &Demand, fleet: &Fleet, options: &PlanOptions) -> Suggestion {
-    let quotas = quotas::in_use(&plan, demand, &fleet.boards(), &options.quotas);
+    let quotas = quotas::in_use(&plan, demand, &fleet.boards(), &options.quotas, &options.policy);
     Suggestion { plan, presets: None, more_gpus: None, quotas }
 }

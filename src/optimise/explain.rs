@@ -10,10 +10,12 @@ use super::assign::Placed;
 use super::problem::{Problem, Unservable};
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
-use crate::hardware::{BoardRef, Profile};
+use crate::hardware::{BoardRef, Profile, ProfileName};
 use crate::plan::quotas::{self, Allocation};
 use crate::plan::teams::least_whole_memory;
-use crate::plan::{GpuPlan, Plan, Policy, Proof, Reason, Status, Totals, Unplaced};
+use crate::plan::{
+    GpuPlan, Instance, InstanceProfile, Plan, Policy, Proof, Reason, Status, Totals, Unplaced,
+};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
@@ -53,8 +55,11 @@ fn unplaced_rows(
     proved: bool,
 ) -> Vec<(i64, Unplaced)> {
     let boards = fleet.boards();
-    let free = free_instances(&placed.gpus, problem);
-    let kept_free = KeptFree::new(&placed.gpus, problem, proved);
+    let room = Room {
+        free: free_instances(&placed.gpus, problem),
+        kept_free: KeptFree::new(&placed.gpus, problem, proved),
+        names: names_in_use(&placed.gpus, problem),
+    };
     let allocations = quotas::allocations(&placed.gpus, &boards, &problem.team_quotas);
     let on_a_node = |board: &BoardRef| match problem.is_over_time() {
         // Replicas of several whole GPUs cannot be planned over time.
@@ -69,7 +74,7 @@ fn unplaced_rows(
         let (reason, detail, help) = match problem.unservable.get(&index) {
             Some(why) => unservable(*why, workload, &boards, &on_a_node),
             None => over_quota(workload, problem, &allocations, &boards)
-                .unwrap_or_else(|| full(workload, replicas, problem, &free, &kept_free)),
+                .unwrap_or_else(|| full(workload, replicas, problem, &room)),
         };
         let (team, workload_name) = (workload.team.clone(), workload.name.clone());
         let row = Unplaced { team, workload: workload_name, replicas, reason, detail, help };
@@ -239,6 +244,34 @@ fn whole_gpus<'b>(
     boards.iter().filter_map(of_board).min_by_key(|(gpus, b)| (*gpus, b.memory, b.id.clone()))
 }
 
+/// What a plan has for replicas without a place.
+struct Room<'p> {
+    free: Vec<FreeInstance>,
+    kept_free: KeptFree,
+    /// The profile of a workload's replicas, where all must have the same.
+    names: BTreeMap<(&'p str, &'p str), &'p InstanceProfile>,
+}
+
+impl Room<'_> {
+    /// Whether one more replica of `workload` may have this profile.
+    fn may_have(&self, workload: &Workload, profile: &ProfileName) -> bool {
+        let name = self.names.get(&(&*workload.team, &*workload.name));
+        name.is_none_or(|name| matches!(name, InstanceProfile::Mig(name) if name == profile))
+    }
+}
+
+fn names_in_use<'p>(
+    gpus: &'p [GpuPlan],
+    problem: &Problem,
+) -> BTreeMap<(&'p str, &'p str), &'p InstanceProfile> {
+    let instances = gpus.iter().filter(|_| problem.policy.one_profile_per_workload);
+    let name = |instance: &'p Instance| {
+        let of = instance.assignment.as_ref()?;
+        Some(((&*of.team, &*of.workload), &instance.profile))
+    };
+    instances.flat_map(|gpu| &gpu.instances).filter_map(name).collect()
+}
+
 /// A kind of instance of which the plan has free ones.
 struct FreeInstance {
     board: BoardRef,
@@ -250,7 +283,7 @@ fn free_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<FreeInstance> {
     for gpu in gpus {
         let Some(pool) = problem.pools.iter().find(|p| p.board.id == *gpu.board) else { continue };
         for instance in gpu.instances.iter().filter(|i| i.assignment.is_none()) {
-            let crate::plan::InstanceProfile::Mig(name) = &instance.profile else { continue };
+            let InstanceProfile::Mig(name) = &instance.profile else { continue };
             let Some((profile, _)) = pool.board.profile(name) else { continue };
             if !found.iter().any(|s| s.profile == profile && s.board.id == pool.board.id) {
                 found.push(FreeInstance { board: pool.board.clone(), profile });
@@ -269,7 +302,7 @@ fn over_quota(
 ) -> Option<(Reason, String, Option<String>)> {
     let quota = problem.team_quotas.of(&workload.team)?;
     let allocation = allocations.get(&workload.team)?;
-    if !allocation.leaves_nothing(quota, workload, boards) {
+    if !allocation.leaves_nothing(quota, workload, boards, &problem.policy) {
         return None;
     }
     let needs = needs(workload);
@@ -327,48 +360,37 @@ fn full(
     workload: &Workload,
     replicas: u64,
     problem: &Problem,
-    free: &[FreeInstance],
-    kept_free: &KeptFree,
+    room: &Room,
 ) -> (Reason, String, Option<String>) {
     let boards = boards_for(workload, problem);
     let on_one_node = if workload.whole_gpus > 0 { " on one node" } else { "" };
     let needs = needs(workload) + on_one_node;
-    if kept_free.could_serve(workload, &boards) {
-        let rules = kept_free.rules.flags().join(" ");
+    if room.kept_free.could_serve(workload, &boards) {
+        let rules = room.kept_free.rules.flags().join(" ");
         let detail = format!("{needs}; the free GPUs may not serve it under {rules}");
         return (Reason::FleetFull, detail, Some(format!("a plan without {rules}")));
     }
     let detail = format!("{needs}; no room is left beside what comes first");
-    let Some(memory) = workload.memory.filter(|_| workload.whole_gpus == 0) else {
-        let more = replicas.saturating_mul(u64::from(workload.whole_gpus));
-        return (Reason::FleetFull, detail, Some(more_gpus(more, &boards)));
-    };
-    let nearest = free
-        .iter()
-        .filter(|s| workload.allows(&s.board))
-        .map(|s| &s.board.profiles[s.profile])
-        .filter(|p| p.memory < memory && is_help(p, memory))
-        .filter(|p| workload.suits_but_for_memory(p))
-        .max_by_key(|p| (p.memory, Reverse(p.name.clone())));
+    let nearest = workload.memory.filter(|_| workload.whole_gpus == 0).and_then(|memory| {
+        let profiles = room
+            .free
+            .iter()
+            .filter(|s| workload.allows(&s.board))
+            .map(|s| &s.board.profiles[s.profile])
+            .filter(|p| p.memory < memory && is_help(p, memory))
+            .filter(|p| workload.suits_but_for_memory(p) && room.may_have(workload, &p.name));
+        profiles.max_by_key(|p| (p.memory, Reverse(p.name.clone()))).map(|p| (memory, p))
+    });
     let help = match nearest {
-        Some(p) => format!(
+        Some((memory, p)) => Some(format!(
             "{} less demand: a free {} has {}",
             (memory - p.memory).human(),
             p.name,
             p.memory
-        ),
-        None => {
-            let of_one_gpu = boards
-                .iter()
-                .flat_map(|b| &b.profiles)
-                .filter(|p| workload.suits(p))
-                .map(|p| u64::from(p.max_instances))
-                .max()
-                .unwrap_or(1);
-            more_gpus(replicas.div_ceil(of_one_gpu), &boards)
-        }
+        )),
+        None => more_gpus(workload, replicas, &boards, room),
     };
-    (Reason::FleetFull, detail, Some(help))
+    (Reason::FleetFull, detail, help)
 }
 
 /// The boards of the fleet that have what a replica of `workload` needs.
@@ -379,8 +401,27 @@ fn boards_for<'p>(workload: &Workload, problem: &'p Problem) -> Vec<&'p BoardRef
     pools.into_iter().map(|pool| &problem.pools[pool].board).collect()
 }
 
-/// `2 more GPUs of a100-sxm4-80gb`.
-fn more_gpus(gpus: u64, boards: &[&BoardRef]) -> String {
-    let boards: Vec<&str> = boards.iter().map(|b| b.id.as_str()).collect();
-    format!("{} of {}", plural(gpus, "more GPU"), boards.join(" or "))
+/// `2 more GPUs of a100-sxm4-80gb or h200-sxm-141gb`: so many of any of the boards hold `replicas`;
+/// boards of which more are needed are left out.
+fn more_gpus(
+    workload: &Workload,
+    replicas: u64,
+    boards: &[&BoardRef],
+    room: &Room,
+) -> Option<String> {
+    let needed = |board: &BoardRef| match workload.whole_gpus {
+        0 => {
+            let profiles = board.profiles.iter();
+            let suitable =
+                profiles.filter(|p| workload.suits(p) && room.may_have(workload, &p.name));
+            suitable.map(|p| p.max_instances).max().map(|n| replicas.div_ceil(u64::from(n).max(1)))
+        }
+        gpus => Some(replicas.saturating_mul(u64::from(gpus))),
+    };
+    let each: Vec<(u64, &str)> =
+        boards.iter().filter_map(|board| Some((needed(board)?, &*board.id))).collect();
+    let fewest = each.iter().map(|(gpus, _)| *gpus).min()?;
+    let boards: Vec<&str> =
+        each.iter().filter(|(gpus, _)| *gpus == fewest).map(|(_, board)| *board).collect();
+    Some(format!("{} of {}", plural(fewest, "more GPU"), boards.join(" or ")))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{GpuPlan, Plan, Reason};
+use super::{GpuPlan, MigModePolicy, Plan, Policy, Reason};
 use crate::demand::quota::{Quota, Quotas};
 use crate::demand::{Demand, Workload};
 use crate::hardware::BoardRef;
@@ -61,20 +61,29 @@ impl Allocation {
             })
     }
 
-    /// Whether no instance that suffices for one more replica of `workload` is within the quota.
-    pub fn leaves_nothing(&self, quota: &Quota, workload: &Workload, boards: &[BoardRef]) -> bool {
+    /// Whether no instance that suffices for one more replica of `workload` is within the quota,
+    /// under the rules of the site.
+    pub fn leaves_nothing(
+        &self,
+        quota: &Quota,
+        workload: &Workload,
+        boards: &[BoardRef],
+        policy: &Policy,
+    ) -> bool {
         let with = |memory_mib: u64, slices: u32, of_gpu: u32| {
             let mut more = self.clone();
             more.add(memory_mib, slices, of_gpu, u64::from(workload.whole_gpus.max(1)));
             more.within(quota)
         };
         let memory = workload.memory.unwrap_or_default();
+        // Only where the GPUs of a node agree on MIG is one instance as good as its whole GPU.
+        let as_instance = workload.whole_gpus == 1 && policy.mig_mode == MigModePolicy::PerNode;
         !boards.iter().filter(|board| workload.allows(board)).any(|board| {
             let all = board.memory_slices;
             if workload.whole_gpus > 0 {
                 return with(board.memory.0, all, all)
                     || board.profiles.iter().any(|p| {
-                        workload.whole_gpus == 1
+                        as_instance
                             && p.memory_slices == all
                             && p.memory >= memory
                             && with(p.memory.0, all, all)
@@ -112,14 +121,20 @@ pub fn allocations(
 }
 
 /// The quotas of the teams that ask for anything, with what a plan allocates.
-pub fn in_use(plan: &Plan, demand: &Demand, boards: &[BoardRef], quotas: &Quotas) -> Vec<QuotaUse> {
+pub fn in_use(
+    plan: &Plan,
+    demand: &Demand,
+    boards: &[BoardRef],
+    quotas: &Quotas,
+    policy: &Policy,
+) -> Vec<QuotaUse> {
     let unplaced = |quota: &Quota, allocation: &Allocation| {
         let full = plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull);
         let mut of_team = full.filter(|row| row.team == quota.team);
         of_team.any(|row| {
             let workload =
                 demand.position(&row.team, &row.workload).map(|at| &demand.workloads()[at]);
-            workload.is_some_and(|w| allocation.leaves_nothing(quota, w, boards))
+            workload.is_some_and(|w| allocation.leaves_nothing(quota, w, boards, policy))
         })
     };
     let found = allocations(&plan.gpus, boards, quotas);

@@ -796,6 +796,26 @@ fn advice_to_buy_gpus_for_further_nodes_is_true() {
 }
 
 #[test]
+fn help_for_a_workload_is_true() {
+    // One profile for all replicas: a free instance of another one is no help.
+    let csv = "team,workload,memory,count,priority,boards\na,w,14GiB,5,0,\nb,s,5GiB,1,1,a30\n";
+    let gpus = ["--gpus", "1xa100-80gb,1xa30"];
+    let help = |csv: &str, args: &[&str]| {
+        let said = unplaced(csv, &[&gpus[..], args].concat());
+        let line = said.lines().find(|line| line.contains("a/w")).unwrap().to_string();
+        line.split("would help: ").nth(1).unwrap().to_string()
+    };
+    let one = help(csv, &["--one-profile-per-workload"]);
+    assert_eq!(one, "1 more GPU of a100-sxm4-80gb");
+    assert_eq!(help(csv, &[]), "2.3 GiB less demand: a free 2g.12gb has 11968 MiB");
+    // So many GPUs of any board that is named.
+    let csv = "team,workload,memory,count,boards\na,w,14GiB,9,\nb,s,5GiB,1,a30\n";
+    assert_eq!(help(csv, &[]), "1 more GPU of a100-sxm4-80gb");
+    let csv = csv.replace("14GiB,9", "14GiB,6");
+    assert_eq!(help(&csv, &[]), "1 more GPU of a100-sxm4-80gb or a30-24gb");
+}
+
+#[test]
 fn the_summary_says_which_rules_presets_do_not_keep() {
     let said = |args: &[&str]| {
         let base = ["suggest", "-w", "-", "--gpus", "2xa100-80gb", "-o", "/dev/null"];

@@ -166,6 +166,30 @@ fn a_quota_is_kept_and_says_what_it_stops() {
     }
 }
 
+/// A whole GPU is 80 GiB. An instance of all of it has less, but stands for it only where the GPUs of
+/// a node agree on MIG.
+#[test]
+fn a_quota_that_is_too_small_for_a_whole_gpu_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let quota = folder.path().join("quota.csv").display().to_string();
+    std::fs::write(&quota, "team,gpus,memory_gib\na,1,79\n").unwrap();
+    let flags =
+        ["suggest", "-w", "-", "--gpus", "2xa100-80gb", "--quota", &quota, "-o", "/dev/null"];
+    let said = |rules: &[&str]| {
+        let csv = b"team,workload,count,gpus\na,w,1,1\n";
+        let run = migplan_with(&[&flags[..], rules].concat(), csv);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stderr
+    };
+    let (by_gpu, by_node) = (said(&[]), said(&["--mig-mode", "per-node"]));
+    assert!(by_gpu.contains("leaves no instance for it"), "{by_gpu}");
+    assert!(
+        by_gpu.contains("would help: a larger quota for a") && by_gpu.contains("reached"),
+        "{by_gpu}"
+    );
+    assert!(by_node.contains("1 of 1 replica placed"), "{by_node}");
+}
+
 #[test]
 fn rules_between_teams_are_refused_where_they_cannot_hold() {
     let folder = tempfile::tempdir().unwrap();
