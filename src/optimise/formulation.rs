@@ -60,7 +60,6 @@ impl Formulation {
         let modes = NodeModes::add(&mut model, problem);
         let mut flows = NodeFlows::default();
         let mut present = PresentGroups::default();
-        let mut single_profile = SingleProfile::default();
         for pool in 0..problem.pools.len() {
             let whole = assignment.whole_by_size(problem, pool);
             flows.add_pool(&mut model, problem, &modes, &whole);
@@ -73,8 +72,8 @@ impl Formulation {
                 .collect();
             let partitioned = &patterns.gpus[pool];
             gpus::add(&mut model, problem, pool, partitioned, single, &modes, &flows);
-            single_profile.add_pool(&mut model, problem, pool, &modes, &patterns);
         }
+        let single_profile = SingleProfile::add(&mut model, problem, &modes, &patterns);
         one_name::add(&mut model, problem, &assignment);
         quota::add(&mut model, problem, &assignment);
         let memory = ServedMemory::add(&mut model, problem, &assignment.served);

@@ -579,10 +579,10 @@ impl<'p> Search<'p> {
         Ok(holds)
     }
 
-    /// The search, or the part of it for one objective, is over. Where time ended it before there
-    /// was a solution, one is made without the solver. An error only where there is none.
+    /// The search, or the part of it for one objective, is over. Where it ended before there was a
+    /// solution, one is made without the solver. An error only where there is none.
     pub(crate) fn ended(&mut self) -> Result<Status> {
-        if self.values.is_none() && !self.ends.stopped() {
+        if self.values.is_none() {
             self.values = first_plan::find(self.problem, &self.formulation);
         }
         match (&self.values, self.ends.stopped()) {

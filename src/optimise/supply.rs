@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::options::PlanOptions;
 use crate::fleet::{Fleet, Node};
-use crate::hardware::{Board, BoardRef, MediaEngines, layout};
+use crate::hardware::{Board, BoardRef, MediaEngines, ProfileName, layout};
 use crate::plan::Spare;
 use crate::plan::{MigModePolicy, Strategy};
 use crate::reconfigure::change::{self, PresentGpu, PresentInstance};
@@ -29,6 +29,12 @@ impl Pool {
     /// Whether something runs on the whole GPU of this index, so that MIG stays off.
     pub(crate) fn stays_whole(&self, gpu: usize) -> bool {
         self.groups.iter().any(|group| group.stays_whole && group.members.contains(&gpu))
+    }
+
+    /// The name of the first profile that a pattern has.
+    pub(crate) fn name_of(&self, pattern: usize) -> Option<&ProfileName> {
+        let profile = self.patterns[pattern].counts.iter().position(|count| *count > 0)?;
+        Some(&self.board.profiles[profile].name)
     }
 }
 
@@ -310,7 +316,7 @@ fn mixed_patterns(
     patterns
 }
 
-/// One profile, as often as it fits: all that a node of one profile offers.
+/// One profile, as often as it fits: all that a node of one profile offers of a board.
 fn uniform_patterns(board: &BoardRef, media: bool) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     for (p, profile) in board.profiles.iter().enumerate() {

@@ -6,7 +6,7 @@ use migplan::demand::Demand;
 use migplan::fleet::{Fleet, Node};
 use migplan::hardware::Catalogue;
 use migplan::optimise::{PlanOptions, Spare};
-use migplan::plan::{Plan, Reason};
+use migplan::plan::{Plan, Policy, Reason, Strategy};
 
 fn of_gib(values: &[u64]) -> Demand {
     let rows: String =
@@ -172,6 +172,32 @@ fn names_lie() {
         &PlanOptions { spare: Spare::None, ..PlanOptions::default() },
     );
     assert_eq!(instances(&plan).into_keys().collect::<Vec<_>>(), ["2g.35gb"]);
+}
+
+#[test]
+fn a_node_of_two_boards_has_one_profile_too() {
+    let policy = Policy { strategy: Strategy::Single, ..Policy::default() };
+    let options = PlanOptions { policy, ..PlanOptions::default() };
+    let text = "team,workload,memory,count\nnlp,train,30GiB,3\nnlp,infer,9GiB,2\n";
+    // Either all GPUs have 3g.40gb, or none: the A30 has no profile of that name.
+    let plan = suggest(&demand(text), &gpus("1xa100-80gb,1xh100-80gb"), &options);
+    assert_eq!(instances(&plan), [("3g.40gb".to_string(), 4)].into());
+    assert_eq!(plan.totals.placed, 4);
+    let plan = suggest(&demand(text), &gpus("2xa100-80gb,1xa30"), &options);
+    assert!(plan.totals.placed == 0 && plan.gpus.iter().all(|gpu| !gpu.mig));
+    // What one node cannot have, two can.
+    let catalogue = Catalogue::built_in();
+    let node = |name: &str, boards: &[&str]| Node {
+        name: name.into(),
+        gpus: boards.iter().map(|id| catalogue.by_id(id).unwrap().clone()).collect(),
+    };
+    let both = ["a100-sxm4-80gb", "h100-sxm5-80gb"];
+    let fleet = Fleet::new(vec![node("a", &both), node("b", &both), node("c", &["a30-24gb"])]);
+    let text = "team,workload,memory,count\nnlp,train,30GiB,4\nnlp,infer,9GiB,14\nnlp,a30,5GiB,3\n";
+    let plan = suggest(&demand(text), &fleet, &options);
+    assert_eq!(plan.totals.placed, 21);
+    let profiles = [("1g.10gb", 14), ("1g.6gb", 4), ("3g.40gb", 4)];
+    assert_eq!(instances(&plan), profiles.map(|(name, count)| (name.to_string(), count)).into());
 }
 
 #[test]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use migplan::error::ExitCode;
 use migplan::optimise::{self, PlanOptions, Progress, SearchProgress};
 use migplan::plan::Status;
 
@@ -138,13 +137,13 @@ fn a_search_tells_its_stages_and_can_be_stopped() {
 
     let stopped =
         PlanOptions { stop: Some(Arc::new(AtomicBool::new(true))), ..PlanOptions::default() };
-    let error = optimise::suggest(&demand, &fleet, &stopped).unwrap_err();
-    assert_eq!(error.code, ExitCode::TimeLimit);
-    assert!(error.to_string().contains("interrupted before a plan was found"), "{error}");
+    let plan = optimise::suggest(&demand, &fleet, &stopped).unwrap();
+    assert_eq!(plan.proof.status, Status::Interrupted);
+    assert!(plan.totals.placed > 0, "{:?}", plan.totals);
 }
 
-/// One Ctrl-C ends a search that would go on for long, and the result is written; exit 5 only where
-/// no plan was found yet.
+/// One Ctrl-C ends a search that would go on for long, and the best plan so far is written, or a
+/// first one where the solver had none yet.
 #[test]
 fn an_interrupt_ends_the_search_and_not_the_command() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,7 +181,6 @@ fn an_interrupt_ends_the_search_and_not_the_command() {
             assert!(ended || plan.contains("\"status\": \"optimal\""), "{log}");
             assert_eq!(ended, log.contains("NOT proved: it was interrupted"), "{log}");
         }
-        Some(5) => assert!(log.contains("interrupted before a plan was found"), "{log}"),
         other => panic!("{other:?}: {log}"),
     }
 }

@@ -220,7 +220,7 @@ impl ByMode {
         match solution.formulation.single_profile.decode(node_type, pool, &solution.values) {
             None => self.on.entry(None).or_default().append(&mut nodes),
             Some(counts) => {
-                for (pattern, count) in counts.into_iter().enumerate() {
+                for (pattern, count) in counts {
                     let rest = nodes.split_off((count as usize).min(nodes.len()));
                     self.on.entry(Some(pattern)).or_default().append(&mut nodes);
                     nodes = rest;

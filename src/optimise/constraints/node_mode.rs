@@ -24,10 +24,7 @@ impl NodeModes {
         let busy = problem.pools.iter().flat_map(|p| &p.groups).any(|g| g.busy_stays);
         let whole = problem.pools.iter().flat_map(|p| &p.groups).any(|g| g.stays_whole);
         let on = problem.node_types.iter().map(|node_type| {
-            // A node with GPUs of several boards cannot have one profile.
-            let possible = !single || node_type.only_pool().is_some();
-            let possible = possible && (busy || !whole);
-            let most = if possible { node_type.nodes } else { 0 };
+            let most = if busy || !whole { node_type.nodes } else { 0 };
             Some(model.integer(i64::from(busy && !single), most))
         });
         NodeModes { on: on.collect() }
