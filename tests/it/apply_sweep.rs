@@ -282,12 +282,14 @@ struct Soak {
     counts: BTreeMap<String, u32>,
 }
 
-const LAYOUTS: [&str; 8] = [
+const LAYOUTS: [&str; 10] = [
     "{7g.80gb: 1}",
     "{1g.10gb: 7}",
     "{2g.20gb: 3, 1g.10gb: 1}",
     "{4g.40gb: 1, 3g.40gb: 1}",
     "{3g.40gb: 1, 1c.3g.40gb: 2}",
+    "{4c.7g.80gb: 1, 2c.7g.80gb: 1, 1c.7g.80gb: 1}",
+    "{3c.7g.80gb: 1, 1c.7g.80gb: 3}",
     "{1g.20gb: 2, 2g.20gb: 1}",
     "{1g.10gb: 2}",
     "off",
