@@ -600,6 +600,7 @@ impl MigDriver for NvmlDriver {
         start: Option<u32>,
     ) -> Answer<()> {
         const CALL: &str = "nvmlGpuInstanceCreateComputeInstance";
+        const OTHER_PLACES: [Code; 2] = [Code::INVALID_ARGUMENT, Code::INSUFFICIENT_RESOURCES];
         let handle = self.instance_handle(instance)?;
         let f = symbol(CALL, &self.lib()?.nvmlGpuInstanceCreateComputeInstance)?;
         let profiles = self.compute_profiles(handle)?;
@@ -610,7 +611,7 @@ impl MigDriver for NvmlDriver {
             let placement = sys::nvmlComputeInstancePlacement_t { start, size: slices };
             match self.create_compute_at(handle, id, placement) {
                 // A driver that lacks the call, or has other places than the tables say.
-                Err(e) if e.code.is_absence() || e.code == Code::INVALID_ARGUMENT => {}
+                Err(e) if e.code.is_absence() || OTHER_PLACES.contains(&e.code) => {}
                 done => return done,
             }
         }

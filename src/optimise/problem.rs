@@ -602,11 +602,6 @@ impl<'d> Sufficient<'d> {
 }
 
 impl Problem {
-    /// The most GPUs of a pool that one node has.
-    fn largest_node(&self, pool: usize) -> usize {
-        self.node_types.iter().map(|n| n.of_pool[pool]).max().unwrap_or(0)
-    }
-
     /// The most GPUs of a board that one node has.
     pub(crate) fn most_on_a_node(&self, board: &BoardRef) -> u64 {
         let pool = self.pools.iter().position(|pool| pool.board.id == board.id);
