@@ -335,7 +335,7 @@ impl Operator for Asked {
     fn event(&mut self, _: &Event<'_>) {}
 
     fn confirm(&mut self, proposal: &Proposal<'_>) -> Result<()> {
-        self.0 = changes::question(proposal.change, false);
+        self.0 = changes::question(proposal);
         Ok(())
     }
 }

@@ -63,7 +63,7 @@ fn an_id_that_another_instance_has_by_now_names_nothing() {
     let was = InstanceId { gpu: 0, profile_id, id, start: 0 };
     let refused = [
         driver.destroy_compute(was, 0),
-        driver.create_compute(was, 1),
+        driver.create_compute(was, 1, None),
         driver.destroy_instance(was),
     ];
     for answer in refused {
