@@ -14,6 +14,7 @@ use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::file::{self, PlanFile};
+use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Plan, asked};
 use crate::view::charts::{Chart, Picture, PictureFormat, Theme};
 use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, Usage};
@@ -139,7 +140,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                 fit_idle(args, &comparison, &demand, &fleet, &options)?
             } else {
                 let plan = optimise::suggest(&demand, &fleet, &options)?;
-                of_plan(args, &plan, &demand, &catalogue)?
+                of_plan(args, &plan, &demand, &catalogue, None)?
             }
         }
     };
@@ -191,9 +192,19 @@ fn of_file(
 ) -> Result<Picture> {
     let name = name_of(file);
     let made = file::read(open(file)?, &name, catalogue)?;
-    let PlanFile { plan, demand, catalogue, .. } = &made;
+    let PlanFile { plan, demand, catalogue, over_time, .. } = &made;
     if args.kind != Kind::FitIdle {
-        return of_plan(args, plan, demand.as_ref().unwrap_or(&Demand::default()), catalogue);
+        let hour = over_time.as_ref().map(OverTimeFile::hour_shown);
+        let none = Demand::default();
+        let demand = demand.as_ref().unwrap_or(&none);
+        return of_plan(args, plan, demand, catalogue, hour.as_deref());
+    }
+    if over_time.is_some() {
+        let problem = format!("{name} is a plan over time, which --kind fit-idle cannot compare");
+        return Err(Error::usage(problem).hint(
+            "`migplan replay --plan FILE --chart FILE` draws all hours beside the presets, with the \
+             demand and GPUs of the plan; --kind slices and --kind demand draw one hour",
+        ));
     }
     let demand = made.asked(&name)?;
     let options = options.clone().with_recorded(made.policy.clone())?;
@@ -220,12 +231,19 @@ fn fit_idle(
     })
 }
 
-/// The pictures that need nothing but the plan and its demand.
-fn of_plan(args: &Args, plan: &Plan, demand: &Demand, catalogue: &Catalogue) -> Result<Picture> {
+/// The pictures that need nothing but the plan and its demand; of a plan over time, `hour` is the one
+/// that it shows.
+fn of_plan(
+    args: &Args,
+    plan: &Plan,
+    demand: &Demand,
+    catalogue: &Catalogue,
+    hour: Option<&str>,
+) -> Result<Picture> {
     if args.kind == Kind::Demand {
-        return Ok(DemandFigure::new(plan, demand).picture());
+        return Ok(DemandFigure::new(plan, demand).in_hour(hour).picture());
     }
     let LookArgs { color_by, highlight, .. } = &args.look;
     let question = Question::new(*color_by, highlight.as_deref(), demand)?;
-    Ok(SliceMap::new(plan, demand, catalogue, question).picture())
+    Ok(SliceMap::new(plan, demand, catalogue, question).in_hour(hour).picture())
 }

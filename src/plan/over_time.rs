@@ -170,6 +170,12 @@ impl OverTimeFile {
         })
     }
 
+    /// The first hour of the period whose replicas the plan shows, with the zone that it is named
+    /// in: `Mon 08:00 (Europe/Berlin)`. No other hour leaves more replicas unplaced.
+    pub fn hour_shown(&self) -> String {
+        format!("{} ({})", self.shown, self.timezone)
+    }
+
     /// For each workload and kind of instance, the most replicas that are in such at the same time.
     pub fn most_at_once(&self) -> BTreeMap<(&str, &str, &InstanceProfile), AtOnce<'_>> {
         let mut most: BTreeMap<(&str, &str, &InstanceProfile), AtOnce<'_>> = BTreeMap::new();

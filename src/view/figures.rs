@@ -27,6 +27,16 @@ fn gib(mib: u64) -> f64 {
     Mebibytes(mib).as_gib()
 }
 
+/// What is said of a plan, after the hour that it shows where it is one over time.
+fn in_hour(hour: Option<&str>, said: String) -> String {
+    match hour {
+        Some(hour) => format!(
+            "One hour of a plan over time, {hour}; no other leaves more replicas unplaced. {said}"
+        ),
+        None => said,
+    }
+}
+
 /// The teams of a demand, numbered by name: how the pictures and tables of one page refer to the
 /// same team.
 #[derive(Debug, Clone)]

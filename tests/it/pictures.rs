@@ -227,6 +227,45 @@ fn long_names_of_teams_and_small_memory_are_told() {
     assert!(slices.contains(&"ops (0.5 GiB)".to_string()), "{slices:?}");
 }
 
+/// The plan's file of the example of demand over time.
+fn plan_over_time(folder: &Path) -> String {
+    let workloads = root("examples/week/week.csv").display().to_string();
+    let plan = folder.join("week.json").display().to_string();
+    let inputs = ["-q", "suggest", "-w", &workloads, "--gpus", "2xa100-80gb", "--over-time"];
+    let zone = ["--timezone", "Europe/Berlin", "--plan", &plan, "-o", "/dev/null"];
+    let run = migplan(&[&inputs[..], &zone].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    plan
+}
+
+#[test]
+fn a_picture_of_a_plan_over_time_names_its_hour_and_compares_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan_over_time(folder.path());
+    // The demand of all hours beside the replicas of one would say "9 of 5".
+    for size in ["page", "16:9"] {
+        let run = migplan(&["chart", "--plan", &plan, "--size", size, "-o", "-"]);
+        assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{}", run.stderr);
+        assert!(run.stderr.contains("week.json is a plan over time"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("hint: `migplan replay --plan FILE --chart FILE`"),
+            "{}",
+            run.stderr
+        );
+    }
+    let read = json(&fs::read_to_string(&plan).unwrap());
+    let hour = read["over_time"]["shown"].as_str().unwrap();
+    for kind in ["slices", "demand"] {
+        let said = texts(
+            &String::from_utf8(chart(folder.path(), "a.svg", &["--plan", &plan, "--kind", kind]))
+                .unwrap(),
+        );
+        let said = said.join(" ");
+        let named = format!("One hour of a plan over time, {hour} (Europe/Berlin); no other");
+        assert!(said.contains(&named), "{kind}: {said}");
+    }
+}
+
 #[test]
 fn a_replay_says_the_same_share_in_text_and_picture() {
     let folder = tempfile::tempdir().unwrap();

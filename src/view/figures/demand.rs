@@ -115,6 +115,12 @@ impl DemandFigure {
             rows,
         }
     }
+
+    /// Says in which hour the replicas are assigned so, where the plan is one over time.
+    pub fn in_hour(self, hour: Option<&str>) -> DemandFigure {
+        let subtitle = super::in_hour(hour, self.subtitle);
+        DemandFigure { subtitle, ..self }
+    }
 }
 
 fn found<'p>(plan: &'p Plan, demand: &'p Demand) -> BTreeMap<(&'p str, &'p str), Found<'p>> {

@@ -367,6 +367,12 @@ impl SliceMap {
             omitted,
         }
     }
+
+    /// Says in which hour the instances are assigned so, where the plan is one over time.
+    pub fn in_hour(self, hour: Option<&str>) -> SliceMap {
+        let subtitle = super::in_hour(hour, self.subtitle);
+        SliceMap { subtitle, ..self }
+    }
 }
 
 /// The rows' GPUs, whether a row may hold different assignments, and what has no row.
