@@ -218,14 +218,31 @@ impl Picture {
         color: Color,
         width: f64,
     ) {
-        self.strokes(dashes(from, to, dash), color, width);
+        self.strokes(dashes(from, to, dash, 0.0), color, width);
+    }
+
+    /// A line through points in dashes of `dash`, which go on around its corners.
+    pub(super) fn dashed_line(
+        &mut self,
+        points: &[(f64, f64)],
+        dash: f64,
+        color: Color,
+        width: f64,
+    ) {
+        let mut before = 0.0;
+        let mut strokes = Vec::new();
+        for (from, to) in points.iter().zip(points.iter().skip(1)) {
+            strokes.extend(dashes(*from, *to, dash, before));
+            before += (to.0 - from.0).hypot(to.1 - from.1);
+        }
+        self.strokes(strokes, color, width);
     }
 
     /// A box with a dashed edge.
     pub(super) fn dashed_frame(&mut self, at: Box, color: Color, width: f64) {
         let corners =
             [(at.x, at.y), (at.right(), at.y), (at.right(), at.bottom()), (at.x, at.bottom())];
-        let edge = |i: usize| dashes(corners[i], corners[(i + 1) % 4], 4.0);
+        let edge = |i: usize| dashes(corners[i], corners[(i + 1) % 4], 4.0, 0.0);
         self.strokes((0..4).flat_map(edge).collect(), color, width);
     }
 
@@ -299,14 +316,20 @@ impl Picture {
     }
 }
 
-/// The dashes of a line, `dash` long, with gaps a little shorter.
-fn dashes(from: (f64, f64), to: (f64, f64), dash: f64) -> Vec<[(f64, f64); 2]> {
+/// The dashes of a line, `dash` long, with gaps a little shorter; `before` of them is drawn already.
+fn dashes(from: (f64, f64), to: (f64, f64), dash: f64, before: f64) -> Vec<[(f64, f64); 2]> {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = dx.hypot(dy);
     let point = |d: f64| (from.0 + dx * d / length, from.1 + dy * d / length);
-    let count = (length / (1.8 * dash)).ceil() as usize;
-    let start = |i: usize| 1.8 * dash * i as f64;
-    (0..count).map(|i| [point(start(i)), point((start(i) + dash).min(length))]).collect()
+    let step = 1.8 * dash;
+    let first = -before.rem_euclid(step);
+    let count = ((length - first) / step).ceil() as usize;
+    (0..count)
+        .map(|i| first + step * i as f64)
+        .map(|start| (start.max(0.0), (start + dash).min(length)))
+        .filter(|(start, end)| start < end)
+        .map(|(start, end)| [point(start), point(end)])
+        .collect()
 }
 
 #[cfg(test)]

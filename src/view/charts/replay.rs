@@ -7,14 +7,35 @@ use super::page::{BODY, MARGIN, Swatch, WIDTH, heading, legend, number};
 use super::palette::{BLUE, Color, FILLED, GREEN, INK, ORANGE, PURPLE, QUIET, VERMILION, tint};
 use super::picture::{Anchor, Box, Picture};
 use crate::text::plural;
-use crate::view::figures::{NamePanel, ReplayFigure};
+use crate::view::figures::{MissedLine, NamePanel, ReplayFigure};
 
 const TOP_PANEL: f64 = 170.0;
 const PANEL: f64 = 78.0;
 /// Resource names that are drawn.
 const MOST_PANELS: usize = 10;
 const LINES: [Color; 4] = [BLUE, VERMILION, GREEN, PURPLE];
+const THICK: f64 = 3.0;
+const THIN: f64 = 1.4;
 const LEFT: f64 = 84.0;
+
+/// How a line is drawn, so that lines of equal values are all seen; in drawing order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    Thick,
+    Thin,
+    /// Over all others, which show in its gaps.
+    Dashed,
+}
+
+/// The first configuration is what the picture is about: its bound lies under all other lines, what
+/// its pods get over them.
+fn look(line: usize) -> Look {
+    match line {
+        0 => Look::Thick,
+        1 => Look::Dashed,
+        _ => Look::Thin,
+    }
+}
 
 pub(super) fn draw(figure: &ReplayFigure) -> Picture {
     let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
@@ -25,7 +46,11 @@ pub(super) fn draw(figure: &ReplayFigure) -> Picture {
         .zip(LINES)
         .enumerate()
         .map(|(i, (line, color))| {
-            let swatch = if i == 0 { Swatch::Line(color, 3.0) } else { Swatch::Line(color, 1.4) };
+            let swatch = match look(i) {
+                Look::Thick => Swatch::Line(color, THICK),
+                Look::Dashed => Swatch::Dashed(color),
+                Look::Thin => Swatch::Line(color, THIN),
+            };
             (swatch, line.label.clone())
         })
         .collect();
@@ -63,10 +88,16 @@ fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
     let values = figure.missed.iter().flat_map(|m| &m.replicas);
     let most = values.copied().fold(0.0, f64::max).max(1.0) * 1.08;
     axes(picture, &figure.axis, plot, most, "replicas without an instance");
-    // The thick line first, so that the thin ones stay visible over it.
-    for (i, (line, color)) in figure.missed.iter().zip(LINES).enumerate() {
-        let width = if i == 0 { 3.0 } else { 1.4 };
-        picture.line(steps(&line.replicas, plot, most), color, width);
+    let mut lines: Vec<(usize, (&MissedLine, Color))> =
+        figure.missed.iter().zip(LINES).enumerate().collect();
+    lines.sort_by_key(|(i, _)| (look(*i), std::cmp::Reverse(*i)));
+    for (i, (line, color)) in lines {
+        let points = steps(&line.replicas, plot, most);
+        match look(i) {
+            Look::Thick => picture.line(points, color, THICK),
+            Look::Thin => picture.line(points, color, THIN),
+            Look::Dashed => picture.dashed_line(&points, 4.0, color, 2.0),
+        }
     }
     frame(picture, plot);
     day_names(picture, &figure.axis, plot);
@@ -97,4 +128,45 @@ fn name_panel(picture: &mut Picture, figure: &ReplayFigure, panel: &NamePanel, t
     frame(picture, plot);
     day_names(picture, &figure.axis, plot);
     plot.bottom() + 28.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::Shape;
+    use super::*;
+    use crate::view::figures::HourAxis;
+
+    #[test]
+    fn lines_of_equal_values_are_all_seen() {
+        let line = |label: &str| MissedLine { label: label.to_string(), replicas: vec![2.0; 24] };
+        let figure = ReplayFigure {
+            title: String::new(),
+            subtitle: String::new(),
+            axis: HourAxis { hours: 24, days: Vec::new() },
+            missed: ["plan, bound", "plan, template", "b", "c"].map(line).to_vec(),
+            more: 0,
+            names: Vec::new(),
+        };
+        let picture = draw(&figure);
+        // A line of the plot, not of the legend: colour, width, and the part of its way that it
+        // covers.
+        let long = |shape: &Shape| match shape {
+            Shape::Line(points, color, width) => {
+                let way = points.last()?.0 - points.first()?.0;
+                (way > 200.0).then_some((*color, *width, 1.0))
+            }
+            Shape::Strokes(strokes, color, width) => {
+                let way = strokes.last()?[1].0 - strokes.first()?[0].0;
+                let drawn: f64 = strokes.iter().map(|[from, to]| to.0 - from.0).sum();
+                (way > 200.0).then_some((*color, *width, drawn / way))
+            }
+            _ => None,
+        };
+        let drawn: Vec<(Color, f64, f64)> = picture.shapes.iter().filter_map(long).collect();
+        let at = |color: Color| drawn.iter().position(|(of, ..)| *of == color).unwrap();
+        let (bound, template, best) = (at(BLUE), at(VERMILION), at(GREEN));
+        assert!(bound < best && best < template, "{drawn:?}");
+        assert!(drawn[bound].1 > drawn[best].1, "the bound shows beside the best preset");
+        assert!(drawn[template].2 < 0.7, "others show in the gaps of the plan's line");
+    }
 }
