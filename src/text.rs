@@ -46,6 +46,16 @@ pub fn share(part: u128, whole: u128) -> String {
     }
 }
 
+/// `40 %`, rounded; `100 %` only where nothing is missing, `0 %` only where nothing is there.
+pub fn percent(part: u64, whole: u64) -> String {
+    let (part, whole) = (u128::from(part.min(whole)), u128::from(whole.max(1)));
+    match (200 * part + whole) / (2 * whole) {
+        0 if part > 0 => "< 1 %".to_string(),
+        100 if part < whole => "> 99 %".to_string(),
+        percent => format!("{percent} %"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +70,17 @@ mod tests {
             (share(7, 7), share(1, 5_000), share(0, 0)),
             ("100 %".into(), "< 0.1 %".into(), "-".into())
         );
+        for (part, whole, text) in [
+            (2, 5, "40 %"),
+            (1, 3, "33 %"),
+            (2, 3, "67 %"),
+            (7, 7, "100 %"),
+            (999, 1_000, "> 99 %"),
+            (1, 1_000, "< 1 %"),
+            (0, 3, "0 %"),
+            (0, 0, "0 %"),
+        ] {
+            assert_eq!(percent(part, whole), text, "{part} of {whole}");
+        }
     }
 }

@@ -142,7 +142,7 @@ fn colours_of_the_slices_answer_what_is_asked() {
         texts(&String::from_utf8(svg).unwrap())
     };
     let says = |texts: &[String], start: &str| texts.iter().any(|t| t.starts_with(start));
-    assert!(says(&slices(&[]), "90 to 100% of the instance needed"));
+    assert!(says(&slices(&[]), "90 to 100 % of the instance needed"));
     assert!(says(&slices(&["--color-by", "team"]), "13 further teams"));
     assert!(says(&slices(&["--color-by", "priority"]), "priority 0 (280 GiB)"));
     let one = slices(&["--highlight", "team-07"]);
@@ -220,11 +220,39 @@ fn long_names_of_teams_and_small_memory_are_told() {
     let csv = format!("team,workload,memory_gib\n{team},train,9\n{team},serve,8\nops,tiny,0.5\n");
     let gpus = ["--gpus", "1xa100-80gb", "--kind"];
     let demand = texts_of(folder.path(), &csv, &[&gpus[..], &["demand"]].concat());
-    for name in ["…/train", "…/serve"] {
-        assert!(demand.iter().any(|t| t.ends_with(name)), "{name}: {demand:?}");
+    for name in ["Recommendation and Personalisation/train", "ops/tiny"] {
+        assert!(demand.contains(&name.to_string()), "{name}: {demand:?}");
     }
     let slices = texts_of(folder.path(), &csv, &[&gpus[..], &["slices"]].concat());
     assert!(slices.contains(&"ops (0.5 GiB)".to_string()), "{slices:?}");
+}
+
+#[test]
+fn long_names_that_begin_alike_stay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (team, workload) = ("an-organisation-with-departments", "training-of-a-language-model");
+    let row = |i: usize| {
+        format!("{team}-of-research-and-development-{},{workload}-for-translation-{i},9,9\n", i % 4)
+    };
+    let rows: Vec<String> = (0..12).map(row).collect();
+    let csv = format!("team,workload,memory_gib,count\n{}", rows.concat());
+    let gpus = ["--gpus", "16xa100-80gb", "--kind"];
+    // By their first letters: labels of the picture of the demand, and teams of a legend.
+    let of = |kind: &str, start: &str| {
+        let said = texts_of(folder.path(), &csv, &[&gpus[..], &[kind]].concat());
+        let labels: Vec<String> = said.into_iter().filter(|t| t.starts_with(start)).collect();
+        let different: std::collections::BTreeSet<&String> = labels.iter().collect();
+        assert_eq!(different.len(), labels.len(), "{labels:?}");
+        labels
+    };
+    let demand = of("demand", "an-org");
+    assert_eq!(demand.len(), 12, "{demand:?}");
+    assert!(demand.iter().all(|label| label.contains("/training")), "{demand:?}");
+    let legend_start = "an-organisation-with";
+    let said = texts_of(folder.path(), &csv, &[&gpus[..], &["slices"]].concat());
+    let legend: std::collections::BTreeSet<&String> =
+        said.iter().filter(|t| t.starts_with(legend_start) && t.ends_with("GiB)")).collect();
+    assert_eq!(legend.len(), 4, "{said:?}");
 }
 
 /// The plan's file of the example of demand over time.

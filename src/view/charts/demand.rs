@@ -61,18 +61,24 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(picture: &Picture) -> Columns {
+    fn of(picture: &Picture, figure: &DemandFigure) -> Columns {
         let margin = picture.margin();
         if picture.is_narrow() {
-            Columns { left: margin, right: picture.width - margin, row: ROW + 34.0, above: 18.0 }
-        } else {
-            Columns { left: 270.0, right: 640.0, row: ROW, above: 0.0 }
+            let right = picture.width - margin;
+            return Columns { left: margin, right, row: ROW + 34.0, above: 18.0 };
         }
+        // Long names take what is free at the right of the outcomes.
+        let longest = |widths: &mut dyn Iterator<Item = f64>| widths.fold(0.0, f64::max);
+        let name = longest(&mut figure.rows.iter().map(|r| font::width(&r.label, BODY)));
+        let outcome = longest(&mut figure.rows.iter().map(|r| font::width(&outcome(r), SMALL)));
+        let free = (WIDTH - MARGIN - 640.0 - 10.0 - outcome).max(0.0);
+        let more = (name + margin + 10.0 - 270.0).clamp(0.0, free);
+        Columns { left: 270.0 + more, right: 640.0 + more, row: ROW, above: 0.0 }
     }
 }
 
 fn bars(picture: &mut Picture, figure: &DemandFigure, top: f64) {
-    let columns = Columns::of(picture);
+    let columns = Columns::of(picture, figure);
     let mut y = legend(picture, top + 2.0, &entries(figure)) + 4.0;
     let most = most_gib(figure) * 1.04;
     let scale = (columns.right - columns.left) / most;

@@ -148,7 +148,7 @@ fn bar(picture: &mut Picture, way: &Way, y: f64, scale: f64, columns: &Columns, 
     let name_space =
         if columns.stacked { columns.right - margin - 190.0 } else { columns.left - margin - 32.0 };
     Marker::Way(way.kind).draw(picture, (margin + 8.0, name_y - 4.0));
-    let name = font::fit(&way.name, BODY, name_space);
+    let name = font::fit_name(&way.name, BODY, name_space);
     picture.text(margin + 22.0, name_y, Anchor::Left, BODY, INK, name);
     let fits = font::width(&way.fit_text, SMALL) <= space;
     let fit = font::fit(if fits { &way.fit_text } else { &way.fit_short }, SMALL, space);

@@ -63,31 +63,83 @@ pub(super) fn fit(text: &str, size: f64, space: f64) -> String {
     if kept.chars().count() < 2 { String::new() } else { format!("{kept}…") }
 }
 
-/// `team/workload` in `space`: where it is too long the team is shortened, so that the workloads of
-/// one team stay apart. `workload` is what the label ends with.
+/// The name, or as much of its beginning and its end as fits `space` around an ellipsis: names that
+/// begin alike often differ at their end. Empty where not even two letters would fit.
+pub(super) fn fit_name(name: &str, size: f64, space: f64) -> String {
+    let name = clean(name);
+    if width(&name, size) <= space {
+        return name;
+    }
+    let chars: Vec<char> = name.chars().collect();
+    let mut left = space - width("…", size);
+    // The name without the characters from `head` to before `tail`.
+    let (mut head, mut tail) = (0, chars.len());
+    while head < tail {
+        let from_start = head <= chars.len() - tail;
+        left -= advance(chars[if from_start { head } else { tail - 1 }]) * size;
+        if left < 0.0 {
+            break;
+        }
+        if from_start { head += 1 } else { tail -= 1 }
+    }
+    if head < 1 || tail == chars.len() {
+        return String::new();
+    }
+    let part = |chars: &[char]| chars.iter().collect::<String>();
+    format!("{}…{}", part(&chars[..head]).trim_end(), part(&chars[tail..]).trim_start())
+}
+
+/// The part of a label that its workload may take where neither name fits as a whole.
+const OF_WORKLOAD: f64 = 0.6;
+
+/// `team/workload` in `space`: where it is too long both are shortened, the workload less, so that
+/// workloads of one team stay apart and so do those of one name. `workload` is what the label ends
+/// with.
 pub(super) fn fit_label(label: &str, workload: &str, size: f64, space: f64) -> String {
     if width(&clean(label), size) <= space {
         return clean(label);
     }
-    let end = format!("/{}", clean(workload));
-    let team = label.strip_suffix(workload).unwrap_or_default().trim_end_matches('/');
-    match fit(team, size, space - width(&end, size)) {
-        team if team.is_empty() => fit(workload, size, space),
-        team => team + &end,
+    let team = clean(label.strip_suffix(workload).unwrap_or_default().trim_end_matches('/'));
+    let beside = space - width("/", size);
+    let workload =
+        fit_name(workload, size, (OF_WORKLOAD * beside).max(beside - width(&team, size)));
+    match fit_name(&team, size, beside - width(&workload, size)) {
+        team if team.is_empty() => workload,
+        team => format!("{team}/{workload}"),
     }
+}
+
+/// Whether a line may not end between two words: a number stays with its unit, and a count with
+/// what it counts.
+fn belong_together(before: &str, word: &str) -> bool {
+    const UNITS: [&str; 6] = ["MiB", "GiB", "TiB", "PiB", "%", "×"];
+    before.ends_with('×')
+        || before.ends_with(|c: char| c.is_ascii_digit())
+            && UNITS.contains(&word.trim_end_matches(['.', ',', ';', ':', ')']))
+}
+
+/// The parts of a text after each of which a line may end.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        match parts.last_mut().filter(|before| belong_together(before, word)) {
+            Some(before) => *before = format!("{before} {word}"),
+            None => parts.push(word.to_string()),
+        }
+    }
+    parts
 }
 
 /// Breaks a text into at most `most` lines of `space`; what does not fit ends in an ellipsis.
 pub(super) fn wrap(text: &str, size: f64, space: f64, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    let text = clean(text);
-    let mut words = text.split(' ').filter(|w| !w.is_empty()).peekable();
+    let parts = parts(&clean(text));
+    let mut words = parts.iter().peekable();
     while words.peek().is_some() && lines.len() < most {
         let mut line = String::new();
         let last = lines.len() + 1 == most;
         while let Some(word) = words.peek() {
-            let longer =
-                if line.is_empty() { (*word).to_string() } else { format!("{line} {word}") };
+            let longer = if line.is_empty() { (*word).clone() } else { format!("{line} {word}") };
             if !last && !line.is_empty() && width(&longer, size) > space {
                 break;
             }
@@ -124,20 +176,35 @@ mod tests {
     }
 
     #[test]
-    fn a_label_keeps_the_name_of_the_workload() {
+    fn a_shortened_name_keeps_its_beginning_and_its_end() {
+        assert_eq!(fit_name("short", 10.0, 100.0), "short");
+        assert_eq!(fit_name("anything", 10.0, 5.0), "");
+        for last in ["one", "two"] {
+            let name = fit_name(&format!("a-very-long-workload-name-{last}"), 10.0, 80.0);
+            assert!(name.starts_with("a-very") && name.ends_with(last), "{name}");
+            assert!(name.contains('…') && width(&name, 10.0) <= 80.0, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_label_keeps_both_names() {
         let team = "Recommendation and Personalisation";
         let label =
             |workload: &str| fit_label(&format!("{team}/{workload}"), workload, 10.0, 180.0);
         assert_eq!(fit_label("a/b", "b", 10.0, 180.0), "a/b");
         for workload in ["train", "serve"] {
             let shown = label(workload);
-            assert!(
-                shown.starts_with("Recommendation") && shown.ends_with(&format!("…/{workload}"))
-            );
+            assert!(shown.starts_with("Recommend"), "{shown}");
+            assert!(shown.contains('…') && shown.ends_with(&format!("tion/{workload}")), "{shown}");
             assert!(width(&shown, 10.0) <= 180.0, "{shown}");
         }
         let long = label("a-workload-with-a-name-that-is-long-by-itself");
-        assert!(long.starts_with("a-workload") && width(&long, 10.0) <= 180.0, "{long}");
+        assert!(long.starts_with("Reco") && long.contains("/a-work"), "{long}");
+        assert!(long.ends_with("itself") && width(&long, 10.0) <= 180.0, "{long}");
+        // A short team leaves the workload all else.
+        let long = "a-workload-with-a-name-that-is-long-by-itself";
+        let shown = fit_label(&format!("ops/{long}"), long, 10.0, 180.0);
+        assert!(shown.starts_with("ops/a-work") && width(&shown, 10.0) > 160.0, "{shown}");
     }
 
     #[test]
@@ -147,5 +214,12 @@ mod tests {
         assert!(lines[1].ends_with('…'), "{lines:?}");
         assert!(lines.iter().all(|l| width(l, 10.0) <= 60.0));
         assert!(wrap("", 10.0, 60.0, 3).is_empty());
+        for space in 20..300 {
+            let lines = wrap("on 1 × a30, (326.9 GiB) or 7 %.", 10.0, f64::from(space), 9);
+            for whole in ["1 × a30,", "(326.9 GiB)", "7 %."] {
+                let fits = width(whole, 10.0) <= f64::from(space);
+                assert!(!fits || lines.iter().any(|l| l.contains(whole)), "{lines:?}");
+            }
+        }
     }
 }

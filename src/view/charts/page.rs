@@ -80,7 +80,8 @@ pub(super) fn legend(picture: &mut Picture, top: f64, entries: &[(Swatch, String
     let right = picture.width - margin;
     let (mut x, mut y) = (margin, top);
     for (swatch, text) in entries {
-        let text = font::fit(text, SMALL, right - margin - 24.0);
+        // An entry begins with a name, and may end with a number.
+        let text = font::fit_name(text, SMALL, right - margin - 24.0);
         let width = 22.0 + font::width(&text, SMALL);
         if x > margin && x + width > right {
             x = margin;

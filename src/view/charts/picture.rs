@@ -68,8 +68,12 @@ pub(super) struct Text {
     pub upright: bool,
 }
 
-#[cfg(test)]
 impl Text {
+    /// A text with its baseline at `y`.
+    pub(super) fn new(x: f64, y: f64, anchor: Anchor, size: f64, color: Color, text: &str) -> Text {
+        Text { x, y, anchor, size, color, text: font::clean(text), upright: false }
+    }
+
     /// The box that the text takes.
     pub(super) fn bounds(&self) -> Box {
         let width = font::width(&self.text, self.size);
@@ -271,25 +275,19 @@ impl Picture {
         color: Color,
         text: impl Into<String>,
     ) {
-        let text = font::clean(&text.into());
-        if !text.trim().is_empty() {
-            let text = Text { x, y, anchor, size, color, text, upright: false };
+        self.write(Text::new(x, y, anchor, size, color, &text.into()));
+    }
+
+    /// A text that is measured already.
+    pub(super) fn write(&mut self, text: Text) {
+        if !text.text.trim().is_empty() {
             self.shapes.push(Shape::Text(text));
         }
     }
 
     /// A text that runs upwards, centred on `y`.
     pub(super) fn upright(&mut self, x: f64, y: f64, size: f64, color: Color, text: &str) {
-        let text = Text {
-            x,
-            y,
-            anchor: Anchor::Middle,
-            size,
-            color,
-            text: font::clean(text),
-            upright: true,
-        };
-        self.shapes.push(Shape::Text(text));
+        self.write(Text { upright: true, ..Text::new(x, y, Anchor::Middle, size, color, text) });
     }
 
     /// The colours in use, each once.
@@ -307,7 +305,6 @@ impl Picture {
     }
 
     /// All texts.
-    #[cfg(test)]
     pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
         self.shapes.iter().filter_map(|s| match s {
             Shape::Text(text) => Some(text),

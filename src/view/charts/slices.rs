@@ -6,7 +6,7 @@ use super::palette::{
     BLUE, Color, DISTINCT, EDGE, FILLED, INK, LIGHT, OTHER, PAGE, QUIET, SKY, SOFT, VERMILION,
     YELLOW, tint,
 };
-use super::picture::{Anchor, Box, Picture};
+use super::picture::{Anchor, Box, Picture, Text};
 use crate::view::figures::{Allocated, Cell, CellUse, ColorBy, SliceMap, SliceRow};
 
 const ROW: f64 = 48.0;
@@ -19,7 +19,9 @@ const NEED: [Color; 4] = [BLUE, SKY, YELLOW, VERMILION];
 pub(super) fn draw(figure: &SliceMap, width: f64) -> Picture {
     let mut picture = Picture::new(width, &figure.title, &figure.subtitle);
     let top = heading(&mut picture, &figure.title, &figure.subtitle);
-    let mut y = legend(&mut picture, top + 2.0, &entries(figure)) + 8.0;
+    // Two names in a row, however long they are.
+    let most = (picture.width - 2.0 * picture.margin()) / 2.0 - 110.0;
+    let mut y = legend(&mut picture, top + 2.0, &entries(figure, most.max(190.0))) + 8.0;
     let mut shown_slices = 0;
     for (i, row) in figure.rows.iter().enumerate() {
         if i > 0 {
@@ -45,7 +47,8 @@ pub(super) fn draw(figure: &SliceMap, width: f64) -> Picture {
     picture
 }
 
-fn entries(figure: &SliceMap) -> Vec<(Swatch, String)> {
+/// The legend; a name in it takes at most `most`.
+fn entries(figure: &SliceMap, most: f64) -> Vec<(Swatch, String)> {
     let fill = |key: Option<usize>| Swatch::Fill(tint(color(figure, key), FILLED));
     let mut entries: Vec<(Swatch, String)> = figure
         .keys
@@ -53,7 +56,7 @@ fn entries(figure: &SliceMap) -> Vec<(Swatch, String)> {
         .enumerate()
         .filter(|(_, key)| key.placed_gib > 0.0)
         .map(|(i, key)| {
-            let name = font::fit(&key.name, SMALL, 240.0);
+            let name = font::fit_name(&key.name, SMALL, most);
             (fill(Some(i)), format!("{name} ({} GiB)", number(key.placed_gib)))
         })
         .collect();
@@ -105,8 +108,8 @@ fn slice_axis(picture: &mut Picture, y: f64, slices: u32) -> f64 {
 
 fn narrow_label(picture: &mut Picture, row: &SliceRow, y: f64) -> f64 {
     let margin = picture.margin();
-    let text =
-        font::fit(&format!("{}, {}", row.label, row.detail), BODY, picture.width - 2.0 * margin);
+    let text = format!("{}, {}", row.label, row.detail);
+    let text = font::fit_name(&text, BODY, picture.width - 2.0 * margin);
     picture.text(margin, y + 12.0, Anchor::Left, BODY, INK, text);
     y + LABEL
 }
@@ -115,9 +118,9 @@ fn draw_row(picture: &mut Picture, figure: &SliceMap, row: &SliceRow, y: f64) {
     if !picture.is_narrow() {
         let margin = picture.margin();
         let space = labels_end(picture) - margin - 10.0;
-        let label = font::fit(&row.label, BODY, space);
+        let label = font::fit_name(&row.label, BODY, space);
         picture.text(margin, y + 20.0, Anchor::Left, BODY, INK, label);
-        let detail = font::fit(&row.detail, SMALL, space);
+        let detail = font::fit_name(&row.detail, SMALL, space);
         picture.text(margin, y + 35.0, Anchor::Left, SMALL, QUIET, detail);
     }
     let unit = slice_width(picture, row.slices);
@@ -130,6 +133,9 @@ fn draw_row(picture: &mut Picture, figure: &SliceMap, row: &SliceRow, y: f64) {
 }
 
 fn draw_cell(picture: &mut Picture, figure: &SliceMap, cell: &Cell, at: Box) {
+    let space = at.w - 6.0;
+    // Where what is needed of the instance ends.
+    let mut needed_to = None;
     let lines = match &cell.holds {
         CellUse::Unusable => {
             hatched(picture, at);
@@ -143,43 +149,91 @@ fn draw_cell(picture: &mut Picture, figure: &SliceMap, cell: &Cell, at: Box) {
             picture.dashed_frame(at, EDGE, 1.0);
             vec!["free".to_string(), profile.clone(), format!("{} GiB", number(*memory_gib))]
         }
-        CellUse::Allocated(allocated) => fill_cell(picture, figure, allocated, at),
+        CellUse::Allocated(allocated) => {
+            needed_to = Some(fill_cell(picture, figure, allocated, at));
+            written(allocated, space)
+        }
     };
     let height = 14.0;
-    let mut y = at.y + (at.h - height * lines.len() as f64) / 2.0 + 10.5;
-    for line in lines {
-        let text = font::fit(&line, SMALL, at.w - 6.0);
-        picture.text(at.x + at.w / 2.0, y, Anchor::Middle, SMALL, INK, text);
-        y += height;
+    let first = at.y + (at.h - height * lines.len() as f64) / 2.0 + 10.5;
+    let texts: Vec<Text> = lines
+        .iter()
+        .enumerate()
+        .map(|(i, line)| {
+            let (middle, y) = (at.x + at.w / 2.0, first + height * i as f64);
+            Text::new(middle, y, Anchor::Middle, SMALL, INK, &font::fit(line, SMALL, space))
+        })
+        .collect();
+    if let Some(x) = needed_to {
+        boundary(picture, at, x, &texts);
+        picture.frame(at, INK, 1.0);
+    }
+    texts.into_iter().for_each(|text| picture.write(text));
+}
+
+/// An upright line through a box, which ends where a text begins.
+fn boundary(picture: &mut Picture, at: Box, x: f64, texts: &[Text]) {
+    let crossed =
+        || texts.iter().map(Text::bounds).filter(|b| b.x - 1.0 < x && x < b.right() + 1.0);
+    let top = crossed().map(|b| b.y - 1.0).reduce(f64::min).unwrap_or(at.bottom());
+    let bottom = crossed().map(|b| b.bottom() + 1.0).reduce(f64::max).unwrap_or(at.bottom());
+    for (from, to) in [(at.y, top), (bottom, at.bottom())].into_iter().filter(|(a, b)| a < b) {
+        picture.line(vec![(x, from), (x, to)], EDGE, 1.0);
     }
 }
 
-/// Fills an instance with what is needed of it; returns what is to be written on it.
-fn fill_cell(
-    picture: &mut Picture,
-    figure: &SliceMap,
-    allocated: &Allocated,
-    at: Box,
-) -> Vec<String> {
+/// What is written on an instance, in `space`: names keep their end.
+fn written(allocated: &Allocated, space: f64) -> Vec<String> {
+    let used: f64 = allocated.shares.iter().map(|share| share.gib).sum();
+    let full = format!("{} of {} GiB", number(used), number(allocated.memory_gib));
+    let names = allocated.lines.iter().take(2);
+    let mut all: Vec<String> = names.map(|line| font::fit_name(line, SMALL, space)).collect();
+    let last = format!("{}, {full}", allocated.profile);
+    let fits = font::width(&last, SMALL) <= space - 2.0;
+    all.push(if fits { last } else { full });
+    all
+}
+
+/// Fills an instance with what is needed of it; returns where that ends.
+fn fill_cell(picture: &mut Picture, figure: &SliceMap, allocated: &Allocated, at: Box) -> f64 {
     picture.fill(at, PAGE);
     // What is allocated stretches over the GPUs on which the instance is assigned.
-    let whole = Box { w: at.w * allocated.part, ..at };
+    let part = allocated.gpus as f64 / allocated.of_gpus.max(1) as f64;
+    let whole = Box { w: at.w * part, ..at };
     let first = allocated.shares.first().and_then(|s| s.key);
     picture.fill(whole, if figure.grouped { SOFT } else { tint(color(figure, first), LIGHT) });
     let mut x = at.x;
-    let mut used = 0.0;
     for share in &allocated.shares {
         let width = at.w * share.gib / allocated.memory_gib.max(f64::MIN_POSITIVE);
         picture.fill(Box { x, w: width, ..at }, tint(color(figure, share.key), FILLED));
         x += width;
-        used += share.gib;
     }
-    picture.line(vec![(x, at.y), (x, at.bottom())], EDGE, 1.0);
-    picture.frame(at, INK, 1.0);
-    let full = format!("{} of {} GiB", number(used), number(allocated.memory_gib));
-    let mut all: Vec<String> = allocated.lines.iter().take(2).cloned().collect();
-    let last = format!("{}, {full}", allocated.profile);
-    let fits = font::width(&last, SMALL) <= at.w - 8.0;
-    all.push(if fits { last } else { full });
-    all
+    x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::Shape;
+    use super::*;
+
+    #[test]
+    fn a_boundary_leaves_texts_alone() {
+        let at = Box::new(0.0, 0.0, 100.0, ROW);
+        let texts = [Text::new(50.0, 27.0, Anchor::Middle, SMALL, INK, "7 of 9.6 GiB")];
+        let lines = |x: f64| {
+            let mut picture = Picture::new(100.0, "", "");
+            boundary(&mut picture, at, x, &texts);
+            let of = |shape: &Shape| match shape {
+                Shape::Line(points, ..) => (points[0].1, points[1].1),
+                _ => panic!("{shape:?}"),
+            };
+            picture.shapes.iter().map(of).collect::<Vec<(f64, f64)>>()
+        };
+        assert_eq!(lines(5.0), [(0.0, ROW)], "beside the text");
+        let text = texts[0].bounds();
+        let through = lines(60.0);
+        assert_eq!(through.len(), 2, "{through:?}");
+        assert!(through[0].1 < text.y && text.bottom() < through[1].0, "{through:?}");
+        assert_eq!((through[0].0, through[1].1), (0.0, ROW));
+    }
 }

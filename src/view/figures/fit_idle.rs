@@ -458,13 +458,15 @@ fn amount(value: f64) -> String {
     }
 }
 
-/// A name of which only the beginning is kept where it is long.
+/// A name of which only the beginning and the end are kept where it is long.
 fn short(name: &str) -> String {
     const MOST: usize = 24;
-    if name.chars().count() <= MOST {
+    let count = name.chars().count();
+    if count <= MOST {
         return name.to_string();
     }
-    name.chars().take(MOST - 1).chain(['…']).collect()
+    let (head, tail) = (MOST / 2, MOST - MOST / 2 - 1);
+    name.chars().take(head).chain(['…']).chain(name.chars().skip(count - tail)).collect()
 }
 
 /// What a way leaves unplaced, first what none of its instances could hold.
@@ -477,11 +479,9 @@ fn note(row: &Baseline, demand: &Demand) -> String {
         .filter_map(|l| {
             let workload = demand.workloads().get(l.workload)?;
             let memory = workload.memory.map_or("all memory".to_string(), Mebibytes::human);
-            let memory = memory.replace(' ', "\u{a0}");
             let why = if l.too_large { ", larger than any instance" } else { "" };
             let (team, name) = (short(&workload.team), short(&workload.name));
-            // A line of the picture may not break between the number and what it counts.
-            Some(format!("{}\u{a0}×\u{a0}{team}/{name} ({memory}{why})", thousands(l.replicas)))
+            Some(format!("{} × {team}/{name} ({memory}{why})", thousands(l.replicas)))
         })
         .collect();
     let further = row.workloads_left_out.saturating_sub(named.len());
@@ -515,6 +515,6 @@ mod tests {
         assert_eq!(amount(2.55), "2.5");
         assert_eq!(amount(2.999), "3");
         assert_eq!(short("research"), "research");
-        assert_eq!(short(&"a".repeat(30)), format!("{}…", "a".repeat(23)));
+        assert_eq!(short("inference-of-the-search-team-b"), "inference-of…arch-team-b");
     }
 }

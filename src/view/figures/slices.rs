@@ -9,7 +9,7 @@ use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::hardware::Catalogue;
 use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Plan};
-use crate::text::{plural, thousands};
+use crate::text::{percent, plural, thousands};
 
 /// With more different GPUs than this, GPUs of one layout share a row.
 const MOST_SINGLE_ROWS: usize = 32;
@@ -21,10 +21,10 @@ const MOST_KEYS: usize = 7;
 const MOST_NAMED: usize = 6;
 /// Parts of an instance that are needed, as the legend tells them apart: at least so much, name.
 const NEED: [(f64, &str); 4] = [
-    (0.9, "90 to 100% of the instance needed"),
-    (0.75, "75 to 90%"),
-    (0.5, "50 to 75%"),
-    (0.0, "less than 50%"),
+    (0.9, "90 to 100 % of the instance needed"),
+    (0.75, "75 to 90 %"),
+    (0.5, "50 to 75 %"),
+    (0.0, "less than 50 %"),
 ];
 
 /// What the colours of the map tell apart.
@@ -162,8 +162,10 @@ pub struct Allocated {
     pub lines: Vec<String>,
     /// The same in a sentence.
     pub assigned: String,
-    /// The part of the row's GPUs on which it is assigned, 0 to 1.
-    pub part: f64,
+    /// The number of the row's GPUs on which it is assigned.
+    pub gpus: u64,
+    /// The number of GPUs that the row stands for.
+    pub of_gpus: u64,
 }
 
 /// A key's part of an instance.
@@ -191,9 +193,9 @@ impl Cell {
                 format!("{profile} ({memory_gib:.1} GiB) on {slices}, free")
             }
             CellUse::Allocated(a) => {
-                let free = match 100.0 * (1.0 - a.part) {
-                    percent if percent >= 0.5 => format!("; free on {percent:.0}%"),
-                    _ => String::new(),
+                let free = match a.of_gpus - a.gpus.min(a.of_gpus) {
+                    0 => String::new(),
+                    free => format!("; free on {}", percent(free, a.of_gpus)),
                 };
                 format!("{} ({:.1} GiB) on {slices}, {}{free}", a.profile, a.memory_gib, a.assigned)
             }
@@ -504,7 +506,7 @@ impl Look<'_> {
             InstanceProfile::Mig(name) => name.to_string(),
         };
         let memory_gib = gib(first.memory_mib);
-        let count = alike.len() as f64;
+        let count = alike.len() as u64;
         let mut by_team: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
         // Memory by key, those without a key last.
         let mut by_key: BTreeMap<usize, u64> = BTreeMap::new();
@@ -528,7 +530,7 @@ impl Look<'_> {
             order.sort_by_key(|(_, (mib, _))| Reverse(*mib));
             let share = |(key, mib): (usize, u64)| Share {
                 key: (key != usize::MAX).then_some(key),
-                gib: gib(mib) / count,
+                gib: gib(mib) / count as f64,
             };
             CellUse::Allocated(Allocated {
                 profile,
@@ -536,7 +538,8 @@ impl Look<'_> {
                 shares: by_key.into_iter().map(share).collect(),
                 lines: self.lines(alike, &order),
                 assigned: self.assigned(alike, &order),
-                part: assigned as f64 / count,
+                gpus: assigned,
+                of_gpus: count,
             })
         };
         let teams = by_team.keys().filter_map(|team| self.numbers.of(team)).collect();
@@ -573,9 +576,9 @@ impl Look<'_> {
     }
 }
 
-/// `research 40%`.
+/// `research 40 %`.
 fn share_of(team: &str, instances: u64, all: usize) -> String {
-    format!("{team} {:.0}%", 100.0 * instances as f64 / all.max(1) as f64)
+    format!("{team} {}", percent(instances, all as u64))
 }
 
 #[cfg(test)]
@@ -590,18 +593,19 @@ mod tests {
         assert_eq!(cell(2, free).sentence(), "2g.20gb (19.5 GiB) on memory slices 4 to 5, free");
         let in_use = CellUse::StaysWhole { memory_gib: 79.2 };
         assert_eq!(cell(8, in_use).sentence(), "whole GPU (79.2 GiB), in use with MIG off");
-        let allocated = |part| Allocated {
+        let allocated = |gpus| Allocated {
             profile: "3g.40gb".to_string(),
             memory_gib: 39.25,
             shares: Vec::new(),
             lines: Vec::new(),
-            assigned: "assigned to research 40%".to_string(),
-            part,
+            assigned: "assigned to research 40 %".to_string(),
+            gpus,
+            of_gpus: 4,
         };
-        let whole = "3g.40gb (39.2 GiB) on memory slices 4 to 7, assigned to research 40%";
-        assert_eq!(cell(4, CellUse::Allocated(allocated(1.0))).sentence(), whole);
-        let part = cell(4, CellUse::Allocated(allocated(0.75))).sentence();
-        assert_eq!(part, format!("{whole}; free on 25%"));
+        let whole = "3g.40gb (39.2 GiB) on memory slices 4 to 7, assigned to research 40 %";
+        assert_eq!(cell(4, CellUse::Allocated(allocated(4))).sentence(), whole);
+        let part = cell(4, CellUse::Allocated(allocated(3))).sentence();
+        assert_eq!(part, format!("{whole}; free on 25 %"));
     }
 
     #[test]

@@ -252,7 +252,7 @@ pub(super) fn proof(text: &mut String, proof: &Proof) {
             let _ = writeln!(
                 text,
                 "NOT proved: {why} after {seconds:.2} s{}: {}.",
-                gap.map_or(String::new(), |gap| format!(", gap {gap:.2}%")),
+                gap.map_or(String::new(), |gap| format!(", gap {gap:.2} %")),
                 stages.join(", ")
             );
         }

@@ -75,7 +75,7 @@ fn row(picture: &mut Picture, figure: &FitIdle, way: &Way, y: f64, size: f64) {
     let is_plan = way.kind == WayKind::Plan;
     Marker::Way(way.kind).draw(picture, (MARGIN + 8.0, y + 11.0));
     let space = FIT - MARGIN - 44.0;
-    let name = font::fit(&way.name, LARGE, space);
+    let name = font::fit_name(&way.name, LARGE, space);
     picture.text(MARGIN + 28.0, y + 18.0, Anchor::Left, LARGE, INK, name);
     let role = font::fit(&way.role, TEXT, space);
     picture.text(MARGIN + 28.0, y + 40.0, Anchor::Left, TEXT, QUIET, role);
