@@ -9,13 +9,14 @@ use super::planning::OptionArgs;
 use super::watch::Watch;
 use crate::compare::{self, Comparison};
 use crate::demand::Demand;
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::optimise::{self, PlanOptions};
 use crate::plan::file::{self, PlanFile};
 use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Plan, asked};
+use crate::text::plural;
 use crate::view::charts::{Chart, Picture, PictureFormat, Theme};
 use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, Usage};
 
@@ -113,6 +114,9 @@ pub enum Kind {
     Usage,
 }
 
+/// So many characters of those that a font lacks are shown.
+const MOST_LACKING: usize = 8;
+
 /// Takes a file whose ending says what to write.
 pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
     let file = PathBuf::from(text);
@@ -144,14 +148,29 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             }
         }
     };
-    write_picture(&picture, args.look.theme, &args.output)
+    write_picture(&picture, args.look.theme, &args.output, console)
 }
 
-/// Writes a picture as the ending of the file says.
-pub(super) fn write_picture(picture: &Picture, theme: Theme, file: &Path) -> Result<()> {
+/// Writes a picture as the ending of the file says; warns of what a PNG cannot show.
+pub(super) fn write_picture(
+    picture: &Picture,
+    theme: Theme,
+    file: &Path,
+    console: &Console,
+) -> Result<()> {
     let format = PictureFormat::of(file).unwrap_or(PictureFormat::Svg);
     let bytes = picture.bytes(theme, format)?;
-    write_result(Some(file), |out| out.write_all(&bytes))
+    write_result(Some(file), |out| out.write_all(&bytes))?;
+    let lacking = picture.lacking();
+    if format == PictureFormat::Png && !lacking.is_empty() {
+        let some: String = lacking.iter().take(MOST_LACKING).collect();
+        let all = if lacking.len() > MOST_LACKING { some + "…" } else { some };
+        let count = plural(lacking.len() as u64, "character");
+        let problem = format!("shows boxes for {count} that the font of a PNG lacks ({all})");
+        console.warn(&[Diagnostic::new(problem).in_file(file.display().to_string())]);
+        console.hint("write an .svg, which is drawn in the fonts of the reader's machine");
+    }
+    Ok(())
 }
 
 /// What Prometheus saw; with a fleet also the instances that its plan gives.

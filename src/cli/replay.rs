@@ -98,7 +98,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     drop(watch);
     if let Some(file) = &args.chart {
         let figure = ReplayFigure::new(&replayed.result, &replayed.demand);
-        write_picture(&figure.picture(), Theme::Light, file)?;
+        write_picture(&figure.picture(), Theme::Light, file, console)?;
     }
     print(args, &replayed, &fleet, console)
 }

@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     if let Some(chart) = &args.chart {
         let labels = (0..plans.len()).map(|c| text::label(&file.assignments, c));
         let figure = ScheduleFigure::new(&found, &demand, labels.collect());
-        write_picture(&figure.picture(), Theme::Light, chart)?;
+        write_picture(&figure.picture(), Theme::Light, chart, console)?;
     }
     args.format.print(
         args.output.as_deref(),

@@ -295,6 +295,28 @@ fn a_picture_of_a_plan_over_time_names_its_hour_and_compares_nothing() {
 }
 
 #[test]
+fn a_png_warns_of_characters_that_its_font_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.csv");
+    let draw = |team: &str, picture: &str| {
+        fs::write(&file, format!("team,workload,memory_gib\n{team},w,9\n")).unwrap();
+        let picture = folder.path().join(picture).display().to_string();
+        let inputs = ["-w", file.to_str().unwrap(), "--gpus", "1xa100-80gb"];
+        let run = migplan(&[&["chart", "--kind", "demand", "-o", &picture], &inputs[..]].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stderr
+    };
+    let warned = draw("研究研究", "a.png");
+    assert!(
+        warned.contains("a.png: shows boxes for 2 characters that the font of a PNG lacks (研究)"),
+        "{warned}"
+    );
+    assert_eq!(warned.matches("warning").count(), 1, "{warned}");
+    assert!(!draw("研究研究", "a.svg").contains("font"));
+    assert!(!draw("команда", "a.png").contains("font"));
+}
+
+#[test]
 fn a_replay_says_the_same_share_in_text_and_picture() {
     let folder = tempfile::tempdir().unwrap();
     let [workloads, config, picture] = ["w.csv", "config.yaml", "r.svg"]

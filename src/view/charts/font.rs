@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use ab_glyph::{Font, FontRef};
+use ab_glyph::{Font, FontRef, GlyphId};
 
 /// The font's file.
 const BYTES: &[u8] = include_bytes!("../../../data/fonts/DejaVuSans.ttf");
@@ -26,13 +26,15 @@ pub(super) fn width(text: &str, size: f64) -> f64 {
     text.chars().map(advance).sum::<f64>() * size
 }
 
+/// Whether the font has no glyph for a character, so that a PNG shows a box in its place.
+pub(super) fn lacks(c: char) -> bool {
+    FONT.as_ref().is_none_or(|font| font.glyph_id(c) == GlyphId(0))
+}
+
 /// Advance of a character in em.
 fn advance(c: char) -> f64 {
-    let Some(font) = FONT.as_ref() else { return 1.0 };
+    let Some(font) = FONT.as_ref().filter(|_| !lacks(c)) else { return 1.0 };
     let id = font.glyph_id(c);
-    if id.0 == 0 {
-        return 1.0;
-    }
     let per_em = font.units_per_em().unwrap_or(2048.0);
     f64::from(font.h_advance_unscaled(id) / per_em)
 }

@@ -304,6 +304,12 @@ impl Picture {
         self.shapes.iter().map(color).collect()
     }
 
+    /// The characters of the texts that the embedded font lacks: a PNG shows a box for each, while an
+    /// SVG is drawn in the fonts of the reader's machine.
+    pub fn lacking(&self) -> std::collections::BTreeSet<char> {
+        self.texts().flat_map(|t| t.text.chars()).filter(|c| font::lacks(*c)).collect()
+    }
+
     /// All texts.
     pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
         self.shapes.iter().filter_map(|s| match s {
