@@ -317,6 +317,44 @@ fn a_png_warns_of_characters_that_its_font_lacks() {
 }
 
 #[test]
+fn a_demand_that_is_far_away_does_not_stretch_the_axis() {
+    let folder = tempfile::tempdir().unwrap();
+    let heights = |count: u64| {
+        let csv = format!("team,workload,memory_gib,count\na,small,9,{count}\n");
+        let file = folder.path().join("w.csv");
+        fs::write(&file, csv).unwrap();
+        let inputs = ["-w", file.to_str().unwrap(), "--gpus", "2xa100-80gb"];
+        let svg = String::from_utf8(chart(folder.path(), "a.svg", &inputs)).unwrap();
+        let document = roxmltree::Document::parse(&svg).unwrap();
+        let text = |start: &str| {
+            let found = document
+                .descendants()
+                .find(|n| n.has_tag_name("text") && n.text().is_some_and(|t| t.starts_with(start)));
+            found.map(|n| n.attribute("y").unwrap().parse::<f64>().unwrap())
+        };
+        (text("the whole demand"), text("↑ above this axis: the whole demand: "), text("0"))
+    };
+    let (near, above, _) = heights(20);
+    assert!(near.is_some() && above.is_none());
+    let (near, above, foot) = heights(2_000);
+    assert!(near.is_none(), "a line stands at the demand");
+    assert!(above.unwrap() < foot.unwrap() - 250.0, "the note is at the top edge");
+}
+
+#[test]
+fn many_boards_are_a_number_on_a_slide() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "team,workload,memory_gib,count\na,small,4,9\n";
+    let slide =
+        |gpus: &str| texts_of(folder.path(), csv, &["--gpus", gpus, "--size", "16:9"]).join(" ");
+    let few = slide("1xa30,2xh200");
+    assert!(few.contains("1 × a30-24gb, 2 × h200-sxm-141gb, 304.8 GiB of memory"), "{few}");
+    let many = slide("1xa30,2xh200,1xa100-80gb,1xa100-40gb,1xh100-pcie");
+    assert!(many.contains("1 team on 6 GPUs of 5 boards, "), "{many}");
+    assert!(many.contains("GiB of memory"), "{many}");
+}
+
+#[test]
 fn a_replay_says_the_same_share_in_text_and_picture() {
     let folder = tempfile::tempdir().unwrap();
     let [workloads, config, picture] = ["w.csv", "config.yaml", "r.svg"]

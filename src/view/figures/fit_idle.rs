@@ -12,6 +12,8 @@ use crate::view::text::{of_priority, placed_by};
 
 /// So many presets are shown; a fleet of many boards has many.
 const MOST_PRESETS: usize = 12;
+/// So many kinds of boards are named.
+const MOST_BOARDS: usize = 4;
 /// So many workloads are named in the note of a way.
 const MOST_NAMED: usize = 3;
 
@@ -227,7 +229,7 @@ fn shown(rows: &[Baseline]) -> (Vec<&Baseline>, Option<usize>) {
     (rows.iter().filter(kept).collect(), (count > MOST_PRESETS).then_some(count))
 }
 
-/// `17 replicas of 3 teams on 4 × a100-sxm4-80gb`.
+/// `17 replicas of 3 teams on 4 × a100-sxm4-80gb, 320 GiB of memory`; of many boards the number.
 fn setting(comparison: &Comparison, demand: &Demand) -> String {
     let totals = &comparison.plan.totals;
     let mut teams: Vec<&str> = demand.workloads().iter().map(|w| &*w.team).collect();
@@ -240,13 +242,16 @@ fn setting(comparison: &Comparison, demand: &Demand) -> String {
             None => boards.push((&gpu.board, 1)),
         }
     }
-    let boards: Vec<String> =
-        boards.iter().map(|(board, count)| format!("{} × {board}", thousands(*count))).collect();
+    let named = |(board, count): &(&str, u64)| format!("{} × {board}", thousands(*count));
+    let gpus = if boards.len() > MOST_BOARDS {
+        format!("{} of {} boards", plural(totals.gpus, "GPU"), boards.len())
+    } else {
+        boards.iter().map(named).collect::<Vec<String>>().join(", ")
+    };
     format!(
-        "{} of {} on {}, {} of memory",
+        "{} of {} on {gpus}, {} of memory",
         plural(totals.replicas, "replica"),
         plural(teams.len() as u64, "team"),
-        boards.join(", "),
         Mebibytes(totals.fleet_mib).human()
     )
 }

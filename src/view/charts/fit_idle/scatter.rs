@@ -8,6 +8,8 @@ use super::super::picture::{Anchor, Box, Picture};
 use crate::text::plural;
 use crate::view::figures::{FitIdle, FitUnit, Way};
 
+/// Where the demand is more than so many times what any way places, the axis ends before it.
+const FAR_BEYOND: f64 = 2.0;
 /// Dots of the frontier that are labelled.
 const MOST_FRONTIER_LABELS: usize = 6;
 
@@ -31,11 +33,12 @@ impl Plane {
         let from_zero = least < 0.6 * most || differ <= 0.0;
         let from = if from_zero { 0.0 } else { (least - 0.3 * differ).max(0.0) };
         let span = (most - from).max(1.0);
-        Plane {
-            plot,
-            idle: (from, from + 1.12 * span),
-            most_fit: (figure.most_fit * 1.12).max(1.0),
-        }
+        let fits = figure.ways.iter().map(|w| w.fit).chain(figure.frontier.iter().map(|d| d.fit));
+        let best = fits.fold(0.0, f64::max);
+        // An axis up to a demand that is far away would press all points together at its foot.
+        let far = best > 0.0 && figure.most_fit > FAR_BEYOND * best;
+        let most_fit = if far { 1.3 * best } else { 1.12 * figure.most_fit };
+        Plane { plot, idle: (from, from + 1.12 * span), most_fit: most_fit.max(1.0) }
     }
 
     fn at(&self, idle: f64, fit: f64) -> (f64, f64) {
@@ -46,7 +49,8 @@ impl Plane {
     }
 }
 
-/// What labels must not cover: signs and texts never, lines if it can be had.
+/// What labels must not cover, nor the lines that lead to them cross: signs and texts never, lines if
+/// it can be had.
 #[derive(Default)]
 struct Taken {
     signs: Vec<Box>,
@@ -132,6 +136,8 @@ fn limits(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Ta
         let all = format!("the whole demand: {}", number(figure.most_fit));
         limits.push((figure.most_fit, all));
     }
+    let shown = limits.partition_point(|(fit, _)| *fit <= plane.most_fit);
+    beyond(picture, plot, limits.split_off(shown), taken);
     for (fit, label) in limits.into_iter().rev() {
         let (_, y) = plane.at(plane.idle.0, fit);
         picture.dashed((plot.x, y), (plot.right(), y), 6.0, QUIET, 1.2);
@@ -145,22 +151,41 @@ fn limits(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Ta
     }
 }
 
+/// Names what the axis does not reach, the highest first.
+fn beyond(picture: &mut Picture, plot: &Box, limits: Vec<(f64, String)>, taken: &mut Taken) {
+    if limits.is_empty() {
+        return;
+    }
+    let labels: Vec<String> = limits.into_iter().rev().map(|(_, label)| label).collect();
+    let text = format!("↑ above this axis: {}", labels.join(", "));
+    for (i, line) in font::wrap(&text, SMALL, plot.w - 12.0, 3).into_iter().enumerate() {
+        let (width, y) = (font::width(&line, SMALL), plot.y + 12.0 + 14.0 * i as f64);
+        taken.signs.push(Box::new(plot.right() - width - 6.0, y - 9.0, width, 12.0));
+        picture.text(plot.right() - 6.0, y, Anchor::Right, SMALL, QUIET, line);
+    }
+}
+
 fn frontier(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Taken) {
     let dots: Vec<(f64, f64)> =
         figure.frontier.iter().map(|d| plane.at(d.idle_gib, d.fit)).collect();
     for (from, to) in dots.iter().zip(dots.iter().skip(1)) {
-        let steps = ((to.0 - from.0).hypot(to.1 - from.1) / 6.0).ceil().max(1.0);
-        for i in 0..=steps as u32 {
-            let part = f64::from(i) / steps;
-            let point = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
-            taken.lines.push(around(point, 1.5));
-        }
+        taken.lines.extend(along(*from, *to, 1.5));
     }
     picture.line(dots.clone(), EDGE, 1.6);
     for (dot, at) in figure.frontier.iter().zip(dots) {
         picture.mark(dot.sentence(figure.unit), Vec::new(), |p| Marker::Frontier.draw(p, at));
         taken.signs.push(around(at, 2.5));
     }
+}
+
+/// Boxes along a straight line, `r` to each side of it.
+fn along(from: (f64, f64), to: (f64, f64), r: f64) -> Vec<Box> {
+    let steps = ((to.0 - from.0).hypot(to.1 - from.1) / (4.0 * r)).ceil().max(1.0);
+    let point = |i: u32| {
+        let part = f64::from(i) / steps;
+        (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part)
+    };
+    (0..=steps as u32).map(|i| around(point(i), r)).collect()
 }
 
 fn around(point: (f64, f64), r: f64) -> Box {
@@ -189,7 +214,7 @@ fn clusters(figure: &FitIdle, plane: &Plane) -> Vec<((f64, f64), String)> {
 }
 
 /// Writes a label near its point where it covers no sign and no other label, and if possible no
-/// line; further away with a line to it. Where no place is free it is left out: the bars below
+/// line; further away with a line to it, which crosses none of them either. Where no place is free it is left out: the bars below
 /// name every way.
 fn place_label(
     picture: &mut Picture,
@@ -221,10 +246,46 @@ fn place_label(
         }
         if distance > 12.0 {
             let start = (point.0 + dx * 8.0, point.1 + dy * 8.0);
+            // The box of the point's own sign reaches as far as this.
+            let clear = (point.0 + dx * 12.0, point.1 + dy * 12.0);
+            let leader = along(clear, near, 0.5);
+            if taken.signs.iter().any(|sign| leader.iter().any(|part| part.overlaps(sign))) {
+                continue;
+            }
             picture.line(vec![start, near], EDGE, 0.8);
+            taken.signs.extend(leader);
         }
         picture.text(at.x + 1.0, at.y + SMALL * 0.78 + 1.0, Anchor::Left, SMALL, color, label);
         taken.signs.push(at);
         return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_to_a_label_crosses_a_text() {
+        let point = (200.0, 200.0);
+        let drawn = |signs: Vec<Box>| {
+            let plot = Box::new(0.0, 0.0, 400.0, 400.0);
+            let mut picture = Picture::new(400.0, "", "");
+            let mut taken = Taken { signs, ..Taken::default() };
+            place_label(&mut picture, plot, &mut taken, point, "all-1g.10gb", INK);
+            picture.shapes.len()
+        };
+        assert_eq!(drawn(vec![around(point, 8.0)]), 1, "the label beside its point");
+        // Texts on all sides, beyond which there is room.
+        let wall = |x: f64, y: f64, w: f64, h: f64| Box::new(200.0 + x, 200.0 + y, w, h);
+        let walls = vec![
+            wall(-16.0, -16.0, 32.0, 2.0),
+            wall(-16.0, 14.0, 32.0, 2.0),
+            wall(-16.0, -16.0, 2.0, 32.0),
+            wall(14.0, -16.0, 2.0, 32.0),
+        ];
+        assert_eq!(drawn(walls), 0);
+        let one_side_open = vec![wall(-16.0, -16.0, 32.0, 2.0), wall(14.0, -16.0, 2.0, 32.0)];
+        assert!(drawn(one_side_open) > 0);
     }
 }
