@@ -300,6 +300,7 @@ mod tests {
             most: vec![wave(top / 9.0, top)],
             planned_gib: top * 0.98,
             instance: Some(("2g.20gb".to_string(), 19.5)),
+            unplaced: 0,
         };
         let mut panels = vec![
             panel("research/finetune", 17.0),
@@ -308,6 +309,8 @@ mod tests {
             UsagePanel { most: Vec::new(), ..panel("a/without-samples", 3.0) },
             UsagePanel { most: vec![vec![(1.7e9, 2.0)]], ..panel("a/one-sample", 3.0) },
             UsagePanel { planned_gib: 19.4, ..panel("a/close-labels", 19.0) },
+            UsagePanel { instance: None, unplaced: 3, ..panel("a/unplaced", 3.0) },
+            UsagePanel { planned_gib: 19.4, unplaced: 1, ..panel("a/partly-unplaced", 19.0) },
         ];
         let usage = |panels: Vec<UsagePanel>| Usage {
             title: "What the workloads used".to_string(),

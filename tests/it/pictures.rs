@@ -459,6 +459,16 @@ fn use_over_time_comes_from_prometheus() {
         assert!(said.iter().any(|t| t.ends_with("UTC")), "{said:?}");
     }
     assert!(planned.contains("1g.10gb: 9.5 GiB") && !alone.contains("1g.10gb: "), "{planned}");
+    // The legend has what is drawn.
+    let instance = "usable memory of the instance";
+    assert!(planned.contains(instance) && !alone.contains(instance));
+    let too_small = text(&[&inputs[..], &["--gpus", "1xa30", "--headroom", "900%"]].concat());
+    let unplaced = |svg: &str| texts(svg).iter().any(|t| t == "unplaced");
+    assert!(unplaced(&too_small) && !unplaced(&planned) && !unplaced(&alone), "{too_small}");
+    let instant = root("data/prometheus/e2e_scrape_text.prom").display().to_string();
+    let no_times = text(&["--kind", "usage", "--prometheus", &instant]);
+    let used = "the most that any replica used";
+    assert!(planned.contains(used) && !no_times.contains(used), "{no_times}");
     let run = migplan(&["chart", "--kind", "usage", "-o", "-", "-w", &example()]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("hint: name a file with --prometheus"), "{}", run.stderr);

@@ -5,6 +5,7 @@ use super::font;
 use super::page::{BODY, MARGIN, SMALL, Swatch, WIDTH, heading, legend, number, ticks};
 use super::palette::{BLUE, EDGE, GRID, INK, QUIET, VERMILION};
 use super::picture::{Anchor, Box, Picture};
+use crate::text::plural;
 use crate::view::figures::{Usage, UsagePanel};
 
 const PANEL: f64 = 150.0;
@@ -17,18 +18,22 @@ const DAY: f64 = 86_400.0;
 pub(super) fn draw(figure: &Usage) -> Picture {
     let mut picture = Picture::new(WIDTH, &figure.title, &figure.subtitle);
     let top = heading(&mut picture, &figure.title, &figure.subtitle);
-    let entries = [
-        (Swatch::Line(BLUE, 1.5), "the most that any replica used".to_string()),
-        (Swatch::Dashed(VERMILION), "planned for a replica".to_string()),
-        (Swatch::Line(INK, 3.0), "usable memory of the instance".to_string()),
-    ];
+    let panels = || figure.panels.iter().take(MOST_PANELS);
+    let mut entries = Vec::new();
+    if panels().any(|panel| !panel.most.is_empty()) {
+        entries.push((Swatch::Line(BLUE, 1.5), "the most that any replica used".to_string()));
+    }
+    entries.push((Swatch::Dashed(VERMILION), "planned for a replica".to_string()));
+    if panels().any(|panel| panel.instance.is_some()) {
+        entries.push((Swatch::Line(INK, 3.0), "usable memory of the instance".to_string()));
+    }
     let mut y = legend(&mut picture, top + 2.0, &entries) + 6.0;
-    for panel in figure.panels.iter().take(MOST_PANELS) {
+    for panel in panels() {
         y = draw_panel(&mut picture, panel, y);
     }
     let left = figure.panels.len().saturating_sub(MOST_PANELS);
     if left > 0 {
-        let text = format!("Not drawn: {}.", crate::text::plural(left as u64, "further workload"));
+        let text = format!("Not drawn: {}.", plural(left as u64, "further workload"));
         picture.text(MARGIN, y + 4.0, Anchor::Left, BODY, QUIET, text);
         y += 16.0;
     }
@@ -73,21 +78,7 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
             }
         }
     }
-    let (middle, centre) = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0);
-    match panel.most.as_slice() {
-        [] => {
-            picture.text(middle, centre, Anchor::Middle, SMALL, QUIET, "no samples with a time");
-        }
-        [only] if only.len() == 1 => picture.disc((middle, at(from, only[0].1).1), 2.5, BLUE),
-        stretches => {
-            for stretch in thin(stretches) {
-                match stretch.as_slice() {
-                    [one] => picture.disc(at(one.0, one.1), 1.0, BLUE),
-                    _ => picture.line(stretch.iter().map(|p| at(p.0, p.1)).collect(), BLUE, 1.2),
-                }
-            }
-        }
-    }
+    draw_use(picture, panel, &plot, at);
     let mut label_ys: Vec<f64> = Vec::new();
     let mut label = |picture: &mut Picture, y: f64, text: String| {
         let mut y = y + 3.5;
@@ -106,12 +97,44 @@ fn draw_panel(picture: &mut Picture, panel: &UsagePanel, top: f64) -> f64 {
     let (_, y) = at(from, panel.planned_gib);
     picture.dashed((plot.x, y), (plot.right(), y), 6.0, VERMILION, 2.0);
     label(picture, y, format!("planned: {} GiB", number(panel.planned_gib)));
+    match (&panel.instance, panel.unplaced) {
+        (_, 0) => {}
+        (None, _) => label(picture, y, "unplaced".to_string()),
+        (Some(_), some) => label(picture, y, format!("{} unplaced", plural(some, "replica"))),
+    }
     picture.line(
         vec![(plot.x, plot.y), (plot.x, plot.bottom()), (plot.right(), plot.bottom())],
         EDGE,
         1.2,
     );
     plot.bottom() + 34.0
+}
+
+/// The most that any replica used; `at` is where a time and memory (GiB) are.
+fn draw_use(
+    picture: &mut Picture,
+    panel: &UsagePanel,
+    plot: &Box,
+    at: impl Fn(f64, f64) -> (f64, f64),
+) {
+    let (middle, centre) = (plot.x + plot.w / 2.0, plot.y + plot.h / 2.0);
+    match panel.most.as_slice() {
+        [] => {
+            picture.text(middle, centre, Anchor::Middle, SMALL, QUIET, "no samples with a time");
+        }
+        [only] if only.len() == 1 => {
+            let (_, y) = at(only[0].0, only[0].1);
+            picture.disc((middle, y), 2.5, BLUE);
+        }
+        stretches => {
+            for stretch in thin(stretches) {
+                match stretch.as_slice() {
+                    [one] => picture.disc(at(one.0, one.1), 1.0, BLUE),
+                    _ => picture.line(stretch.iter().map(|p| at(p.0, p.1)).collect(), BLUE, 1.2),
+                }
+            }
+        }
+    }
 }
 
 /// About [`MOST_POINTS`] of the stretches of a line: of neighbours the highest, since peaks decide.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DemandFigure, gib};
+use super::{DemandFigure, DemandRow, gib};
 use crate::demand::Demand;
 use crate::demand::sizing::{self, Sizing};
 use crate::demand::usage::Usage as Samples;
@@ -35,25 +35,23 @@ pub struct UsagePanel {
     pub planned_gib: f64,
     /// The profile and usable memory (GiB) of the instance, where one is known.
     pub instance: Option<(String, f64)>,
+    /// Replicas that the plan leaves unplaced; 0 where no plan is known.
+    pub unplaced: u64,
 }
 
 impl Usage {
     /// The figure of samples that were sized into a demand; with a plan also the instances.
     pub fn new(samples: &Samples, sizing: &Sizing, demand: &Demand, plan: Option<&Plan>) -> Usage {
         let given = plan.map(|plan| DemandFigure::new(plan, demand).rows).unwrap_or_default();
-        let instances: BTreeMap<String, (String, f64)> = given
-            .into_iter()
-            .filter_map(|row| {
-                let most = row.given.into_iter().next()?;
-                Some((row.label, (most.profile, most.memory_gib)))
-            })
-            .collect();
+        let mut given: BTreeMap<String, DemandRow> =
+            given.into_iter().map(|row| (row.label.clone(), row)).collect();
         let point = |(ms, memory): &(i64, Mebibytes)| (*ms as f64 / 1000.0, memory.as_gib());
         let mut panels: Vec<UsagePanel> = demand
             .workloads()
             .iter()
             .filter(|w| sizing.origins.contains_key(&(w.team.clone(), w.name.clone())))
-            .map(|w| UsagePanel {
+            .map(|w| (w, given.remove(&w.label())))
+            .map(|(w, row)| UsagePanel {
                 label: w.label(),
                 workload: w.name.to_string(),
                 most: sizing::over_time(samples, &w.team, &w.name)
@@ -61,7 +59,10 @@ impl Usage {
                     .map(|stretch| stretch.iter().map(point).collect())
                     .collect(),
                 planned_gib: w.memory.map_or(0.0, |m| gib(m.0)),
-                instance: instances.get(&w.label()).cloned(),
+                unplaced: row.as_ref().map_or(0, |row| row.unplaced),
+                instance: row
+                    .and_then(|row| row.given.into_iter().next())
+                    .map(|most| (most.profile, most.memory_gib)),
             })
             .collect();
         panels.sort_by(|a, b| b.planned_gib.total_cmp(&a.planned_gib));
