@@ -13,6 +13,9 @@ use super::charts::{self, Picture};
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
+/// A table of more columns than this is set tighter, and may be wider than the text.
+const MANY_COLUMNS: usize = 8;
+
 /// A page.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -197,7 +200,7 @@ fn large_numbers(out: &mut String, figures: &[(String, String)]) {
 fn pictures(out: &mut String, section: usize, drawings: &[Drawing]) {
     out.push_str("<figure>\n");
     if drawings.len() > 1 {
-        out.push_str("<fieldset class=\"views\"><legend>Colours tell apart</legend>\n");
+        out.push_str("<fieldset class=\"views\"><legend>Colour by</legend>\n");
         for (i, drawing) in drawings.iter().enumerate() {
             let checked = if i == 0 { " checked" } else { "" };
             let _ = writeln!(
@@ -225,7 +228,8 @@ fn table(out: &mut String, section: usize, table: &Table) {
         let first = table.rows.first().and_then(|r| r.cells.get(column));
         first.is_some_and(|v| matches!(v, Value::Number(..)))
     };
-    let _ = writeln!(out, "<div class=\"scroll\"><table id=\"table-{section}\">\n<thead><tr>");
+    let class = if table.columns.len() > MANY_COLUMNS { "scroll many" } else { "scroll" };
+    let _ = writeln!(out, "<div class=\"{class}\"><table id=\"table-{section}\">\n<thead><tr>");
     for (i, name) in table.columns.iter().enumerate() {
         let class = if numeric(i) { " class=\"number\"" } else { "" };
         let _ = write!(

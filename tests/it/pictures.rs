@@ -659,6 +659,27 @@ fn the_report_fits_a_telephone() {
 }
 
 #[test]
+fn the_comparison_of_three_priorities_fits_a_screen() {
+    let Some(browser) = chromium() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (workloads, page) = (folder.path().join("w.csv"), folder.path().join("report.html"));
+    let csv = "team,workload,memory_gib,count,priority\na,one,9,1200,10\nb,two,18,90,5\n\
+        c,three,38,1100,0\n";
+    fs::write(&workloads, csv).unwrap();
+    let [w, p] = [&workloads, &page].map(|file| file.to_str().unwrap());
+    let run = migplan(&["-q", "suggest", "-w", w, "--gpus", "800xa100-80gb", "--report", p]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let measure = "
+        const table = document.querySelector('.many'), box = table.getBoundingClientRect();
+        document.body.dataset.hidden = table.scrollWidth - table.clientWidth;
+        document.body.dataset.inside = box.left >= 0 && box.right <= innerWidth;";
+    let shown = dom(browser, &page, measure, 1300);
+    for expected in ["data-hidden=\"0\"", "data-inside=\"true\"", "<legend>Colour by</legend>"] {
+        assert!(shown.contains(expected), "{expected} is missing");
+    }
+}
+
+#[test]
 fn the_printed_report_has_no_empty_page() {
     let Some(browser) = chromium() else { return };
     if !tools::have(&["pdftotext"], "poppler-utils") {

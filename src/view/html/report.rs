@@ -153,8 +153,8 @@ fn slice_maps(
 ) -> Vec<Drawing> {
     let first = SliceMap::new(plan, demand, catalogue, Question::Any);
     let name = |by: ColorBy| match by {
-        ColorBy::Team => "teams",
-        ColorBy::Priority => "priorities",
+        ColorBy::Team => "team",
+        ColorBy::Priority => "priority",
         ColorBy::Need => "how much of the instance is needed",
     };
     let mut drawings = vec![drawing(name(first.color_by), &first)];
