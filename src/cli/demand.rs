@@ -52,6 +52,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
                 .hint("give --prometheus FILE or --prometheus-url URL"));
         }
     };
+    if let Some(quiet) = &quiet {
+        console.warn(&quiet.warnings);
+    }
     let sizing = seen.as_ref().map(|seen| &seen.sizing);
     write_result(args.output.as_deref(), |out| match args.format {
         Format::Csv => {

@@ -221,7 +221,7 @@ impl Server {
         let mut points = (DAY_MS / step).clamp(MIN_POINTS, MAX_POINTS - 1);
         let mut done = 0;
         let mut warnings: Vec<Diagnostic> = Vec::new();
-        usage.begin(&self.shown);
+        usage.begin_parts(&self.shown);
         while done < steps {
             let report = |waiting| Progress {
                 done: done.unsigned_abs(),

@@ -194,33 +194,12 @@ impl History {
     }
 }
 
-/// Stretches of time with samples of anything, to a quarter of an hour. A sample holds until the
-/// next one of its series is due, for a day at most.
+/// Stretches of time with samples of anything, to a quarter of an hour.
 fn observed(usage: &Usage) -> Vec<(i64, i64)> {
     const SLOT_MS: i64 = 15 * MINUTE_MS;
-    // Of each track, then of all: the first and the last slot of what lies side by side.
-    let add =
-        |stretches: &mut Vec<(i64, i64)>, from: usize, (first, last): (i64, i64)| match stretches
-            [from..]
-            .last_mut()
-        {
-            Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
-            _ => stretches.push((first, last)),
-        };
-    let mut stretches: Vec<(i64, i64)> = Vec::new();
-    for track in usage.all_samples().flat_map(|samples| samples.tracks()) {
-        let holds = track.shortest_gap_ms().unwrap_or(MINUTE_MS).min(DAY_MS);
-        let own = stretches.len();
-        for at in track.times() {
-            let slots = (at.div_euclid(SLOT_MS), (at + holds - 1).div_euclid(SLOT_MS));
-            add(&mut stretches, own, slots);
-        }
-    }
-    stretches.sort_unstable();
-    let mut observed: Vec<(i64, i64)> = Vec::new();
-    stretches.into_iter().for_each(|slots| add(&mut observed, 0, slots));
     // The end belongs to the next slot.
-    observed.into_iter().map(|(first, last)| (first * SLOT_MS, (last + 1) * SLOT_MS - 1)).collect()
+    let stretch = |(first, last)| (first * SLOT_MS, (last + 1) * SLOT_MS - 1);
+    usage.seen_slots(SLOT_MS, 0).into_iter().map(stretch).collect()
 }
 
 /// The hours that demand is laid over.

@@ -31,6 +31,10 @@ pub trait Sink {
     /// those of its own scrapes.
     fn evaluated(&mut self) {}
 
+    /// The samples that follow, of the present series, are of a range: evaluated at each step, and
+    /// the step is the same for all series of the answer.
+    fn range(&mut self) {}
+
     /// What a `# HELP`, `# TYPE` or `# UNIT` line says of a metric.
     fn about(&mut self, _metric: &str, _kind: About, _text: &str) {}
 }

@@ -1,13 +1,14 @@
 //! When it is quiet: the hours in which a reconfiguration would disturb the fewest.
 //!
-//! Destroying an instance ends what runs on it, so the best time is when the fewest are in use. The same samples that size the workloads know when that is. Days are compared with each
-//! other, and weekdays as well where there is history for it.
+//! Destroying an instance ends what runs on it, so the best time is when the fewest are in use.
+//! The same samples that size the workloads know when that is. Days are compared with each other,
+//! and weekdays as well where there is history for it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, clock};
-use super::usage::Usage;
+use super::usage::{IN_USE_MIB, Samples, Track, Usage};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::plural;
 
@@ -20,7 +21,7 @@ pub struct Window {
     pub start_minute: i64,
     /// Its length in minutes; it may reach into the next day.
     pub minutes: i64,
-    /// GPUs and instances that a pod held at any time within it, summed over its days.
+    /// GPUs and instances in use at any time within it, summed over its days.
     pub busy_sum: u64,
     /// The most on one of its days.
     pub busy_most: u64,
@@ -98,6 +99,8 @@ pub struct Quiet {
     pub busiest: Window,
     /// What is added to UTC, in minutes.
     pub offset_minutes: i64,
+    /// What a person should know before trusting it.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The lengths that divide a day, so that windows fall on the same times every day.
@@ -108,33 +111,45 @@ struct Slots {
     slot_ms: i64,
     /// The slots in which anything was scraped, busy or idle.
     seen: BTreeSet<i64>,
-    /// The GPUs and instances that a pod held, by slot.
+    /// The GPUs and instances in use, by slot: those that a pod held, and those with memory in use
+    /// by nobody that has a name.
     held: BTreeMap<i64, BTreeSet<u32>>,
 }
 
 impl Slots {
     /// The slots of all samples, as short as the distance of samples allows.
     fn new(usage: &Usage, offset_minutes: i64) -> Slots {
-        let steps =
-            usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
+        let steps = usage.all_samples().flat_map(Samples::tracks).filter_map(Track::step_ms);
         let step = steps.min().unwrap_or(0);
         let slot_ms = SLOTS_MINUTES
             .into_iter()
             .map(|minutes| minutes * MINUTE_MS)
             .find(|slot| *slot >= step)
             .unwrap_or(DAY_MS);
-        let slot_of = |at_ms: i64| (at_ms + offset_minutes * MINUTE_MS).div_euclid(slot_ms);
-        let mut seen: BTreeSet<i64> = BTreeSet::new();
-        for samples in usage.all_samples() {
-            each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
-                seen.insert(slot);
-            });
-        }
+        let offset_ms = offset_minutes * MINUTE_MS;
+        let seen = usage.seen_slots(slot_ms, offset_ms);
+        let seen = seen.into_iter().flat_map(|(first, last)| first..=last).collect();
         let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
+        let mut hold = |device: u32, track: &Track, least_mib: u32| {
+            // A sample holds for its step, which is several slots where others have a shorter one.
+            let longer_ms = (track.step_ms().unwrap_or(0).min(DAY_MS) - slot_ms).max(0);
+            let slot_of = |at_ms: i64| (at_ms + offset_ms).div_euclid(slot_ms);
+            let busy = track.iter().filter(|(_, mib)| *mib >= least_mib);
+            // Neighbours in time are mostly of the same slots.
+            let mut before = None;
+            for slots in busy.map(|(at, _)| (slot_of(at), slot_of(at + longer_ms))) {
+                if before.replace(slots) != Some(slots) {
+                    (slots.0..=slots.1).for_each(|slot| {
+                        held.entry(slot).or_default().insert(device);
+                    });
+                }
+            }
+        };
         for series in usage.pod_series() {
-            each_slot(series.samples.iter().map(|(at, _)| slot_of(at)), |slot| {
-                held.entry(slot).or_default().insert(series.device);
-            });
+            series.samples.tracks().for_each(|track| hold(series.device, track, 0));
+        }
+        for (device, samples) in usage.without_pod() {
+            samples.tracks().for_each(|track| hold(device, track, IN_USE_MIB));
         }
         Slots { slot_ms, seen, held }
     }
@@ -145,6 +160,17 @@ impl Slots {
             (Some(first), Some(last)) => (last - first + 1) * self.slot_ms,
             _ => 0,
         }
+    }
+
+    /// A warning about times between the first and the last sample that nobody saw.
+    fn unseen(&self) -> Option<Diagnostic> {
+        let all_ms = self.history_ms() - self.seen.len() as i64 * self.slot_ms;
+        (all_ms > 0).then(|| {
+            Diagnostic::new(format!(
+                "{} of the history have no samples, and no window reaches into them; if the GPUs were idle then, ask for those without a pod as well (no pod!=\"\" in the query): such hours may be the quietest",
+                Span::from_ms(all_ms)
+            ))
+        })
     }
 
     /// Every window of this length that was seen as a whole, its days summed up: by time of day,
@@ -227,18 +253,13 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
         .then(|| weekly.into_iter().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
         .flatten()
         .filter(|window| window.compare(quietest) == Ordering::Less);
-    Ok(Quiet { daily: *quietest, weekly, busiest: *busiest, offset_minutes })
-}
-
-/// Hands on each slot once, neighbours in time being mostly of the same.
-fn each_slot(slots: impl Iterator<Item = i64>, mut visit: impl FnMut(i64)) {
-    let mut before = None;
-    for slot in slots {
-        if before != Some(slot) {
-            visit(slot);
-            before = Some(slot);
-        }
-    }
+    Ok(Quiet {
+        daily: *quietest,
+        weekly,
+        busiest: *busiest,
+        offset_minutes,
+        warnings: slots.unseen().into_iter().collect(),
+    })
 }
 
 /// Reads what is added to UTC: `+02:00`, `-05:30`, `UTC`. In minutes.
@@ -324,6 +345,44 @@ mod tests {
         let weekly = quiet.weekly.unwrap();
         assert_eq!(weekly.when(), "Sunday 12:00-13:30");
         assert_eq!((weekly.busy_sum, weekly.days), (0, 3));
+    }
+
+    #[test]
+    fn what_nobody_saw_is_told_and_what_nobody_named_counts() {
+        let day = |h: i64| (8..20).contains(&(h % 24));
+        let mut by_day = usage(&[("a", &day)], 72);
+        let quiet = windows(&mut by_day, "2h".parse().unwrap(), 0).unwrap();
+        let [unseen] = &quiet.warnings[..] else { panic!("{:?}", quiet.warnings) };
+        assert!(unseen.message.starts_with("1d of the history have no samples"), "{unseen}");
+        // 9 MiB are an idle GPU's, 60,000 are not.
+        let mut idle = usage(&[("a", &day), ("", &|_| true)], 72);
+        let quiet = windows(&mut idle, "2h".parse().unwrap(), 0).unwrap();
+        assert_eq!((quiet.daily.busy_sum, quiet.warnings), (0, Vec::new()));
+        let mut unnamed = usage(&[("a", &day), ("", &|_| true)], 72);
+        let night = r#"[{"metric":{"__name__":"DCGM_FI_DEV_FB_USED","UUID":"GPU-9"},"values":[[0,"60000"],[900,"60000"],[84600,"60000"],[171000,"60000"]]}]"#;
+        prometheus::read(night.as_bytes(), "g", &mut unnamed).unwrap();
+        let quiet = windows(&mut unnamed, "2h".parse().unwrap(), 0).unwrap();
+        assert_eq!(quiet.daily.when(), "every day 01:00-03:00");
+    }
+
+    #[test]
+    fn steps_of_several_files_are_told_apart() {
+        // Every hour, and two minutes past it.
+        let file = |from: i64, to: i64| {
+            let values: Vec<String> = (from..to)
+                .map(|hour| format!("[{},\"9\"]", hour * 3_600 + from % 2 * 120))
+                .collect();
+            let labels = r#""pod":"a","namespace":"n","__name__":"DCGM_FI_DEV_FB_USED","UUID":"g""#;
+            format!("[{{\"metric\":{{{labels}}},\"values\":[{}]}}]", values.join(","))
+        };
+        let mut usage = Usage::new(Reading::default());
+        for text in [file(0, 48), file(41, 72)] {
+            usage.begin(&text);
+            prometheus::read(text.as_bytes(), "f", &mut usage).unwrap();
+        }
+        let quiet = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap();
+        assert_eq!((quiet.daily.minutes, quiet.daily.busy_most), (120, 1));
+        assert_eq!(quiet.warnings, []);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! counted by cause, never dropped in silence.
 
 mod allocation;
+mod intervals;
 mod limits;
 mod quantile;
 mod report;
@@ -16,7 +17,8 @@ use std::sync::Arc;
 
 pub use quantile::Quantile;
 
-use self::allocation::{Allocation, Allocations, workload_name};
+use self::allocation::{Allocation, Allocations, OnNode, usual_ms, workload_name};
+use self::intervals::Interval;
 use self::quantile::Values;
 use super::names::Names;
 use super::time::MINUTE_MS;
@@ -55,6 +57,8 @@ pub struct Origin {
     pub seen_ms: Option<(i64, i64)>,
     /// Whether its pods shared a device, so that each reports the memory of all.
     pub shares_device: bool,
+    /// Whether the query left out which GPU or instance a pod had, so that several count as one.
+    pub any_device: bool,
     /// The most instances that one of its pods had at once.
     pub instances_per_pod: u64,
     /// Whether it is what the pods ask for, since no sample shows their memory.
@@ -62,10 +66,11 @@ pub struct Origin {
 }
 
 /// One replica of a workload on the time line: a pod that had a GPU or an instance, without a gap
-/// longer than a missed sample (five minutes, or one and a half times the distance of samples).
+/// longer than a missed sample (five minutes, or one and a half times the distance of samples in
+/// that file).
 ///
 /// A pod with several instances has a span for each, as each is a replica; one with several whole
-/// GPUs has one span for all of them. A pod that went away and came back has several.
+/// GPUs of a node has one span for all of them. A pod that went away and came back has several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodSpan {
     /// The team of the workload.
@@ -79,8 +84,8 @@ pub struct PodSpan {
     /// The time of its last sample. Spans overlap if they share a moment from `start_ms` to
     /// `last_ms`, both included; so counted, at most `count` of a workload overlap.
     pub last_ms: i64,
-    /// When its last sample ends to hold: one distance of samples after it. For durations only,
-    /// since a successor may have started before.
+    /// When its last samples end to hold: one distance of samples of their file after them. For
+    /// durations only, since a successor may have started before.
     pub end_ms: i64,
     /// The most memory that a sample of the span shows.
     pub memory: Mebibytes,
@@ -185,23 +190,18 @@ struct Sizer<'a, 'u> {
 
 impl Sizer<'_, '_> {
     /// Sizes one workload; `gpus` whole GPUs per pod, 0 for instances and single GPUs.
-    fn workload(
-        &mut self,
-        team: &Arc<str>,
-        name: &Arc<str>,
-        gpus: u64,
-        pods: &[(&str, &Vec<Allocation<'_>>)],
-    ) {
+    fn workload(&mut self, team: &Arc<str>, name: &Arc<str>, gpus: u64, pods: &[OnNode<'_, '_>]) {
         let counting = self.allocations;
-        let all: Vec<&Allocation<'_>> = pods.iter().flat_map(|(_, of_pod)| *of_pod).collect();
-        // One GPU of each pod with several represents the pod.
-        let replicas: Vec<&Allocation<'_>> = if gpus == 0 {
-            all.clone()
-        } else {
-            pods.iter().filter_map(|(_, a)| a.first()).collect()
+        let all: Vec<&Allocation<'_>> = pods.iter().flat_map(|(_, a)| a).copied().collect();
+        // A pod with several GPUs of a node is one replica there.
+        let joined: Vec<Allocation<'_>> = match gpus {
+            0 => Vec::new(),
+            _ => pods.iter().filter_map(|(_, on_node)| Allocation::joined(on_node)).collect(),
         };
+        let replicas = if gpus == 0 { all.clone() } else { joined.iter().collect() };
+        let names: BTreeSet<&str> = pods.iter().map(|(pod, _)| *pod).collect();
         let mut values = Values::default();
-        let mut origin = Origin { pods: pods.len() as u64, ..Origin::default() };
+        let mut origin = Origin { pods: names.len() as u64, ..Origin::default() };
         for allocation in &all {
             for (at, mib) in allocation.samples() {
                 values.add(mib);
@@ -210,6 +210,7 @@ impl Sizer<'_, '_> {
             }
             allocation.untimed(&counting.instants).values().for_each(|mib| values.add(*mib));
             origin.shares_device |= counting.shared.contains(&allocation.device);
+            origin.any_device |= self.usage.devices()[allocation.device as usize].is_any_of_pod;
         }
         let peak = Mebibytes(u64::from(values.highest));
         if values.count < self.rules.min_samples {
@@ -221,7 +222,7 @@ impl Sizer<'_, '_> {
             return;
         }
         origin.instances_per_pod =
-            pods.iter().map(|(_, of_pod)| counting.most(of_pod.iter())).max().unwrap_or(1);
+            pods.iter().map(|(_, a)| counting.most(a.iter().copied())).max().unwrap_or(1);
         let count = counting.quantile(replicas.iter().copied(), self.rules.count);
         // Less than one MiB at the quantile is still a pod that holds an instance.
         let memory = Mebibytes(u64::from(values.quantile(self.rules.memory)).max(1));
@@ -269,17 +270,16 @@ fn spans(
     memory: Option<Mebibytes>,
 ) -> Vec<PodSpan> {
     // A pod with a single sample was there for as long as the others' samples hold.
-    let usual_ms = replicas.iter().filter_map(|a| a.step_ms).min();
+    let usual_ms = usual_ms(replicas.iter().copied()).unwrap_or(MINUTE_MS);
     let mut spans: Vec<PodSpan> = Vec::new();
     for allocation in replicas {
-        let step_ms = allocation.step_ms.or(usual_ms).unwrap_or(MINUTE_MS);
         spans.extend(allocation.intervals.iter().map(|interval| PodSpan {
             team: team.clone(),
             workload: workload.clone(),
             pod: allocation.pod().clone(),
             start_ms: interval.first_ms,
             last_ms: interval.last_ms,
-            end_ms: interval.last_ms.saturating_add(step_ms),
+            end_ms: interval.end_ms(usual_ms),
             memory: memory.unwrap_or(Mebibytes(u64::from(interval.peak))),
         }));
     }
@@ -294,12 +294,12 @@ pub fn over_time(usage: &Usage, team: &str, name: &str) -> Vec<Vec<(i64, Mebibyt
         |series: &&PodSeries| &*series.team == team && &*workload_name(series) == name;
     let samples: Vec<&Samples> =
         usage.pod_series().filter(of_workload).map(|series| &series.samples).collect();
-    let tracks = samples.iter().flat_map(|samples| samples.tracks());
-    let bridge_ms = allocation::bridge_ms(tracks.filter_map(|t| t.shortest_gap_ms()).min());
-    let all: Vec<(i64, Mebibytes)> = together(samples.iter().copied())
-        .map(|(at, mib)| (at, Mebibytes(u64::from(mib))))
-        .collect();
-    all.chunk_by(|a, b| b.0 - a.0 <= bridge_ms).map(<[_]>::to_vec).collect()
+    let mut all = together(samples.iter().copied()).peekable();
+    let of_interval = |interval: Interval| {
+        let within = std::iter::from_fn(|| all.next_if(|(at, _)| *at <= interval.last_ms));
+        within.map(|(at, mib)| (at, Mebibytes(u64::from(mib)))).collect()
+    };
+    intervals::of_samples(samples.iter().copied()).into_iter().map(of_interval).collect()
 }
 
 #[cfg(test)]

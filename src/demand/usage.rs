@@ -3,6 +3,7 @@
 //! This is where labels get their meaning: which of them name the pod, which the device, and which
 //! only name the exporter. It keeps every sample packed, draws no conclusion and knows no sizes.
 
+mod device;
 mod metrics;
 mod pods;
 mod reading;
@@ -13,19 +14,28 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+pub(super) use device::Device;
 pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
-pub(super) use track::{Samples, together};
+pub(super) use track::{Origin, Samples, Track, merged, together};
 
+use self::device::Nodes;
 use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};
 use self::pods::{Event, Fact, PodFacts};
 use self::stale::Staleness;
 use super::owner;
 use super::pods::Listed;
 use super::prometheus::{About, Labels, Sink};
+use super::time::{DAY_MS, MINUTE_MS};
 
 /// More than any GPU has: what is above is in another unit, or a counter.
 const MAX_MIB: f64 = (4u64 << 20) as f64;
+
+/// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
+/// takes more than this.
+pub(super) const IN_USE_MIB: u32 = 128;
 
 /// Which labels name the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,21 +82,6 @@ pub(super) struct PodSeries {
     pub(super) rejected: [u64; REJECTIONS],
 }
 
-/// A GPU or an instance.
-#[derive(Debug)]
-pub(super) struct Device {
-    /// `1g.10gb`; `None` for a whole GPU.
-    pub(super) profile: Option<Box<str>>,
-    /// The GPU's product name, where a label gives it.
-    pub(super) product: Option<Arc<str>>,
-    /// Its samples while no pod had it, for the times at which it was looked at.
-    idle: Samples,
-    /// Whether its labels name a GPU at all; those of an aggregate do not.
-    pub(super) is_gpu: bool,
-    /// The most MiB in use while no pod had it.
-    pub(super) idle_peak: u32,
-}
-
 /// Why a sample cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rejection {
@@ -125,6 +120,7 @@ pub struct Usage {
     series_index: HashMap<Box<str>, u32>,
     devices: Vec<Device>,
     device_index: HashMap<Box<str>, u32>,
+    nodes: Nodes,
     jobs: HashMap<Box<str>, u32>,
     /// Jobs with the namespace and an owner or container of their exporters, where the server keeps
     /// the workload's labels beside them.
@@ -146,6 +142,11 @@ pub struct Usage {
     labels_there: Vec<String>,
     /// Whether the present input has the same times for all series.
     evaluated: bool,
+    /// How many answers for a range there are, and whether the present one is among them.
+    ranges: u32,
+    in_range: bool,
+    /// Whether all that the present source holds is one range, asked for in parts.
+    in_parts: bool,
     /// Whether any input has the times of scrapes, which differ between targets.
     scrape_times: bool,
     key: String,
@@ -158,6 +159,7 @@ pub struct Usage {
 #[derive(Debug, Default)]
 struct Now {
     series: Option<u32>,
+    origin: Origin,
     device: u32,
     unit: Unit,
     /// What happened to a pod, in samples above 0.
@@ -200,13 +202,20 @@ impl Usage {
 
     /// Starts the next file or answer; `name` is for messages.
     pub fn begin(&mut self, name: &str) {
-        // The parts of one live query are one source.
         if self.sources.last().is_none_or(|source| source.name != name) {
             self.sources.push(Source { name: name.to_string(), ..Source::default() });
         }
         self.units.clear();
         self.evaluated = false;
+        self.in_range = false;
+        self.in_parts = false;
         self.blocks.push(BTreeSet::new());
+    }
+
+    /// Starts a source whose answers are the parts of one range.
+    pub fn begin_parts(&mut self, name: &str) {
+        self.begin(name);
+        self.in_parts = true;
     }
 
     /// How samples are understood.
@@ -228,11 +237,21 @@ impl Usage {
     /// Puts everything in order, once all is read.
     pub(super) fn settle(&mut self) {
         self.facts.settle();
+        let of_pods = self.pod_series.par_iter_mut().map(|series| &mut series.samples);
+        let idle = self.devices.par_iter_mut().map(|device| &mut device.idle);
+        of_pods.chain(idle).for_each(Samples::settle);
+        let mut steps: Vec<Option<i64>> = vec![None; self.ranges as usize];
+        for track in self.all_samples().flat_map(Samples::tracks) {
+            if let (Origin::Range(range), Some(step)) = (track.origin(), track.step_ms()) {
+                let least = &mut steps[range as usize];
+                *least = Some(least.map_or(step, |least| least.min(step)));
+            }
+        }
         for series in &mut self.pod_series {
-            series.samples.sort_late();
+            series.samples.set_steps(&steps);
         }
         for device in &mut self.devices {
-            device.idle.sort_late();
+            device.idle.set_steps(&steps);
         }
         self.apply_facts();
     }
@@ -370,6 +389,11 @@ impl Usage {
         }
     }
 
+    /// The samples of each device while no pod had it.
+    pub(super) fn without_pod(&self) -> impl Iterator<Item = (u32, &Samples)> {
+        (0u32..).zip(self.devices.iter().map(|device| &device.idle))
+    }
+
     /// Every sample there is of anything, busy or idle: the times at which it was looked.
     pub(super) fn all_samples(&self) -> impl Iterator<Item = &Samples> {
         self.pod_series.iter().map(|s| &s.samples).chain(self.devices.iter().map(|d| &d.idle))
@@ -386,7 +410,33 @@ impl Usage {
     /// jobs read its exporter.
     pub(super) fn has_range(&self) -> bool {
         let mut tracks = self.pod_series.iter().flat_map(|series| series.samples.tracks());
-        tracks.any(|track| track.shortest_gap_ms().is_some())
+        tracks.any(|track| track.span_ms().is_some_and(|(first, last)| first < last))
+    }
+
+    /// The stretches of time in which anything was seen, busy or idle: the first and the last slot
+    /// of each, slot 0 being the one from `offset_ms` before 1970 on. A sample holds until the next
+    /// one of its series is due, for a day at most.
+    pub(super) fn seen_slots(&self, slot_ms: i64, offset_ms: i64) -> Vec<(i64, i64)> {
+        // Of each track, then of all.
+        let add = |stretches: &mut Vec<(i64, i64)>, from: usize, (first, last): (i64, i64)| {
+            match stretches[from..].last_mut() {
+                Some((_, until)) if first <= *until + 1 => *until = last.max(*until),
+                _ => stretches.push((first, last)),
+            }
+        };
+        let slot_of = |at_ms: i64| (at_ms + offset_ms).div_euclid(slot_ms);
+        let mut stretches: Vec<(i64, i64)> = Vec::new();
+        for track in self.all_samples().flat_map(Samples::tracks) {
+            let holds = track.step_ms().unwrap_or(MINUTE_MS).min(DAY_MS);
+            let own = stretches.len();
+            for at in track.times() {
+                add(&mut stretches, own, (slot_of(at), slot_of(at + holds - 1)));
+            }
+        }
+        stretches.sort_unstable();
+        let mut seen = Vec::new();
+        stretches.into_iter().for_each(|slots| add(&mut seen, 0, slots));
+        seen
     }
 
     fn intern(&mut self, text: &str) -> Arc<str> {
@@ -396,55 +446,6 @@ impl Usage {
         let name: Arc<str> = text.into();
         self.names.insert(text.into(), name.clone());
         name
-    }
-
-    /// The device of a series; `of_pod` is the pod alone whose share of a device the samples are.
-    fn device_of(&mut self, labels: &Labels, of_pod: Option<&Identity>) -> u32 {
-        const UUIDS: [&str; 5] = ["UUID", "uuid", "gpu_uuid", "device_uuid", "deviceuuid"];
-        let uuid = labels.first_of(&UUIDS);
-        let instance = labels.first_of(&["GPU_I_ID", "gpu_i_id"]);
-        self.key.clear();
-        if let Some(pod) = of_pod {
-            let index = labels.first_of(&["vdevice_index", "vdeviceid"]).unwrap_or("");
-            for part in [&*pod.team, &pod.pod, &pod.container, index] {
-                self.key.push_str(part);
-                self.key.push('\0');
-            }
-        }
-        match uuid {
-            Some(uuid) => self.key.push_str(uuid),
-            None => {
-                for label in ["Hostname", "hostname", "node", "instance", "gpu", "device"] {
-                    self.key.push_str(labels.get(label).unwrap_or(""));
-                    self.key.push('\0');
-                }
-            }
-        }
-        self.key.push('\0');
-        self.key.push_str(instance.unwrap_or(""));
-        if let Some(known) = self.device_index.get(self.key.as_str()) {
-            return *known;
-        }
-        let product = labels.first_of(&["modelName", "gpu_type", "device_name"]);
-        let profile = match of_pod {
-            // A share of a GPU that HAMi gives, which an instance can take over.
-            Some(_) if uuid.is_some() => Some("vGPU"),
-            Some(_) => product.and_then(profile_in),
-            None => instance.map(|_| {
-                labels.first_of(&["GPU_I_PROFILE", "gpu_i_profile"]).unwrap_or("unknown profile")
-            }),
-        };
-        let device = Device {
-            profile: profile.map(Into::into),
-            product: product.map(|product| self.intern(product)),
-            idle: Samples::default(),
-            is_gpu: true,
-            idle_peak: 0,
-        };
-        self.devices.push(device);
-        let index = index(self.devices.len() - 1);
-        self.device_index.insert(self.key.as_str().into(), index);
-        index
     }
 
     fn job_of(&mut self, labels: &Labels) -> u32 {
@@ -621,13 +622,7 @@ impl Usage {
         if let Some(known) = self.device_index.get(key.as_str()) {
             return *known;
         }
-        self.devices.push(Device {
-            profile: None,
-            product: None,
-            idle: Samples::default(),
-            is_gpu: false,
-            idle_peak: 0,
-        });
+        self.devices.push(Device::of_requests());
         let index = index(self.devices.len() - 1);
         self.device_index.insert(key.into(), index);
         index
@@ -689,11 +684,6 @@ fn kubernetes_labels(labels: &Labels) -> (Spelling, [&'static str; 3]) {
     }
 }
 
-/// The profile that a product name has, as `NVIDIA A100-SXM4-40GB MIG 3g.20gb`.
-fn profile_in(product: &str) -> Option<&str> {
-    product.split([' ', '/']).find(|word| word.contains("g.") && word.contains("gb"))
-}
-
 /// How an exporter is remembered, by each of its names that are not empty.
 fn exporter_keys<'n>(
     job: u32,
@@ -741,7 +731,10 @@ impl Sink for Usage {
         }
         let per_pod = labels.name().and_then(known).is_some_and(|metric| metric.per_pod);
         let identity = self.identity(labels);
-        let device = self.device_of(labels, identity.as_ref().filter(|_| per_pod));
+        let device = match per_pod {
+            true => self.device_of(labels, identity.as_ref()),
+            false => self.whole_device_of(labels, identity.as_ref()),
+        };
         if identity.is_none() && !labels.has_any(&DEVICE_LABELS) {
             self.aggregated += 1;
             self.devices[device as usize].is_gpu = false;
@@ -749,6 +742,8 @@ impl Sink for Usage {
         }
         let series = identity.map(|identity| self.pod_series_of(identity, device, per_pod, None));
         self.starts(labels, series, device, unit);
+        let of_function = self.evaluated && labels.name().is_none();
+        self.now.origin = if of_function { Origin::Function } else { Origin::Scrapes };
         true
     }
 
@@ -758,7 +753,7 @@ impl Sink for Usage {
             self.facts.note(*event, pod, value > 0.0, at_ms, block);
             return;
         }
-        let Now { series, device, unit, .. } = self.now;
+        let Now { series, origin, device, unit, .. } = self.now;
         self.now.samples += 1;
         if self.now.samples == 2
             && let Some(source) = self.sources.last_mut()
@@ -772,7 +767,7 @@ impl Sink for Usage {
             let mib = mib.unwrap_or(0);
             device.idle_peak = device.idle_peak.max(mib);
             if let Some(at_ms) = at_ms {
-                device.idle.push(at_ms, mib);
+                device.idle.push(origin, at_ms, mib);
             }
             return;
         };
@@ -791,7 +786,7 @@ impl Sink for Usage {
             }
         };
         if let Some(at_ms) = at_ms {
-            self.pod_series[series as usize].samples.push(at_ms, mib);
+            self.pod_series[series as usize].samples.push(origin, at_ms, mib);
             return;
         }
         // The same series again is the next scrape, appended to the same file.
@@ -808,6 +803,15 @@ impl Sink for Usage {
 
     fn evaluated(&mut self) {
         self.evaluated = true;
+        self.in_range &= self.in_parts;
+    }
+
+    fn range(&mut self) {
+        if !self.in_range {
+            self.in_range = true;
+            self.ranges += 1;
+        }
+        self.now.origin = Origin::Range(self.ranges - 1);
     }
 
     fn about(&mut self, metric: &str, kind: About, text: &str) {

@@ -98,6 +98,8 @@ struct Series {
     wanted: Option<bool>,
     /// Points that came before their labels.
     early: Vec<(i64, f64)>,
+    /// Whether those are of a range.
+    early_range: bool,
     /// Values and times that stand apart, as in an export.
     values: Vec<f64>,
     times_ms: Vec<i64>,
@@ -107,6 +109,7 @@ impl Series {
     fn clear(&mut self) {
         self.wanted = None;
         self.early.clear();
+        self.early_range = false;
         self.values.clear();
         self.times_ms.clear();
     }
@@ -217,6 +220,9 @@ impl<S: Sink> Reader<'_, S> {
                 })?;
                 let wanted = sink.series(labels);
                 series.wanted = Some(wanted);
+                if wanted && series.early_range {
+                    sink.range();
+                }
                 for (at_ms, value) in series.early.drain(..) {
                     if wanted {
                         sink.sample(Some(at_ms), value);
@@ -234,8 +240,14 @@ impl<S: Sink> Reader<'_, S> {
                 Ok(())
             }
             "values" if json.list_holds(b'[')? => match series.wanted {
-                Some(_) => json.points(|at_ms, value| sink.sample(Some(at_ms), value)),
-                None => json.points(|at_ms, value| series.early.push((at_ms, value))),
+                Some(_) => {
+                    sink.range();
+                    json.points(|at_ms, value| sink.sample(Some(at_ms), value))
+                }
+                None => {
+                    series.early_range = true;
+                    json.points(|at_ms, value| series.early.push((at_ms, value)))
+                }
             },
             "values" => json.list(|json| {
                 series.values.push(json.value()?);

@@ -8,42 +8,35 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::intervals::{self, Interval, LOOKBACK_MS};
 use super::quantile::Quantile;
 use crate::demand::owner;
-use crate::demand::time::MINUTE_MS;
-use crate::demand::usage::{PodSeries, Usage, together};
+use crate::demand::usage::{Origin, PodSeries, Usage, together};
 
-/// Prometheus looks back this far for a value; what is closer counts as seen together.
-const LOOKBACK_MS: i64 = 5 * MINUTE_MS;
-
-/// The longest distance of two samples between which nothing ended, `step_ms` being the usual one.
-pub(super) fn bridge_ms(step_ms: Option<i64>) -> i64 {
-    step_ms.map_or(LOOKBACK_MS, |step| LOOKBACK_MS.max(step.saturating_mul(3) / 2))
-}
-
-/// A time in which a pod was seen without a gap longer than a missed sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Interval {
-    /// The time of its first sample, in milliseconds since 1970.
-    pub(super) first_ms: i64,
-    /// The time of its last sample.
-    pub(super) last_ms: i64,
-    /// The most MiB that a sample of it shows.
-    pub(super) peak: u32,
-}
-
-/// All that one pod shows of one GPU or instance.
+/// All that one pod shows of one GPU or instance, or of all that it has on a node.
 pub(super) struct Allocation<'u> {
     /// At least one.
     pub(super) series: Vec<&'u PodSeries>,
+    /// The GPU or instance; of several the first.
     pub(super) device: u32,
+    /// The node that it is on, where a label tells.
+    node: Option<u32>,
     whole_gpu: bool,
-    /// The usual distance of two samples.
-    pub(super) step_ms: Option<i64>,
     pub(super) intervals: Vec<Interval>,
 }
 
 impl<'u> Allocation<'u> {
+    /// Several of one pod as one: there while any of them is.
+    pub(super) fn joined(all: &[&Allocation<'u>]) -> Option<Allocation<'u>> {
+        let first = all.first()?;
+        let intervals = all.iter().flat_map(|allocation| &allocation.intervals).copied();
+        Some(Allocation {
+            series: all.iter().flat_map(|allocation| &allocation.series).copied().collect(),
+            intervals: intervals::united(intervals.collect()),
+            ..**first
+        })
+    }
+
     /// The pod's name.
     pub(super) fn pod(&self) -> &Arc<str> {
         &self.series[0].pod
@@ -73,20 +66,7 @@ impl<'u> Allocation<'u> {
 
     /// Finds the intervals, once all series are there.
     fn find_intervals(&mut self) {
-        let tracks = self.series.iter().flat_map(|series| series.samples.tracks());
-        self.step_ms = tracks.filter_map(|track| track.shortest_gap_ms()).min();
-        let bridge = bridge_ms(self.step_ms);
-        let mut intervals: Vec<Interval> = Vec::new();
-        for (at, mib) in self.samples() {
-            match intervals.last_mut() {
-                Some(interval) if at - interval.last_ms <= bridge => {
-                    interval.last_ms = at;
-                    interval.peak = interval.peak.max(mib);
-                }
-                _ => intervals.push(Interval { first_ms: at, last_ms: at, peak: mib }),
-            }
-        }
-        self.intervals = intervals;
+        self.intervals = intervals::of_samples(self.series.iter().map(|series| &series.samples));
     }
 
     /// The samples without a time, by instant, the larger of doubles.
@@ -111,6 +91,9 @@ pub(super) fn untimed_of<'u>(
 
 /// The allocations of each pod, by the pod's name.
 pub(super) type Pods<'u> = BTreeMap<&'u str, Vec<Allocation<'u>>>;
+
+/// What a pod of this name had on one node: a replica where it needs several GPUs.
+pub(super) type OnNode<'p, 'u> = (&'p str, Vec<&'p Allocation<'u>>);
 
 /// What all pods had, by team and workload.
 pub(super) struct Allocations<'u> {
@@ -142,8 +125,8 @@ impl<'u> Allocations<'u> {
                 None => allocations.push(Allocation {
                     series: vec![series],
                     device: series.device,
+                    node: usage.node(series.device),
                     whole_gpu: usage.device(series).profile.is_none(),
-                    step_ms: None,
                     intervals: Vec::new(),
                 }),
             }
@@ -157,10 +140,10 @@ impl<'u> Allocations<'u> {
             tolerance_ms: 0,
             shared: BTreeSet::new(),
         };
-        // Exporters name all pods of a device in one scrape, so there is no tolerance yet.
-        allocations.shared = allocations.shared_devices();
+        let tolerance_ms = allocations.tolerance_ms();
+        allocations.shared = allocations.hand_over();
         if usage.has_scrape_times() {
-            allocations.tolerance_ms = allocations.tolerance_ms();
+            allocations.tolerance_ms = tolerance_ms;
         }
         allocations
     }
@@ -172,42 +155,75 @@ impl<'u> Allocations<'u> {
     /// Two servers or targets are never scraped at the very same time. Where pods were seen at a
     /// steady pace their intervals overlap anyway.
     fn tolerance_ms(&self) -> i64 {
-        match self.all().filter_map(|a| a.step_ms).min() {
+        match usual_ms(self.all()) {
             Some(step) if step <= 2 * LOOKBACK_MS => 0,
             _ => LOOKBACK_MS - 1,
         }
     }
 
-    /// Devices that several pods had at the same time: time-slicing or MPS, where each pod is said
-    /// to use what all of them use.
-    fn shared_devices(&self) -> BTreeSet<u32> {
-        let mut by_device: BTreeMap<u32, Vec<&Allocation<'_>>> = BTreeMap::new();
-        for allocation in self.all() {
-            by_device.entry(allocation.device).or_default().push(allocation);
+    /// Ends what a pod had of a device where the next pod has it, or where the pod has gone on to
+    /// another device. Returns the devices that several pods had at the same time all the same:
+    /// time-slicing or MPS, where each pod is said to use what all of them use.
+    fn hand_over(&mut self) -> BTreeSet<u32> {
+        let mut by_device: BTreeMap<u32, Vec<&mut Interval>> = BTreeMap::new();
+        let mut in_scrapes: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for allocations in self.workloads.values_mut().flat_map(BTreeMap::values_mut) {
+            if allocations.len() > 1 {
+                let of_pod = allocations.iter_mut().flat_map(|a| &mut a.intervals);
+                intervals::hand_over(&mut of_pod.collect::<Vec<_>>());
+            }
+            for allocation in allocations {
+                let instants = allocation.untimed(&self.instants).into_keys();
+                in_scrapes.entry(allocation.device).or_default().extend(instants);
+                by_device.entry(allocation.device).or_default().extend(&mut allocation.intervals);
+            }
         }
-        let overlap = |of: &[&Allocation<'_>]| of.len() > 1 && self.most(of.iter().copied()) > 1;
-        by_device.into_iter().filter(|(_, of)| overlap(of)).map(|(device, _)| device).collect()
+        let mut shared: BTreeSet<u32> = BTreeSet::new();
+        for (device, mut of_device) in by_device {
+            intervals::hand_over(&mut of_device);
+            // A function may stand for pods that ran one after the other.
+            of_device.retain(|interval| interval.origin != Origin::Function);
+            if intervals::overlap(&mut of_device) {
+                shared.insert(device);
+            }
+        }
+        for (device, mut instants) in in_scrapes {
+            instants.sort_unstable();
+            if instants.windows(2).any(|pair| pair[0] == pair[1]) {
+                shared.insert(device);
+            }
+        }
+        shared
     }
 
-    /// Pods by the number of whole GPUs that they had at once; 0 stands for one GPU or instances.
+    /// What pods had on each node, by the number of whole GPUs that they had there at once; 0 stands
+    /// for one GPU or instances. GPUs of two nodes are never one replica's: pods of one name may be
+    /// in two clusters, and a job on several nodes has a part on each.
     pub(super) fn by_whole_gpus<'p>(
         &self,
         pods: &'p Pods<'u>,
-    ) -> BTreeMap<u64, Vec<(&'p str, &'p Vec<Allocation<'u>>)>> {
+    ) -> BTreeMap<u64, Vec<OnNode<'p, 'u>>> {
         let mut classes: BTreeMap<u64, Vec<_>> = BTreeMap::new();
         for (pod, allocations) in pods {
-            let whole = self.most(allocations.iter().filter(|a| a.whole_gpu));
-            classes.entry(if whole > 1 { whole } else { 0 }).or_default().push((*pod, allocations));
+            let mut by_node: BTreeMap<Option<u32>, Vec<_>> = BTreeMap::new();
+            for allocation in allocations {
+                by_node.entry(allocation.node).or_default().push(allocation);
+            }
+            for on_node in by_node.into_values() {
+                let whole = self.most(on_node.iter().filter(|a| a.whole_gpu).copied());
+                let class = if whole > 1 { whole } else { 0 };
+                classes.entry(class).or_default().push((*pod, on_node));
+            }
         }
         classes
     }
 
     /// The most of these that were there at once.
-    pub(super) fn most<'h>(&self, of: impl Iterator<Item = &'h Allocation<'u>>) -> u64
+    pub(super) fn most<'h>(&self, of: impl Iterator<Item = &'h Allocation<'u>> + Clone) -> u64
     where
         'u: 'h,
     {
-        self.levels(of, 0).into_keys().next_back().unwrap_or(0)
+        self.levels(of, false).into_keys().next_back().unwrap_or(0)
     }
 
     /// The number that suffices for a share of the time in which any of these was there.
@@ -224,8 +240,7 @@ impl<'u> Allocations<'u> {
             return most;
         }
         // For a share of the time each sample holds until the next.
-        let step = of.clone().filter_map(|a| a.step_ms).min().unwrap_or(LOOKBACK_MS);
-        let levels = self.levels(of, step - 1);
+        let levels = self.levels(of, true);
         let rank = quantile.rank(levels.values().sum());
         let mut below = 0;
         for (level, time) in levels {
@@ -237,22 +252,24 @@ impl<'u> Allocations<'u> {
         most
     }
 
-    /// How long (in milliseconds, or instants) how many were there; never zero of them. Each
-    /// interval goes on for `longer_ms` after its last sample.
+    /// How long (in milliseconds, or instants) how many were there; never zero of them. With `hold`
+    /// each interval goes on for as long as its last sample holds.
     fn levels<'h>(
         &self,
-        of: impl Iterator<Item = &'h Allocation<'u>>,
-        longer_ms: i64,
+        of: impl Iterator<Item = &'h Allocation<'u>> + Clone,
+        hold: bool,
     ) -> BTreeMap<u64, u64>
     where
         'u: 'h,
     {
+        let usual_ms = usual_ms(of.clone()).unwrap_or(LOOKBACK_MS);
         let mut edges: Vec<(i64, i64)> = Vec::new();
         let mut at_instant: BTreeMap<u32, u64> = BTreeMap::new();
         for allocation in of {
             for interval in &allocation.intervals {
                 // Both ends belong to the interval.
-                let end = interval.last_ms.saturating_add(1 + longer_ms.max(self.tolerance_ms));
+                let last = interval.last_ms.saturating_add(1 + self.tolerance_ms);
+                let end = if hold { interval.end_ms(usual_ms).max(last) } else { last };
                 edges.push((interval.first_ms, 1));
                 edges.push((end, -1));
             }
@@ -276,6 +293,13 @@ impl<'u> Allocations<'u> {
         }
         levels
     }
+}
+
+/// The shortest time for which a last sample of these holds, in milliseconds.
+pub(super) fn usual_ms<'h, 'u: 'h>(of: impl Iterator<Item = &'h Allocation<'u>>) -> Option<i64> {
+    // Where another took over the end is known, and no distance of samples.
+    let holds = of.flat_map(|a| &a.intervals).filter_map(|interval| interval.holds_ms);
+    holds.filter(|ms| *ms > 1).min()
 }
 
 /// The name of the workload that a pod belongs to.

@@ -5,15 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Origin, Rules, Sizing, Unused};
 use crate::demand::time::{HOUR_MS, Span};
 use crate::demand::usage::{
-    DEFAULT_METRIC, GroupBy, NO_TEAM, REJECTIONS, Rejection, Source, Usage,
+    DEFAULT_METRIC, GroupBy, IN_USE_MIB, NO_TEAM, REJECTIONS, Rejection, Source, Usage,
 };
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::{plural, some, thousands};
 use crate::units::Mebibytes;
-
-/// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
-/// takes more than this.
-const IN_USE_MIB: u32 = 128;
 
 pub(super) fn unused(
     usage: &Usage,
@@ -113,6 +109,13 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
         warnings.push(Diagnostic::new(format!(
             "pods that share a GPU (time-slicing or MPS) each report the memory of all; what they need alone is less: {}",
             some(&shared)
+        )));
+    }
+    let any = labels(&|origin| origin.any_device);
+    if !any.is_empty() {
+        warnings.push(Diagnostic::new(format!(
+            "the query left out which GPU or instance a pod had, so several of one pod count as one; keep the labels, as in max by (namespace, pod, Hostname, UUID, GPU_I_ID, GPU_I_PROFILE) (…): {}",
+            some(&any)
         )));
     }
     let several = labels(&|origin| origin.instances_per_pod > 1);

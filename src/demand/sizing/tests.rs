@@ -686,7 +686,7 @@ fn the_time_line_has_a_span_for_each_replica() {
             "n/a a-0 1-1<2 8",
             "n/a a-0 30-31<32 3",
             "n/a a-1 3-3<4 1",
-            "n/ddp ddp-0 0-15<20 9",
+            "n/ddp ddp-0 0-15<16 9",
         ]
     );
     // What is not sized has no span either, nor has a scrape without a time.
@@ -711,6 +711,362 @@ fn use_over_time_is_kept_for_charts() {
         .map(|stretch| stretch.iter().map(|(_, mib)| mib.0).collect())
         .collect();
     assert_eq!(values, [vec![5, 9, 2], vec![4, 3]], "no pod is seen from minute 2 to 30");
+}
+
+/// A whole GPU of a pod; `labels` as JSON members.
+fn whole(pod: &str, uuid: &str, labels: &str, points: &[(i64, u32)]) -> String {
+    series(&format!("\"pod\":\"{pod}\",\"UUID\":\"{uuid}\",{labels}"), points)
+}
+
+fn every(minutes: i64, from: i64, to: i64) -> Vec<(i64, u32)> {
+    (from..to).step_by(minutes as usize).map(|minute| (minute, 9)).collect()
+}
+
+#[test]
+fn pods_that_move_between_nodes_keep_their_gpus() {
+    let node = |name: &str| format!("\"Hostname\":\"{name}\"");
+    let pair = |pod: &str, on: &str, points: &[(i64, u32)]| {
+        let gpu = |number: u32| whole(pod, &format!("{on}-{number}"), &node(on), points);
+        [gpu(0), gpu(1)]
+    };
+    let (early, late) = (every(5, 0, 60), every(5, 60, 120));
+    let all = [
+        pair("train-0", "n1", &early),
+        pair("train-1", "n2", &late),
+        pair("train-0", "n3", &late),
+        pair("train-1", "n4", &early),
+    ];
+    let sizing = sized(&[&answer(&all.concat())], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/train 2gpus x2"]);
+    assert_eq!(sizing.origins.values().next().unwrap().pods, 2);
+    let expected = [
+        "n/train train-0 0-55<60 9",
+        "n/train train-0 60-115<120 9",
+        "n/train train-1 0-55<60 9",
+        "n/train train-1 60-115<120 9",
+    ];
+    assert_eq!(spans(&sizing), expected);
+    // On the same node its next two GPUs go on with the time of the first two.
+    let gpu = |number: u32, points: &[(i64, u32)]| {
+        whole("a-0", &format!("g{number}"), &node("n"), points)
+    };
+    let all = [gpu(0, &early), gpu(1, &early), gpu(2, &late), gpu(3, &late)];
+    let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+    assert_eq!(
+        (rows(&sizing), spans(&sizing)),
+        (vec!["n/a 2gpus x1".into()], vec!["n/a a-0 0-115<120 9".into()])
+    );
+}
+
+#[test]
+fn gpus_of_two_nodes_are_two_replicas() {
+    let gpu = |uuid: &str, labels: &str| whole("llm-0", uuid, labels, &every(5, 0, 60));
+    let count = |all: &[String]| plain(&[&answer(all)]);
+    let (one, two) = ("\"Hostname\":\"n1\"", "\"Hostname\":\"n2\"");
+    assert_eq!(count(&[gpu("a", one), gpu("b", one)]), ["n/llm 2gpus x1"]);
+    assert_eq!(count(&[gpu("a", one), gpu("b", two)]), ["n/llm 9x2"]);
+    let cluster = |name: &str, more: &str| format!("\"cluster\":\"{name}\"{more}");
+    let more = format!(",{one}");
+    assert_eq!(
+        count(&[gpu("a", &cluster("x", &more)), gpu("b", &cluster("y", &more))]),
+        ["n/llm 9x2"]
+    );
+    assert_eq!(count(&[gpu("a", &cluster("x", "")), gpu("b", &cluster("y", ""))]), ["n/llm 9x2"]);
+    // The exporter started again and has another name: GPUs that were seen under both say so.
+    let named = |uuid: &str, exporter: &str, from: i64, to: i64| {
+        whole("llm-0", uuid, &format!("\"instance\":\"{exporter}\""), &every(5, from, to))
+    };
+    let all =
+        [named("a", "x:9400", 0, 60), named("a", "y:9400", 60, 120), named("b", "y:9400", 60, 120)];
+    assert_eq!(count(&all), ["n/llm 2gpus x1"]);
+    // A job of Slurm on two nodes, four GPUs each.
+    let slurm = |node: &str, gpu: u32| {
+        let labels = format!(
+            "\"account\":\"n\",\"user\":\"ann\",\"slurmjobid\":\"7\",\"gpu\":\"{gpu}\",\"instance\":\"{node}\""
+        );
+        series(&labels, &[(0, 1 << 30)])
+            .replace("DCGM_FI_DEV_FB_USED", "slurm_job_memory_usage_gpu")
+    };
+    let all: Vec<String> = (0..8).map(|i| slurm(["n1", "n2"][i / 4], i as u32 % 4)).collect();
+    assert_eq!(count(&all), ["n/ann 4gpus x2"]);
+}
+
+#[test]
+fn a_hand_over_is_no_sharing() {
+    let shares = |all: &[String], as_range: bool| {
+        let text = answer(all);
+        // Scrapes, each with its own time, have no pod that is gone.
+        let text = if as_range { text } else { scrapes(all) };
+        let sizing = sized(&[&text], Reading::default(), Rules::default());
+        (rows(&sizing), sizing.origins.values().any(|origin| origin.shares_device))
+    };
+    let web = |late: i64| {
+        [pod("web-x2x7k", "g", &every(1, 0, 60 + late)), pod("web-b4c5d", "g", &every(1, 60, 120))]
+    };
+    let (one, two) = (vec!["n/web 9x1".to_string()], vec!["n/web 9x2".to_string()]);
+    for late in [0, 1, 6] {
+        assert_eq!(shares(&web(late), true), (one.clone(), false), "{late}");
+    }
+    assert_eq!(shares(&web(8), true), (two.clone(), true));
+    assert_eq!(shares(&web(6), false), (two, true));
+    // The last minutes of a range.
+    let ends = [pod("web-x2x7k", "g", &every(1, 0, 60)), pod("web-b4c5d", "g", &every(1, 57, 60))];
+    assert_eq!(shares(&ends, true), (one, false));
+    // A pod on its next GPU, and its successor on the one before.
+    let gpu = |uuid: &str, from: i64, to: i64| {
+        whole("db-0", uuid, &format!("\"node\":\"{uuid}\""), &every(5, from, to))
+    };
+    let sizing = sized(
+        &[&answer(&[gpu("a", 0, 120), gpu("b", 115, 240)])],
+        Reading::default(),
+        Rules::default(),
+    );
+    assert_eq!(rows(&sizing), ["n/db 9x1"]);
+    assert_eq!(spans(&sizing), ["n/db db-0 0-115<115 9", "n/db db-0 115-235<240 9"]);
+    assert_eq!(plain(&[&answer(&[gpu("a", 0, 120), gpu("b", 60, 240)])]), ["n/db 9x2"]);
+}
+
+/// The same as lines of an exposition with times.
+fn scrapes(all: &[String]) -> String {
+    let mut lines = String::new();
+    for text in all {
+        let series: serde_json::Value = serde_json::from_str(text).unwrap();
+        let labels: Vec<String> = series["metric"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(label, value)| format!("{label}={value}"))
+            .collect();
+        for point in series["values"].as_array().unwrap() {
+            let (seconds, value) = (&point[0], point[1].as_str().unwrap());
+            lines.push_str(&format!("{{{}}} {value} {seconds}000\n", labels.join(",")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn what_the_query_left_out_is_told_and_shared_by_nobody() {
+    let without = |text: String, label: &str| text.replace(label, "\"other\"");
+    let of = |number: u32| {
+        let labels = format!(
+            "\"pod\":\"web-{number}\",\"UUID\":\"g\",\"gpu\":\"0\",\"modelName\":\"A100\",\"GPU_I_PROFILE\":\"1g.10gb\",\"GPU_I_ID\":\"{number}\""
+        );
+        series(&labels, &every(5, 0, 60))
+    };
+    let found = |left_out: &[&str]| {
+        let all = [0, 1].map(|i| left_out.iter().fold(of(i), |text, label| without(text, label)));
+        let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+        let origin = sizing.origins.values().next().unwrap();
+        assert_eq!(rows(&sizing), ["n/web 9x2"], "{left_out:?}");
+        let told = sizing.warnings.iter().any(|w| w.message.contains("left out which GPU"));
+        assert_eq!(told, origin.any_device, "{left_out:?}");
+        (origin.shares_device, origin.any_device)
+    };
+    let all = ["\"UUID\"", "\"gpu\"", "\"modelName\"", "\"GPU_I_PROFILE\"", "\"GPU_I_ID\""];
+    assert_eq!(found(&[]), (false, false));
+    assert_eq!(found(&all), (false, true));
+    assert_eq!(found(&[all[0], all[1], all[3], all[4]]), (false, true), "modelName");
+    assert_eq!(found(&[all[0], all[2], all[3], all[4]]), (false, true), "gpu");
+    assert_eq!(found(&[all[4]]), (false, true), "GPU_I_ID");
+    assert_eq!(found(&[all[3], all[4]]), (true, false), "a whole GPU");
+    // Two jobs, one after the other on one GPU, as a function at one instant shows them.
+    let nameless = |pod: &str| {
+        whole(pod, "g", "\"Hostname\":\"n\"", &[(0, 9)])
+            .replace("\"__name__\":\"DCGM_FI_DEV_FB_USED\",", "")
+            .replace("\"values\":[", "\"value\":")
+            .replace("]]", "]")
+    };
+    let all = answer(&[nameless("a"), nameless("b")]);
+    let sizing = sized(&[&all], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 9x1", "n/b 9x1"]);
+    assert!(sizing.origins.values().all(|origin| !origin.shares_device));
+    assert!(sizing.warnings[0].message.contains("a function at one instant"));
+}
+
+#[test]
+fn an_instance_after_a_repartition_is_another() {
+    let after = on_instance("b-0", "3g.40gb", 9_700).replace("1795000000", "1795900000");
+    let all = [on_instance("a-0", "1g.10gb", 4_000), after];
+    let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+    assert_eq!(rows(&sizing), ["n/a 4000x1", "n/b 9700x1"]);
+    assert!(sizing.warnings.is_empty(), "{:?}", sizing.warnings);
+    // A ceiling that the first profile would hide.
+    let after = on_instance("b-0", "1g.10gb", 9_700).replace("1795000000", "1795900000");
+    let all = [on_instance("a-0", "3g.40gb", 4_000), after];
+    let sizing = sized(&[&answer(&all)], Reading::default(), Rules::default());
+    assert!(sizing.warnings[0].message.contains("n/b (9700 MiB of 9728 MiB of its 1g.10gb"));
+    // A series without the profile is of the same instance, whichever comes first.
+    let named = on_instance("a-0", "1g.10gb", 4_000);
+    let unnamed = named.replace("GPU_I_PROFILE", "other");
+    for all in [[named.clone(), unnamed.clone()], [unnamed, named]] {
+        assert_eq!(plain(&[&answer(&all)]), ["n/a 4000x1"]);
+    }
+}
+
+#[test]
+fn answers_in_one_file_have_steps_of_their_own() {
+    let hourly = |from: i64, to: i64| answer(&[pod("a-0", "g", &every(60, from, to))]);
+    let (early, late) = (hourly(0, 600), hourly(542, 1_200));
+    let of = |files: &[&str]| spans(&sized(files, Reading::default(), Rules::default()));
+    let expected = ["n/a a-0 0-1142<1202 9"];
+    assert_eq!(of(&[&early, &late]), expected);
+    assert_eq!(of(&[&late, &early]), expected);
+    assert_eq!(of(&[&format!("{early}\n{late}")]), expected);
+    // Keys in another order.
+    let turned = |text: &str| {
+        let (metric, values) =
+            text.trim_matches(['[', ']', '{', '}']).split_once(",\"values\":").unwrap();
+        format!("[{{\"values\":{values}]],{metric}}}]")
+    };
+    assert_eq!(of(&[&turned(&early), &turned(&late)]), expected);
+}
+
+#[test]
+fn the_parts_of_one_query_have_one_step() {
+    let mut usage = Usage::new(Reading::default());
+    usage.begin_parts("server");
+    for points in [every(60, 0, 240), vec![(240, 9), (360, 9)]] {
+        let part = answer(&[pod("a-0", "g", &points)]);
+        prometheus::read(part.as_bytes(), "server", &mut usage).unwrap();
+    }
+    let sizing = size(&mut usage, Rules::default(), &Catalogue::built_in());
+    assert_eq!(spans(&sizing), ["n/a a-0 0-240<300 9", "n/a a-0 360-360<420 9"]);
+}
+
+mod the_same_history_in_any_files {
+    //! Pods that run from one minute to another are the truth; files show it at their steps.
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: i64 = 60;
+    const END: i64 = 6 * 24 * HOUR;
+
+    /// A pod: its memory, whether each replica has two GPUs, and from when to when it ran. Every
+    /// time it ran on other GPUs of another node.
+    #[derive(Debug, Clone)]
+    struct Pod {
+        mib: u32,
+        two_gpus: bool,
+        lives: Vec<(i64, i64)>,
+    }
+
+    /// Several lives of two hours or more, three or more apart: no missed sample is as long.
+    fn pod() -> impl Strategy<Value = Pod> {
+        let lives = prop::collection::vec((3 * HOUR..30 * HOUR, 2 * HOUR..40 * HOUR), 1..5);
+        (1u32..9, any::<bool>(), lives).prop_map(|(mib, two_gpus, lengths)| {
+            let mut at = -2 * HOUR;
+            let lives = lengths.iter().map(|(pause, length)| {
+                let start = at + pause;
+                at = start + length;
+                (start, at)
+            });
+            let lives = lives.filter(|(_, end)| *end < END).collect();
+            Pod { mib, two_gpus, lives }
+        })
+    }
+
+    /// A file: from when to when, and how many minutes from one sample to the next. Each has two
+    /// samples at least, or nothing tells its step.
+    type File = (i64, i64, i64);
+
+    fn files() -> impl Strategy<Value = Vec<File>> {
+        let one = prop_oneof![Just(5), Just(15), Just(60)].prop_map(|step| vec![(0, END, step)]);
+        let two =
+            (2 * HOUR..END - 2 * HOUR, 0..12 * HOUR, 0..HOUR).prop_map(|(middle, more, odd)| {
+                vec![(0, (middle + more).min(END), HOUR), (middle / HOUR * HOUR + odd, END, HOUR)]
+            });
+        let within = (HOUR..END - HOUR, HOUR..48 * HOUR)
+            .prop_map(|(from, length)| vec![(0, END, HOUR), (from, (from + length).min(END), 5)]);
+        let after = (2..END / HOUR, prop_oneof![Just(5i64), Just(30)])
+            .prop_map(|(hour, step)| vec![(0, hour * HOUR, HOUR), (hour * HOUR, END, step)]);
+        let many = prop::collection::vec(0..HOUR, 12).prop_map(|odd| {
+            let half_days = odd.into_iter().enumerate();
+            half_days
+                .map(|(i, odd)| {
+                    let from = i as i64 * 12 * HOUR;
+                    (from + odd, (from + 14 * HOUR).min(END), HOUR)
+                })
+                .collect()
+        });
+        prop_oneof![one, two, within, after, many]
+    }
+
+    fn text(pods: &[Pod], (from, to, step): File) -> String {
+        // One that always runs tells the step of every file.
+        let always = whole("always-0", "g", "\"node\":\"n\"", &every(step, from, to));
+        let mut all = vec![always];
+        for (number, pod) in pods.iter().enumerate() {
+            let owner = if pod.two_gpus { "ddp" } else { "one" };
+            for (life, (start, end)) in pod.lives.iter().enumerate() {
+                let seen: Vec<(i64, u32)> = (from..to)
+                    .step_by(step as usize)
+                    .filter(|minute| (start..end).contains(&minute))
+                    .map(|minute| (minute, pod.mib))
+                    .collect();
+                for gpu in 0..1 + u32::from(pod.two_gpus) {
+                    if !seen.is_empty() {
+                        let (on, name) = (format!("n{number}-{life}"), format!("{owner}-{number}"));
+                        let labels = format!("\"node\":\"{on}\"");
+                        all.push(whole(&name, &format!("{on}-{gpu}"), &labels, &seen));
+                    }
+                }
+            }
+        }
+        answer(&all)
+    }
+
+    proptest! {
+        #[test]
+        fn shows_the_same_demand(pods in prop::collection::vec(pod(), 1..6), files in files()) {
+            let texts: Vec<String> = files.iter().map(|file| text(&pods, *file)).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let sizing = sized(&texts, Reading::default(), Rules::default());
+            let minute = |ms: i64| ms / 60_000 - 1_795_000_000 / 60;
+            let always: Vec<&PodSpan> = sizing.spans.iter().filter(|s| &*s.pod == "always-0").collect();
+            prop_assert_eq!(always.len(), 1, "{:?}", always);
+            for (owner, two_gpus) in [("ddp", true), ("one", false)] {
+                let of_owner = pods.iter().zip(0..).filter(|(pod, _)| pod.two_gpus == two_gpus);
+                let lives: Vec<(usize, u32, i64, i64)> = of_owner
+                    .flat_map(|(pod, number)| pod.lives.iter().map(move |life| (number, pod.mib, life.0, life.1)))
+                    .collect();
+                let mut seen: Vec<&PodSpan> = sizing.spans.iter().filter(|s| &*s.workload == owner).collect();
+                prop_assert_eq!(seen.len(), lives.len());
+                if lives.is_empty() {
+                    continue;
+                }
+                // Each life is one span, from its first sample to a step after its last: nowhere
+                // within it does a pod seem to end.
+                for (number, mib, start, end) in &lives {
+                    let name = format!("{owner}-{number}");
+                    let at = seen.iter().position(|s| {
+                        *s.pod == *name && (*start..start + HOUR).contains(&minute(s.start_ms))
+                    });
+                    let Some(at) = at else {
+                        return Err(TestCaseError::fail(format!("{name} from {start}: {:?}", spans(&sizing))));
+                    };
+                    let span = seen.swap_remove(at);
+                    prop_assert!((end - HOUR..*end).contains(&minute(span.last_ms)), "{name} to {end}: {span:?}");
+                    prop_assert!((*end..end + HOUR).contains(&minute(span.end_ms)), "{name} to {end}: {span:?}");
+                    prop_assert_eq!(span.memory.0, u64::from(*mib));
+                }
+                // The most at once lies between that of lives an hour shorter and an hour longer.
+                let most = |shorter: i64| {
+                    let at = |minute: i64| lives.iter().filter(|(_, _, start, end)| {
+                        (start + shorter..end - shorter).contains(&minute)
+                    }).count() as u64;
+                    (0..END).step_by(5).map(at).max().unwrap_or(0)
+                };
+                let workload = sizing.demand.workloads().iter().find(|w| &*w.name == owner).unwrap();
+                prop_assert!((most(HOUR)..=most(-HOUR)).contains(&workload.count), "{:?}", workload);
+                prop_assert_eq!(workload.whole_gpus, if two_gpus { 2 } else { 0 });
+                let memory = lives.iter().map(|(_, mib, ..)| u64::from(*mib)).max();
+                prop_assert_eq!(workload.memory.map(|m| m.0), memory.filter(|_| !two_gpus));
+            }
+        }
+    }
 }
 
 mod against_a_naive_count {

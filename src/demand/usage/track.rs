@@ -4,6 +4,22 @@
 //! change" counted. A series scraped at a steady pace costs no byte for its times, memory that
 //! stays level none for its values, and a jump one to three bytes.
 
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+
+/// Where samples come from, as far as it says what their distances and their being at the same time
+/// mean. In order of how much they tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(in crate::demand) enum Origin {
+    /// The value of a function at one instant, which may stand for a long time before it.
+    Function,
+    /// Each sample has a time of its own: scrapes, and queries for one instant.
+    #[default]
+    Scrapes,
+    /// The answer to this query for a range: all its series have the same step.
+    Range(u32),
+}
+
 /// Whole numbers as differences from the one before.
 #[derive(Debug, Clone, Default)]
 struct Deltas {
@@ -44,6 +60,12 @@ impl Deltas {
     fn iter(&self) -> DeltasIter<'_> {
         DeltasIter { bytes: &self.bytes, last: 0, run: 0, tail: self.same }
     }
+
+    /// The numbers, each with how often it comes in a row.
+    fn runs(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
+        let mut rest = self.iter();
+        std::iter::from_fn(move || rest.next_run())
+    }
 }
 
 struct DeltasIter<'d> {
@@ -68,43 +90,50 @@ impl DeltasIter<'_> {
             shift += 7;
         }
     }
+
+    fn next_run(&mut self) -> Option<(i64, u64)> {
+        match self.take() {
+            Some(0) => Some((self.last, self.take()?)),
+            Some(zigzag) => {
+                let delta = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+                self.last = self.last.wrapping_add(delta);
+                Some((self.last, 1))
+            }
+            None if self.tail > 0 => Some((self.last, std::mem::take(&mut self.tail))),
+            None => None,
+        }
+    }
 }
 
 impl Iterator for DeltasIter<'_> {
     type Item = i64;
 
     fn next(&mut self) -> Option<i64> {
-        loop {
-            if self.run > 0 {
-                self.run -= 1;
-                return Some(self.last);
-            }
-            match self.take() {
-                Some(0) => self.run = self.take()?,
-                Some(zigzag) => {
-                    let delta = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-                    self.last = self.last.wrapping_add(delta);
-                    return Some(self.last);
-                }
-                None if self.tail > 0 => self.run = std::mem::take(&mut self.tail),
-                None => return None,
-            }
+        while self.run == 0 {
+            self.run = self.next_run()?.1;
         }
+        self.run -= 1;
+        Some(self.last)
     }
 }
 
-/// Samples in order of time: milliseconds since 1970 and whole MiB.
+/// Samples of one origin in order of time: milliseconds since 1970 and whole MiB.
 #[derive(Debug, Clone, Default)]
 pub(in crate::demand) struct Track {
+    origin: Origin,
+    step_ms: Option<i64>,
     first_ms: i64,
     last_ms: i64,
     len: u64,
-    shortest_gap_ms: Option<i64>,
     gaps: Deltas,
     values: Deltas,
 }
 
 impl Track {
+    fn of(origin: Origin) -> Track {
+        Track { origin, ..Track::default() }
+    }
+
     /// Adds a sample; `false`, and nothing is added, where it is not later than the last one.
     pub(in crate::demand) fn push(&mut self, at_ms: i64, mib: u32) -> bool {
         if self.len == 0 {
@@ -115,7 +144,6 @@ impl Track {
                 return false;
             }
             self.gaps.push(gap);
-            self.shortest_gap_ms = Some(self.shortest_gap_ms.map_or(gap, |least| least.min(gap)));
         }
         self.values.push(i64::from(mib));
         self.last_ms = at_ms;
@@ -123,8 +151,33 @@ impl Track {
         true
     }
 
-    pub(in crate::demand) fn shortest_gap_ms(&self) -> Option<i64> {
-        self.shortest_gap_ms
+    pub(in crate::demand) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How long a sample holds: the distance at which the next is due. `None` where no two samples
+    /// tell, and before [`Samples::settle`].
+    pub(in crate::demand) fn step_ms(&self) -> Option<i64> {
+        self.step_ms
+    }
+
+    /// The shortest distance of two samples: of a range a multiple of its step.
+    fn shortest_gap_ms(&self) -> Option<i64> {
+        self.gaps.runs().map(|(gap, _)| gap).min()
+    }
+
+    /// The usual distance of two samples: half of all are at most as far apart.
+    fn usual_gap_ms(&self) -> Option<i64> {
+        let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+        for (gap, times) in self.gaps.runs() {
+            *counts.entry(gap).or_default() += times;
+        }
+        let half = counts.values().sum::<u64>().div_ceil(2);
+        let mut so_far = 0;
+        counts.into_iter().find_map(|(gap, times)| {
+            so_far += times;
+            (so_far >= half).then_some(gap)
+        })
     }
 
     /// The times of the first and the last sample, in milliseconds since 1970.
@@ -148,23 +201,36 @@ impl Track {
 
 /// Joins tracks into one order of time. Where several have a sample at the same time, the largest
 /// counts: they are the same thing seen twice, by a pair of servers or in two files.
-fn merged<'t>(tracks: impl Iterator<Item = &'t Track>) -> impl Iterator<Item = (i64, u32)> {
-    let mut sources: Vec<_> = tracks.map(|track| track.iter().peekable()).collect();
+pub(in crate::demand) fn merged<'t>(
+    tracks: impl Iterator<Item = &'t Track>,
+) -> impl Iterator<Item = (i64, u32)> {
+    let mut later: Vec<&Track> = tracks.filter(|track| track.len > 0).collect();
+    later.sort_by_key(|track| std::cmp::Reverse(track.first_ms));
+    // Only those that have begun are looked at for every sample: of many files one after the other
+    // there are few at a time.
+    let mut begun = Vec::new();
     std::iter::from_fn(move || {
-        if let [only] = sources.as_mut_slice() {
-            return only.next();
+        if let ([only], true) = (begun.as_mut_slice(), later.is_empty()) {
+            return Peekable::next(only);
         }
-        let at = sources.iter_mut().filter_map(|s| s.peek().map(|(at, _)| *at)).min()?;
-        let mib = sources
+        let begins = later.last().map_or(i64::MAX, |track| track.first_ms);
+        let next = begun.iter_mut().filter_map(|s: &mut Peekable<_>| s.peek().map(|(at, _)| *at));
+        let at = next.min().unwrap_or(i64::MAX).min(begins);
+        while let Some(track) = later.pop_if(|track| track.first_ms == at) {
+            begun.push(track.iter().peekable());
+        }
+        let mib = begun
             .iter_mut()
             .filter_map(|source| source.next_if(|(time, _)| *time == at))
             .map(|(_, mib)| mib)
             .max()?;
+        begun.retain_mut(|source| source.peek().is_some());
         Some((at, mib))
     })
 }
 
-/// More tracks than servers that watch the same thing: the input is in no order of time.
+/// More tracks of one origin than servers that watch the same thing: the input is in no order of
+/// time.
 const MAX_TRACKS: usize = 8;
 /// Samples out of order that are held before they are sorted in.
 const MAX_LATE: usize = 1 << 14;
@@ -173,50 +239,68 @@ const MAX_LATE: usize = 1 << 14;
 #[derive(Debug, Clone, Default)]
 pub(in crate::demand) struct Samples {
     tracks: Vec<Track>,
-    late: Vec<(i64, u32)>,
+    late: Vec<(Origin, i64, u32)>,
 }
 
 impl Samples {
-    pub(in crate::demand) fn push(&mut self, at_ms: i64, mib: u32) {
-        if self.tracks.iter_mut().any(|track| track.push(at_ms, mib)) {
+    pub(in crate::demand) fn push(&mut self, origin: Origin, at_ms: i64, mib: u32) {
+        // The last track is that of the input that is being read.
+        let mut of_origin = self.tracks.iter_mut().rev().filter(|track| track.origin == origin);
+        if of_origin.any(|track| track.push(at_ms, mib)) {
             return;
         }
-        if self.tracks.len() < MAX_TRACKS {
-            let mut track = Track::default();
+        if self.tracks.iter().filter(|track| track.origin == origin).count() < MAX_TRACKS {
+            let mut track = Track::of(origin);
             track.push(at_ms, mib);
             self.tracks.push(track);
             return;
         }
-        self.late.push((at_ms, mib));
+        self.late.push((origin, at_ms, mib));
         if self.late.len() == MAX_LATE {
             self.sort_late();
         }
     }
 
-    /// Brings the samples that came out of order into theirs. To be called before [`Samples::iter`].
-    pub(in crate::demand) fn sort_late(&mut self) {
-        if self.late.is_empty() {
-            return;
-        }
+    /// Brings the samples that came out of order into theirs.
+    fn sort_late(&mut self) {
         self.late.sort_unstable();
-        let mut late = Track::default();
-        let mut samples = std::mem::take(&mut self.late).into_iter().peekable();
-        while let Some((at_ms, mib)) = samples.next() {
+        for of_origin in std::mem::take(&mut self.late).chunk_by(|a, b| a.0 == b.0) {
+            let origin = of_origin[0].0;
+            let mut late = Track::of(origin);
             // Sorted, so the largest value of a time is its last.
-            if samples.peek().is_none_or(|(next, _)| *next != at_ms) {
+            for of_time in of_origin.chunk_by(|a, b| a.1 == b.1) {
+                let (_, at_ms, mib) = of_time[of_time.len() - 1];
                 late.push(at_ms, mib);
             }
+            let mut joined = Track::of(origin);
+            let known = self.tracks.iter().filter(|track| track.origin == origin);
+            for (at_ms, mib) in merged(known.chain([&late])) {
+                joined.push(at_ms, mib);
+            }
+            self.tracks.retain(|track| track.origin != origin);
+            self.tracks.push(joined);
         }
-        let mut joined = Track::default();
-        for (at_ms, mib) in merged(self.tracks.iter().chain([&late])) {
-            joined.push(at_ms, mib);
-        }
-        self.tracks = vec![joined];
     }
 
-    /// The samples by time, doubles removed.
-    pub(in crate::demand) fn iter(&self) -> impl Iterator<Item = (i64, u32)> + '_ {
-        merged(self.tracks.iter())
+    /// Puts everything in order, once all is read, and finds the step of each track that has times
+    /// of its own.
+    pub(in crate::demand) fn settle(&mut self) {
+        self.sort_late();
+        for track in &mut self.tracks {
+            track.step_ms = match track.origin {
+                Origin::Range(_) => track.shortest_gap_ms(),
+                Origin::Scrapes | Origin::Function => track.usual_gap_ms(),
+            };
+        }
+    }
+
+    /// Gives all series of a range its step, `steps` by the number of the range.
+    pub(in crate::demand) fn set_steps(&mut self, steps: &[Option<i64>]) {
+        for track in &mut self.tracks {
+            if let Origin::Range(range) = track.origin {
+                track.step_ms = steps.get(range as usize).copied().flatten();
+            }
+        }
     }
 
     pub(in crate::demand) fn tracks(&self) -> impl Iterator<Item = &Track> {
@@ -228,7 +312,8 @@ impl Samples {
     }
 }
 
-/// The samples of several, as if they were one's.
+/// The samples of several as if they were one's: by time, doubles removed. After
+/// [`Samples::settle`].
 pub(in crate::demand) fn together<'s>(
     all: impl Iterator<Item = &'s Samples>,
 ) -> impl Iterator<Item = (i64, u32)> {
@@ -240,6 +325,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn all(samples: &Samples) -> Vec<(i64, u32)> {
+        together(std::iter::once(samples)).collect()
+    }
 
     proptest! {
         #[test]
@@ -275,10 +364,10 @@ mod tests {
     fn doubles_count_once_with_the_larger_value() {
         let mut samples = Samples::default();
         for (at, mib) in [(0, 5), (10, 5), (30, 1), (10, 7), (20, 2), (30, 0)] {
-            samples.push(at, mib);
+            samples.push(Origin::Scrapes, at, mib);
         }
-        assert_eq!(samples.iter().collect::<Vec<_>>(), [(0, 5), (10, 7), (20, 2), (30, 1)]);
-        assert_eq!(Samples::default().iter().count(), 0);
+        assert_eq!(all(&samples), [(0, 5), (10, 7), (20, 2), (30, 1)]);
+        assert!(all(&Samples::default()).is_empty());
         let other = samples.clone();
         assert_eq!(together([&samples, &other].into_iter()).count(), 4);
     }
@@ -287,10 +376,50 @@ mod tests {
     fn any_order_of_input_gives_the_same() {
         let mut backwards = Samples::default();
         for at in (0..40_000).rev() {
-            backwards.push(at, (at % 7) as u32);
-            backwards.push(at, 0);
+            backwards.push(Origin::Scrapes, at, (at % 7) as u32);
+            backwards.push(Origin::Scrapes, at, 0);
+            backwards.push(Origin::Range(u32::from(at % 2 == 0)), at, 0);
         }
-        backwards.sort_late();
-        assert!(backwards.iter().eq((0..40_000).map(|at| (at, (at % 7) as u32))));
+        backwards.settle();
+        assert!(all(&backwards).into_iter().eq((0..40_000).map(|at| (at, (at % 7) as u32))));
+        let steps: Vec<_> = backwards.tracks().map(|t| (t.origin(), t.step_ms())).collect();
+        let expected =
+            [(Origin::Scrapes, Some(1)), (Origin::Range(0), Some(2)), (Origin::Range(1), Some(2))];
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn an_odd_distance_is_not_the_usual_one() {
+        let mut samples = Samples::default();
+        // Looked at every hour, once more by hand, and not at all for a day.
+        for minute in [0, 60, 62, 120, 180, 240, 1_680, 1_740] {
+            samples.push(Origin::Scrapes, minute, 5);
+        }
+        samples.settle();
+        assert_eq!(samples.tracks().next().unwrap().step_ms(), Some(60));
+    }
+
+    proptest! {
+        /// Many files one after the other, or side by side: what a map of times would hold.
+        #[test]
+        fn files_are_merged_by_time(
+            files in prop::collection::vec((0i64..60, 1i64..5, prop::collection::vec(0u32..9, 1..20)), 1..12),
+        ) {
+            let mut samples = Samples::default();
+            let mut expected: BTreeMap<i64, u32> = BTreeMap::new();
+            for (number, (start, step, values)) in files.iter().enumerate() {
+                for (i, mib) in values.iter().enumerate() {
+                    let at = start + step * i as i64;
+                    samples.push(Origin::Range(number as u32), at, *mib);
+                    let most = expected.entry(at).or_default();
+                    *most = (*most).max(*mib);
+                }
+            }
+            samples.settle();
+            prop_assert_eq!(all(&samples), expected.into_iter().collect::<Vec<_>>());
+            for (track, (_, step, values)) in samples.tracks().zip(&files) {
+                prop_assert_eq!(track.step_ms(), (values.len() > 1).then_some(*step));
+            }
+        }
     }
 }
