@@ -159,3 +159,74 @@ fn a_team_that_comes_on_the_last_day() {
     assert!(several > one, "{several}");
     assert!(answers.warnings.contains("team 'n' appears on the last day"), "{}", answers.warnings);
 }
+
+/// What a query for a range shows of two notebooks by day (08:00 to 18:00) and a training by night
+/// (19:00 to 11:00): from and to which minute, and how many minutes from one sample to the next.
+fn days_and_nights((from, to, step): (i64, i64, i64)) -> String {
+    const DAY: i64 = 24 * 60;
+    let minutes: Vec<i64> = (from..to).step_by(usize::try_from(step).unwrap()).collect();
+    let series = |(name, number, mib, start, end): (&str, usize, u64, i64, i64)| {
+        let runs = |minute: &&i64| (*minute - start).rem_euclid(DAY) < end - start;
+        let at = |minute: &i64| json!([1_780_272_000 + minute * 60, mib.to_string()]);
+        json!({
+            "metric": {
+                "__name__": "DCGM_FI_DEV_FB_USED", "UUID": format!("GPU-{name}-{number}"),
+                "Hostname": "n", "namespace": "a", "pod": format!("{name}-{number}"),
+            },
+            "values": minutes.iter().filter(runs).map(at).collect::<Vec<Value>>(),
+        })
+    };
+    let all = [
+        ("note", 0, 30_000, 8 * 60, 18 * 60),
+        ("note", 1, 30_000, 8 * 60, 18 * 60),
+        ("train", 0, 70_000, 19 * 60, 35 * 60),
+    ];
+    Value::Array(all.into_iter().map(series).collect()).to_string()
+}
+
+#[test]
+fn files_at_steps_of_their_own_tell_the_same_history() {
+    const HOUR: i64 = 60;
+    const DAY: i64 = 24 * HOUR;
+    let folder = tempfile::tempdir().unwrap();
+    let asked = |files: &[(i64, i64, i64)]| -> Vec<f64> {
+        let mut inputs =
+            vec!["--gpus".to_string(), "1xa100-80gb".into(), "--format".into(), "json".into()];
+        for (number, file) in files.iter().enumerate() {
+            let path = folder.path().join(format!("{number}.json"));
+            std::fs::write(&path, days_and_nights(*file)).unwrap();
+            inputs.extend(["--prometheus".into(), path.to_str().unwrap().to_string()]);
+        }
+        let of = |command: &str| -> Value {
+            let mut args = vec![command];
+            args.extend(inputs.iter().map(String::as_str));
+            let run = migplan(&args);
+            assert_eq!(run.code, 0, "{files:?}: {}", run.stderr);
+            serde_json::from_str(&run.stdout).unwrap()
+        };
+        // The training has the GPU at night, but for the hours from 11:00 to 19:00: at all others a
+        // change would end it.
+        let schedule = of("schedule");
+        let changes = schedule["changes"].as_array().unwrap();
+        assert!(!changes.is_empty());
+        for change in changes {
+            let hour = change["hour_of_week"].as_i64().unwrap() % 24;
+            assert!((11..=19).contains(&hour), "{files:?}: {change}");
+        }
+        let replay = of("replay");
+        let rows = replay["rows"].as_array().unwrap().iter();
+        rows.map(|row| row["asked_replica_hours"].as_f64().unwrap()).collect()
+    };
+    // Fourteen days of two notebooks of ten hours and a training of sixteen.
+    let truth = f64::from(14 * (2 * 10 + 16));
+    assert!(asked(&[(0, 14 * DAY, HOUR)]).iter().all(|hours| *hours == truth));
+    for files in [
+        [(0, 8 * DAY, HOUR), (7 * DAY + 2, 14 * DAY, HOUR)],
+        [(0, 14 * DAY, HOUR), (13 * DAY, 14 * DAY, 5)],
+        [(0, 10 * DAY, HOUR), (10 * DAY, 14 * DAY, 5)],
+    ] {
+        // Between hourly samples that are not at full hours a pod may have run a little longer.
+        let found = asked(&files);
+        assert!(found.iter().all(|hours| (truth..truth * 1.06).contains(hours)), "{found:?}");
+    }
+}
