@@ -8,7 +8,7 @@ use super::clean_name;
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
 };
-use super::track::Samples;
+use super::track::{Origin, Samples, Track, together};
 use crate::demand::owner;
 use crate::demand::pods::Listed;
 use crate::demand::prometheus::Labels;
@@ -115,7 +115,7 @@ impl PodFacts {
             Event::Ended => {
                 let ended = self.ended.entry(pod.clone()).or_default();
                 match at_ms {
-                    Some(at_ms) => ended.samples.push(at_ms, u32::from(is_so)),
+                    Some(at_ms) => ended.samples.push(Origin::default(), at_ms, u32::from(is_so)),
                     None if is_so => {
                         ended.block = Some(ended.block.map_or(block, |first| first.min(block)));
                     }
@@ -127,7 +127,7 @@ impl PodFacts {
 
     /// Puts everything in order, once all is read.
     pub(super) fn settle(&mut self) {
-        self.ended.values_mut().for_each(|ended| ended.samples.sort_late());
+        self.ended.values_mut().for_each(|ended| ended.samples.settle());
     }
 
     /// Whether a pod was ended for lack of memory.
@@ -171,20 +171,14 @@ impl Ended {
     /// until the next, which may be missing where a query leaves out zeros: a pod of the same name
     /// runs again.
     pub(super) fn without(&self, asked: &Samples) -> Samples {
-        let step = self.samples.tracks().filter_map(|track| track.shortest_gap_ms()).min();
+        let step = self.samples.tracks().filter_map(Track::step_ms).min();
         let holds_ms = step.map_or(0, |step| step.saturating_mul(3) / 2).max(LEAST_HOLD_MS);
-        let mut changes = self.samples.iter().peekable();
-        let mut ended_until = i64::MIN;
-        let mut kept = Samples::default();
-        for (at_ms, count) in asked.iter() {
-            while let Some((from, ended)) = changes.next_if(|(at, _)| *at <= at_ms) {
-                ended_until = if ended > 0 { from.saturating_add(holds_ms) } else { i64::MIN };
-            }
-            if at_ms > ended_until {
-                kept.push(at_ms, count);
-            }
-        }
-        kept
+        let told: Vec<(i64, u32)> = together(std::iter::once(&self.samples)).collect();
+        asked.only(|at_ms| {
+            let last = told.partition_point(|(from, _)| *from <= at_ms).checked_sub(1);
+            let (from, ended) = last.map_or((i64::MIN, 0), |last| told[last]);
+            ended == 0 || at_ms > from.saturating_add(holds_ms)
+        })
     }
 
     /// Whether it had ended in this block of samples without a time.

@@ -310,6 +310,19 @@ impl Samples {
     pub(in crate::demand) fn is_empty(&self) -> bool {
         self.tracks.is_empty()
     }
+
+    /// The samples of some times, in milliseconds since 1970. After [`Samples::settle`].
+    pub(in crate::demand) fn only(&self, is_kept: impl Fn(i64) -> bool) -> Samples {
+        let kept_of = |track: &Track| {
+            let mut kept = Track { step_ms: track.step_ms, ..Track::of(track.origin) };
+            for (at_ms, mib) in track.iter().filter(|(at_ms, _)| is_kept(*at_ms)) {
+                kept.push(at_ms, mib);
+            }
+            kept
+        };
+        let tracks = self.tracks.iter().map(kept_of).filter(|track| track.len > 0);
+        Samples { tracks: tracks.collect(), late: Vec::new() }
+    }
 }
 
 /// The samples of several as if they were one's: by time, doubles removed. After
