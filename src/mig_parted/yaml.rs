@@ -49,6 +49,9 @@ impl Node {
 /// More nodes than a file for any real fleet has, and a bound on memory.
 const MAX_NODES: usize = 20_000_000;
 
+/// Deeper than any configuration is nested; each level takes stack, of which a thread has 2 MiB.
+const MAX_DEPTH: usize = 20;
+
 /// How the library's messages for programmers begin, and what they mean to whoever wrote the file.
 const KNOWN_ERRORS: [(&str, &str); 4] = [
     ("budget breached", "is too large or too deeply nested for a configuration"),
@@ -68,6 +71,7 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Node> {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
             max_events: 2 * MAX_NODES,
+            max_depth: MAX_DEPTH,
         },
     };
     match serde_saphyr::from_str_with_options::<Option<Spanned<Value>>>(text, options) {
