@@ -46,14 +46,18 @@ pub fn share(part: u128, whole: u128) -> String {
     }
 }
 
-/// `40 %`, rounded; `100 %` only where nothing is missing, `0 %` only where nothing is there.
-pub fn percent(part: u64, whole: u64) -> String {
-    let (part, whole) = (u128::from(part.min(whole)), u128::from(whole.max(1)));
-    match (200 * part + whole) / (2 * whole) {
-        0 if part > 0 => "< 1 %".to_string(),
-        100 if part < whole => "> 99 %".to_string(),
-        percent => format!("{percent} %"),
-    }
+/// From which likeness on a name may be meant by another, as the Jaro-Winkler similarity.
+const MEANT: f64 = 0.8;
+
+/// From which length on one wrong letter, or two letters in the wrong order, leave a name known.
+const KNOWN_LENGTH: usize = 3;
+
+/// How much `name` is like `known`, at most 1; `None` where it is not meant by it.
+pub fn likeness(known: &str, name: &str) -> Option<f64> {
+    let likeness = strsim::jaro_winkler(known, name);
+    // Of short names that measure says little.
+    let slip = || known.chars().count() >= KNOWN_LENGTH && strsim::osa_distance(known, name) <= 1;
+    (likeness > MEANT || slip()).then_some(likeness)
 }
 
 #[cfg(test)]
@@ -82,5 +86,14 @@ mod tests {
         ] {
             assert_eq!(percent(part, whole), text, "{part} of {whole}");
         }
+    }
+
+    #[test]
+    fn a_name_is_meant_by_one_that_is_like_it() {
+        assert!(likeness("research", "resaerch").is_some());
+        assert!(likeness("nlp", "npl").is_some());
+        assert!(likeness("hr", "pr").is_none());
+        assert!(likeness("research", "zzzzz").is_none());
+        assert!(likeness("data-platform", "nlp").is_none());
     }
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::error::{Diagnostic, Error, Result};
 use crate::table::shorten;
+use crate::text::likeness;
 use crate::units::Mebibytes;
 
 macro_rules! embedded {
@@ -237,7 +238,7 @@ impl Catalogue {
         for value in values {
             if !value.is_object() {
                 let text = shorten(&value.to_string());
-                problems.push(at(format!("'{text}' is no board: each is a JSON object")));
+                problems.push(at(format!("'{text}' is not a board: each is a JSON object")));
                 continue;
             }
             let name = value.get("id").and_then(|id| id.as_str()).unwrap_or("?").to_string();
@@ -360,9 +361,10 @@ impl Catalogue {
             .flat_map(|b| std::iter::once(&b.id).chain(&b.aliases).map(move |n| (b, n)))
             .map(|(b, n)| {
                 let contains = !wanted.is_empty() && n.starts_with(wanted);
-                (contains, strsim::jaro_winkler(&normalise(n), wanted), b.id.as_str())
+                (contains, likeness(&normalise(n), wanted), b.id.as_str())
             })
-            .filter(|(contains, score, _)| *contains || *score > 0.8)
+            .filter(|(contains, score, _)| *contains || score.is_some())
+            .map(|(contains, score, id)| (contains, score.unwrap_or(0.0), id))
             .collect();
         let common = |id: &str| COMMON.iter().position(|c| *c == id).unwrap_or(COMMON.len());
         near.sort_by(|a, b| {
@@ -672,10 +674,48 @@ mod tests {
         for text in ["[]", "7", "{\"boards\": [[]]}"] {
             let error = catalogue.with_file("my.json", text).unwrap_err();
             let hint = error.hint.as_deref().unwrap_or_default();
-            assert!(error.to_string().ends_with("is no board: each is a JSON object"), "{error}");
+            assert!(
+                error.to_string().ends_with("is not a board: each is a JSON object"),
+                "{error}"
+            );
             assert!(hint.contains(BOARD_SCHEMA), "{hint}");
         }
         let twin = text.replace("a30-24gb", "a30-other").replace("[\"a30\"]", "[]");
         assert!(catalogue.with_file("my.json", &twin).unwrap_err().to_string().contains("PCI id"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_board_is_what_its_rows_say() {
+        for board in Catalogue::built_in().boards() {
+            let rows = board.profiles.iter().flat_map(|p| {
+                [&p.memory_provenance, &p.placement_provenance].map(|from| (&p.name, from))
+            });
+            for (name, from) in rows {
+                let seen = board.confidence == "seen";
+                assert!(!seen || from.confidence == "seen", "{} {name}: {from:?}", board.id);
+                let other = from.source.strip_prefix("by analogy with ");
+                let own = other.is_none() || from.confidence != "seen";
+                assert!(own, "{} {name}: {from:?}", board.id);
+            }
+        }
+    }
+
+    #[test]
+    fn no_source_is_named_by_its_key() {
+        // As a word, such as s04 or mp120.
+        let is_key = |word: &str| {
+            let letters = word.trim_end_matches(|c: char| c.is_ascii_digit());
+            ["s", "mp", "op"].contains(&letters) && letters != word
+        };
+        for board in Catalogue::built_in().boards() {
+            let rows = board.profiles.iter().flat_map(|p| {
+                [&p.memory_provenance, &p.placement_provenance].map(|from| &from.source)
+            });
+            let told = rows.chain(&board.notes).chain([&board.confidence]);
+            for text in told {
+                let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+                assert_eq!(words.find(|word| is_key(word)), None, "{}: {text}", board.id);
+            }
+        }
     }
 }

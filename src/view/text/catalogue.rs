@@ -10,7 +10,7 @@ pub fn boards(catalogue: &Catalogue, layout: Layout) -> String {
         let plain = board.profiles.iter().filter(|p| p.name.is_plain());
         plain.map(|p| p.name.to_string()).collect::<Vec<_>>().join(" ")
     };
-    let header = ["board", "also called", "product", "memory", "profiles", "tables"];
+    let header = ["board", "also called", "product", "memory", "profiles", "evidence"];
     let mut rows = table(&header, |column| column == 3);
     for board in catalogue.boards() {
         rows.add_row([
