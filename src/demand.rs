@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
 use crate::hardware::{Board, Profile};
+use crate::text::likeness;
 use crate::units::{Headroom, Mebibytes, Weight};
 use hours::Hours;
 
@@ -264,6 +265,9 @@ fn head(name: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// So many teams are listed for somebody who looks for one.
+const FEW_TEAMS: usize = 8;
+
 /// All rows of demand, ordered by team and name, so that the order of an input is of no
 /// consequence.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -277,11 +281,24 @@ impl Demand {
         self.workloads.iter().any(|w| *w.team == *name)
     }
 
-    /// The team whose name is most like `name`, for a hint; `None` without workloads.
+    /// The team whose name is most like `name`, for a hint; `None` where none is like it.
     pub fn nearest_team(&self, name: &str) -> Option<&str> {
-        let likeness = |team: &str| strsim::jaro_winkler(team, name);
         let teams = self.workloads.iter().map(|w| &*w.team);
-        teams.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+        let alike = teams.filter_map(|team| Some((likeness(team, name)?, team)));
+        alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, team)| team)
+    }
+
+    /// What to say to somebody who named a team without workloads: the team that may be meant, else
+    /// all of them where they are few.
+    pub fn team_advice(&self, name: &str) -> Option<String> {
+        if let Some(near) = self.nearest_team(name) {
+            return Some(format!("did you mean '{near}'?"));
+        }
+        let mut teams: Vec<&str> = self.workloads.iter().map(|w| &*w.team).collect();
+        teams.dedup();
+        (1..=FEW_TEAMS)
+            .contains(&teams.len())
+            .then(|| format!("the teams are {}", teams.join(", ")))
     }
 
     /// The workloads of `file` that another file has already, as problems; `file_of` remembers,

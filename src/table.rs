@@ -109,9 +109,22 @@ impl<'a> Table<'a> {
     /// Opens a table. `file` is the name for messages; `columns` are those that the caller knows.
     ///
     /// # Errors
-    /// An empty input, no text, or a first line that is not a header with the required columns;
-    /// with `hint` (exit 3).
+    /// As [`Table::read_header`]; a header without a required column, or with one twice (exit 3).
     pub fn open(
+        input: impl Read + 'a,
+        file: &str,
+        columns: &[Column],
+        hint: &str,
+    ) -> Result<Table<'a>> {
+        Table::read_header(input, file, columns, hint)?.without_problems(hint)
+    }
+
+    /// Opens a table; what is wrong with its header is among its problems, to which the caller may
+    /// add before [`Table::without_problems`].
+    ///
+    /// # Errors
+    /// An empty input, no text, or a first line that is not a header; with `hint` (exit 3).
+    pub fn read_header(
         input: impl Read + 'a,
         file: &str,
         columns: &[Column],
@@ -169,11 +182,18 @@ impl<'a> Table<'a> {
             warnings: Vec::new(),
         };
         table.find_columns(&names, columns, header_line);
-        if table.problems.is_empty() {
-            Ok(table)
-        } else {
-            Err(Error::inputs(table.problems).hint(hint))
+        Ok(table)
+    }
+
+    /// The same table, if nothing is wrong with it so far.
+    ///
+    /// # Errors
+    /// All its problems at once (exit 3).
+    pub fn without_problems(self, hint: &str) -> Result<Table<'a>> {
+        if self.problems.is_empty() {
+            return Ok(self);
         }
+        Err(Error::inputs(self.problems).hint(hint))
     }
 
     /// Finds where the columns are; duplicate and missing ones are problems, unknown ones warnings.

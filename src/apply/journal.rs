@@ -164,7 +164,7 @@ impl Journal {
         let text = String::from_utf8_lossy(content);
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
         let first = lines.next().unwrap_or_default();
-        let is_none = |e: serde_json::Error| format!("is no journal of migplan: {e}");
+        let is_none = |e: serde_json::Error| format!("is not a journal of migplan: {e}");
         let Schema { schema } = serde_json::from_str(first).map_err(is_none)?;
         let header: Header = match schema.as_str() {
             JOURNAL_SCHEMA => serde_json::from_str(first).map_err(is_none)?,

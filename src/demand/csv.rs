@@ -80,14 +80,12 @@ pub fn read(
     file: &str,
     catalogue: &Catalogue,
 ) -> Result<(Demand, Vec<Diagnostic>)> {
-    let mut table = Table::open(input, file, COLUMNS, HINT)?;
+    let mut table = Table::read_header(input, file, COLUMNS, HINT)?;
     if !MEMORY.iter().any(|(column, _)| table.has(*column)) && !table.has(GPUS) {
-        return Err(Error::input(
-            Diagnostic::new("has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)")
-                .in_file(file),
-        )
-        .hint(HINT));
+        let message = "has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)";
+        table.problems.push(Diagnostic::new(message).in_file(file));
     }
+    let mut table = table.without_problems(HINT)?;
     let reader = || Reader {
         catalogue,
         teams: HashMap::new(),

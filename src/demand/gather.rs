@@ -101,8 +101,12 @@ impl Gathering {
         if !teams.is_empty() {
             if let Some(unknown) = teams.iter().find(|team| !demand.has_team(team)) {
                 let problem = format!("no workload is of team '{unknown}'");
-                return Err(Error::input(Diagnostic::new(problem))
-                    .hint("--team takes a name of the column team"));
+                let takes = "--team takes a name of the column team";
+                let advice = demand.team_advice(unknown);
+                return Err(Error::input(Diagnostic::new(problem)).hint(match advice {
+                    Some(advice) => format!("{takes}; {advice}"),
+                    None => takes.to_string(),
+                }));
             }
             demand = demand.of_teams(teams);
         }

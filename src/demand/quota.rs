@@ -116,8 +116,8 @@ impl Quotas {
     pub fn without_demand(&self, demand: &Demand, file: &str) -> Vec<Diagnostic> {
         let unknown = self.0.keys().filter(|team| !demand.has_team(team));
         let warning = |team: &Arc<str>| {
-            let near = demand.nearest_team(team);
-            let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+            let hint =
+                demand.team_advice(team).map_or(String::new(), |advice| format!("; {advice}"));
             Diagnostic::new(format!("no workload is of the team '{team}'{hint}")).in_file(file)
         };
         unknown.map(warning).collect()
@@ -134,7 +134,7 @@ pub fn read(input: impl Read, file: &str) -> Result<(Quotas, Vec<Diagnostic>)> {
     let mut lines: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     let rows = table.for_each_row(|row, problems| {
         let Some(team) = row.get(TEAM).filter(|team| !team.chars().any(char::is_control)) else {
-            problems.push(row.problem(TEAM, "is no name of a team"));
+            problems.push(row.problem(TEAM, "is not the name of a team"));
             return;
         };
         let team: Arc<str> = team.into();
@@ -209,7 +209,7 @@ mod tests {
         for part in [
             "q.csv:2: column 'gpus': '-1' is negative",
             "q.csv:2: column 'memory_gib': 'x' is not a number",
-            "q.csv:3: column 'team': '' is no name of a team",
+            "q.csv:3: column 'team': '' is not the name of a team",
             "q.csv:4: column 'team': 'b' has neither gpus nor memory_gib",
             "q.csv:5: column 'memory_gib': '1e30' is too large",
             "q.csv:7: column 'team': 'd' is on line 6 already",

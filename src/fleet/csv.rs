@@ -38,7 +38,7 @@ pub fn read(
     let rows = table.for_each_row(|row, problems| {
         let node = row.get(NODE).filter(|n| !n.chars().any(char::is_control));
         if node.is_none() {
-            problems.push(row.problem(NODE, "is no node name"));
+            problems.push(row.problem(NODE, "is not a node name"));
         }
         let board = match row.get(BOARD) {
             None => {

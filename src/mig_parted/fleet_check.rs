@@ -138,12 +138,12 @@ fn assigned<'f>(
         let label = row.get(1).and_then(|label| config.labels().find(|l| *l == label));
         let node = row.get(0).and_then(|node| open_nodes.remove(node));
         if label.is_none() {
-            found.push(row.problem(1, "is no label of the file"));
+            found.push(row.problem(1, "is not a label of the file"));
         }
         match (node, label) {
             (None, _) => found.push(match row.get(0).and_then(|node| line_of.get(node)) {
                 Some(first) => row.problem(0, format!("is on line {first} already")),
-                None => row.problem(0, "is no node of the fleet"),
+                None => row.problem(0, "is not a node of the fleet"),
             }),
             (Some(node), label) => {
                 line_of.insert(&node.name, row.line);

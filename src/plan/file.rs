@@ -241,14 +241,14 @@ fn not_a_plan(text: &[u8], file: &str, error: &serde_json::Error) -> Error {
         return Error::input(at("is empty".to_string())).hint(HINT);
     }
     if trimmed.first() != Some(&b'{') {
-        return Error::input(at("is no plan JSON".to_string()))
+        return Error::input(at("is not a plan in JSON".to_string()))
             .hint(format!("{HINT}; the YAML of `suggest` is for nvidia-mig-parted"));
     }
     let line = u64::try_from(error.line()).unwrap_or(0);
     // The position is in the message as well; once is enough.
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or(&message).to_string();
-    let problem = at(format!("is no plan: {message}"));
+    let problem = at(format!("is not a plan: {message}"));
     Error::input(if line > 0 { problem.at_line(line) } else { problem }).hint(HINT)
 }
 
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_no_plan_is_told() {
         assert!(plan("").unwrap_err().to_string().contains("is empty"));
-        assert!(plan("version: v1\n").unwrap_err().to_string().contains("no plan JSON"));
+        assert!(plan("version: v1\n").unwrap_err().to_string().contains("is not a plan in JSON"));
         assert!(plan("{}").unwrap_err().to_string().contains("missing field `schema`"));
         assert!(plan("{\"schema\": \"migplan.plan/v2\"}").unwrap_err().to_string().contains("v2"));
         assert!(plan(&PLAN[..400]).unwrap_err().to_string().contains("plan.json:"));
