@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, write_result};
+use crate::demand::over_time::Zone;
 use crate::demand::time::Span;
 use crate::demand::{Workload, csv, quiet};
 use crate::error::{Error, Result};
 use crate::view::json::{self, demand::DemandDocument};
 use crate::view::text;
+
+const QUIET: &str = "Quiet hours";
 
 /// Print the demand as understood, from Prometheus or a workloads file, as a CSV to edit
 #[derive(Debug, clap::Args)]
@@ -19,12 +22,15 @@ pub struct Args {
     #[command(flatten)]
     catalogue: CatalogueArgs,
     /// Also name the hours in which a reconfiguration that takes this long disturbs the fewest
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, help_heading = QUIET, value_name = "DURATION", allow_hyphen_values = true)]
     quiet_window: Option<Span>,
-    /// Tell times of day by this offset from UTC, such as +02:00
-    #[arg(long, value_name = "OFFSET", default_value = "UTC", allow_hyphen_values = true)]
-    #[arg(value_parser = quiet::parse_offset)]
-    utc_offset: i64,
+    /// Time zone of those hours: an IANA name [default: UTC]
+    #[arg(long, help_heading = QUIET, value_name = "ZONE", requires = "quiet_window")]
+    timezone: Option<Zone>,
+    /// What --timezone was before: an offset from UTC, such as +02:00
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true, hide = true)]
+    #[arg(value_parser = quiet::parse_offset, conflicts_with = "timezone")]
+    utc_offset: Option<Zone>,
     /// How to print
     #[arg(long, help_heading = "Output", value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -45,7 +51,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let quiet = match (args.quiet_window, &mut seen) {
         (None, _) => None,
         (Some(window), Some(seen)) => {
-            Some(quiet::windows(&mut seen.usage, window, args.utc_offset)?)
+            let zone = args.timezone.clone().or(args.utc_offset.clone()).unwrap_or_default();
+            Some(quiet::windows(&mut seen.usage, window, &zone)?)
         }
         (Some(_), None) => {
             return Err(Error::usage("--quiet-window needs samples over time")

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use super::hours::{DAYS, WEEK, end_name, hour_name};
 use super::sizing::PodSpan;
-use super::time::{DAY_MS, HOUR_MS, MINUTE_MS};
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, clock};
 use super::usage::Usage;
 use super::{Demand, Workload};
 use crate::error::{Diagnostic, Error, Result};
@@ -29,12 +29,15 @@ const MOST_HOURS: i64 = 2 * 366 * 24;
 const MILLION: u64 = Weight::SCALE;
 
 /// The time zone in which hours are those of the wall clock.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Zone(TimeZone);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    zone: TimeZone,
+    name: String,
+}
 
 impl Default for Zone {
     fn default() -> Zone {
-        Zone(TimeZone::UTC)
+        Zone { zone: TimeZone::UTC, name: "UTC".to_string() }
     }
 }
 
@@ -47,24 +50,48 @@ impl FromStr for Zone {
         if text.eq_ignore_ascii_case("utc") {
             return Ok(Zone::default());
         }
-        TimeZone::get(text).map(Zone).map_err(|_| {
+        let zone = TimeZone::get(text).map_err(|_| {
             format!(
-                "'{text}' is no time zone; use a name of the IANA database, such as Europe/Berlin"
+                "'{text}' is not a time zone; use a name of the IANA database, such as Europe/Berlin"
             )
-        })
+        })?;
+        let name = zone.iana_name().unwrap_or(text).to_string();
+        Ok(Zone { zone, name })
     }
 }
 
 impl Zone {
-    /// The name of the zone.
+    /// The name of the zone: `Europe/Berlin`, `UTC`, `UTC+02:00`.
     pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
+        &self.name
+    }
+
+    /// The clock that differs from UTC by the same minutes all year.
+    ///
+    /// # Errors
+    /// More than a day (what is wrong, for a message).
+    pub fn fixed(offset_minutes: i64) -> std::result::Result<Zone, String> {
+        let seconds = offset_minutes.checked_mul(60).and_then(|s| i32::try_from(s).ok());
+        let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
+        let offset = offset.ok_or_else(|| "more than a day from UTC".to_string())?;
+        let name = match offset_minutes {
+            0 => "UTC".to_string(),
+            minutes if minutes < 0 => format!("UTC-{}", clock(-minutes)),
+            minutes => format!("UTC+{}", clock(minutes)),
+        };
+        Ok(Zone { zone: TimeZone::fixed(offset), name })
+    }
+
+    /// What its clock adds to UTC at an instant, in milliseconds.
+    pub fn offset_ms(&self, ms: i64) -> i64 {
+        let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        i64::from(self.zone.to_offset(at).seconds()) * 1000
     }
 
     fn at(&self, ms: i64) -> DateTime {
         // Times come from samples, which are read within a range that jiff holds; what lies
         // outside all the same is taken as the first instant of all.
-        self.0.to_datetime(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
+        self.zone.to_datetime(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
     /// The hour of the week that a wall clock shows at an instant; hour 0 is Monday 00:00.
@@ -111,7 +138,7 @@ impl Growth {
                 Some((team, percent)) => (Some(team.trim()), percent),
                 None => (None, text.as_str()),
             };
-            let wrong = || format!("'{text}' is no growth; write 20%, or TEAM=20% for one team");
+            let wrong = || format!("'{text}' is not a growth; write 20%, or TEAM=20% for one team");
             let Percent(millionths) = percent.parse().map_err(|_| wrong())?;
             match team {
                 Some("") => return Err(wrong()),
@@ -414,7 +441,7 @@ fn hours_of(horizon: Horizon<'_>, zone: &Zone) -> Result<Vec<(i64, usize)>> {
             let first = date.checked_sub(jiff::Span::new().days(monday)).map_err(out_of_range)?;
             let next = first.checked_add(jiff::Span::new().days(7)).map_err(out_of_range)?;
             let instant = |date: Date| -> Result<i64> {
-                let midnight = zone.0.to_timestamp(date.at(0, 0, 0, 0)).map_err(out_of_range)?;
+                let midnight = zone.zone.to_timestamp(date.at(0, 0, 0, 0)).map_err(out_of_range)?;
                 Ok(midnight.as_millisecond())
             };
             let (mut at, end) = (instant(first)?, instant(next)?);

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::over_time::Zone;
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, clock};
 use super::usage::{IN_USE_MIB, Samples, Track, Usage};
 use crate::error::{Diagnostic, Error, Result};
@@ -97,7 +98,9 @@ pub struct Quiet {
     pub weekly: Option<Window>,
     /// The busiest of every day.
     pub busiest: Window,
-    /// What is added to UTC, in minutes.
+    /// Whose clock tells the times of day.
+    pub zone: Zone,
+    /// What that clock adds to UTC at the end of the history, in minutes.
     pub offset_minutes: i64,
     /// What a person should know before trusting it.
     pub warnings: Vec<Diagnostic>,
@@ -118,17 +121,22 @@ struct Slots {
 
 impl Slots {
     /// The slots of all samples, as short as the distance of samples allows.
-    fn new(usage: &Usage, offset_minutes: i64) -> Slots {
-        let steps = usage.all_samples().flat_map(Samples::tracks).filter_map(Track::step_ms);
+    fn new(usage: &Usage, zone: &Zone) -> Slots {
+        let steps =
+            usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
         let step = steps.min().unwrap_or(0);
         let slot_ms = SLOTS_MINUTES
             .into_iter()
             .map(|minutes| minutes * MINUTE_MS)
             .find(|slot| *slot >= step)
             .unwrap_or(DAY_MS);
-        let offset_ms = offset_minutes * MINUTE_MS;
-        let seen = usage.seen_slots(slot_ms, offset_ms);
-        let seen = seen.into_iter().flat_map(|(first, last)| first..=last).collect();
+        let slot_of = |at_ms: i64| (at_ms + zone.offset_ms(at_ms)).div_euclid(slot_ms);
+        let mut seen: BTreeSet<i64> = BTreeSet::new();
+        for samples in usage.all_samples() {
+            each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
+                seen.insert(slot);
+            });
+        }
         let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
         let mut hold = |device: u32, track: &Track, least_mib: u32| {
             // A sample holds for its step, which is several slots where others have a shorter one.
@@ -214,16 +222,16 @@ impl Slots {
     }
 }
 
-/// Finds the quietest windows of this length. Times of day are of UTC plus `offset_minutes`.
+/// Finds the quietest windows of this length, by the clock of `zone`.
 ///
 /// # Errors
 /// A window longer than a day (exit 2); less than a day of history, or none with times (exit 3).
-pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Quiet> {
+pub fn windows(usage: &mut Usage, length: Span, zone: &Zone) -> Result<Quiet> {
     if length.ms() > DAY_MS {
         return Err(Error::usage(format!("--quiet-window {length} is longer than a day")));
     }
     usage.settle();
-    let slots = Slots::new(usage, offset_minutes);
+    let slots = Slots::new(usage, zone);
     let history = slots.history_ms();
     let (daily, weekly) = slots.windows(length);
     let (Some(quietest), Some(busiest), true) = (
@@ -253,24 +261,36 @@ pub fn windows(usage: &mut Usage, length: Span, offset_minutes: i64) -> Result<Q
         .then(|| weekly.into_iter().filter(|w| w.days >= 2).min_by(|a, b| a.quieter(b)))
         .flatten()
         .filter(|window| window.compare(quietest) == Ordering::Less);
+    let last = usage.span_ms().map_or(0, |(_, last)| last);
     Ok(Quiet {
         daily: *quietest,
         weekly,
         busiest: *busiest,
-        offset_minutes,
-        warnings: slots.unseen().into_iter().collect(),
+        zone: zone.clone(),
+        offset_minutes: zone.offset_ms(last) / MINUTE_MS,
     })
 }
 
-/// Reads what is added to UTC: `+02:00`, `-05:30`, `UTC`. In minutes.
+/// Hands on each slot once, neighbours in time being mostly of the same.
+fn each_slot(slots: impl Iterator<Item = i64>, mut visit: impl FnMut(i64)) {
+    let mut before = None;
+    for slot in slots {
+        if before != Some(slot) {
+            visit(slot);
+            before = Some(slot);
+        }
+    }
+}
+
+/// Reads a clock by what it adds to UTC: `+02:00`, `-05:30`, `UTC`.
 ///
 /// # Errors
-/// A sentence that shows what is expected.
-pub fn parse_offset(text: &str) -> std::result::Result<i64, String> {
+/// What is wrong, and how to write it.
+pub fn parse_offset(text: &str) -> std::result::Result<Zone, String> {
     let refuse = || format!("'{text}' is not an offset from UTC; write for example +02:00");
     let text = text.trim();
     if matches!(text, "UTC" | "utc" | "Z" | "0") {
-        return Ok(0);
+        return Ok(Zone::default());
     }
     let (sign, rest) = match text.split_at_checked(1) {
         Some(("+", rest)) => (1, rest),
@@ -282,18 +302,8 @@ pub fn parse_offset(text: &str) -> std::result::Result<i64, String> {
         let digits = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         text.parse::<i64>().ok().filter(|n| digits && *n <= most).ok_or_else(refuse)
     };
-    Ok(sign * (number(hours, 14)? * (HOUR_MS / MINUTE_MS) + number(minutes, 59)?))
-}
-
-/// The name of the clock that times of day are told by: `UTC`, `UTC+02:00`.
-pub fn zone(offset_minutes: i64) -> String {
-    match offset_minutes {
-        0 => "UTC".into(),
-        minutes => {
-            let sign = if minutes < 0 { '-' } else { '+' };
-            format!("UTC{sign}{}", clock(minutes.abs()))
-        }
-    }
+    let minutes = number(hours, 14)? * (HOUR_MS / MINUTE_MS) + number(minutes, 59)?;
+    Zone::fixed(sign * minutes).map_err(|_| refuse())
 }
 
 #[cfg(test)]
@@ -326,14 +336,28 @@ mod tests {
     fn the_quietest_hours_are_named() {
         let (day, batch) = (|h: i64| (8..20).contains(&(h % 24)), |h: i64| h % 24 < 2);
         let mut usage = usage(&[("a", &day), ("b", &day), ("c", &batch), ("", &|_| true)], 72);
-        let quiet = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut usage, "2h".parse().unwrap(), &Zone::default()).unwrap();
         assert_eq!(quiet.daily.when(), "every day 02:00-04:00");
         assert_eq!((quiet.daily.busy_sum, quiet.daily.days), (0, 3));
         assert_eq!(quiet.busiest.when(), "every day 08:00-10:00");
         assert_eq!(quiet.busiest.busy_most, 2);
         assert_eq!(quiet.weekly, None);
-        let shifted = windows(&mut usage, "2h".parse().unwrap(), 120).unwrap();
+        let shifted =
+            windows(&mut usage, "2h".parse().unwrap(), &Zone::fixed(120).unwrap()).unwrap();
         assert_eq!(shifted.busiest.when(), "every day 10:00-12:00");
+    }
+
+    #[test]
+    fn the_clock_of_a_zone_moves_with_the_year() {
+        // 1970-04-26 02:00 is when New York put its clocks forward, so its days moved by an hour.
+        let days = |h: i64| (13..20).contains(&(h % 24));
+        let mut usage = usage(&[("a", &days), ("", &|_| true)], 24 * 130);
+        let new_york = "America/New_York".parse().unwrap();
+        let quiet = windows(&mut usage, "2h".parse().unwrap(), &new_york).unwrap();
+        assert_eq!((quiet.zone.name(), quiet.offset_minutes), ("America/New_York", -4 * 60));
+        // Both ends of the busy hours are seen by two clocks.
+        assert_eq!(quiet.busiest.when(), "every day 09:00-11:00");
+        assert_eq!(quiet.busiest.busy_sum, quiet.busiest.days);
     }
 
     #[test]
@@ -341,7 +365,7 @@ mod tests {
         // 1970-01-01 was a Thursday, so day 3 is a Sunday.
         let not_sunday_noon = |h: i64| !(h / 24 % 7 == 3 && (12..15).contains(&(h % 24)));
         let mut usage = usage(&[("a", &not_sunday_noon), ("", &|_| true)], 24 * 21);
-        let quiet = windows(&mut usage, "90m".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut usage, "90m".parse().unwrap(), &Zone::default()).unwrap();
         let weekly = quiet.weekly.unwrap();
         assert_eq!(weekly.when(), "Sunday 12:00-13:30");
         assert_eq!((weekly.busy_sum, weekly.days), (0, 3));
@@ -388,18 +412,18 @@ mod tests {
     #[test]
     fn too_little_history_is_told() {
         let mut usage = usage(&[("a", &|_| true)], 3);
-        let error = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap_err();
+        let error = windows(&mut usage, "2h".parse().unwrap(), &Zone::default()).unwrap_err();
         assert!(error.to_string().contains("the samples span 2h45m;"), "{error}");
     }
 
     #[test]
     fn offsets_are_read() {
-        assert_eq!(parse_offset("+02:00"), Ok(120));
-        assert_eq!(parse_offset("-5:30"), Ok(-330));
-        assert_eq!(parse_offset("UTC"), Ok(0));
+        let name = |text| parse_offset(text).unwrap().name().to_string();
+        assert_eq!(name("+02:00"), "UTC+02:00");
+        assert_eq!(name("-5:30"), "UTC-05:30");
+        assert_eq!(name("UTC"), "UTC");
         for wrong in ["2", "+", "+2:99", "+20:00", "+-2", "Berlin", "é"] {
             assert!(parse_offset(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(zone(-330), "UTC-05:30");
     }
 }

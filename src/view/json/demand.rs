@@ -102,7 +102,9 @@ pub struct UnusedRow {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct QuietTimes {
-    /// What is added to UTC in all times of day, in minutes.
+    /// Whose clock tells all times of day: an IANA name, `UTC` or `UTC+02:00`.
+    pub timezone: String,
+    /// What that clock adds to UTC at the end of the history, in minutes.
     pub utc_offset_minutes: i64,
     /// The quietest window of every day.
     pub daily: WindowRow,
@@ -192,6 +194,7 @@ impl UnusedRow {
 impl QuietTimes {
     fn new(quiet: &Quiet) -> QuietTimes {
         QuietTimes {
+            timezone: quiet.zone.name().to_string(),
             utc_offset_minutes: quiet.offset_minutes,
             daily: WindowRow::new(&quiet.daily),
             weekly: quiet.weekly.as_ref().map(WindowRow::new),

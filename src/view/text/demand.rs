@@ -1,7 +1,7 @@
 //! The comments of the CSV that `migplan demand` prints: where each row comes from.
 
 use crate::demand::Workload;
-use crate::demand::quiet::{self, Quiet};
+use crate::demand::quiet::Quiet;
 use crate::demand::sizing::{Origin, Sizing};
 use crate::demand::time::utc_range;
 use crate::text::plural;
@@ -21,7 +21,7 @@ pub fn head(sizing: Option<&Sizing>, quiet: Option<&Quiet>, headroom: Headroom) 
         lines.push("Memory has its headroom already; do not add it again.".into());
     }
     if let Some(quiet) = quiet {
-        let zone = quiet::zone(quiet.offset_minutes);
+        let zone = quiet.zone.name();
         for (label, window) in [
             ("quiet", Some(quiet.daily)),
             ("quiet", quiet.weekly),
