@@ -33,7 +33,7 @@ echo "== For the people: notebooks, tasks, queues, alerts, a dashboard, and the 
 "$migplan" emit grafana --plan "$out/plan.json" -o "$out/dashboard.json"
 "$migplan" emit systemd --plan "$out/plan.json" -o "$out/migplan.service"
 
-echo "== Instead of the device plugin and mig-manager: what pods claim under NVIDIA's DRA driver"
+echo "== Instead of the device plugin and MIG Manager: what pods claim under NVIDIA's DRA driver"
 "$migplan" emit dra --plan "$out/plan.json" -o "$out/dra.yaml"
 echo "== Written to $out:"
 ls "$out"

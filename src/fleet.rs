@@ -39,9 +39,9 @@ pub struct KubernetesNode {
     pub labels: BTreeMap<String, String>,
     /// The device plugin's MIG strategy (`none`, `single`, `mixed`).
     pub strategy: Option<String>,
-    /// The config that mig-manager is asked for (`nvidia.com/mig.config`).
+    /// The config that MIG Manager is asked for (`nvidia.com/mig.config`).
     pub mig_config: Option<String>,
-    /// How far mig-manager is with it: `success`, `pending`, `failed`, `rebooting`.
+    /// How far MIG Manager is with it: `success`, `pending`, `failed`, `rebooting`.
     pub mig_config_state: Option<String>,
     /// The one profile of its GPUs, where strategy `single` advertises instances as GPUs.
     pub single_profile: Option<ProfileName>,

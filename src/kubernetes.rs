@@ -35,10 +35,10 @@ pub const MIG_CAPABLE_LABEL: &str = "nvidia.com/mig.capable";
 /// The label with the device plugin's MIG strategy.
 pub const MIG_STRATEGY_LABEL: &str = "nvidia.com/mig.strategy";
 
-/// The label that mig-manager of the GPU Operator acts upon: the node's MIG configuration.
+/// The label that MIG Manager of the GPU Operator acts upon: the node's MIG configuration.
 pub const MIG_CONFIG_LABEL: &str = "nvidia.com/mig.config";
 
-/// The label in which mig-manager reports how far it is: `pending`, `success`, `failed`,
+/// The label in which MIG Manager reports how far it is: `pending`, `success`, `failed`,
 /// `rebooting`.
 pub const MIG_CONFIG_STATE_LABEL: &str = "nvidia.com/mig.config.state";
 

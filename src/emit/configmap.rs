@@ -1,4 +1,4 @@
-//! `migplan emit configmap`: the GPU Operator's custom mig-parted configurations, which mig-manager
+//! `migplan emit configmap`: the GPU Operator's custom mig-parted configurations, which MIG Manager
 //! reads under the key `config.yaml` once the ClusterPolicy names the ConfigMap.
 
 use std::collections::{BTreeMap, BTreeSet};

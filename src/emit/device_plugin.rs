@@ -13,7 +13,7 @@ use crate::kubernetes::naming;
 pub enum Chart {
     /// NVIDIA/k8s-device-plugin, where the layouts are made by other means.
     DevicePlugin,
-    /// NVIDIA/gpu-operator, which brings the device plugin and mig-manager.
+    /// NVIDIA/gpu-operator, which brings the device plugin and MIG Manager.
     GpuOperator,
 }
 

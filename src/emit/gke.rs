@@ -1,7 +1,7 @@
 //! `migplan emit gke`: a plan for MIG strategy `single` as node pools of Google Kubernetes Engine,
 //! whose nodes GKE partitions itself: one partition size for all GPUs of a pool, as many as fit.
 //!
-//! GKE runs neither mig-manager nor GPU feature discovery: pods find a pool by the labels
+//! GKE runs neither MIG Manager nor GPU feature discovery: pods find a pool by the labels
 //! `cloud.google.com/gke-accelerator` and `cloud.google.com/gke-gpu-partition-size`.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,13 +9,16 @@ use super::plan_view::{PlanView, Request};
 use super::{pod, yaml};
 use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
-use crate::text::plural;
+use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
 /// One line of the menu.
 struct Choice<'p> {
     request: Request<'p>,
+    /// Its instances for users of the menu.
     instances: u64,
+    /// Its instances in the whole plan.
+    of: u64,
     teams: BTreeSet<&'p str>,
 }
 
@@ -48,9 +51,6 @@ fn choices<'p>(view: &PlanView<'p>, named_teams: bool) -> Vec<Choice<'p>> {
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
         for instance in &gpu.instances {
             let team = instance.assignment.as_ref().map(|a| a.team.as_ref());
-            if named_teams && !team.is_some_and(|t| kept.contains(t)) {
-                continue;
-            }
             let memory = Mebibytes(instance.memory_mib);
             let alike = |choice: &Choice<'_>| *choice.request.profile == instance.profile;
             let at = choices.iter().position(alike).unwrap_or_else(|| {
@@ -64,17 +64,25 @@ fn choices<'p>(view: &PlanView<'p>, named_teams: bool) -> Vec<Choice<'p>> {
                         demand: Mebibytes(0),
                     },
                     instances: 0,
+                    of: 0,
                     teams: BTreeSet::new(),
                 });
                 choices.len() - 1
             });
             let choice = &mut choices[at];
+            choice.of += 1;
+            if named_teams && !team.is_some_and(|t| kept.contains(t)) {
+                continue;
+            }
+            // The instance that made the choice may be one of another team.
+            let least = if choice.instances == 0 { memory } else { choice.request.memory };
+            choice.request.memory = least.min(memory);
             choice.instances += 1;
             choice.teams.extend(team);
             choice.request.boards.insert(&gpu.board);
-            choice.request.memory = choice.request.memory.min(memory);
         }
     }
+    choices.retain(|choice| choice.instances > 0);
     choices.sort_by(|a, b| {
         (a.request.memory, a.request.profile).cmp(&(b.request.memory, b.request.profile))
     });
@@ -84,15 +92,14 @@ fn choices<'p>(view: &PlanView<'p>, named_teams: bool) -> Vec<Choice<'p>> {
 fn write_choice(
     text: &mut String,
     view: &PlanView<'_>,
-    Choice { request, instances, teams }: &Choice<'_>,
+    Choice { request, instances, of, teams }: &Choice<'_>,
     default: bool,
     warnings: &mut Vec<Diagnostic>,
 ) {
     let (title, slug) = match request.profile {
-        InstanceProfile::Mig(name) => (
-            format!("GPU slice {name}, {}", request.memory.human()),
-            name.label().replace('.', "-"),
-        ),
+        InstanceProfile::Mig(name) => {
+            (format!("MIG {name}, {}", request.memory.human()), name.label().replace('.', "-"))
+        }
         InstanceProfile::Full => {
             (format!("Whole GPU, {}", request.memory.human()), "whole-gpu".to_string())
         }
@@ -102,12 +109,16 @@ fn write_choice(
         1..=4 => format!("planned for {}", teams.iter().copied().collect::<Vec<_>>().join(", ")),
         n => format!("planned for {n} teams"),
     };
+    let planned = match instances == of {
+        true => format!("{} in all, {planned}", plural(*of, "instance")),
+        false => format!("{} of {}, {planned}", thousands(*instances), plural(*of, "instance")),
+    };
     let _ = write!(
         text,
         "    - display_name: {}\n      slug: {}\n      description: {}\n",
         yaml::quoted(&title),
         yaml::quoted(&slug),
-        yaml::quoted(&format!("{} in all, {planned}", plural(*instances, "instance"))),
+        yaml::quoted(&planned),
     );
     if default {
         text.push_str("      default: true\n");

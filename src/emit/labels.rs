@@ -2,7 +2,7 @@
 //! nodes at a time, the ones with the least disruption first.
 //!
 //! A node whose label and state are as planned is left alone, both when the script is written and
-//! when it runs. What a node advertises tells whether the layouts are the plan's: mig-manager acts
+//! when it runs. What a node advertises tells whether the layouts are the plan's: MIG Manager acts
 //! only when the label changes, so a label alone does not say what it stood for when it was applied.
 
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ impl std::str::FromStr for MaxUnavailable {
 pub struct PresentNode {
     /// The value of [`MIG_CONFIG_LABEL`], if there is one.
     pub config: Option<String>,
-    /// Whether mig-manager reports that configuration as applied.
+    /// Whether MIG Manager reports that configuration as applied.
     pub applied: bool,
     /// What the node advertises of GPUs and instances; empty where nothing is known.
     pub advertised: Resources,
@@ -248,7 +248,7 @@ fn notes(steps: &[Step<'_>], unchanged: usize, all: usize, asked: bool) -> Vec<S
     }
     if count(How::Reapply) > 0 {
         notes.push(format!(
-            "{} with the plan's label but other layouts: the ConfigMap's content is new, so mig-manager is restarted there",
+            "{} with the plan's label but other layouts: the ConfigMap's content is new, so MIG Manager is restarted there",
             plural(count(How::Reapply), "node")
         ));
     }

@@ -1,5 +1,5 @@
 //! A plan as the file of nvidia-mig-parted, `version: v1`: what its `assert`, its `apply` and the
-//! GPU Operator's mig-manager take.
+//! GPU Operator's MIG Manager take.
 //!
 //! The format has counts per GPU and nothing else: no placements, no owners. It refuses every
 //! unknown key, so notes for people go into comments. Each distinct node becomes one label. See

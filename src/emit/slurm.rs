@@ -68,7 +68,7 @@ pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
     if part != Some(Part::Gres) {
         text.push_str(
             "# ---- slurm.conf\n\
-             # Gres= belongs into the NodeName lines that are there already. Create the instances first,\n\
+             # Gres= belongs in the NodeName lines that are there already. Create the instances first,\n\
              # with the node drained, then restart slurmctld and slurmd; `slurmd -G` on a node shows what it\n\
              # finds.\n\
              GresTypes=gpu\n",

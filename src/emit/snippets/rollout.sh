@@ -12,7 +12,7 @@ present() {
 #   drain    pods are evicted first
 #   idle     no pod holds a GPU there: cordoned, but not drained
 #   rename   the layouts are as planned and only the label is new: neither cordoned nor drained
-#   reapply  the label is as planned, the layouts are not: drained, and mig-manager reads its
+#   reapply  the label is as planned, the layouts are not: drained, and MIG Manager reads its
 #            configuration again
 # A node whose label and state are as planned is left alone, except under reapply.
 batch() {
@@ -31,7 +31,7 @@ batch() {
       continue
     fi
     if [ "$has,$state" = "$config,failed" ]; then
-      how=reapply # the label stays the same, so mig-manager would not try again
+      how=reapply # the label stays the same, so MIG Manager would not try again
     fi
     # A node that somebody else cordoned stays cordoned.
     if [ "$how" != rename ] && [ "$unschedulable" != true ]; then
@@ -56,7 +56,7 @@ batch() {
       # of the new one.
       kubectl label node "$1" nvidia.com/mig.config="$2" nvidia.com/mig.config.state=pending --overwrite
       if [ "$3" = reapply ]; then
-        # mig-manager acts when the label changes, and when it starts.
+        # MIG Manager acts when the label changes, and when it starts.
         kubectl delete pod --namespace "$namespace" --selector app=nvidia-mig-manager \
           --field-selector "spec.nodeName=$1"
       fi

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Stands in for kubectl and mig-manager. A node of $CLUSTER is a folder with a file for each of
+# Stands in for kubectl and MIG Manager. A node of $CLUSTER is a folder with a file for each of
 # config, state, unschedulable and mark; a node with a file `broken` fails to apply a configuration.
 set -euo pipefail
 echo "$*" >>"$CLUSTER/calls"
 
 value() { cat "$CLUSTER/$1/$2" 2>/dev/null || true; }
 
-# mig-manager on node $1: reports what came of its configuration.
+# MIG Manager on node $1: reports what came of its configuration.
 apply() {
   if [ -e "$CLUSTER/$1/broken" ]; then printf failed; else printf success; fi >"$CLUSTER/$1/state"
 }
@@ -47,10 +47,10 @@ label) # node NAME KEY=VALUE ...
     nvidia.com/mig.config.state=*) printf '%s' "${word#*=}" >"$CLUSTER/$node/state" ;;
     esac
   done
-  # mig-manager acts only when the label changes.
+  # MIG Manager acts only when the label changes.
   [ "$before" = "$(value "$node" config)" ] || apply "$node"
   ;;
-delete) # pod ... spec.nodeName=NAME: mig-manager starts again
+delete) # pod ... spec.nodeName=NAME: MIG Manager starts again
   for word; do
     case $word in spec.nodeName=*) apply "${word#*=}" ;; esac
   done

@@ -1,4 +1,4 @@
-//! The rollout script, run against a stand-in for kubectl and mig-manager that keeps the nodes'
+//! The rollout script, run against a stand-in for kubectl and MIG Manager that keeps the nodes'
 //! state: what it leaves alone, in which order it changes the rest, and what a run that stopped
 //! leaves behind.
 
@@ -164,12 +164,12 @@ fn only_what_changed_is_rolled_out() {
     nodes["items"][2]["status"]["allocatable"] = json!({"nvidia.com/gpu": "2"});
     assert_eq!(script(&nodes), [["gpu-3 migplan-3 drain"]]);
 
-    // mig-manager has not finished.
+    // MIG Manager has not finished.
     let mut nodes = own.clone();
     nodes["items"][0]["metadata"]["labels"]["nvidia.com/mig.config.state"] = json!("pending");
     assert_eq!(script(&nodes), [["gpu-1 migplan-1 drain"]]);
 
-    // The plan's label stands for something else now: mig-manager must read it again.
+    // The plan's label stands for something else now: MIG Manager must read it again.
     let mut nodes = own.clone();
     nodes["items"][3]["status"]["allocatable"] = json!({"nvidia.com/mig-1g.10gb": "28"});
     assert_eq!(script(&nodes), [["gpu-4 migplan-1 reapply"]]);
@@ -230,7 +230,7 @@ fn a_run_that_stopped_goes_on_where_it_stopped() {
     let (done, calls) = cluster.run(&script);
     assert!(done, "{calls:?}");
     assert_eq!(nodes_of(&calls, "drain"), ["gpu-5", "gpu-4"]);
-    // Its label is as wanted already, so mig-manager tries again only when it starts.
+    // Its label is as wanted already, so MIG Manager tries again only when it starts.
     let restarted = calls.iter().filter(|c| c.starts_with("delete pod"));
     assert!(restarted.map(|c| c.contains("spec.nodeName=gpu-5")).eq([true]), "{calls:?}");
     for (node, config) in PLANNED {

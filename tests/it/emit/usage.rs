@@ -28,7 +28,7 @@ fn bad_plans_exit_3() {
     let good = fs::read_to_string(example()).unwrap();
     for (text, message) in [
         ("", "is empty"),
-        ("version: v1\nmig-configs: {}\n", "is no plan JSON"),
+        ("version: v1\nmig-configs: {}\n", "is not a plan in JSON"),
         ("{}", "missing field `schema`"),
         (&good.replace("plan/v1", "plan/v9"), "schema is 'migplan.plan/v9', not migplan.plan/v1"),
         (&good.replace("a30-24gb", "a31"), "the board 'a31' is not known"),
@@ -36,7 +36,7 @@ fn bad_plans_exit_3() {
             &good.replace("\"profile\": \"3g.20gb\"", "\"profile\": \"3g.40gb\""),
             "has no profile 3g.40gb",
         ),
-        (&good[..good.len() / 2], "is no plan"),
+        (&good[..good.len() / 2], "is not a plan"),
     ] {
         fs::write(&file, text).unwrap();
         let (code, error) = exit(&["configmap", "--plan", name]);
