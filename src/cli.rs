@@ -29,6 +29,7 @@ mod schedule;
 mod size;
 mod status;
 mod suggest;
+mod values;
 mod watch;
 
 use std::process::ExitCode as ProcessExit;
@@ -49,7 +50,7 @@ struct Cli {
     /// Print no summary and no warnings
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Show long lists whole
+    /// Show more: long lists whole, and the effort of each stage
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
 }
@@ -139,6 +140,12 @@ mod tests {
         for help in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten()
         {
             let help = help.to_string();
+            // Sentences are broken where the terminal ends, not in the file too.
+            let lines: Vec<&str> = help.lines().collect();
+            let prose =
+                |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+            let broken = lines.windows(2).find(|pair| pair.iter().all(|line| prose(line)));
+            assert_eq!(broken, None, "{}", command.get_name());
             // A terminal of 80 columns breaks a longer line, and what is pasted then fails.
             for line in help.lines().filter(|line| line.starts_with("  ")) {
                 assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
@@ -175,6 +182,95 @@ mod tests {
         for help in help_of("size") {
             assert!(help.contains("<--board <BOARD>|--price <BOARD=PRICE>>"), "{help}");
         }
+    }
+
+    /// The part of a help text below a heading.
+    fn below<'h>(help: &'h str, heading: &str) -> &'h str {
+        let (_, rest) = help.split_once(&format!("\n{heading}:\n")).unwrap();
+        rest.split("\n\n").next().unwrap()
+    }
+
+    #[test]
+    fn flags_stand_below_their_heading() {
+        let [short, long] = help_of("schedule");
+        let flags = ["--configs", "--change-minutes", "--keep", "--allow-disruption"];
+        for flag in flags {
+            assert!(
+                long.contains(flag) && !below(&short, "GPUs").contains(flag),
+                "{flag}\n{short}"
+            );
+        }
+        assert!(
+            below(&short, "Schedule").contains("--configs") && !long.contains("cuts"),
+            "{long}"
+        );
+        for command in ["size", "demand"] {
+            let [_, long] = help_of(command);
+            assert!(long.split("\nGPUs:\n").nth(1).unwrap().contains("--catalogue"), "{long}");
+            assert!(!long.contains("--utc-offset") && long.contains("--timezone"), "{long}");
+        }
+        assert!(below(&help_of("suggest")[0], "Options").contains("effort of each stage"));
+    }
+
+    #[test]
+    fn the_short_help_is_one_screen() {
+        let cli = Cli::command();
+        for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
+            let [short, _] = help_of(command.get_name());
+            let lines = short.lines().count();
+            assert!(lines <= 50, "{} -h has {lines} lines", command.get_name());
+        }
+    }
+
+    /// All commands, also those of commands.
+    fn commands(command: &Command) -> Vec<&Command> {
+        let below = command.get_subcommands().flat_map(commands);
+        std::iter::once(command).chain(below).collect()
+    }
+
+    #[test]
+    fn a_negative_number_reaches_the_reader_of_its_flag() {
+        const NUMBERS: [&str; 14] = [
+            "N",
+            "K",
+            "ID",
+            "MINUTES",
+            "SECONDS",
+            "PERCENT",
+            "[TEAM=]PERCENT",
+            "SHARE",
+            "DURATION",
+            "N|N%",
+            "OFFSET",
+            "DATE",
+            "BOARD=PRICE",
+            "GPUS",
+        ];
+        let cli = Cli::command();
+        let (mut checked, all) = (0, commands(&cli));
+        for arg in all.iter().flat_map(|command| command.get_arguments()) {
+            let names = arg.get_value_names().unwrap_or_default();
+            let chosen = !arg.get_possible_values().is_empty();
+            if !chosen && names.iter().any(|name| NUMBERS.contains(&name.as_str())) {
+                assert!(arg.is_allow_hyphen_values_set(), "--{}", arg.get_id());
+                checked += 1;
+            }
+        }
+        assert!(checked > 40, "only {checked} flags take numbers");
+    }
+
+    #[test]
+    fn the_usage_of_an_emitter_names_the_plan() {
+        let mut cli = Cli::command();
+        cli.build();
+        let emit = cli.find_subcommand_mut("emit").unwrap();
+        for kind in emit.get_subcommands_mut().filter(|kind| kind.get_name() != "help") {
+            let usage = kind.render_usage().to_string();
+            assert!(usage.contains(" --plan <FILE>"), "{usage}");
+        }
+        let kind = emit.find_subcommand_mut("checkpoint").unwrap();
+        let usage = kind.render_usage().to_string();
+        assert!(usage.contains("emit checkpoint --plan <FILE> --uuids <FILE|LIST>"), "{usage}");
     }
 
     #[test]

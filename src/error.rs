@@ -134,6 +134,18 @@ impl Error {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The same error; where it says that there is no driver, with `other` as one more way out.
+    #[must_use]
+    pub fn or_without_driver(mut self, other: &str) -> Error {
+        if self.code == ExitCode::NoDriver {
+            self.hint = Some(match self.hint {
+                Some(hint) => format!("{hint}; or {other}"),
+                None => other.to_string(),
+            });
+        }
+        self
+    }
 }
 
 impl fmt::Display for Error {

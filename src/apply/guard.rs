@@ -634,7 +634,7 @@ impl NodeChange {
             .map(|p| format!("{}@{}", board.profiles[p.profile].name, p.start))
             .collect();
         self.nearest = Some(format!(
-            "the nearest on GPU {} is {}, which lacks {}",
+            "GPU {} can have {} but not {}",
             gpu.index,
             layout.join(" "),
             lacking.join(", ")

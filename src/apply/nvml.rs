@@ -98,14 +98,19 @@ impl NvmlDriver {
         }
         let message = match first {
             Some((library, NvmlError::LibloadingError(e))) => {
-                format!("cannot load {}: {e}", library.display())
+                // The loader names the library in most of its messages, but not in all.
+                let (name, why) = (library.display().to_string(), e.to_string());
+                if why.starts_with(&name) {
+                    format!("cannot load {why}")
+                } else {
+                    format!("cannot load {name}: {why}")
+                }
             }
             Some((library, e)) => format!("{} does not start: {e}", library.display()),
             None => "there is no NVML here".to_string(),
         };
-        Err(Error::new(ExitCode::NoDriver, message).hint(
-            "this needs a machine with an NVIDIA driver; name another libnvidia-ml with --nvml-lib PATH, or plan for GPUs elsewhere with --gpus 4xa100-80gb",
-        ))
+        Err(Error::new(ExitCode::NoDriver, message)
+            .hint("run this on the GPU node, or name its libnvidia-ml with --nvml-lib PATH"))
     }
 
     fn lib(&self) -> Answer<&sys::NvmlLib> {

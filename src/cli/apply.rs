@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(short, long, value_name = "LABEL")]
     config: Option<String>,
     /// Wait so long for instances that must go and are busy, such as 30s or 10m, instead of refusing
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     wait: Option<Span>,
     #[command(flatten)]
     change: ChangeArgs,

@@ -26,6 +26,7 @@ use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, U
 /// that the other flags name. The ending of the file decides: .svg, or .png.
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/chart.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/chart-long.txt").trim_ascii_end())]
 pub struct Args {
     /// What to draw
     #[arg(long, value_enum, default_value_t)]
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", value_parser = picture_file)]
     output: PathBuf,
     /// Draw this plan, as `suggest --plan` writes it (- is stdin)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "prometheus", "prometheus_url", "gpus", "fleet", "nodes", "quota"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workloads", "pods", "team", "headroom", "PrometheusArgs", "gpus", "fleet", "ClusterArgs", "quota"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     look: LookArgs,

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "fleet")]
     assignments: Option<PathBuf>,
     /// Ask whether this node still is what the file says; exit 7 if it drifted
-    #[arg(long, conflicts_with_all = ["gpus", "fleet", "nodes", "assignments"])]
+    #[arg(long, conflicts_with_all = ["gpus", "fleet", "ClusterArgs", "assignments"])]
     live: bool,
     #[command(flatten)]
     fleet: FleetArgs,
@@ -78,6 +78,12 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     Ok(())
 }
 
+/// The command that shows how this node would become what the file says.
+fn dry_run(args: &Args) -> String {
+    let label = args.config.as_ref().map_or(String::new(), |label| format!(" -c {label}"));
+    format!("migplan apply -f {}{label} --dry-run", args.file.display())
+}
+
 /// Compares this node with what the file wants of it.
 fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
     let file = name_of(&args.file);
@@ -94,7 +100,7 @@ fn live(args: &Args, catalogue: &Catalogue, console: &Console) -> Result<()> {
     }
     if !drifted.is_empty() {
         return Err(Error { code: ExitCode::Refused, problems: drifted, hint: None }.hint(
-            "`migplan apply --dry-run` shows what it would change back; nothing was touched",
+            format!("`{}` shows what it would change back; nothing was touched", dry_run(args)),
         ));
     }
     if args.format == Format::Text {

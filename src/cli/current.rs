@@ -49,7 +49,10 @@ impl CurrentArgs {
         let Some(current) = &self.current else { return Ok(None) };
         let node = present::one_node(fleet)?;
         if current == Path::new("nvml") {
-            return present::of_observed(&nvml.observe(catalogue, console)?, node).map(Some);
+            let seen = nvml.observe(catalogue, console);
+            let seen =
+                seen.map_err(|e| e.or_without_driver("give a checkpoint: --current FILE"))?;
+            return present::of_observed(&seen, node).map(Some);
         }
         let name = name_of(current);
         Checkpoint::parse(&read_text(current)?, &name)?.present_on(node, &name).map(Some)

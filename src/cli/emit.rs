@@ -21,6 +21,7 @@ use crate::plan::{self, Strategy};
 #[derive(Debug, clap::Args)]
 #[command(subcommand_value_name = "KIND", subcommand_help_heading = "Kinds")]
 #[command(after_help = include_str!("help/emit.txt").trim_ascii_end())]
+#[command(mut_subcommands(usage_with_plan))]
 pub struct Args {
     #[command(subcommand)]
     kind: Kind,
@@ -33,6 +34,21 @@ pub struct Args {
     /// Add or replace boards from this file, as for the plan
     #[arg(long, value_name = "FILE", global = true)]
     catalogue: Option<PathBuf>,
+}
+
+/// Names `--plan` in the usage of a kind: it is needed, which clap cannot say of a flag that all kinds
+/// have.
+fn usage_with_plan(kind: clap::Command) -> clap::Command {
+    let needed: String = kind
+        .get_arguments()
+        .filter(|flag| flag.is_required_set())
+        .map(|flag| {
+            let value = flag.get_value_names().and_then(|names| names.first());
+            format!(" --{} <{}>", flag.get_long().unwrap_or_default(), value.map_or("VALUE", |v| v))
+        })
+        .collect();
+    let usage = format!("migplan emit {} --plan <FILE>{needed} [OPTIONS]", kind.get_name());
+    kind.override_usage(usage)
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -119,7 +135,7 @@ struct ConfigmapArgs {
     assignments: Option<PathBuf>,
 }
 
-/// A script of kubectl commands that labels the nodes, a few at a time, with the least disruption
+/// A kubectl script that labels the nodes in batches, with the least disruption
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/emit-labels.txt").trim_ascii_end())]
 struct LabelsArgs {
@@ -128,10 +144,10 @@ struct LabelsArgs {
     #[command(flatten)]
     strategy: StrategyArgs,
     /// How many nodes may be out of service at once: a number or a share
-    #[arg(long, value_name = "N|N%", default_value = "1")]
+    #[arg(long, value_name = "N|N%", allow_hyphen_values = true, default_value = "1")]
     max_unavailable: labels::MaxUnavailable,
     /// How long one batch may take to drain, and to get its layouts, such as 90s or 1h30m
-    #[arg(long, value_name = "DURATION", default_value = "20m")]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, default_value = "20m")]
     timeout: Span,
     /// The cluster's nodes now (kubectl get nodes -o json): those that are as planned are left alone
     #[arg(long, value_name = "FILE")]
@@ -214,7 +230,7 @@ struct AirflowArgs {
     template: TemplateArgs,
 }
 
-/// Claim templates and pods for NVIDIA's DRA driver, instead of the device plugin and mig-manager
+/// Claim templates and pods for NVIDIA's DRA driver, instead of the device plugin
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/emit-dra.txt").trim_ascii_end())]
 struct DraArgs {
@@ -222,7 +238,7 @@ struct DraArgs {
     template: TemplateArgs,
 }
 
-/// Node pools of Google Kubernetes Engine, for a plan with one profile for each node
+/// Node pools of Google Kubernetes Engine, for a plan of one profile per node
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/emit-gke.txt").trim_ascii_end())]
 struct GkeArgs {
@@ -271,7 +287,7 @@ struct PrometheusRulesArgs {
     namespace: String,
 }
 
-/// A Grafana dashboard: demand against supply by profile, waiting, idle, near the ceiling
+/// A Grafana dashboard: demand and supply by profile, what waits, idles or fills up
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/emit-grafana.txt").trim_ascii_end())]
 struct GrafanaArgs {
@@ -316,7 +332,7 @@ struct MigPartedArgs {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let Some(file) = &args.plan else {
-        return Err(Error::usage("no plan named").hint(
+        return Err(Error::usage("no plan given").hint(
             "make one with `migplan suggest … --plan plan.json`, then give --plan plan.json",
         ));
     };

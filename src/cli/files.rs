@@ -9,7 +9,7 @@ use crate::error::{Diagnostic, Error, Result};
 
 /// The name of a file for messages; `-` is stdin.
 pub fn name_of(file: &Path) -> String {
-    file.display().to_string()
+    if file == Path::new("-") { "<stdin>".to_string() } else { file.display().to_string() }
 }
 
 /// Whether an input was stdin already: the second one would find it empty.

@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 
 use super::output::Console;
+use super::values::date;
 use crate::demand::Demand;
 use crate::demand::gather::Seen;
 use crate::demand::over_time::{Growth, Horizon, OverTime, Zone};
@@ -13,14 +14,14 @@ const HEADING: &str = "Demand over time";
 /// Which hours demand is laid over.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct HoursArgs {
-    /// Time zone of the column hours and of every hour that is shown: an IANA name [default: UTC]
+    /// Time zone of all hours read and shown: an IANA name [default: UTC]
     #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "ZONE")]
     timezone: Option<Zone>,
     /// Take the week of this day, with its clock changes, for the column hours (not with Prometheus)
-    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "DATE", conflicts_with_all = ["prometheus", "prometheus_url"])]
+    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "DATE", value_parser = date, allow_hyphen_values = true, conflicts_with_all = ["prometheus", "prometheus_url"])]
     week: Option<Date>,
     /// Raise all counts by this share, or those of one team (repeatable)
-    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "[TEAM=]PERCENT")]
+    #[arg(long, help_heading = HEADING, hide_short_help = true, value_name = "[TEAM=]PERCENT", allow_hyphen_values = true)]
     growth: Vec<String>,
 }
 
@@ -44,7 +45,10 @@ impl HoursArgs {
         let wrong = |message: String| Error::usage(format!("--growth: {message}"));
         let growth = Growth::parse(&self.growth).map_err(wrong)?;
         match growth.unknown_team(demand) {
-            Some(team) => Err(wrong(format!("no workload is of team '{team}'"))),
+            Some(team) => {
+                let error = wrong(format!("no workload is of team '{team}'"));
+                Err(demand.team_advice(team).into_iter().fold(error, Error::hint))
+            }
             None => Ok(growth),
         }
     }

@@ -22,7 +22,7 @@ pub const GPUS_VARIABLE: &str = "MIGPLAN_GPUS";
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct CatalogueArgs {
     /// Add or replace boards from this file (JSON, as `migplan catalogue BOARD --format json`)
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    #[arg(long, help_heading = "GPUs", value_name = "FILE", hide_short_help = true)]
     pub catalogue: Option<PathBuf>,
 }
 
@@ -90,7 +90,7 @@ impl NvmlArgs {
 #[command(next_help_heading = "GPUs")]
 pub struct FleetArgs {
     /// GPUs of one node, such as 4xa100-80gb,8xh100-80gb [env: MIGPLAN_GPUS]
-    #[arg(long, value_name = "GPUS", conflicts_with = "fleet")]
+    #[arg(long, value_name = "GPUS", allow_hyphen_values = true, conflicts_with = "fleet")]
     pub gpus: Option<String>,
     /// GPUs of many nodes: a CSV with the columns node,board,gpus (- is stdin)
     #[arg(long, value_name = "FILE")]
@@ -114,15 +114,16 @@ impl FleetArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "GPUs")]
 pub struct ClusterArgs {
-    /// Nodes of a Kubernetes cluster: what `kubectl get nodes -o json` prints (- is stdin)
+    /// Nodes of a Kubernetes cluster: `kubectl get nodes -o json` (- is stdin)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gpus", "fleet"])]
     pub nodes: Option<PathBuf>,
     /// Keep nodes of --nodes that are cordoned
-    #[arg(long, requires = "nodes", hide_short_help = true)]
+    // clap asks for no --nodes beside a flag that --nodes conflicts with, so that is said here too.
+    #[arg(long, requires = "nodes", conflicts_with_all = ["gpus", "fleet"], hide_short_help = true)]
     pub include_cordoned: bool,
     /// Plan only the nodes of --nodes that have this label
     #[arg(long, value_name = "LABEL=VALUE", requires = "nodes", value_parser = label)]
-    #[arg(hide_short_help = true)]
+    #[arg(conflicts_with_all = ["gpus", "fleet"], hide_short_help = true)]
     pub pool: Option<(String, String)>,
 }
 
@@ -193,7 +194,11 @@ impl FleetArgs {
             Ok(text) if !text.trim().is_empty() => {
                 fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
             }
-            _ => Fleet::of_node(&self.nvml.observe(catalogue, console)?),
+            _ => {
+                let elsewhere = "plan for GPUs elsewhere with --gpus 4xa100-80gb";
+                let node = self.nvml.observe(catalogue, console);
+                Fleet::of_node(&node.map_err(|e| e.or_without_driver(elsewhere))?)
+            }
         }
     }
 }
@@ -202,7 +207,7 @@ impl FleetArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Demand")]
 pub struct DemandArgs {
-    /// Workloads: a CSV with the columns team,workload,memory and more (repeatable; - is stdin)
+    /// Workloads: CSV with team,workload,memory and more (repeatable; - is stdin)
     #[arg(short, long, value_name = "FILE")]
     pub workloads: Vec<PathBuf>,
     /// Pods of a Kubernetes cluster as demand: what `kubectl get pods -A -o json` prints (- is
@@ -213,7 +218,7 @@ pub struct DemandArgs {
     #[arg(long, value_name = "TEAM", hide_short_help = true)]
     pub team: Vec<String>,
     /// Raise every memory demand by this share, such as 10%
-    #[arg(long, value_name = "PERCENT", default_value = "0%")]
+    #[arg(long, value_name = "PERCENT", default_value = "0%", allow_hyphen_values = true)]
     pub headroom: Headroom,
     /// What Prometheus shows.
     #[command(flatten)]
@@ -233,7 +238,7 @@ impl DemandArgs {
     /// None is (exit 2).
     pub fn check_named(&self) -> Result<()> {
         if self.workloads.is_empty() && self.pods.is_none() && !self.prometheus.is_given() {
-            return Err(Error::usage("no demand named").hint(
+            return Err(Error::usage("no demand given").hint(
                 "give a CSV with --workloads teams.csv, what was seen with --prometheus FILE or --prometheus-url URL, or --pods FILE",
             ));
         }

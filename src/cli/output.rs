@@ -180,9 +180,10 @@ pub fn check_writable(file: Option<&Path>) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::input(Diagnostic::new(problem).in_file(file.display().to_string()))
-        .hint("name a file in a folder that exists and that you may write to"))
+    Err(Error::input(Diagnostic::new(problem).in_file(file.display().to_string())).hint(WRITABLE))
 }
+
+const WRITABLE: &str = "name a file in a folder that exists and that you may write to";
 
 /// Writes a result to stdout, or to `file` where one is named (`-` is stdout). A file appears
 /// whole or not at all.
@@ -209,8 +210,13 @@ pub fn write_result(
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(e) => {
                 let problem = Diagnostic::new(format!("cannot be written: {e}"));
-                Err(Error::input(problem.in_file(file.display().to_string()))
-                    .hint("name a file in a folder that exists and that you may write to"))
+                let problem = problem.in_file(file.display().to_string());
+                Err(Error::input(problem).hint(match e.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        "free some space, or name a file on another disk"
+                    }
+                    _ => WRITABLE,
+                }))
             }
             Ok(()) => Ok(()),
         },

@@ -8,6 +8,7 @@ use super::files::{name_of, open};
 use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
 use super::output::Console;
+use super::values::{seconds, whole};
 use crate::demand::over_time::OverTime;
 use crate::demand::{Demand, quota};
 use crate::error::{Error, Result};
@@ -26,9 +27,9 @@ pub struct PolicyArgs {
     /// Whether the GPUs of one node may differ in MIG mode
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     mig_mode: MigModePolicy,
-    /// GPUs of each node that stay whole, MIG off; where a node has several boards, those of the
-    /// board that it has most of
-    #[arg(long, value_name = "N", default_value_t = 0, hide_short_help = true)]
+    /// GPUs of each node that stay whole, MIG off
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0..=u32::MAX))]
+    #[arg(hide_short_help = true, allow_hyphen_values = true)]
     keep_whole: u32,
     /// Give all replicas of a workload instances of one profile, as one pod template needs
     #[arg(long, hide_short_help = true)]
@@ -80,7 +81,7 @@ pub struct OptionArgs {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     quota: Option<PathBuf>,
     /// Stop proving after so many seconds and take the best plan so far
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_hyphen_values = true)]
     time_limit: Option<Duration>,
 }
 
@@ -125,8 +126,8 @@ impl OptionArgs {
         if self.share == Share::Weight && self.quota.is_none() {
             return Ok(());
         }
-        Err(Error::usage(format!("{command} knows no fair shares and no quotas"))
-            .hint("drop --share fair and --quota"))
+        Err(Error::usage(format!("--share fair and --quota do not work with {command}"))
+            .hint("leave them out"))
     }
 }
 
@@ -134,15 +135,6 @@ impl OptionArgs {
 pub(super) fn hide_teams(arg: clap::Arg) -> clap::Arg {
     let refused = ["share", "quota"].contains(&arg.get_id().as_str());
     if refused { arg.hide(true) } else { arg }
-}
-
-/// Reads a positive number of seconds.
-pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
-    text.parse::<f64>()
-        .ok()
-        .filter(|s| *s > 0.0)
-        .and_then(|s| Duration::try_from_secs_f64(s).ok())
-        .ok_or_else(|| "not a positive number of seconds".to_string())
 }
 
 /// The demand and the GPUs to plan for.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::files::{name_of, open, read_text};
 use super::output::{Console, bar};
+use super::values::whole;
 use crate::demand::gather::Seen;
 use crate::demand::live::{self, Query, Server};
 use crate::demand::pods::Listed;
@@ -27,8 +28,10 @@ const SAMPLES: &str = "samples";
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(group = clap::ArgGroup::new(SAMPLES).args(["prometheus", "prometheus_url"]).multiple(true))]
 pub struct PrometheusArgs {
-    /// Samples of GPU memory: answers of the HTTP API, what promtool prints, a scrape of
-    /// dcgm-exporter or /federate; plain or gzip (repeatable; - is stdin)
+    /// GPU memory from Prometheus or dcgm-exporter (repeatable; - is stdin)
+    ///
+    /// Answers of the HTTP API, what promtool prints, a scrape of dcgm-exporter or /federate; plain or
+    /// gzip.
     #[arg(long, help_heading = HEADING, value_name = "FILE")]
     pub prometheus: Vec<PathBuf>,
     /// Ask this Prometheus, Thanos or Mimir, such as http://localhost:9090
@@ -42,13 +45,13 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "UNIT", requires = SAMPLES, hide_short_help = true)]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples; 1 is the highest sample
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", requires = SAMPLES, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_hyphen_values = true, default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
-    #[arg(long, help_heading = HEADING, value_name = "SHARE", default_value = "1", requires = SAMPLES, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_hyphen_values = true, default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub count_quantile: Option<Quantile>,
     /// Do not use workloads with fewer samples
-    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 1, requires = SAMPLES, hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, default_value_t = 1, value_parser = whole(0..=u64::MAX), requires = SAMPLES, hide_short_help = true)]
     pub min_samples: u64,
     /// What is one workload: owner (Deployment, Job …), pod, container, or a label's name
     #[arg(long, help_heading = HEADING, value_name = "KEY", default_value = "owner", requires = SAMPLES, hide_short_help = true)]
@@ -57,10 +60,10 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "LABEL", value_parser = label_name, requires = SAMPLES, hide_short_help = true)]
     pub team_label: Option<String>,
     /// How far back to ask the server
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "7d", requires = "prometheus_url", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", allow_hyphen_values = true, default_value = "7d", requires = "prometheus_url", hide_short_help = true)]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "5m", requires = "prometheus_url", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", allow_hyphen_values = true, default_value = "5m", requires = "prometheus_url", hide_short_help = true)]
     pub step: Option<Span>,
     /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
     #[arg(long, help_heading = HEADING, value_name = "PROMQL", requires = "prometheus_url", conflicts_with = "metric", hide_short_help = true)]
@@ -82,10 +85,10 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "NAME:VALUE", requires = "prometheus_url", hide_short_help = true)]
     pub header: Vec<String>,
     /// How long one request may take
-    #[arg(long, help_heading = HEADING, value_name = "DURATION", default_value = "2m", requires = "prometheus_url", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION", allow_hyphen_values = true, default_value = "2m", requires = "prometheus_url", hide_short_help = true)]
     pub request_timeout: Option<Span>,
     /// How often to try again while the server is down or busy
-    #[arg(long, help_heading = HEADING, value_name = "N", default_value_t = 3, requires = "prometheus_url", hide_short_help = true)]
+    #[arg(long, help_heading = HEADING, value_name = "N", allow_hyphen_values = true, default_value_t = 3, value_parser = whole(0..=u32::MAX), requires = "prometheus_url", hide_short_help = true)]
     pub retries: u32,
 }
 

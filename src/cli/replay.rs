@@ -36,6 +36,7 @@ const CURRENT: &str = "Replay what the GPUs of one node hold now: as NVML sees t
 /// the best plan over all hours and the one for the peak are replayed; the presets always are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/replay.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/replay-long.txt").trim_ascii_end())]
 #[command(mut_arg("timezone", |arg| arg.hide_short_help(false)))]
 #[command(mut_arg("current", |arg| arg.help_heading(HEADING).help(CURRENT).long_help(CURRENT)))]
 #[command(mut_arg("allow_disruption", |arg| arg.hide(true)))]
@@ -57,7 +58,12 @@ pub struct Args {
     #[command(flatten)]
     current: CurrentArgs,
     /// Plan on the first part of the hours and replay on this share at their end; prints both
-    #[arg(long, help_heading = "Demand over time", value_name = "PERCENT")]
+    #[arg(
+        long,
+        help_heading = "Demand over time",
+        value_name = "PERCENT",
+        allow_hyphen_values = true
+    )]
     hold_out: Option<Percent>,
     #[command(flatten)]
     options: OptionArgs,

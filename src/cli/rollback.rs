@@ -2,6 +2,7 @@
 
 use super::changes::ChangeArgs;
 use super::output::{Console, write_result};
+use super::values::whole;
 use crate::apply::{History, Target};
 use crate::error::Result;
 use crate::view::{json, text};
@@ -14,7 +15,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["to", "force", "dry_run"])]
     list: bool,
     /// Go back to the state that was saved before the run with this number of --list
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = whole(0..=u64::MAX), allow_hyphen_values = true)]
     to: Option<u64>,
     /// Destroy idle instances that somebody else has created since
     #[arg(long)]

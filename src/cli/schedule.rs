@@ -7,6 +7,7 @@ use super::hours_args::HoursArgs;
 use super::output::{Console, check_outputs, write_result};
 use super::planning::{InputArgs, OptionArgs, hide_teams};
 use super::suggest::Format;
+use super::values::whole;
 use super::watch::Watch;
 use crate::emit::mig_parted;
 use crate::emit::output::Emitted;
@@ -20,6 +21,8 @@ use crate::view::figures::ScheduleFigure;
 use crate::view::json::{self, schedule::ScheduleDocument};
 use crate::view::text::schedule as text;
 
+const HEADING: &str = "Schedule";
+
 /// Find at most K MIG configurations over the week, when each is active, and what changes them
 ///
 /// Demand over time is the history that Prometheus has, or the column hours of a workloads file. A
@@ -28,6 +31,7 @@ use crate::view::text::schedule as text;
 /// stdout, a summary to stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = include_str!("help/schedule.txt").trim_ascii_end())]
+#[command(after_long_help = include_str!("help/schedule-long.txt").trim_ascii_end())]
 #[command(mut_arg("timezone", |arg| arg.hide_short_help(false)))]
 #[command(mut_args(hide_teams))]
 pub struct Args {
@@ -36,17 +40,20 @@ pub struct Args {
     #[command(flatten)]
     hours: HoursArgs,
     /// The most configurations
-    #[arg(long, value_name = "K", default_value_t = 2, visible_alias = "cuts")]
+    #[arg(long, help_heading = HEADING, value_name = "K", default_value_t = 2, alias = "cuts")]
+    #[arg(value_parser = whole(0..=usize::MAX), allow_hyphen_values = true)]
     configs: usize,
     /// Minutes of an hour that a change takes
-    #[arg(long, value_name = "MINUTES", default_value_t = 10)]
+    #[arg(long, help_heading = HEADING, value_name = "MINUTES", default_value_t = 10)]
+    #[arg(value_parser = whole(i64::MIN..=i64::MAX), allow_hyphen_values = true)]
+    #[arg(hide_short_help = true)]
     change_minutes: i64,
     /// What a change leaves alone: instances, as migplan apply does, or only GPUs whose layout
-    /// stays, as mig-parted and the MIG manager do [default: gpus with --cronjobs, else instances]
-    #[arg(long, value_enum)]
+    /// stays, as mig-parted and the MIG Manager do [default: gpus with --cronjobs, else instances]
+    #[arg(long, help_heading = HEADING, value_enum, hide_short_help = true)]
     keep: Option<Keeps>,
     /// Let changes end replicas that run through them
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING, hide_short_help = true)]
     allow_disruption: bool,
     #[command(flatten)]
     options: OptionArgs,
@@ -91,7 +98,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let found = schedule::schedule(&demand, &fleet, &watch.options(&options), &wanted)?;
     drop(watch);
     let plans: Vec<&Checked> = found.configurations.iter().map(|c| &c.plan.plan).collect();
-    let notes = text::notes(&found, &demand);
+    let notes = text::notes(&found, &demand, &args.name);
     let file = mig_parted::write_several(&plans, &catalogue, &args.name, &notes)?;
     let changes: Vec<WeeklyChange> =
         found.changes.iter().map(|c| WeeklyChange { hour: c.at.hour, to: c.at.to }).collect();
@@ -121,11 +128,11 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 }
 
 impl Args {
-    /// What a change leaves alone. The CronJobs label nodes, and then the MIG manager changes them.
+    /// What a change leaves alone. The CronJobs label nodes, and then the MIG Manager changes them.
     fn keeps(&self, console: &Console) -> Keeps {
         let by_manager = self.cronjobs.is_some();
         if by_manager && self.keep == Some(Keeps::Instances) {
-            let message = "the MIG manager clears each GPU whose layout changes, and ends what runs there: --keep instances does not hold for --cronjobs";
+            let message = "the MIG Manager clears each GPU whose layout changes, and ends what runs there: --keep instances does not hold for --cronjobs";
             console.warn(&[Diagnostic::new(message)]);
         }
         self.keep.unwrap_or(if by_manager { Keeps::Gpus } else { Keeps::Instances })
@@ -147,8 +154,11 @@ fn write_engines(args: &Args, weekly: &Weekly<'_>, console: &Console) -> Result<
     }
     if let Some(folder) = &args.systemd {
         std::fs::create_dir_all(folder).map_err(|e| {
-            let problem = Diagnostic::new(format!("cannot be made: {e}"));
-            Error::input(problem.in_file(folder.display().to_string()))
+            let problem = match folder.exists() {
+                true => "is a file, not a folder".to_string(),
+                false => format!("cannot be made: {e}"),
+            };
+            Error::input(Diagnostic::new(problem).in_file(folder.display().to_string()))
         })?;
         let units = weekly::units(weekly);
         for unit in &units {

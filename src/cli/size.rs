@@ -8,7 +8,7 @@ use clap::ArgGroup;
 use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs};
 use super::output::{Console, Format, check_writable, write_result};
-use super::planning::seconds;
+use super::values::{seconds, whole};
 use super::watch::Watch;
 use crate::compare::{self, Sizing};
 use crate::error::{Error, ExitCode, Result};
@@ -38,6 +38,7 @@ pub struct Args {
     board: Vec<String>,
     /// What one GPU of each board costs, in any unit; asks for the cheapest mix of these boards
     #[arg(long, help_heading = "GPUs", value_name = "BOARD=PRICE", value_delimiter = ',')]
+    #[arg(allow_hyphen_values = true)]
     price: Vec<String>,
     /// Count the GPUs that serve a share of all hours, partitioned once for all of them: hours of the
     /// column hours, or of the history that Prometheus has
@@ -45,13 +46,14 @@ pub struct Args {
     over_time: bool,
     /// The share of the hours of each priority, by weight, that is to be served
     #[arg(long, help_heading = "Demand over time", value_name = "PERCENT", default_value = "100%")]
-    #[arg(requires = "over_time", hide_short_help = true)]
+    #[arg(requires = "over_time", conflicts_with = "price", allow_hyphen_values = true)]
+    #[arg(hide_short_help = true)]
     serve: Percent,
     #[command(flatten)]
     hours: HoursArgs,
     /// GPUs of one server, for workloads that need several whole GPUs of one
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    #[arg(help_heading = "GPUs", hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = whole(1..=1024_u16))]
+    #[arg(help_heading = "GPUs", hide_short_help = true, allow_hyphen_values = true)]
     gpus_per_node: u16,
     /// How to print
     #[arg(long, help_heading = "Output", value_enum, default_value_t)]
@@ -61,6 +63,7 @@ pub struct Args {
     output: Option<PathBuf>,
     /// Stop proving after so many seconds and take the best answer so far
     #[arg(long, help_heading = "Rules of the site", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(allow_hyphen_values = true)]
     time_limit: Option<Duration>,
     /// Exit with 4 if some demand cannot be served by a board (the result is written all the same)
     #[arg(long, help_heading = "Output")]

@@ -83,8 +83,9 @@ pub(crate) fn refuse(demand: &OverTime, options: &PlanOptions) -> Result<()> {
         .hint("keep GPUs for it with --keep-whole or a fleet of their own, and plan the other workloads over time"));
     }
     if options.share == Share::Fair || !options.quotas.is_empty() {
-        return Err(Error::usage("a plan over time knows no fair shares and no quotas")
-            .hint("drop --share fair and --quota, or plan without --over-time; the column min holds in every hour"));
+        return Err(Error::usage("--share fair and --quota do not work with --over-time").hint(
+            "leave them out, or plan without --over-time; the column min holds in every hour",
+        ));
     }
     if options.present.is_some() && options.spare == Spare::None {
         return Err(Error::usage("--over-time with --current cannot have --spare none")

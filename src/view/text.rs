@@ -149,9 +149,13 @@ fn stage_progress(progress: &StageProgress) -> String {
 
 /// The value of a stage for people: memory in GiB, the rest as it is.
 fn stage_value(objective: &str, number: &Number) -> String {
+    // Over time a stage is a sum over hours or minutes.
+    let times = [("_hours", "·h"), ("_minutes", "·min")];
+    let times = times.iter().find_map(|(end, times)| Some((objective.strip_suffix(end)?, *times)));
+    let (objective, times) = times.unwrap_or((objective, ""));
     let unit = Objective::from_name(objective).map(|objective| objective.description().unit);
     match (unit, number.as_u64()) {
-        (Some(Unit::Mebibytes), Some(mib)) => Mebibytes(mib).human(),
+        (Some(Unit::Mebibytes), Some(mib)) => Mebibytes(mib).human() + times,
         (Some(Unit::Millionths), Some(n)) => format!("{} %", millionths(u128::from(n) * 100)),
         (_, Some(whole)) => thousands(whole),
         _ => number.to_string(),
@@ -248,5 +252,14 @@ mod tests {
             9,
         );
         assert!(text.contains("GPU of x or y\n") && text.contains("GPU of x\n"), "{text}");
+    }
+
+    #[test]
+    fn memory_over_time_has_its_unit() {
+        let of = |name| stage_value(name, &Number::from(262_144));
+        assert_eq!(of("placed_mib"), "256 GiB");
+        assert_eq!(of("placed_mib_hours"), "256 GiB·h");
+        assert_eq!(of("rounding_mib_minutes"), "256 GiB·min");
+        assert_eq!(of("compute_slice_hours"), "262,144");
     }
 }

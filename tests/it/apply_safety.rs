@@ -544,7 +544,7 @@ fn check_live_tells_differences_and_nothing_else() {
     occupy(&mut node, 0, 4, 4711);
     rehearsal.save(&node);
     rehearsal.config(&[("all", "{7g.80gb: 1}")]);
-    let told = "GPU 0 is not what config.yaml says: 1 instance too many; 1 instance missing";
+    let told = "GPU 0 is not what config.yaml says: 1 × 3g.40gb too many; 1 × 7g.80gb missing";
     assert_eq!(drifted(), serde_json::json!([told]));
 }
 

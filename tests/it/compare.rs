@@ -306,7 +306,7 @@ fn what_needs_a_whole_gpu_counts_in_no_row_and_is_told() {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("which these GPUs cannot serve at all"), "{}", run.stderr);
+    assert!(run.stderr.contains("since no GPU here can serve it"), "{}", run.stderr);
     let result = json(&run.stdout);
     assert!(result["rows"].as_array().unwrap().iter().all(|r| r["placed"] == 1), "{result:#}");
     assert_eq!(result["out_of_reach"][0]["fits_a_whole_gpu"], true);
@@ -567,7 +567,7 @@ fn what_rows_do_not_keep_and_count_is_said() {
     let plain = run(&[]);
     assert_eq!(
         plain,
-        "warning: 1 replica counted in no row, which these GPUs cannot serve at all; `migplan suggest` says why\n"
+        "warning: 1 replica is in no row, since no GPU here can serve it; `migplan suggest` says why\n"
     );
     let rules = ["--strategy", "single", "--one-profile-per-workload"];
     let said =

@@ -30,6 +30,7 @@ mod keep_present;
 mod known_plans;
 mod layering;
 mod library;
+mod messages;
 mod optimal;
 mod over_time;
 mod over_time_optimal;

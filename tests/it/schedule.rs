@@ -461,8 +461,15 @@ fn the_command_writes_a_file_with_a_label_for_each_configuration() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let file = mig_parted::Config::parse(&ran.stdout, "stdout").unwrap();
     assert_eq!(file.labels().collect::<Vec<_>>(), ["migplan-a", "migplan-b"]);
+    for change in ["from migplan-a to migplan-b", "from migplan-b to migplan-a"] {
+        assert!(ran.stdout.contains(change), "{}", ran.stdout);
+    }
     assert!(ran.stderr.contains("Changes of a week (Europe/Berlin)"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("no other of them serves more"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the rest ruled out by bounds; no other serves more"),
+        "{}",
+        ran.stderr
+    );
     // Parts of an hour are not rounded away.
     let placed = ran.stderr.split(" replica-hours placed").next().unwrap();
     assert!(placed.contains('.'), "{placed}");
@@ -653,7 +660,7 @@ fn what_cannot_be_scheduled_is_said() {
         (&["--cuts", "13"], 2, "not between 1 and 12"),
         (&["--change-minutes", "61"], 2, "not between 0 and 60"),
         (&["--keep-whole", "1"], 2, "drop the flag"),
-        (&["--timezone", "Mars"], 2, "no time zone"),
+        (&["--timezone", "Mars"], 2, "is not a time zone"),
     ] {
         let ran = run(args);
         assert_eq!(ran.code, code, "{}", ran.stderr);
@@ -702,7 +709,7 @@ fn cron_jobs_are_planned_for_what_the_mig_manager_keeps() {
     assert_eq!(run(&jobs).stdout, gpus.stdout);
     let against = run(&[&jobs[..], &["--keep", "instances"]].concat());
     assert_eq!(against.stdout, instances.stdout);
-    assert!(against.stderr.contains("the MIG manager clears each GPU"), "{}", against.stderr);
+    assert!(against.stderr.contains("the MIG Manager clears each GPU"), "{}", against.stderr);
 }
 
 #[test]

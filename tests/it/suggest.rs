@@ -375,8 +375,8 @@ fn check_counts_the_gpus_of_the_nodes_that_take_a_label() {
     };
     assert_eq!(
         check(&["--assignments", &nodes]),
-        "-: all-1g.10gb: valid for mig-parted, and 2 nodes of 12 GPUs can hold it\n\
-         -: all-7g.80gb: valid for mig-parted, and 1 node of 4 GPUs can hold it\n"
+        "<stdin>: all-1g.10gb: valid for mig-parted, and 2 nodes of 12 GPUs can hold it\n\
+         <stdin>: all-7g.80gb: valid for mig-parted, and 1 node of 4 GPUs can hold it\n"
     );
     assert!(check(&[]).contains("all-7g.80gb: valid for mig-parted, and 3 nodes of 16 GPUs"));
     // A node that is not there and one that is there twice are two mistakes.
@@ -387,7 +387,7 @@ fn check_counts_the_gpus_of_the_nodes_that_take_a_label() {
     let run = migplan_with(&arguments, TWO_LABELS.as_bytes());
     assert_eq!(run.code, 3, "{}", run.stderr);
     for part in [
-        "twice.csv:3: column 'node': 'd' is no node of the fleet\n",
+        "twice.csv:3: column 'node': 'd' is not a node of the fleet\n",
         "twice.csv:6: column 'node': 'b' is on line 5 already\n",
     ] {
         assert!(run.stderr.contains(part), "{part} in {}", run.stderr);

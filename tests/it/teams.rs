@@ -202,7 +202,11 @@ fn rules_between_teams_are_refused_where_they_cannot_hold() {
         for command in [over_time, [&["replay"], &gpus[..], rule].concat()] {
             let run = migplan_with(&command, week.as_bytes());
             assert_eq!(run.code, 2, "{command:?}: {}", run.stderr);
-            assert!(run.stderr.contains("no fair shares and no quotas"), "{}", run.stderr);
+            assert!(
+                run.stderr.contains("--share fair and --quota do not work with"),
+                "{}",
+                run.stderr
+            );
         }
     }
     // A wrong spelling is named with the team that is meant.

@@ -221,11 +221,19 @@ fn difference(gpu: &GpuChange, file: &str) -> Diagnostic {
         }
         false => format!("MIG {} was asked for, and is pending", word(gpu.from.mig_pending)),
     });
-    let instances = |count: usize, what: &str| {
-        (count > 0).then(|| format!("{} {what}", plural(count as u64, "instance")))
+    let instances = |profiles: Vec<usize>, what: &str| {
+        let known = gpu.board.profiles.iter().enumerate();
+        let named: Vec<String> = known
+            .map(|(p, profile)| (profiles.iter().filter(|other| **other == p).count(), profile))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, profile)| format!("{count} × {}", profile.name))
+            .collect();
+        (!named.is_empty()).then(|| format!("{} {what}", named.join(" + ")))
     };
-    let more = instances(gpu.change.destroy.len(), "too many");
-    let less = instances(gpu.change.create.len(), "missing");
+    let more = gpu.change.destroy.iter().map(|i| gpu.present[*i].profile).collect();
+    let more = instances(more, "too many");
+    let less = gpu.change.create.iter().map(|new| new.placement.profile).collect();
+    let less = instances(less, "missing");
     let refits = gpu.change.refit.iter().map(|r| refit(gpu, r));
     let what: Vec<String> = [mode, more, less].into_iter().flatten().chain(refits).collect();
     Diagnostic::new(format!("GPU {} is not what {file} says: {}", gpu.gpu, what.join("; ")))

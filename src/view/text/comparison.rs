@@ -88,6 +88,8 @@ pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec
         let rows = comparison.out_of_reach.iter().filter(|row| row.fits_a_whole_gpu == whole);
         rows.map(|row| demand.workloads().get(row.workload).map_or(0, |w| w.count)).sum()
     };
+    let are =
+        |count| format!("{} {}", plural(count, "replica"), if count == 1 { "is" } else { "are" });
     let mut warnings = Vec::new();
     let of_gpus = rules.flags_of_gpus();
     if !of_gpus.is_empty() {
@@ -100,14 +102,15 @@ pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec
     }
     if replicas(true) > 0 {
         warnings.push(Diagnostic::new(format!(
-            "{} counted in no row: no instance is large enough; a whole GPU would serve each: set the column gpus to 1",
-            plural(replicas(true), "replica")
+            "{} in no row: no instance is large enough; a whole GPU would serve each: set the column gpus to 1",
+            are(replicas(true))
         )));
     }
     if replicas(false) > 0 {
         warnings.push(Diagnostic::new(format!(
-            "{} counted in no row, which these GPUs cannot serve at all; `migplan suggest` says why",
-            plural(replicas(false), "replica")
+            "{} in no row, since no GPU here can serve {}; `migplan suggest` says why",
+            are(replicas(false)),
+            if replicas(false) == 1 { "it" } else { "them" }
         )));
     }
     warnings

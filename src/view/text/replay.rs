@@ -15,7 +15,7 @@ use crate::text::{plural, share, thousands};
 use crate::units::Mebibytes;
 
 /// What the columns and rules are.
-const LEGEND: &str = "Asked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end.";
+const LEGEND: &str = "Asked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end. peak plan: the plan for all workloads at their highest at once, as suggest makes it without --over-time.";
 
 /// Hours that are named one by one.
 const WORST_HOURS: usize = 5;

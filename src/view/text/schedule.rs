@@ -44,15 +44,16 @@ fn headline(schedule: &Schedule) -> String {
 
 /// What was searched, and whether it was proved.
 fn searched(schedule: &Schedule) -> String {
-    let end = if schedule.searched.proved {
-        "no other of them serves more"
-    } else {
-        "not proved: others may serve more"
+    let (divisions, solved) = (schedule.searched.divisions, schedule.searched.solved);
+    let end = match schedule.searched.proved {
+        true if solved < divisions => ", the rest ruled out by bounds; no other serves more",
+        true => "; no other serves more",
+        false => "; not proved: others may serve more",
     };
     format!(
-        "Searched: {SEARCHED_WINDOWS}: {} of the week, {} of them solved after bounds; {end}.",
-        plural(schedule.searched.divisions as u64, "division"),
-        thousands(schedule.searched.solved as u64),
+        "Searched: {SEARCHED_WINDOWS}: {} of the week, {} solved exactly{end}.",
+        plural(divisions as u64, "division"),
+        thousands(solved as u64),
     )
 }
 
@@ -105,11 +106,13 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
 }
 
 /// What heads the file of a schedule; nothing here may differ between equal runs.
-pub fn notes(schedule: &Schedule, demand: &OverTime) -> Vec<String> {
+///
+/// `name`: what the labels of the configurations begin with.
+pub fn notes(schedule: &Schedule, demand: &OverTime, name: &str) -> Vec<String> {
     let mut notes = vec![headline(schedule)];
     for change in &schedule.changes {
         notes.push(format!(
-            "{} ({}): from configuration {} to {}, {} destroyed, {} created",
+            "{} ({}): from {name}-{} to {name}-{}, {} destroyed, {} created",
             change.at.name(),
             demand.zone().name(),
             letter(change.at.from),
