@@ -46,6 +46,16 @@ pub fn share(part: u128, whole: u128) -> String {
     }
 }
 
+/// `40 %`, rounded; `100 %` only where nothing is missing, `0 %` only where nothing is there.
+pub fn percent(part: u64, whole: u64) -> String {
+    let (part, whole) = (u128::from(part.min(whole)), u128::from(whole.max(1)));
+    match (200 * part + whole) / (2 * whole) {
+        0 if part > 0 => "< 1 %".to_string(),
+        100 if part < whole => "> 99 %".to_string(),
+        percent => format!("{percent} %"),
+    }
+}
+
 /// From which likeness on a name may be meant by another, as the Jaro-Winkler similarity.
 const MEANT: f64 = 0.8;
 

@@ -27,7 +27,8 @@ pub struct PolicyArgs {
     /// Whether the GPUs of one node may differ in MIG mode
     #[arg(long, value_enum, default_value_t, hide_short_help = true)]
     mig_mode: MigModePolicy,
-    /// GPUs of each node that stay whole, MIG off
+    /// GPUs of each node that stay whole, MIG off; where a node has several boards, those of the
+    /// board that it has most of
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole(0..=u32::MAX))]
     #[arg(hide_short_help = true, allow_hyphen_values = true)]
     keep_whole: u32,

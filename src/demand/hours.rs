@@ -280,6 +280,9 @@ mod tests {
         for (text, part) in [
             ("Mon-Fry 08:00-19:00", "unknown day 'Fry'"),
             ("Mon 08:30-19:00", "'08:30', which is not a whole hour"),
+            ("Mon 08:30-19:00", "write 08:00"),
+            ("Mon 08:00-19:30", "write 20:00"),
+            ("Mon 08:00-23:01", "write 24:00"),
             ("Mon 08:00", "'08:00', which is not a stretch"),
             ("Mon 25:00-26:00", "unknown time '25:00'"),
             ("Mon 8-19", "unknown time '8'"),

@@ -226,7 +226,7 @@ fn observed(usage: &Usage) -> Vec<(i64, i64)> {
     const SLOT_MS: i64 = 15 * MINUTE_MS;
     // The end belongs to the next slot.
     let stretch = |(first, last)| (first * SLOT_MS, (last + 1) * SLOT_MS - 1);
-    usage.seen_slots(SLOT_MS, 0).into_iter().map(stretch).collect()
+    usage.seen_slots(|at_ms| at_ms.div_euclid(SLOT_MS)).into_iter().map(stretch).collect()
 }
 
 /// The hours that demand is laid over.

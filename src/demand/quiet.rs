@@ -122,8 +122,7 @@ struct Slots {
 impl Slots {
     /// The slots of all samples, as short as the distance of samples allows.
     fn new(usage: &Usage, zone: &Zone) -> Slots {
-        let steps =
-            usage.all_samples().flat_map(|s| s.tracks()).filter_map(|t| t.shortest_gap_ms());
+        let steps = usage.all_samples().flat_map(Samples::tracks).filter_map(Track::step_ms);
         let step = steps.min().unwrap_or(0);
         let slot_ms = SLOTS_MINUTES
             .into_iter()
@@ -131,17 +130,12 @@ impl Slots {
             .find(|slot| *slot >= step)
             .unwrap_or(DAY_MS);
         let slot_of = |at_ms: i64| (at_ms + zone.offset_ms(at_ms)).div_euclid(slot_ms);
-        let mut seen: BTreeSet<i64> = BTreeSet::new();
-        for samples in usage.all_samples() {
-            each_slot(samples.iter().map(|(at, _)| slot_of(at)), |slot| {
-                seen.insert(slot);
-            });
-        }
+        let seen = usage.seen_slots(slot_of);
+        let seen = seen.into_iter().flat_map(|(first, last)| first..=last).collect();
         let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
         let mut hold = |device: u32, track: &Track, least_mib: u32| {
             // A sample holds for its step, which is several slots where others have a shorter one.
             let longer_ms = (track.step_ms().unwrap_or(0).min(DAY_MS) - slot_ms).max(0);
-            let slot_of = |at_ms: i64| (at_ms + offset_ms).div_euclid(slot_ms);
             let busy = track.iter().filter(|(_, mib)| *mib >= least_mib);
             // Neighbours in time are mostly of the same slots.
             let mut before = None;
@@ -268,18 +262,8 @@ pub fn windows(usage: &mut Usage, length: Span, zone: &Zone) -> Result<Quiet> {
         busiest: *busiest,
         zone: zone.clone(),
         offset_minutes: zone.offset_ms(last) / MINUTE_MS,
+        warnings: slots.unseen().into_iter().collect(),
     })
-}
-
-/// Hands on each slot once, neighbours in time being mostly of the same.
-fn each_slot(slots: impl Iterator<Item = i64>, mut visit: impl FnMut(i64)) {
-    let mut before = None;
-    for slot in slots {
-        if before != Some(slot) {
-            visit(slot);
-            before = Some(slot);
-        }
-    }
 }
 
 /// Reads a clock by what it adds to UTC: `+02:00`, `-05:30`, `UTC`.
@@ -375,17 +359,17 @@ mod tests {
     fn what_nobody_saw_is_told_and_what_nobody_named_counts() {
         let day = |h: i64| (8..20).contains(&(h % 24));
         let mut by_day = usage(&[("a", &day)], 72);
-        let quiet = windows(&mut by_day, "2h".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut by_day, "2h".parse().unwrap(), &Zone::default()).unwrap();
         let [unseen] = &quiet.warnings[..] else { panic!("{:?}", quiet.warnings) };
         assert!(unseen.message.starts_with("1d of the history have no samples"), "{unseen}");
         // 9 MiB are an idle GPU's, 60,000 are not.
         let mut idle = usage(&[("a", &day), ("", &|_| true)], 72);
-        let quiet = windows(&mut idle, "2h".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut idle, "2h".parse().unwrap(), &Zone::default()).unwrap();
         assert_eq!((quiet.daily.busy_sum, quiet.warnings), (0, Vec::new()));
         let mut unnamed = usage(&[("a", &day), ("", &|_| true)], 72);
         let night = r#"[{"metric":{"__name__":"DCGM_FI_DEV_FB_USED","UUID":"GPU-9"},"values":[[0,"60000"],[900,"60000"],[84600,"60000"],[171000,"60000"]]}]"#;
         prometheus::read(night.as_bytes(), "g", &mut unnamed).unwrap();
-        let quiet = windows(&mut unnamed, "2h".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut unnamed, "2h".parse().unwrap(), &Zone::default()).unwrap();
         assert_eq!(quiet.daily.when(), "every day 01:00-03:00");
     }
 
@@ -404,7 +388,7 @@ mod tests {
             usage.begin(&text);
             prometheus::read(text.as_bytes(), "f", &mut usage).unwrap();
         }
-        let quiet = windows(&mut usage, "2h".parse().unwrap(), 0).unwrap();
+        let quiet = windows(&mut usage, "2h".parse().unwrap(), &Zone::default()).unwrap();
         assert_eq!((quiet.daily.minutes, quiet.daily.busy_most), (120, 1));
         assert_eq!(quiet.warnings, []);
     }

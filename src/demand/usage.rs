@@ -414,9 +414,9 @@ impl Usage {
     }
 
     /// The stretches of time in which anything was seen, busy or idle: the first and the last slot
-    /// of each, slot 0 being the one from `offset_ms` before 1970 on. A sample holds until the next
-    /// one of its series is due, for a day at most.
-    pub(super) fn seen_slots(&self, slot_ms: i64, offset_ms: i64) -> Vec<(i64, i64)> {
+    /// of each, by the slot of each time, which never falls by more than a change of clocks. A sample
+    /// holds until the next one of its series is due, for a day at most.
+    pub(super) fn seen_slots(&self, slot_of: impl Fn(i64) -> i64) -> Vec<(i64, i64)> {
         // Of each track, then of all.
         let add = |stretches: &mut Vec<(i64, i64)>, from: usize, (first, last): (i64, i64)| {
             match stretches[from..].last_mut() {
@@ -424,7 +424,6 @@ impl Usage {
                 _ => stretches.push((first, last)),
             }
         };
-        let slot_of = |at_ms: i64| (at_ms + offset_ms).div_euclid(slot_ms);
         let mut stretches: Vec<(i64, i64)> = Vec::new();
         for track in self.all_samples().flat_map(Samples::tracks) {
             let holds = track.step_ms().unwrap_or(MINUTE_MS).min(DAY_MS);

@@ -775,7 +775,7 @@ fn advice_to_buy_gpus_for_further_nodes_is_true() {
         ),
         (
             mixed,
-            "n,a100-80gb,1\nn,h100-80gb,1",
+            "n,a100-80gb,1\nn,a30,1",
             single,
             "2 more GPUs of a100-sxm4-80gb, each on a further node, would place all",
             &["x,a100-80gb,1", "y,a100-80gb,1"],
