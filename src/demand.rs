@@ -282,7 +282,7 @@ impl Demand {
     }
 
     /// The team whose name is most like `name`, for a hint; `None` where none is like it.
-    pub fn nearest_team(&self, name: &str) -> Option<&str> {
+    fn nearest_team(&self, name: &str) -> Option<&str> {
         let teams = self.workloads.iter().map(|w| &*w.team);
         let alike = teams.filter_map(|team| Some((likeness(team, name)?, team)));
         alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, team)| team)

@@ -201,6 +201,19 @@ fn a_priority_that_no_instance_can_hold_counts_in_the_whole_demand() {
 }
 
 #[test]
+fn what_no_instance_suffices_for_is_not_called_large() {
+    let folder = tempfile::tempdir().unwrap();
+    // The A30 has no instance of seven compute slices, and all-1g.20gb none of four.
+    let csv =
+        "team,workload,memory,count,compute,boards\na,slices,5GiB,1,7,a30\na,four,5GiB,1,4,\n";
+    let gpus = ["--gpus", "1xa30,1xa100-80gb"];
+    let said = texts_of(folder.path(), csv, &gpus).join(" ");
+    assert!(said.contains("a/four (5 GiB, no instance suffices)"), "{said}");
+    let said = texts_of(folder.path(), csv, &[&gpus[..], &["--kind", "demand"]].concat()).join(" ");
+    assert!(said.contains("1 unplaced: no instance suffices"), "{said}");
+}
+
+#[test]
 fn a_finding_ranks_by_weight_where_there_are_weights() {
     let folder = tempfile::tempdir().unwrap();
     let csv = "team,workload,memory,count,weight\na,big,38GiB,2,10\nb,small,8GiB,7,1\n";

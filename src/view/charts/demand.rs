@@ -142,10 +142,17 @@ fn bar(picture: &mut Picture, row: &DemandRow, y: f64, scale: f64, columns: &Col
     }
 }
 
-/// `6 × 2g.20gb, 2 × 3g.40gb, 1 unplaced: the GPUs are full`.
+/// `6 × 2g.20gb, 2 × 3g.40gb, 1 unplaced: the GPUs are full`. Boards may have profiles of one name.
 fn outcome(row: &DemandRow) -> String {
+    let mut of_names: Vec<(&str, u64)> = Vec::new();
+    for given in &row.given {
+        match of_names.iter_mut().find(|(name, _)| *name == given.profile) {
+            Some((_, replicas)) => *replicas += given.replicas,
+            None => of_names.push((&given.profile, given.replicas)),
+        }
+    }
     let mut text: Vec<String> =
-        row.given.iter().map(|g| format!("{} × {}", thousands(g.replicas), g.profile)).collect();
+        of_names.iter().map(|(name, n)| format!("{} × {name}", thousands(*n))).collect();
     if row.unplaced > 0 {
         text.push(format!("{} unplaced: {}", thousands(row.unplaced), row.reason));
     }

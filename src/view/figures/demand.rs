@@ -158,7 +158,7 @@ fn row((team, name): (&str, &str), found: Found<'_>, numbers: &TeamNumbers<'_>) 
     given.sort_by_key(|g| std::cmp::Reverse(g.replicas));
     let reason = match found.reason {
         None => "",
-        Some(Reason::TooLarge) => "larger than any instance",
+        Some(Reason::TooLarge) => "no instance suffices",
         Some(Reason::NoBoard) => "none of its boards here",
         Some(Reason::FleetFull) => "the GPUs are full",
         Some(Reason::NeedsWholeGpus) => "no node has so many whole GPUs",

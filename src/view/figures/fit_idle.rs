@@ -484,7 +484,7 @@ fn note(row: &Baseline, demand: &Demand) -> String {
         .filter_map(|l| {
             let workload = demand.workloads().get(l.workload)?;
             let memory = workload.memory.map_or("all memory".to_string(), Mebibytes::human);
-            let why = if l.too_large { ", larger than any instance" } else { "" };
+            let why = if l.too_large { ", no instance suffices" } else { "" };
             let (team, name) = (short(&workload.team), short(&workload.name));
             Some(format!("{} × {team}/{name} ({memory}{why})", thousands(l.replicas)))
         })

@@ -62,10 +62,7 @@ impl<'q> Question<'q> {
             return Ok(Question::Team(team));
         }
         let error = Error::usage(format!("--highlight: no workload is of the team '{team}'"));
-        Err(match demand.nearest_team(team) {
-            Some(near) => error.hint(format!("did you mean '{near}'?")),
-            None => error,
-        })
+        Err(demand.team_advice(team).into_iter().fold(error, Error::hint))
     }
 }
 
