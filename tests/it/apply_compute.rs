@@ -347,7 +347,7 @@ fn what_becomes_of_compute_instances_is_told() {
     rehearsal.config(&[("all", "{1c.4g.40gb: 3, 2c.2g.20gb: 1}")]);
     let live = rehearsal.migplan(&["check", "-f", "config.yaml", "--live"]);
     assert_eq!(live.code, 7);
-    let told = "1 instance too many; 1 instance missing; 4g.40gb at memory slice 0 has compute instances 2c 1c 1c, of which 2c must go";
+    let told = "1 × 3g.40gb too many; 1 × 2g.20gb missing; 4g.40gb at memory slice 0 has compute instances 2c 1c 1c, of which 2c must go";
     assert!(live.stderr.contains(told), "{}", live.stderr);
     let dry = rehearsal.migplan(&["apply", "--dry-run"]).stdout;
     for line in [
