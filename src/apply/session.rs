@@ -641,13 +641,16 @@ fn untouched(mut error: Error) -> Error {
     error
 }
 
-/// Hints as one, each once.
+/// Hints as one, each once: a sentence after the other.
 pub(super) fn joined<const N: usize>(hints: [Option<String>; N]) -> Option<String> {
     let mut all: Vec<String> = Vec::new();
     for hint in hints.into_iter().flatten() {
         if !all.contains(&hint) {
             all.push(hint);
         }
+    }
+    for next in all.iter_mut().skip(1) {
+        next.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
     }
     (!all.is_empty()).then(|| all.join(". "))
 }

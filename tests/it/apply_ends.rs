@@ -35,7 +35,7 @@ fn a_unit_that_does_not_start_is_told_with_what_became_of_the_gpus() {
             "rollback",
             "rollback_incomplete",
             "incomplete",
-            "run it again. start it by hand",
+            "run it again. Start it by hand",
         ),
     ] {
         let what = format!("{command} {gpus}");
@@ -134,7 +134,7 @@ fn a_rollback_says_what_to_do_about_what_stopped_it() {
     rehearsal.edit(|node| node.faults = vec![refusal]);
     let back = rehearsal.migplan(&["rollback", "--yes"]);
     assert_eq!(back.code, 9, "{}", back.stderr);
-    let hint = "hint: run it as root. remove the cause, then run it again\n";
+    let hint = "hint: run it as root. Remove the cause, then run it again\n";
     assert!(back.stderr.contains(hint), "{}", back.stderr);
 }
 
