@@ -84,6 +84,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether the GPUs of a node agree on MIG: all of them have it on, or none.
+    pub fn nodes_agree_on_mig(&self) -> bool {
+        self.mig_mode == MigModePolicy::PerNode || self.strategy == Strategy::Single
+    }
+
+    /// Whether a replica of so many whole GPUs may have the instance that takes all of one instead:
+    /// on a node whose GPUs all have MIG on there is no other.
+    pub fn gives_instance_for(&self, whole_gpus: u32) -> bool {
+        whole_gpus == 1 && self.mig_mode == MigModePolicy::PerNode
+    }
+
     /// The flags that give these rules, without those that are the default.
     pub fn flags(&self) -> Vec<String> {
         let single = (self.strategy == Strategy::Single).then(|| "--strategy single".to_string());

@@ -49,13 +49,11 @@ impl PolicyArgs {
             keep_whole: self.keep_whole,
             one_profile_per_workload: self.one_profile_per_workload,
         };
-        let all_alike =
-            policy.strategy == Strategy::Single || policy.mig_mode == MigModePolicy::PerNode;
         if keeps_present && policy.strategy == Strategy::Single {
             return Err(Error::usage("--current cannot be used with --strategy single")
                 .hint("one profile per node leaves nothing to choose; drop --current"));
         }
-        if policy.keep_whole > 0 && all_alike {
+        if policy.keep_whole > 0 && policy.nodes_agree_on_mig() {
             return Err(Error::usage(
                 "--keep-whole leaves some GPUs of a node whole, but --strategy single and --mig-mode per-node treat all alike",
             )

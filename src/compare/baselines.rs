@@ -20,9 +20,7 @@ use crate::optimise::problem::Problem;
 use crate::optimise::supply::InstanceKind;
 use crate::optimise::{self, PlanOptions, Until, fewest, stages};
 use crate::plan::quotas::{self, QuotaUse};
-use crate::plan::{
-    Checked, GpuPlan, MigModePolicy, Plan, Policy, Reason, Status, Strategy, Unplaced,
-};
+use crate::plan::{Checked, GpuPlan, Plan, Policy, Reason, Status, Unplaced};
 
 /// The name of the plan's own row.
 pub const PLAN_ROW: &str = "plan";
@@ -541,7 +539,7 @@ impl<'a> Enough<'a> {
             Some(replicas.saturating_mul(u64::from(workload.whole_gpus.max(1))))
         };
         let full = plan.unplaced.iter().filter(|row| row.reason == Reason::FleetFull);
-        let by_gpu = policy.mig_mode == MigModePolicy::PerGpu && policy.strategy == Strategy::Mixed;
+        let by_gpu = !policy.nodes_agree_on_mig();
         Enough {
             demand,
             problem,

@@ -20,8 +20,7 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, FULL_GPU, layout};
 use crate::plan::goal::{self, Scope};
-use crate::plan::{MigModePolicy, Policy};
-use crate::plan::{Share, Spare};
+use crate::plan::{Policy, Share, Spare};
 use crate::units::{Weight, lcm};
 
 /// Replicas for which the same kinds of instance suffice: an item of the packing problem.
@@ -615,8 +614,7 @@ impl Problem {
         }
         let whole = i64::from(workload.whole_gpus);
         let memory_mib = workload.memory.map_or(0, |m| m.0 as i64);
-        // On a node whose GPUs all have MIG on, a whole GPU is one instance that takes all of it.
-        let whole_as_instance = whole == 1 && self.policy.mig_mode == MigModePolicy::PerNode;
+        let whole_as_instance = self.policy.gives_instance_for(workload.whole_gpus);
         let suffices = |kind: &InstanceKind| {
             let board = &self.pools[kind.pool].board;
             let profile = kind.profile.map(|p| &board.profiles[p]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{GpuPlan, MigModePolicy, Plan, Policy, Reason};
+use super::{GpuPlan, Plan, Policy, Reason};
 use crate::demand::quota::{Quota, Quotas};
 use crate::demand::{Demand, Workload};
 use crate::hardware::BoardRef;
@@ -76,8 +76,7 @@ impl Allocation {
             more.within(quota)
         };
         let memory = workload.memory.unwrap_or_default();
-        // Only where the GPUs of a node agree on MIG is one instance as good as its whole GPU.
-        let as_instance = workload.whole_gpus == 1 && policy.mig_mode == MigModePolicy::PerNode;
+        let as_instance = policy.gives_instance_for(workload.whole_gpus);
         !boards.iter().filter(|board| workload.allows(board)).any(|board| {
             let all = board.memory_slices;
             if workload.whole_gpus > 0 {

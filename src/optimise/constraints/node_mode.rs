@@ -3,7 +3,7 @@
 
 use crate::optimise::model::{Column, Model};
 use crate::optimise::problem::Problem;
-use crate::plan::{MigModePolicy, Strategy};
+use crate::plan::Strategy;
 
 /// The columns.
 #[derive(Debug, Clone)]
@@ -15,9 +15,7 @@ pub(crate) struct NodeModes {
 impl NodeModes {
     /// Adds a column for each node type, where GPUs must agree.
     pub(crate) fn add(model: &mut Model, problem: &Problem) -> NodeModes {
-        let per_gpu = problem.policy.mig_mode == MigModePolicy::PerGpu
-            && problem.policy.strategy == Strategy::Mixed;
-        if per_gpu {
+        if !problem.policy.nodes_agree_on_mig() {
             return NodeModes { on: vec![None; problem.node_types.len()] };
         }
         let single = problem.policy.strategy == Strategy::Single;

@@ -11,10 +11,7 @@ use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::Board;
 use crate::plan::goal::{self, Objective, Scope};
-use crate::plan::{
-    Allocated, GpuPlan, Instance, InstanceProfile, MigModePolicy, Plan, Share, Spare, Status,
-    Strategy,
-};
+use crate::plan::{Allocated, GpuPlan, Instance, InstanceProfile, Plan, Share, Spare, Status};
 
 impl Checked {
     /// The plan, if its layouts serve in every period what `periods` says, and what it shows is the
@@ -90,8 +87,7 @@ fn scope(demand: &OverTime, fleet: &Fleet, conditions: &Conditions) -> Scope {
 /// have them without being in use: what they held before, or what all GPUs of a node must have.
 fn perhaps_not_in_use(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BTreeMap<u64, u64> {
     let boards = fleet.boards();
-    let policy = &conditions.policy;
-    let alike = policy.mig_mode == MigModePolicy::PerNode || policy.strategy == Strategy::Single;
+    let alike = conditions.policy.nodes_agree_on_mig();
     let present = conditions.present.as_deref().unwrap_or_default();
     let is_as_before = |gpu: &GpuPlan| {
         let held = present.get(gpu.gpu as usize).map_or(&[][..], |now| &now.instances);
