@@ -25,9 +25,13 @@ pub fn thousands(number: u64) -> String {
 
 /// The first few of many names, and how many more there are.
 pub fn some(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    match names.len().saturating_sub(SHOWN) {
+    first(names, 5)
+}
+
+/// The first of many names, `most` at most, and how many more there are.
+pub fn first(names: &[String], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(String::as_str).collect();
+    match names.len().saturating_sub(most) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::nodes::{self, NodeGpus};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
-use crate::kubernetes::{PRODUCT_LABEL, naming};
+use crate::kubernetes::{PRODUCT_LABEL, list, naming};
 use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Assignment, Checked, InstanceProfile, Strategy};
 use crate::text::plural;
@@ -267,7 +267,6 @@ impl<'p> PlanView<'p> {
 
     /// A warning on teams whose names Kubernetes does not accept as they are.
     pub(super) fn renamed_teams(&self) -> Option<Diagnostic> {
-        const SHOWN: usize = 20;
         let kept = |team: &str| self.workloads.iter().any(|w| w.team == team);
         let renamed: Vec<String> = self
             .namespaces
@@ -275,12 +274,10 @@ impl<'p> PlanView<'p> {
             .filter(|(team, name)| *team != name && kept(team))
             .map(|(team, name)| format!("'{team}' is {name}"))
             .collect();
-        let more = renamed.len().saturating_sub(SHOWN);
-        let shown = renamed.get(..SHOWN).unwrap_or(&renamed).join(", ");
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         (!renamed.is_empty()).then(|| {
             Diagnostic::new(format!(
-                "names that Kubernetes does not accept were changed: {shown}{more}"
+                "names that Kubernetes does not accept were changed: {}",
+                list::names(&renamed)
             ))
         })
     }

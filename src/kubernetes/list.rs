@@ -13,7 +13,7 @@ use serde::de::{
 use serde_json::Value;
 
 use crate::error::{Diagnostic, Error, Result};
-use crate::text::plural;
+use crate::text::{first, plural};
 
 /// An object of a list that says of what kind it is.
 pub trait Item: DeserializeOwned {
@@ -152,12 +152,7 @@ pub fn count(quantity: &Value) -> Option<u64> {
 
 /// Up to twenty names with the number of the rest, for a message.
 pub fn names(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
-    }
-    text
+    first(names, 20)
 }
 
 #[cfg(test)]
