@@ -4,6 +4,7 @@
 //! once. The texts live where the problem is found; only `cli` prints them.
 
 use std::fmt;
+use std::io;
 
 /// The exit codes of the contract. Scripts rely on them; never renumber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +162,11 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Whether it is the disk, or this user's part of it, that has no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use super::folder::{DiskFolder, Folder};
 use super::history::{History, Run};
 use super::journal::{End, Header, Line};
 use super::lock::{GPU_LOCKS_VARIABLE, Lock, NotLocked};
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result, is_full};
 use crate::fleet::observed::ObservedNode;
 
 /// Where states are saved if nothing else is said.
@@ -285,11 +285,6 @@ impl StateDir {
 
 fn append(folder: &mut dyn Folder, file: &str, line: &Line) -> io::Result<()> {
     folder.append(file, &line.text()?)
-}
-
-/// Whether it is the disk, or this user's part of it, that has no room.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn not_saved(path: &Path, error: &io::Error) -> Error {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::error::{Diagnostic, Error, ExitCode, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result, is_full};
 use crate::view::text::Layout;
 
 /// The terminal, as far as the flags let us use it.
@@ -211,11 +211,9 @@ pub fn write_result(
             Err(e) => {
                 let problem = Diagnostic::new(format!("cannot be written: {e}"));
                 let problem = problem.in_file(file.display().to_string());
-                Err(Error::input(problem).hint(match e.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                        "free some space, or name a file on another disk"
-                    }
-                    _ => WRITABLE,
+                Err(Error::input(problem).hint(match is_full(&e) {
+                    true => "free some space, or name a file on another disk",
+                    false => WRITABLE,
                 }))
             }
             Ok(()) => Ok(()),
