@@ -74,11 +74,9 @@ pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<
     for gpu in node.gpus.iter().filter(of_run) {
         let since = history.runs.iter().filter(|other| other.id >= run.id);
         for unknown in unknown_instances(gpu, since) {
-            let message = match unknown.only_compute {
-                true => compute_by_somebody_else(gpu.index, &unknown.instance),
-                false => by_somebody_else(gpu.index, &unknown.instance),
-            };
-            problems.push((gpu.index, Diagnostic::new(message)));
+            let what = if unknown.only_compute { COMPUTE_CREATED } else { CREATED };
+            let problem = Diagnostic::new(of_instance(gpu.index, &unknown.instance, what));
+            problems.push((gpu.index, problem));
         }
     }
     problems
@@ -86,15 +84,15 @@ pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<
 
 /// `GPU 0: 1g.10gb at memory slice 2 was created by somebody else since`.
 pub(super) fn by_somebody_else(gpu: u32, instance: &InstanceState) -> String {
-    let InstanceState { start, profile, .. } = instance;
-    format!("GPU {gpu}: {profile} at memory slice {start} was created by somebody else since")
+    of_instance(gpu, instance, CREATED)
 }
 
-fn compute_by_somebody_else(gpu: u32, instance: &InstanceState) -> String {
+const CREATED: &str = "was created by somebody else since";
+const COMPUTE_CREATED: &str = "has compute instances that somebody else has created since";
+
+fn of_instance(gpu: u32, instance: &InstanceState, what: &str) -> String {
     let InstanceState { start, profile, .. } = instance;
-    format!(
-        "GPU {gpu}: {profile} at memory slice {start} has compute instances that somebody else has created since"
-    )
+    format!("GPU {gpu}: {profile} at memory slice {start} {what}")
 }
 
 /// An instance that somebody else has created, or in which somebody else has created something.

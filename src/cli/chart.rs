@@ -162,8 +162,11 @@ pub(super) fn write_picture(
     let format = PictureFormat::of(file).unwrap_or(PictureFormat::Svg);
     let bytes = picture.bytes(theme, format)?;
     write_result(Some(file), |out| out.write_all(&bytes))?;
+    if format != PictureFormat::Png {
+        return Ok(());
+    }
     let lacking = picture.lacking();
-    if format == PictureFormat::Png && !lacking.is_empty() {
+    if !lacking.is_empty() {
         let some: String = lacking.iter().take(MOST_LACKING).collect();
         let all = if lacking.len() > MOST_LACKING { some + "…" } else { some };
         let count = plural(lacking.len() as u64, "character");

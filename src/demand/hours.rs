@@ -236,12 +236,11 @@ fn time(text: &str, is_end: bool) -> Result<usize, String> {
     if hour > DAY {
         return Err(unknown());
     }
-    let hour = if is_end && minute != "00" { DAY.min(hour + 1) } else { hour };
-
     if minute != "00" {
+        let whole = if is_end { DAY.min(hour + 1) } else { hour };
         return Err(format!(
             "has '{text}', which is not a whole hour; demand is planned by the hour, write {}",
-            clock(hour as i64 * 60)
+            clock(whole as i64 * 60)
         ));
     }
     Ok(hour)

@@ -301,8 +301,8 @@ impl Listed {
             }
             // A pod without a controller is its own owner, and no other pod is of it.
             let largest = names.values().next_back().filter(|_| owner != name);
+            let Some(workload) = largest else { continue };
             for told in [owner, owner::of_pod(&name)] {
-                let Some(workload) = largest else { continue };
                 let known = listed.owners.entry((namespace.clone(), told.into()));
                 let known = known.or_insert_with(|| Some(workload.clone()));
                 if known.as_ref() != Some(workload) {

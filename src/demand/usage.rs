@@ -264,6 +264,7 @@ impl Usage {
             .filter(|series| series.per_pod && series.resource.is_none())
             .map(|series| (series.namespace.clone(), series.pod.clone()))
             .collect();
+        let no_team = self.intern(NO_TEAM);
         for at in 0..self.pod_series.len() {
             let series = &self.pod_series[at];
             let superseded = !series.per_pod
@@ -281,12 +282,12 @@ impl Usage {
                 }
             };
             let of_exporter = self.names_exporter(&self.pod_series[at]);
-            let no_team = self.intern(NO_TEAM);
             let series = &mut self.pod_series[at];
             (series.superseded, series.of_exporter, series.group) =
                 (superseded, of_exporter, group);
             if listed.is_some() {
-                series.team = if namespace.is_empty() { no_team } else { namespace.clone() };
+                series.team =
+                    if namespace.is_empty() { no_team.clone() } else { namespace.clone() };
             }
             if series.resource.is_some()
                 && let Some(ended) = self.facts.ended(&namespace, &pod)
@@ -621,10 +622,7 @@ impl Usage {
         if let Some(known) = self.device_index.get(key.as_str()) {
             return *known;
         }
-        self.devices.push(Device::of_requests());
-        let index = index(self.devices.len() - 1);
-        self.device_index.insert(key.into(), index);
-        index
+        self.add_device(Device::of_requests(), [&key])
     }
 
     /// The samples that follow are of this series, of which some may have come before.

@@ -12,7 +12,7 @@ use migplan::apply::services::Services;
 use migplan::apply::{
     Action, ApplyOptions, Event, Interrupt, Operator, Outcome, Patience, Phase, Proposal, Session,
 };
-use migplan::error::{ExitCode, Result};
+use migplan::error::{Error, ExitCode, Result};
 use migplan::hardware::Catalogue;
 use migplan::mig_parted::Config;
 use migplan::view::text::changes;
@@ -126,6 +126,18 @@ impl Operator for Creator<'_> {
     }
 }
 
+/// How a session fails while somebody else creates an instance at 0 as soon as the first of that phase
+/// is to be created.
+fn while_others_create(
+    rehearsal: &Rehearsal,
+    phase: Phase,
+    run: impl FnOnce(&mut Session<'_>) -> Result<Outcome>,
+) -> Error {
+    let mut others = Creator { rehearsal, when: (Action::Create, phase), start: 0 };
+    let mut saves = &*rehearsal.state_dir();
+    rehearsal.session_of(&mut saves, &mut others, false, run).unwrap_err()
+}
+
 fn config(profiles: &str) -> Config {
     Config::parse(&yaml(&[("all", profiles)]), "config.yaml").unwrap()
 }
@@ -137,18 +149,13 @@ fn the_way_back_destroys_nothing_that_somebody_else_has_created() {
     let mut with_it = first.clone();
     put(&mut with_it, 0, "1g.10gb", 0);
     let rehearsal = Rehearsal::new(&first);
-    let mut saves = &*rehearsal.state_dir();
     let told = "GPU 0: 1g.10gb at memory slice 0 was created by somebody else since";
 
     // The second instance is refused once the first is there.
     rehearsal.edit(|node| node.faults = vec![fault(create, 2, Some(23), false, false)]);
-    let mut others =
-        Creator { rehearsal: &rehearsal, when: (Action::Create, Phase::Apply), start: 0 };
-    let error = rehearsal
-        .session_of(&mut saves, &mut others, false, |session| {
-            session.apply(&config("{3g.40gb: 1, 1g.10gb: 2}"), None, "a")
-        })
-        .unwrap_err();
+    let error = while_others_create(&rehearsal, Phase::Apply, |session| {
+        session.apply(&config("{3g.40gb: 1, 1g.10gb: 2}"), None, "a")
+    });
     assert_eq!(error.code, ExitCode::RolledBack, "{error}");
     assert!(error.to_string().contains(told), "{error}");
     assert_eq!(rehearsal.load().essence(), with_it.essence());
@@ -156,13 +163,9 @@ fn the_way_back_destroys_nothing_that_somebody_else_has_created() {
     // Nor does a rollback.
     rehearsal.save(&first);
     rehearsal.apply(&yaml(&[("all", "{2g.20gb: 1}")])).unwrap();
-    let mut others =
-        Creator { rehearsal: &rehearsal, when: (Action::Create, Phase::Rollback), start: 0 };
-    let error = rehearsal
-        .session_of(&mut saves, &mut others, false, |session| {
-            session.roll_back(migplan::apply::Target::LastApply)
-        })
-        .unwrap_err();
+    let error = while_others_create(&rehearsal, Phase::Rollback, |session| {
+        session.roll_back(migplan::apply::Target::LastApply)
+    });
     assert_eq!(error.code, ExitCode::RollbackIncomplete, "{error}");
     assert!(error.to_string().contains(told), "{error}");
     assert_eq!(rehearsal.load().essence(), with_it.essence());
@@ -174,14 +177,9 @@ fn a_mode_does_not_go_back_under_what_somebody_else_has_created() {
     let rehearsal = Rehearsal::new(&first);
     let create = "nvmlDeviceCreateGpuInstanceWithPlacement";
     rehearsal.edit(|node| node.faults = vec![fault(create, 1, Some(23), false, false)]);
-    let mut saves = &*rehearsal.state_dir();
-    let mut others =
-        Creator { rehearsal: &rehearsal, when: (Action::Create, Phase::Apply), start: 0 };
-    let error = rehearsal
-        .session_of(&mut saves, &mut others, false, |session| {
-            session.apply(&config("{3g.40gb: 1}"), None, "a")
-        })
-        .unwrap_err();
+    let error = while_others_create(&rehearsal, Phase::Apply, |session| {
+        session.apply(&config("{3g.40gb: 1}"), None, "a")
+    });
     assert_eq!(error.code, ExitCode::RollbackIncomplete, "{error}");
     assert!(error.to_string().contains("was created by somebody else since"), "{error}");
     let after = rehearsal.load().essence();

@@ -191,9 +191,17 @@ impl Usage {
             idle_peak: 0,
             node: None,
         };
+        let key = std::mem::take(&mut self.key);
+        let index = self.add_device(device, [&key[..], &key[..without_profile]]);
+        self.key = key;
+        index
+    }
+
+    /// Adds a device that is found again by these keys; its index.
+    pub(super) fn add_device<const N: usize>(&mut self, device: Device, keys: [&str; N]) -> u32 {
         self.devices.push(device);
         let index = index(self.devices.len() - 1);
-        for key in [&self.key[..], &self.key[..without_profile]] {
+        for key in keys {
             self.device_index.insert(key.into(), index);
         }
         index

@@ -3,6 +3,7 @@
 //!
 //! Knows colours by name only and no output format; [`super::svg`] and [`super::png`] write it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::font;
@@ -291,7 +292,7 @@ impl Picture {
     }
 
     /// The colours in use, each once.
-    pub(super) fn colors(&self) -> std::collections::BTreeSet<Color> {
+    pub(super) fn colors(&self) -> BTreeSet<Color> {
         let color = |shape: &Shape| match shape {
             Shape::Fill(_, color)
             | Shape::Frame(_, color, _)
@@ -306,7 +307,7 @@ impl Picture {
 
     /// The characters of the texts that the embedded font lacks: a PNG shows a box for each, while an
     /// SVG is drawn in the fonts of the reader's machine.
-    pub fn lacking(&self) -> std::collections::BTreeSet<char> {
+    pub fn lacking(&self) -> BTreeSet<char> {
         self.texts().flat_map(|t| t.text.chars()).filter(|c| font::lacks(*c)).collect()
     }
 

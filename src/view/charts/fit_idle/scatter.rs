@@ -214,8 +214,8 @@ fn clusters(figure: &FitIdle, plane: &Plane) -> Vec<((f64, f64), String)> {
 }
 
 /// Writes a label near its point where it covers no sign and no other label, and if possible no
-/// line; further away with a line to it, which crosses none of them either. Where no place is free it is left out: the bars below
-/// name every way.
+/// line; further away with a line to it, which crosses none of them either. Where no place is free it
+/// is left out: the bars below name every way.
 fn place_label(
     picture: &mut Picture,
     plot: Box,
