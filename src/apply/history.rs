@@ -268,9 +268,16 @@ impl History {
         self.runs.iter().filter(|run| run.is_open())
     }
 
-    /// Units that a run stopped and that have not been started since.
-    pub fn units(&self) -> BTreeSet<&str> {
-        self.runs.iter().flat_map(|run| &run.units).map(String::as_str).collect()
+    /// Units that a run stopped and that have not been started since, each once, in the order in which
+    /// they were stopped: one that needs another one comes after it.
+    pub fn units(&self) -> Vec<&str> {
+        let mut units: Vec<&str> = Vec::new();
+        for unit in self.runs.iter().flat_map(|run| &run.units) {
+            if !units.contains(&unit.as_str()) {
+                units.push(unit);
+            }
+        }
+        units
     }
 
     /// Refuses where a run cannot be read: it may be the only one that knows the way back.

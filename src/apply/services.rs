@@ -12,11 +12,18 @@ pub const SYSTEMCTL_VARIABLE: &str = "MIGPLAN_SYSTEMCTL";
 
 /// What stops and starts units. Answers are sentences for people where something fails.
 pub trait Services {
-    /// Whether a unit runs.
+    /// Whether a unit runs, or is about to.
     ///
     /// # Errors
     /// It cannot be asked.
     fn is_active(&mut self, unit: &str) -> Result<bool, String>;
+    /// The units that are stopped whenever this one is, and that its start does not start.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    fn stopped_with(&mut self, unit: &str) -> Result<Vec<String>, String>;
+    /// Whether a unit cannot be started any more, because it was removed or masked.
+    fn is_gone(&mut self, unit: &str) -> bool;
     /// Stops a unit and waits until it is stopped.
     ///
     /// # Errors
@@ -46,32 +53,60 @@ impl Default for Systemd {
 }
 
 impl Systemd {
-    fn run(&self, verb: &str, unit: &str) -> Result<std::process::Output, String> {
+    fn run(&self, verb: &[&str], unit: &str) -> Result<std::process::Output, String> {
         let mut command = Command::new(&self.program);
-        command.args([verb, "--", unit]);
+        command.args(verb).args(["--", unit]);
         program::apart_from_the_terminal(&mut command)
             .output()
             .map_err(|e| format!("{} cannot be run: {e}", self.program.display()))
     }
 
     fn change(&self, verb: &str, unit: &str) -> Result<(), String> {
-        let output = self.run(verb, unit)?;
+        let output = self.run(&[verb], unit)?;
         if output.status.success() {
             return Ok(());
         }
         Err(format!("systemctl {verb} {unit}: {}", program::said(&output)))
     }
+
+    /// The values of a unit's properties; those that this systemd does not know are left out.
+    fn properties(&self, names: &str, unit: &str) -> Result<Vec<String>, String> {
+        let output = self.run(&["show", &format!("--property={names}")], unit)?;
+        if !output.status.success() {
+            return Err(format!("systemctl show {unit}: {}", program::said(&output)));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let values = text.lines().filter_map(|line| line.split_once('='));
+        Ok(values.flat_map(|(_, value)| value.split_whitespace().map(str::to_string)).collect())
+    }
 }
+
+/// The properties that name what systemd stops together with a unit.
+const STOPPED_WITH: &str = "RequiredBy,RequisiteOf,BoundBy,ConsistsOf,PropagatesStopTo";
 
 impl Services for Systemd {
     fn is_active(&mut self, unit: &str) -> Result<bool, String> {
-        let output = self.run("is-active", unit)?;
-        // 3: not running; 4: no such unit, which also is nothing to stop.
+        let output = self.run(&["is-active"], unit)?;
         match output.status.code() {
             Some(0) => Ok(true),
-            Some(3 | 4) => Ok(false),
+            // Not running; but it may be restarting, and come up in the midst of a change.
+            Some(3) => {
+                let state = String::from_utf8_lossy(&output.stdout);
+                Ok(!matches!(state.trim(), "inactive" | "failed" | "unknown" | ""))
+            }
+            // No such unit, which also is nothing to stop.
+            Some(4) => Ok(false),
             _ => Err(format!("systemctl is-active {unit}: {}", program::said(&output))),
         }
+    }
+
+    fn stopped_with(&mut self, unit: &str) -> Result<Vec<String>, String> {
+        self.properties(STOPPED_WITH, unit)
+    }
+
+    fn is_gone(&mut self, unit: &str) -> bool {
+        let state = self.properties("LoadState", unit).unwrap_or_default();
+        state == ["not-found"] || state == ["masked"]
     }
 
     fn stop(&mut self, unit: &str) -> Result<(), String> {
@@ -91,10 +126,18 @@ impl Services for Systemd {
 /// Whether a process is in the control group of a unit. `groups`: its file `cgroup` in /proc, with
 /// lines such as `0::/system.slice/nvidia-dcgm.service`.
 fn is_within(groups: &str, unit: &str) -> bool {
-    let named = [".service", ".scope", ".slice"].iter().any(|kind| unit.ends_with(kind));
-    let unit = if named { unit.to_string() } else { format!("{unit}.service") };
+    let unit = full_name(unit);
     let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     paths.flat_map(|path| path.split('/')).any(|part| part == unit)
+}
+
+/// The name of a unit with its kind, which may be left out of a service's.
+pub(super) fn full_name(unit: &str) -> String {
+    let kinds = ["service", "scope", "slice", "socket", "target", "timer", "path", "mount"];
+    match unit.rsplit_once('.').is_some_and(|(_, kind)| kinds.contains(&kind)) {
+        true => unit.to_string(),
+        false => format!("{unit}.service"),
+    }
 }
 
 /// Checks the name of a unit.

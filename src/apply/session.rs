@@ -400,7 +400,7 @@ impl Session<'_> {
             if let Some(run) = undone.filter(|_| change.left.is_empty()) {
                 dir.undone(run.id);
             }
-            return self.finish(dir, done).map(|()| outcome);
+            return self.finish(dir, done, &[]).map(|()| outcome);
         }
         done.map(|()| outcome)
     }
@@ -455,7 +455,7 @@ impl Session<'_> {
         let ready = self.stop_units(&units).and_then(|()| self.look_again(task));
         if let Err(refusal) = ready {
             end(dir, id, End::RolledBack);
-            let ended = self.finish(dir, Err(refusal));
+            let ended = self.finish(dir, Err(refusal), &units);
             id.into_iter().for_each(|id| dir.forget(id));
             return ended;
         }
@@ -468,7 +468,7 @@ impl Session<'_> {
         if done.is_ok() {
             self.close(task, dir, id, &wanted);
         }
-        self.finish(dir, done.and_then(|()| complete(task.change)))
+        self.finish(dir, done.and_then(|()| complete(task.change)), &units)
     }
 
     /// Reads the node once more, under the lock, and makes what is saved of a run before it begins.
@@ -502,14 +502,15 @@ impl Session<'_> {
     }
 
     /// Starts what was stopped, and says how everything ended: `done` is what became of the GPUs.
-    fn finish(&mut self, dir: &mut StateDir, done: Result<()>) -> Result<()> {
+    /// `own`: the units of this run.
+    fn finish(&mut self, dir: &mut StateDir, done: Result<()>, own: &[String]) -> Result<()> {
         let reached = match &done {
             Ok(()) => Reached::AsWanted,
             Err(e) if e.code == ExitCode::RollbackIncomplete => Reached::Incomplete,
             Err(_) => Reached::AsBefore,
         };
         self.tell(Event::Ended(reached));
-        match (done, self.start_units(dir, reached)) {
+        match (done, self.start_units(dir, reached, own)) {
             (Err(error), Err(units)) => Err(and_units(error, units)),
             (done, started) => done.and(started),
         }

@@ -7,6 +7,7 @@ use super::guard::NodeChange;
 use super::history::History;
 use super::observe;
 use super::operator::{Event, Reached};
+use super::services::full_name;
 use super::session::{Session, Task, and_units, concerned_by, joined};
 use super::state_dir::StateDir;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
@@ -103,37 +104,72 @@ impl Session<'_> {
         };
         let reached = Reached::AsBefore;
         self.tell(Event::Ended(reached));
-        match self.start_units(&mut dir, reached) {
+        match self.start_units(&mut dir, reached, &[]) {
             Ok(()) => error,
             Err(units) => and_units(error, units),
         }
     }
 
-    /// The units of `--stop` that run.
+    /// The units of `--stop` that run, and then those that systemd stops together with them, each
+    /// after one that it is stopped with.
     pub(super) fn units_to_stop(&mut self) -> Result<Vec<String>> {
-        let mut running = Vec::new();
-        for unit in &self.options.stop {
-            match self.services.is_active(unit) {
-                Ok(true) => running.push(unit.clone()),
-                Ok(false) => {}
-                Err(why) => {
-                    return Err(Error::new(ExitCode::Refused, why)
-                        .hint("leave out --stop, or stop it by hand; nothing was changed"));
-                }
+        self.find_units_to_stop().map_err(|why| {
+            Error::new(ExitCode::Refused, why)
+                .hint("leave out --stop, or stop it by hand; nothing was changed")
+        })
+    }
+
+    fn find_units_to_stop(&mut self) -> std::result::Result<Vec<String>, String> {
+        let Session { services, options, .. } = self;
+        let mut running: Vec<String> = Vec::new();
+        for unit in &options.stop {
+            if services.is_active(unit)? {
+                running.push(unit.clone());
             }
+        }
+        // One that does not run has others stopped all the same.
+        let mut stopped = running.clone();
+        let mut next = 0;
+        while let Some(unit) = stopped.get(next) {
+            for unit in services.stopped_with(unit)? {
+                if stopped.iter().any(|known| full_name(known) == full_name(&unit)) {
+                    continue;
+                }
+                // A target holds no GPU, and would start everything that it wants.
+                if !unit.ends_with(".target") && services.is_active(&unit)? {
+                    running.push(unit.clone());
+                }
+                stopped.push(unit);
+            }
+            next += 1;
         }
         Ok(running)
     }
 
-    /// Starts what this run, or one that was interrupted, has stopped.
-    pub(super) fn start_units(&mut self, dir: &mut StateDir, reached: Reached) -> Result<()> {
+    /// Starts what this run, or one that was interrupted, has stopped. `own`: the units of this run.
+    /// One that is not there any more is told once, and is an error only for the run that stopped it.
+    pub(super) fn start_units(
+        &mut self,
+        dir: &mut StateDir,
+        reached: Reached,
+        own: &[String],
+    ) -> Result<()> {
         let units: Vec<String> = dir.history.units().into_iter().map(str::to_string).collect();
         let mut problems = Vec::new();
         for unit in units {
             self.tell(Event::Start(&unit));
-            match self.services.start(&unit) {
-                Ok(()) => dir.started(&unit),
-                Err(why) => problems.push(Diagnostic::new(format!("not started again: {why}"))),
+            let Err(why) = self.services.start(&unit) else {
+                dir.started(&unit);
+                continue;
+            };
+            let problem = Diagnostic::new(format!("not started again: {why}"));
+            let gone = self.services.is_gone(&unit);
+            if gone {
+                dir.started(&unit);
+            }
+            match gone && !own.contains(&unit) {
+                true => self.tell(Event::Warning(&problem)),
+                false => problems.push(problem),
             }
         }
         if problems.is_empty() {

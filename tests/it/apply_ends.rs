@@ -223,3 +223,96 @@ fn an_interrupted_rollback_says_where_each_way_leads() {
     let told = "`migplan rollback` goes back to the state before the last apply, `migplan rollback --to 2` to the one before this rollback";
     assert!(status.contains(told), "{status}");
 }
+
+/// Lets `systemctl` answer before anything else: `answer` is a shell line.
+fn systemctl_says(rehearsal: &Rehearsal, answer: &str) {
+    let script = std::fs::read_to_string(rehearsal.path("systemctl")).unwrap();
+    rehearsal.write("systemctl", &script.replace("#!/bin/sh\n", &format!("#!/bin/sh\n{answer}\n")));
+}
+
+#[test]
+fn units_that_systemd_stops_with_another_one_are_started_again() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    systemctl(&rehearsal, &["nvidia-dcgm", "exporter.service", "a-report.timer", "on.target"]);
+    // The last is not there at all; a target would start everything that it wants.
+    systemctl_says(
+        &rehearsal,
+        r#"[ "$1" = show ] && case "$2 $4" in
+            *RequiredBy*\ nvidia-dcgm) echo RequiredBy=idle.service on.target; echo BoundBy=;;
+            *BoundBy*\ idle.service) printf 'BoundBy=exporter.service\nConsistsOf=nvidia-dcgm.service\n';;
+            *ConsistsOf*\ on.target) echo ConsistsOf=a-report.timer absent.service;;
+        esac"#,
+    );
+    let ran = rehearsal.migplan(&["apply", "--yes", "--stop", "nvidia-dcgm"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let of = |verb: &str| {
+        ["nvidia-dcgm", "exporter.service", "a-report.timer"].map(|unit| format!("{verb} {unit}"))
+    };
+    assert_eq!(units(&rehearsal), [of("stop"), of("start")].concat());
+    assert!(ran.stderr.contains("stopping exporter.service"), "{}", ran.stderr);
+    // Where that cannot be asked, nothing is stopped.
+    systemctl_says(&rehearsal, "[ \"$1\" = show ] && { echo no bus; exit 1; }");
+    let ran = rehearsal.migplan(&["rollback", "--yes", "--stop", "nvidia-dcgm"]);
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("systemctl show nvidia-dcgm: no bus"), "{}", ran.stderr);
+    assert_eq!(units(&rehearsal), [] as [String; 0]);
+}
+
+#[test]
+fn a_unit_that_is_about_to_run_is_stopped_too() {
+    for (state, runs) in [
+        ("activating", true),
+        ("deactivating", true),
+        ("reloading", true),
+        ("inactive", false),
+        ("failed", false),
+    ] {
+        let rehearsal = Rehearsal::new(&two_gpus());
+        rehearsal.config(BOTH);
+        systemctl(&rehearsal, &[]);
+        systemctl_says(
+            &rehearsal,
+            &format!("[ \"$1\" = is-active ] && {{ echo {state}; exit 3; }}"),
+        );
+        let ran = rehearsal.migplan(&["apply", "--yes", "--stop", "nvidia-dcgm"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let around: &[&str] = if runs { &["stop nvidia-dcgm", "start nvidia-dcgm"] } else { &[] };
+        assert_eq!(units(&rehearsal), around, "{state}");
+    }
+}
+
+#[test]
+fn a_unit_that_is_gone_is_told_once() {
+    let never = "[ \"$1\" = start ] && { echo \"Unit $3.service not found.\"; exit 5; }";
+    let gone = |state: &str| format!("[ \"$1\" = show ] && echo LoadState={state}\n{never}");
+    let told =
+        "not started again: systemctl start nvidia-dcgm: Unit nvidia-dcgm.service not found.";
+    for state in ["not-found", "masked", "loaded"] {
+        // Gone after a run that died; where it is there, each run tries again.
+        let rehearsal = Rehearsal::new(&two_gpus());
+        rehearsal.config(BOTH);
+        systemctl(&rehearsal, &["nvidia-dcgm"]);
+        rehearsal.edit(|node| node.faults = vec![fault("change", 1, None, false, false)]);
+        let stop = ["apply", "--yes", "--stop", "nvidia-dcgm"];
+        assert_eq!(rehearsal.migplan(&stop).code, -1);
+        rehearsal.edit(|node| node.faults.clear());
+        systemctl_says(&rehearsal, &gone(state));
+        let code = if state == "loaded" { 9 } else { 0 };
+        for told_again in [true, state == "loaded"] {
+            let ran = rehearsal.migplan(&["apply", "--yes"]);
+            assert_eq!(ran.code, if told_again { code } else { 0 }, "{state}: {}", ran.stderr);
+            assert_eq!(ran.stderr.contains(told), told_again, "{state}: {}", ran.stderr);
+        }
+    }
+    // A run that has stopped it itself says so by its exit code, once.
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    systemctl(&rehearsal, &["nvidia-dcgm"]);
+    systemctl_says(&rehearsal, &gone("not-found"));
+    let ran = rehearsal.migplan(&["apply", "--yes", "--stop", "nvidia-dcgm"]);
+    assert_eq!(ran.code, 9, "{}", ran.stderr);
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    assert_eq!((ran.code, ran.stderr.contains("not started")), (0, false), "{}", ran.stderr);
+}

@@ -255,6 +255,14 @@ fn units_of_a_run_that_died_are_started_also_by_one_that_is_refused() {
 struct Unit<'r> {
     rehearsal: &'r Rehearsal,
     ends: bool,
+    fn stopped_with(&mut self, _: &str) -> std::result::Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn is_gone(&mut self, _: &str) -> bool {
+        false
+    }
+
     asked: Vec<String>,
 }
 

@@ -585,7 +585,7 @@ fn units_are_stopped_around_a_change_and_started_again_whatever_happens() {
     systemctl(&rehearsal, &["nvidia-dcgm", "exporter"]);
     let stop = ["--stop", "nvidia-dcgm", "--stop", "exporter", "--stop", "absent"];
     let apply = [&["apply", "--yes"][..], &stop].concat();
-    let around = ["stop nvidia-dcgm", "stop exporter", "start exporter", "start nvidia-dcgm"];
+    let around = ["stop nvidia-dcgm", "stop exporter", "start nvidia-dcgm", "start exporter"];
     assert_eq!(rehearsal.migplan(&apply).code, 0);
     assert_eq!(units(&rehearsal), around);
     // Nothing to do: nothing is stopped. Never without being told.

@@ -360,7 +360,7 @@ pub fn systemctl(rehearsal: &Rehearsal, running: &[&str]) {
     let script = rehearsal.path("systemctl");
     let cases: Vec<String> = running.iter().map(|u| format!("{u}) exit 0;;")).collect();
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'\n",
+        "#!/bin/sh\n[ \"$1\" = show ] && exit 0\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'\n",
         cases.join(" "),
         rehearsal.path("units.log").display()
     );
