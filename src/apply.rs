@@ -24,6 +24,7 @@ mod lock;
 pub mod nvml;
 pub mod observe;
 pub mod operator;
+mod others;
 mod program;
 mod restore;
 pub mod services;

@@ -132,6 +132,11 @@ impl NodeChange {
         self.refusals.iter().chain(of_gpus).cloned().collect()
     }
 
+    /// What it makes of the GPUs that it changes.
+    pub(super) fn wanted(&self) -> Vec<GpuState> {
+        self.gpus.iter().map(|gpu| gpu.to.clone()).collect()
+    }
+
     /// How many things that run are in its way.
     pub(super) fn busy(&self) -> usize {
         self.gpus.iter().map(|gpu| gpu.busy).sum()
@@ -333,6 +338,28 @@ pub(super) fn here<'n>(state: &GpuState, node: &'n ObservedNode) -> Result<&'n O
     Err(Left { gpu: state.gpu, uuid: state.uuid.clone(), why })
 }
 
+/// How GPUs differ from the states that they should be in, each a sentence.
+pub(super) fn differences(node: &ObservedNode, wanted: &[GpuState]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for state in wanted {
+        match here(state, node) {
+            Err(left) => wrong.push(left.diagnostic().message),
+            Ok(gpu) if state.is_state_of(gpu) => {}
+            Ok(gpu) => {
+                let is = GpuState::of(gpu)
+                    .map_or_else(|| "cannot be seen".to_string(), |s| format!("is {s}"));
+                wrong.push(format!("GPU {} {is}, where it should be {state}", gpu.index));
+            }
+        }
+    }
+    wrong
+}
+
+/// That the index of a state means the GPU `now` by this time, in a sentence.
+pub(super) fn moved(state: &GpuState, now: &str) -> String {
+    format!("the GPUs have moved: GPU {} is {now}, no longer {}", state.gpu, state.uuid)
+}
+
 /// What is needed to bring a GPU back to a state, or why that cannot be; in a sentence.
 fn way_back(
     gpu: &ObservedGpu,
@@ -392,8 +419,7 @@ impl GpuChange {
 
     /// `the GPUs have moved: GPU 0 is GPU-…`: what the index means now is another GPU.
     pub(super) fn moved(&self, now: &str) -> String {
-        let planned = &self.from.uuid;
-        format!("the GPUs have moved: GPU {} is {now}, no longer {planned}", self.gpu)
+        moved(&self.from, now)
     }
 
     /// Whether the GPU is as it was, and its instances are the same ones.

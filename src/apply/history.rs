@@ -14,6 +14,7 @@ use std::path::Path;
 use super::folder::{DiskFolder, Folder};
 use super::journal::{End, Header, Journal, Purpose, state_of};
 use super::lock;
+use super::others;
 use super::state::{GpuState, Presence};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
@@ -67,13 +68,26 @@ impl Run {
     pub(super) fn states<'r>(&'r self, uuid: &'r str) -> impl Iterator<Item = &'r GpuState> {
         let header = &self.header;
         let all = header.before.iter().chain(&header.found).chain(&header.wanted);
-        all.filter(move |state| state.uuid == uuid)
+        all.chain(&header.at_risk).filter(move |state| state.uuid == uuid)
     }
 
-    /// The state of a GPU that a later run has to go back to, where this one is open: unless a run
-    /// in between has brought the GPU to a state that was wanted.
-    pub(super) fn taken_over(&self) -> impl Iterator<Item = &GpuState> {
-        self.header.before.iter().filter(|state| !self.superseded.contains(&state.uuid))
+    /// The states to go back to: beside those of the GPUs that it changed, while it is open, of others
+    /// that lack something since.
+    pub(super) fn back_to(&self, node: &ObservedNode) -> Vec<GpuState> {
+        let lacking = self.lacking(node).filter(|_| self.is_open());
+        others::joined(&self.header.before, lacking)
+    }
+
+    /// Of these, what a later run has to go back to, where this one is open: unless a run in between
+    /// has brought the GPU to a state that was wanted.
+    pub(super) fn taken_over(&self, node: &ObservedNode) -> impl Iterator<Item = GpuState> {
+        self.back_to(node).into_iter().filter(|state| !self.superseded.contains(&state.uuid))
+    }
+
+    /// The states of GPUs that it did not change and that lack something since.
+    fn lacking<'r>(&'r self, node: &'r ObservedNode) -> impl Iterator<Item = &'r GpuState> {
+        let lacking = others::lacking(&self.header.at_risk, node);
+        lacking.filter(|state| !self.superseded.contains(&state.uuid))
     }
 
     /// The state that the run found of a GPU, where that is not the one to go back to: an
@@ -125,6 +139,13 @@ impl Run {
                 Place::Gone => gone = true,
             }
         }
+        for state in self.lacking(node) {
+            match state.find(node) {
+                Presence::Gone => gone = true,
+                Presence::Here(gpu) if reached.contains(gpu.uuid.as_str()) => {}
+                Presence::Here(_) | Presence::Unreadable(_) => unknown = true,
+            }
+        }
         let end = match (before, wanted, elsewhere) {
             _ if unknown => None,
             (_, 0, 0) => Some(End::RolledBack),
@@ -160,7 +181,11 @@ impl Run {
             Place::HalfWay(gpu) => Some(gpu.index),
             _ => None,
         });
-        half.collect()
+        let lacking = self.lacking(node).filter_map(|state| match state.find(node) {
+            Presence::Here(gpu) => Some(gpu.index),
+            Presence::Unreadable(_) | Presence::Gone => None,
+        });
+        half.chain(lacking).collect::<BTreeSet<u32>>().into_iter().collect()
     }
 
     /// `the apply of config.yaml, label test (run 3) was interrupted …`, for people.

@@ -53,6 +53,9 @@ pub struct Header {
     pub found: Vec<GpuState>,
     /// What it makes of those that it changes.
     pub wanted: Vec<GpuState>,
+    /// The states of other GPUs that lose their instances where a reset takes them along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_risk: Vec<GpuState>,
     /// The systemd units that are stopped for the run and started after it.
     #[serde(default)]
     pub stopped: Vec<String>,
@@ -94,6 +97,7 @@ impl Header {
             before: Vec::new(),
             found: Vec::new(),
             wanted: Vec::new(),
+            at_risk: Vec::new(),
             stopped: Vec::new(),
         }
     }
@@ -115,6 +119,7 @@ impl From<OldHeader> for Header {
             before: old.before,
             found: old.others,
             wanted,
+            at_risk: Vec::new(),
             stopped: Vec::new(),
         }
     }

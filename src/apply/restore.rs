@@ -6,6 +6,7 @@ use super::guard::{self, NodeChange};
 use super::interrupt::Interrupt;
 use super::observe;
 use super::operator::{Event, Phase};
+use super::others;
 use super::session::{Failure, Leftover, Session};
 use super::state::GpuState;
 use super::state_dir::StateDir;
@@ -17,7 +18,7 @@ use crate::fleet::observed::ObservedNode;
 const ATTEMPTS: usize = 3;
 
 impl Session<'_> {
-    /// Makes a change and reads it back. `trail` is told which steps began.
+    /// Makes a change and reads it back: the node as it is then. `trail` is told which steps began.
     pub(super) fn make(
         &mut self,
         dir: &mut StateDir,
@@ -25,7 +26,7 @@ impl Session<'_> {
         change: &NodeChange,
         interrupt: &Interrupt,
         trail: &mut Trail,
-    ) -> Result<(), Failure> {
+    ) -> Result<ObservedNode, Failure> {
         for (i, gpu) in change.gpus.iter().enumerate() {
             if i > 0 {
                 observe::check_again(self.driver, self.catalogue, gpu)
@@ -49,31 +50,40 @@ impl Session<'_> {
                 .run(gpu, &mut hook)
                 .map_err(|failed| Failure { why: failed.to_string(), hint: failed.hint })?;
         }
-        let wanted: Vec<GpuState> = change.gpus.iter().map(|gpu| gpu.to.clone()).collect();
-        self.verify(&wanted).map_err(|why| Failure { why, hint: None })
+        let wanted = change.wanted();
+        self.verify(|node| guard::differences(node, &wanted))
+            .map_err(|wrong| Failure { why: wrong.join("; "), hint: None })
     }
 
-    /// Reads GPUs back and compares. One failed reading is repeated: it changes nothing.
-    fn verify(&mut self, wanted: &[GpuState]) -> Result<(), String> {
+    /// Reads the node back and compares: `differences` says what is wrong with it. One failed reading
+    /// is repeated: it changes nothing.
+    pub(super) fn verify(
+        &mut self,
+        differences: impl Fn(&ObservedNode) -> Vec<String>,
+    ) -> Result<ObservedNode, Vec<String>> {
         let mut wrong = Vec::new();
         for _ in 0..2 {
-            wrong = match observe::read(self.driver, self.catalogue) {
-                Ok((node, _)) => differences(&node, wanted),
-                Err(e) => vec![format!("the result cannot be read back: {e}")],
-            };
-            if wrong.is_empty() {
-                return Ok(());
+            match observe::read(self.driver, self.catalogue) {
+                Ok((node, _)) => {
+                    wrong = differences(&node);
+                    if wrong.is_empty() {
+                        return Ok(node);
+                    }
+                }
+                Err(e) => wrong = vec![format!("the result cannot be read back: {e}")],
             }
         }
-        Err(wrong.join("; "))
+        Err(wrong)
     }
 
     /// Brings GPUs back to saved states: each as far as possible, whatever happens to the others.
     /// What is left in the end is the error; what somebody else has created since stays, and is told.
-    /// A signal does not stop it, a second one does.
+    /// A signal does not stop it, a second one does. `at_risk`: GPUs that get back what they lack, and
+    /// are left alone where they lack nothing.
     pub(super) fn restore(
         &mut self,
         states: &[GpuState],
+        at_risk: &[GpuState],
         trail: &Trail,
         announce: &mut dyn FnMut(&Step),
     ) -> Result<Vec<String>, Leftover> {
@@ -82,8 +92,9 @@ impl Session<'_> {
         for attempt in 1..=ATTEMPTS {
             why = Leftover::default();
             let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
-            let targets = trail.targets(states, &node);
-            if differences(&node, &targets.states).is_empty() {
+            let goal = others::joined(states, others::lacking(at_risk, &node));
+            let targets = trail.targets(&goal, &node);
+            if guard::differences(&node, &targets.states).is_empty() {
                 if targets.in_the_way.is_empty() {
                     return Ok(targets.kept);
                 }
@@ -120,8 +131,9 @@ impl Session<'_> {
         // What is told is what is there now, not what was there before the last attempt.
         let mut left = match observe::read(self.driver, self.catalogue) {
             Ok((node, _)) => {
-                let Targets { states, kept, in_the_way } = trail.targets(states, &node);
-                let left = [in_the_way, differences(&node, &states)].concat();
+                let goal = others::joined(states, others::lacking(at_risk, &node));
+                let Targets { states, kept, in_the_way } = trail.targets(&goal, &node);
+                let left = [in_the_way, guard::differences(&node, &states)].concat();
                 if left.is_empty() {
                     return Ok(kept);
                 }
@@ -132,21 +144,4 @@ impl Session<'_> {
         left.append(&mut why.left);
         Err(Leftover { left, ..why })
     }
-}
-
-/// How GPUs differ from the states that they should be in.
-fn differences(node: &ObservedNode, wanted: &[GpuState]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for state in wanted {
-        match guard::here(state, node) {
-            Err(left) => wrong.push(left.diagnostic().message),
-            Ok(gpu) if state.is_state_of(gpu) => {}
-            Ok(gpu) => {
-                let is = GpuState::of(gpu)
-                    .map_or_else(|| "cannot be seen".to_string(), |s| format!("is {s}"));
-                wrong.push(format!("GPU {} {is}, where it should be {state}", gpu.index));
-            }
-        }
-    }
-    wrong
 }

@@ -19,6 +19,7 @@ use super::interrupt::Interrupt;
 use super::journal::{End, Header, Purpose, state_of};
 use super::observe::{self, Observation};
 use super::operator::{Event, Operator, Proposal, Reached};
+use super::others::{self, Others};
 use super::services::Services;
 use super::state::GpuState;
 use super::state_dir::{Saves, StateDir};
@@ -162,7 +163,7 @@ impl Session<'_> {
             }
             return Err(refusal);
         }
-        let mut dir = self.lock(change)?;
+        let mut dir = self.lock(node, change)?;
         self.warn_of_open(&dir.history, node);
         let interrupted = dir.history.open().any(|run| run.is_unfinished(node));
         self.operator.confirm(&Proposal { purpose: Purpose::Apply, change, interrupted })?;
@@ -205,7 +206,7 @@ impl Session<'_> {
         if self.options.dry_run {
             return complete(&change).map(|()| Outcome::Planned);
         }
-        let mut dir = self.lock(&change)?;
+        let mut dir = self.lock(&node, &change)?;
         if dir.history.run(run.id).map(|now| &now.header) != Some(&run.header) {
             return Err(Error::new(ExitCode::Refused, "the saved states have just changed")
                 .hint("run it again; nothing was changed"));
@@ -223,10 +224,9 @@ impl Session<'_> {
     /// what somebody else has created; but where a GPU is half-way, which nothing else repairs, such
     /// GPUs are left and the others go back.
     fn plan_back(&mut self, node: &ObservedNode, history: &History, run: &Run) -> NodeChange {
-        let reset = self.options.reset;
-        let (mut change, ends) = self.plan_with_units(node, |node| {
-            guard::plan_restore(node, &run.header.before, reset, false)
-        });
+        let (reset, states) = (self.options.reset, run.back_to(node));
+        let (mut change, ends) =
+            self.plan_with_units(node, |node| guard::plan_restore(node, &states, reset, false));
         ends.iter().for_each(|told| self.tell(Event::Warning(told)));
         if !self.options.force {
             for (gpu, problem) in foreign(node, history, run) {
@@ -329,11 +329,14 @@ impl Session<'_> {
         Ok(Planned { node, resolved, change })
     }
 
-    /// Locks the folder and the GPUs of a change, and makes sure that every saved run is readable.
-    fn lock(&mut self, change: &NodeChange) -> Result<StateDir> {
+    /// Locks the folder and the GPUs that a change may touch, and makes sure that every saved run is
+    /// readable.
+    fn lock(&mut self, node: &ObservedNode, change: &NodeChange) -> Result<StateDir> {
         let mut dir = self.saves.lock()?;
         if let Some(folder) = &self.options.gpu_locks {
-            dir.lock_gpus(folder, change.gpus.iter().map(|gpu| gpu.from.uuid.as_str()))?;
+            let of_change = change.gpus.iter().map(|gpu| gpu.from.uuid.as_str());
+            let at_risk = others::at_risk(node, change).map(|gpu| gpu.uuid.as_str());
+            dir.lock_gpus(folder, of_change.chain(at_risk))?;
         }
         dir.history.whole()?;
         Ok(dir)
@@ -386,7 +389,7 @@ impl Session<'_> {
             }
         }
         // Believed only if the node says so twice, the second time under the lock.
-        observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
+        observe::agree(self.driver, self.catalogue, node, concerned_by(node, change))?;
         let outcome = match change.left.is_empty() {
             true => Outcome::Unchanged,
             false => Outcome::UnchangedButLeft,
@@ -439,7 +442,7 @@ impl Session<'_> {
 
     /// Saves, changes, verifies, and undoes where anything fails.
     fn carry_out(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<()> {
-        let header = self.prepare(task, dir)?;
+        let (header, others) = self.prepare(task, dir)?;
         let wanted = header.wanted.clone();
         let interrupt = (self.interrupts)()
             .map_err(|e| Error::new(ExitCode::Internal, format!("signals cannot be noted: {e}")))?;
@@ -461,9 +464,9 @@ impl Session<'_> {
         }
         let done = match id {
             Some(id) if task.purpose == Purpose::Apply => {
-                self.change(dir, id, task.change, &interrupt)
+                self.change(dir, id, task.change, &others, &interrupt)
             }
-            _ => self.go_back(dir, id, task.change, &wanted),
+            _ => self.go_back(dir, id, task.change, &others),
         };
         if done.is_ok() {
             self.close(task, dir, id, &wanted);
@@ -472,9 +475,9 @@ impl Session<'_> {
     }
 
     /// Reads the node once more, under the lock, and makes what is saved of a run before it begins.
-    fn prepare(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<Header> {
+    fn prepare(&mut self, task: &Task<'_>, dir: &mut StateDir) -> Result<(Header, Others)> {
         let Task { purpose, source, node, change, .. } = task;
-        let now = observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
+        let now = observe::agree(self.driver, self.catalogue, node, concerned_by(node, change))?;
         observe::still_as_planned(change, &self.without_units(&now).0)?;
         self.settle(dir, &BTreeSet::new());
         let mut header = Header::new(*purpose, source);
@@ -483,9 +486,11 @@ impl Session<'_> {
         // What is there now is known, also on GPUs that only an interrupted run has changed.
         let covered = |gpu: &&ObservedGpu| state_of(&header.before, &gpu.uuid).is_some();
         header.found = now.gpus.iter().filter(covered).filter_map(GpuState::of).collect();
-        header.wanted = change.gpus.iter().map(|c| c.to.clone()).collect();
+        header.wanted = change.wanted();
         header.stopped = self.units_to_stop()?;
-        Ok(header)
+        let others = Others::of(&now, change);
+        header.at_risk.clone_from(&others.at_risk);
+        Ok((header, others))
     }
 
     /// Closes a run that has succeeded, and those before it that it ends. The node is as wanted,
@@ -522,13 +527,28 @@ impl Session<'_> {
         dir: &mut StateDir,
         id: u64,
         change: &NodeChange,
+        others: &Others,
         interrupt: &Interrupt,
     ) -> Result<()> {
-        let mut trail = Trail::new(change);
-        let done = self.make(dir, id, change, interrupt, &mut trail);
-        let Err(Failure { why, hint }) = done else { return Ok(()) };
+        let mut trail = Trail::new(change, others);
+        let Failure { why, hint } = match self.make(dir, id, change, interrupt, &mut trail) {
+            Ok(node) => return self.keep_others(&node, change, others, &trail),
+            Err(failure) => failure,
+        };
         self.tell(Event::Failed(&why));
-        match self.restore(&trail.touched(), &trail, &mut |_| {}) {
+        // A reset may also have taken from GPUs whose own change had not begun.
+        let before = change.gpus.iter().map(|gpu| &gpu.from);
+        let at_risk = match trail.has_reset() {
+            true => others::joined(&others.at_risk, before),
+            false => Vec::new(),
+        };
+        let back = self.restore(&trail.touched(), &at_risk, &trail, &mut |_| {});
+        let lost = |node: &ObservedNode| others.lost(node);
+        let back = back.and_then(|kept| match self.verify(lost) {
+            Ok(_) => Ok(kept),
+            Err(left) => Err(Leftover { left: [left, kept].concat(), hint: None }),
+        });
+        match back {
             Ok(kept) => {
                 let _ = dir.end(id, End::RolledBack);
                 let mut error = Error::new(ExitCode::RolledBack, why);
@@ -545,12 +565,50 @@ impl Session<'_> {
         }
     }
 
+    /// After a change: the GPUs that it was not for must be as they were. What a reset has taken from
+    /// them comes back. `node`: as it is after the change.
+    fn keep_others(
+        &mut self,
+        node: &ObservedNode,
+        change: &NodeChange,
+        others: &Others,
+        trail: &Trail,
+    ) -> Result<()> {
+        let wanted = change.wanted();
+        let covered = others::joined(&wanted, others.as_wanted.iter());
+        let wrong = |node: &ObservedNode| {
+            [others.differences(node), others::moved(&covered, node)].concat()
+        };
+        if wrong(node).is_empty() {
+            return Ok(());
+        }
+        // Once more, since one reading alone may not be true.
+        let Err(mut left) = self.verify(wrong) else { return Ok(()) };
+        let mut hint = None;
+        if others.lacking(node).next().is_some() {
+            let told = "what the reset of another GPU took along is created again";
+            let told = format!("{told}: {}", left.join("; "));
+            self.tell(Event::Warning(&Diagnostic::new(told)));
+            let back = self.restore(&wanted, &others.at_risk, trail, &mut |_| {});
+            let Err(now) = self.verify(wrong) else { return Ok(()) };
+            left = now;
+            if let Err(Leftover { left: more, hint: of_restore }) = back {
+                hint = of_restore;
+                left.extend(more.into_iter().filter(|why| !left.contains(why)).collect::<Vec<_>>());
+            }
+        }
+        let why = "the change was made, but a GPU that it was not for is not as it should be";
+        let back = "`migplan rollback` goes back to the saved state".to_string();
+        let back = (!others.at_risk.is_empty()).then_some(back);
+        Err(incomplete(why.to_string(), left, [hint, again(), back]))
+    }
+
     fn go_back(
         &mut self,
         dir: &mut StateDir,
         id: Option<u64>,
         change: &NodeChange,
-        wanted: &[GpuState],
+        others: &Others,
     ) -> Result<()> {
         // It is undone already whatever the journal takes down.
         let mut announce = |step: &Step| {
@@ -558,7 +616,9 @@ impl Session<'_> {
                 let _ = dir.doing(id, &step.to_string());
             }
         };
-        match self.restore(wanted, &Trail::new(change), &mut announce) {
+        let trail = Trail::new(change, others);
+        let states = others::joined(&change.wanted(), others.as_wanted.iter());
+        match self.restore(&states, &others.at_risk, &trail, &mut announce) {
             Ok(kept) if kept.is_empty() => Ok(()),
             Ok(left) => {
                 let hint = "`migplan rollback --force` destroys it, if it is idle";
@@ -600,11 +660,16 @@ fn busy_elsewhere() -> Error {
         .hint("wait until it is done; nothing was changed")
 }
 
-/// Which GPUs must read the same twice: those of a change, those that are as wanted, and those that
-/// seem not to be able to do MIG, which one wrong answer is enough for.
-pub(super) fn concerned_by(change: &NodeChange) -> impl Fn(&ObservedGpu) -> bool {
+/// Which GPUs must read the same twice: those of a change, those that are as wanted, those that a
+/// reset may take from, and those that seem not to be able to do MIG, which one wrong answer is enough
+/// for.
+pub(super) fn concerned_by(
+    node: &ObservedNode,
+    change: &NodeChange,
+) -> impl Fn(&ObservedGpu) -> bool {
     let of_change = change.gpus.iter().map(|gpu| gpu.gpu).chain(change.unchanged.iter().copied());
-    let indices: BTreeSet<u32> = of_change.collect();
+    let at_risk = others::at_risk(node, change).map(|gpu| gpu.index);
+    let indices: BTreeSet<u32> = of_change.chain(at_risk).collect();
     move |gpu| gpu.mode.is_none() || indices.contains(&gpu.index)
 }
 

@@ -136,7 +136,7 @@ impl StateDir {
     /// Notes in every open run that a later one has brought these GPUs to what it wanted.
     pub fn supersede(&mut self, uuids: &BTreeSet<&str>) {
         for run in self.history.runs.iter_mut().filter(|run| run.is_open()) {
-            for state in &run.header.before {
+            for state in run.header.before.iter().chain(&run.header.at_risk) {
                 let uuid = &state.uuid;
                 if uuids.contains(uuid.as_str()) && run.superseded.insert(uuid.clone()) {
                     let _ = append(&mut *self.folder, &run.file, &Line::Superseded(uuid.clone()));

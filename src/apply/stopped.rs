@@ -193,7 +193,8 @@ impl Session<'_> {
         let Task { node, change, .. } = task;
         let mut pauses = self.options.patience.0.clone().into_iter();
         loop {
-            let now = observe::agree(self.driver, self.catalogue, node, concerned_by(change))?;
+            let now =
+                observe::agree(self.driver, self.catalogue, node, concerned_by(node, change))?;
             match (observe::still_as_planned(change, &now), pauses.next()) {
                 (Ok(()), _) => return Ok(()),
                 // What has ended may be listed for a moment.

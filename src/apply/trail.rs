@@ -3,6 +3,7 @@
 
 use super::execute::{Action, Step};
 use super::guard::{self, NodeChange};
+use super::others::Others;
 use super::state::{GpuState, InstanceState};
 use super::way_back::by_somebody_else;
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
@@ -25,15 +26,20 @@ pub(super) struct Targets {
 }
 
 impl Trail {
-    pub(super) fn new(change: &NodeChange) -> Trail {
-        let found = change.gpus.iter().map(|gpu| gpu.from.clone()).collect();
-        Trail { found, begun: Vec::new() }
+    pub(super) fn new(change: &NodeChange, others: &Others) -> Trail {
+        let of_change = change.gpus.iter().map(|gpu| gpu.from.clone());
+        Trail { found: of_change.chain(others.states()).collect(), begun: Vec::new() }
     }
 
     /// The states before of the GPUs of which a step began.
     pub(super) fn touched(&self) -> Vec<GpuState> {
         let begun = |state: &&GpuState| self.begun.iter().any(|step| step.gpu == state.gpu);
         self.found.iter().filter(begun).cloned().collect()
+    }
+
+    /// Whether a reset began.
+    pub(super) fn has_reset(&self) -> bool {
+        self.begun.iter().any(|step| step.action == Action::Reset)
     }
 
     /// What is on a GPU that the run neither found, nor has begun to create, nor wants to reach.

@@ -49,11 +49,11 @@ pub(super) fn states_to_go_back_to(
 ) -> Vec<GpuState> {
     let mut states: Vec<GpuState> = Vec::new();
     for run in history.open().rev() {
-        for state in run.taken_over() {
+        for state in run.taken_over(now) {
             let gpu = now.gpus.iter().find(|gpu| gpu.uuid == state.uuid);
             let own = gpu.is_none_or(|gpu| unknown_instances(gpu, [run].into_iter()).is_empty());
             if own && state_of(&states, &state.uuid).is_none() {
-                states.push(state.clone());
+                states.push(state);
             }
         }
     }
@@ -70,7 +70,8 @@ pub(super) fn states_to_go_back_to(
 /// must have created it: going back would destroy it.
 pub(super) fn foreign(node: &ObservedNode, history: &History, run: &Run) -> Vec<(u32, Diagnostic)> {
     let mut problems = Vec::new();
-    let of_run = |gpu: &&ObservedGpu| state_of(&run.header.before, &gpu.uuid).is_some();
+    let states = run.back_to(node);
+    let of_run = |gpu: &&ObservedGpu| state_of(&states, &gpu.uuid).is_some();
     for gpu in node.gpus.iter().filter(of_run) {
         let since = history.runs.iter().filter(|other| other.id >= run.id);
         for unknown in unknown_instances(gpu, since) {

@@ -93,14 +93,6 @@ fn a_gpu_that_others_change_while_another_is_changed_is_left_alone() {
     assert_eq!(after.gpus[1], other.gpus[1]);
 }
 
-/// A `nvidia-smi` that resets, and then runs `also`.
-fn after_a_reset(rehearsal: &Rehearsal, also: &str) {
-    let script = nvidia_smi(rehearsal);
-    std::fs::rename(&script, rehearsal.path("real-smi")).unwrap();
-    std::fs::write(&script, format!("#!/bin/sh\n./real-smi \"$@\" || exit\n{also}\n")).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 /// Creates an instance when a step begins, as somebody else would.
 struct Creator<'r> {
     rehearsal: &'r Rehearsal,
@@ -255,20 +247,20 @@ fn units_of_a_run_that_died_are_started_also_by_one_that_is_refused() {
 struct Unit<'r> {
     rehearsal: &'r Rehearsal,
     ends: bool,
-    fn stopped_with(&mut self, _: &str) -> std::result::Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
-
-    fn is_gone(&mut self, _: &str) -> bool {
-        false
-    }
-
     asked: Vec<String>,
 }
 
 impl Services for Unit<'_> {
     fn is_active(&mut self, _: &str) -> std::result::Result<bool, String> {
         Ok(true)
+    }
+
+    fn stopped_with(&mut self, _: &str) -> std::result::Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+
+    fn is_gone(&mut self, _: &str) -> bool {
+        false
     }
 
     fn stop(&mut self, unit: &str) -> std::result::Result<(), String> {

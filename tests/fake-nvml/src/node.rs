@@ -38,6 +38,9 @@ pub struct Node {
     /// Whether the GPUs can be reset; a virtual machine cannot.
     #[serde(default = "yes")]
     pub can_reset: bool,
+    /// Whether a reset of one GPU resets every GPU, as in servers that link them.
+    #[serde(default)]
+    pub resets_together: bool,
     /// Whether profiles can be listed while MIG is off; R535 cannot.
     #[serde(default = "yes")]
     pub lists_profiles_with_mig_off: bool,
@@ -244,6 +247,7 @@ impl Node {
         Ok(Node {
             root: true,
             can_reset: true,
+            resets_together: false,
             lists_profiles_with_mig_off: true,
             missing: Vec::new(),
             compute_anywhere: false,
@@ -441,12 +445,20 @@ impl Node {
             return Err("Insufficient permissions to reset GPU".to_string());
         }
         self.reach(gpu).map_err(|_| "GPU is lost. Reboot the system to recover this GPU")?;
-        let gpu = self.gpus.get_mut(gpu).ok_or("No such GPU")?;
-        if gpu.is_held() {
+        let together = self.resets_together;
+        let reset = |index: &usize| *index == gpu || together;
+        let indices: Vec<usize> = (0..self.gpus.len()).filter(reset).collect();
+        if !indices.contains(&gpu) {
+            return Err("No such GPU".to_string());
+        }
+        if indices.iter().any(|&index| self.gpus[index].is_held()) {
             return Err("GPU Reset couldn't run because the GPU is currently in use by another client: In use by another client".to_string());
         }
-        gpu.mode = gpu.pending;
-        gpu.instances.clear();
+        for index in indices {
+            let gpu = &mut self.gpus[index];
+            gpu.mode = gpu.pending;
+            gpu.instances.clear();
+        }
         Ok(())
     }
 

@@ -310,6 +310,15 @@ pub fn nvidia_smi(rehearsal: &Rehearsal) -> PathBuf {
     script
 }
 
+/// A `nvidia-smi` that resets, and then runs `also`.
+pub fn after_a_reset(rehearsal: &Rehearsal, also: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let script = nvidia_smi(rehearsal);
+    std::fs::rename(&script, rehearsal.path("real-smi")).unwrap();
+    std::fs::write(&script, format!("#!/bin/sh\n./real-smi \"$@\" || exit\n{also}\n")).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// The body of a test named `pretended_nvidia_smi`, which that script runs.
 pub fn pretend_nvidia_smi() {
     let Some(node) = std::env::var_os("FAKE_SMI_NODE") else {
