@@ -1,9 +1,9 @@
 //! The best value of one linear objective, and the proof that there is no better one.
 //!
-//! What is cheap comes first: the bounds of the columns alone, then the linear relaxation, then
-//! the solver. A solver works in floats, so its answer, rounded, is put into the model again in
-//! integers. An answer that does not hold there, or whose bound stays apart from its value, is
-//! asked for again with other settings. Knows no goal.
+//! What is cheap comes first: the bounds of the columns alone, then the linear relaxation and
+//! integers near it, then the solver. A solver works in floats, so its answer, rounded, is put into
+//! the model again in integers. An answer that does not hold there, or whose bound stays apart from
+//! its value, is asked for again with other settings. Knows no goal.
 //!
 //! Where columns are wide the solver is first asked in `windows`. Over many hours it is asked only
 //! where branching on the relaxation (`branch`) has not come to an end.

@@ -9,8 +9,32 @@ const LARGEST_COEFFICIENT: i64 = 1024;
 
 /// What HiGHS does not tell apart: an integer program ends where no more than `mip_feasibility_tolerance`
 /// is to be gained, and a relaxation where no reduced cost is above `dual_feasibility_tolerance`.
-pub(super) const MIP_TOLERANCE: f64 = 1e-6;
-pub(super) const LP_TOLERANCE: f64 = 1e-7;
+const MIP_TOLERANCE: f64 = 1e-6;
+const LP_TOLERANCE: f64 = 1e-7;
+
+/// How far a bound that the solver states may be off.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Margin {
+    /// In what the solver sees.
+    tolerance: f64,
+    /// In units of the sum, where the solver sees the sum itself.
+    units: f64,
+}
+
+impl Margin {
+    /// Of an integer program, which ends where less than that is left.
+    pub(super) const MIP: Margin = Margin { tolerance: MIP_TOLERANCE, units: FORGIVEN };
+    /// Of a relaxation.
+    pub(super) const LP: Margin = Margin { tolerance: LP_TOLERANCE, units: FORGIVEN };
+    /// Of a relaxation whose tolerance is accepted.
+    pub(super) const LP_AS_STATED: Margin = Margin { tolerance: 0.0, units: FORGIVEN };
+    /// Of a relaxation with all that its reduced costs leave to be gained added: 3,562.875 replicas
+    /// are 3,562, not 3,563.
+    pub(super) const LP_BY_PRICES: Margin = Margin { tolerance: LP_TOLERANCE, units: 0.02 };
+}
+
+/// So much of a unit the solver is forgiven where a unit is far above its tolerance.
+const FORGIVEN: f64 = 0.4;
 
 /// By what a sum is divided before HiGHS sees it: what its coefficients have in common, times a
 /// power of two that keeps them small. Both are exact. Where coefficients have so many digits that
@@ -22,14 +46,13 @@ pub(super) struct Scale {
 
 impl Scale {
     pub(super) fn of(terms: &Terms, model: &Model) -> Scale {
-        let seen = |(c, a): &(usize, i64)| a.saturating_mul(model.columns[*c].unit).abs();
         let common = terms.iter().map(|(_, a)| a.abs()).fold(0, gcd).max(1);
-        let largest = terms.iter().map(seen).max().unwrap_or(0) / common;
-        let mut power = 1;
-        while largest / power > LARGEST_COEFFICIENT {
-            power *= 2;
+        let mut scale = Scale { common, power: 1 };
+        let largest = scale.most_steps(terms, model);
+        while largest / scale.power > LARGEST_COEFFICIENT {
+            scale.power *= 2;
         }
-        Scale { common, power }
+        scale
     }
 
     /// A coefficient, which is a multiple of what is common.
@@ -59,6 +82,12 @@ impl Scale {
         self.common.into()
     }
 
+    /// The most steps that one unit of a column changes the sum by.
+    pub(super) fn most_steps(&self, terms: &Terms, model: &Model) -> i64 {
+        let seen = |(c, a): &(usize, i64)| a.saturating_mul(model.columns[*c].unit).abs();
+        terms.iter().map(seen).max().unwrap_or(0) / self.common
+    }
+
     /// A value of the objective as the solver sees it.
     pub(super) fn value(&self, value: i128) -> f64 {
         value as f64 / self.common as f64 / self.power as f64
@@ -69,17 +98,14 @@ impl Scale {
         (0.1 / self.power as f64).max(LP_TOLERANCE)
     }
 
-    /// What a bound that the solver states for the scaled objective, to a tolerance, means for the
-    /// objective.
-    pub(super) fn bound(&self, stated: f64, tolerance: f64, sense: Sense) -> i128 {
+    /// What a bound that the solver states for the scaled objective means for the objective.
+    pub(super) fn bound(&self, stated: f64, margin: Margin, sense: Sense) -> i128 {
         let power = self.power as f64;
-        let forgiven = (tolerance * power).max(FORGIVEN);
+        let units = if self.power == 1 { margin.units } else { FORGIVEN };
+        let forgiven = (margin.tolerance * power).max(units);
         integer_bound(stated * power, forgiven, sense) * i128::from(self.common)
     }
 }
-
-/// So much of a unit the solver is forgiven where a unit is far above its tolerance.
-const FORGIVEN: f64 = 0.4;
 
 /// The best integer that a bound allows, forgiving the solver a little.
 fn integer_bound(bound: f64, forgiven: f64, sense: Sense) -> i128 {
@@ -124,9 +150,14 @@ mod tests {
     #[test]
     fn a_bound_is_rounded_to_the_next_value() {
         let scale = Scale { common: 5, power: 2 };
-        assert_eq!(scale.bound(3.49, MIP_TOLERANCE, Sense::Maximise), 35);
-        assert_eq!(scale.bound(3.51, MIP_TOLERANCE, Sense::Minimise), 35);
-        assert!(scale.bound(f64::NAN, MIP_TOLERANCE, Sense::Maximise) > i128::from(i64::MAX) / 2);
+        assert_eq!(scale.bound(3.49, Margin::MIP, Sense::Maximise), 35);
+        assert_eq!(scale.bound(3.51, Margin::MIP, Sense::Minimise), 35);
+        assert!(scale.bound(f64::NAN, Margin::MIP, Sense::Maximise) > i128::from(i64::MAX) / 2);
+        let counts = Scale { common: 1, power: 1 };
+        assert_eq!(counts.bound(3562.875, Margin::LP, Sense::Maximise), 3563);
+        assert_eq!(counts.bound(3562.875, Margin::LP_BY_PRICES, Sense::Maximise), 3562);
+        assert_eq!(counts.bound(3562.999, Margin::LP_BY_PRICES, Sense::Maximise), 3563);
+        assert_eq!(counts.bound(17.125, Margin::LP_BY_PRICES, Sense::Minimise), 18);
     }
 
     #[test]
@@ -135,11 +166,11 @@ mod tests {
         let scale = Scale::of(&vec![(0, 1_000_000_000_000), (1, 999_999_999_999)], &model);
         let value = 1_999_999_999_999;
         let stated = scale.value(value);
-        for (tolerance, sense) in
-            [(MIP_TOLERANCE, Sense::Maximise), (LP_TOLERANCE, Sense::Minimise)]
+        for (margin, sense) in
+            [(Margin::MIP, Sense::Maximise), (Margin::LP_BY_PRICES, Sense::Minimise)]
         {
-            let apart = (scale.bound(stated, tolerance, sense) - value).abs();
-            assert!(apart >= (tolerance * scale.power as f64) as i128 - 1, "{apart}");
+            let apart = (scale.bound(stated, margin, sense) - value).abs();
+            assert!(apart >= (margin.tolerance * scale.power as f64) as i128 - 1, "{apart}");
             assert!(apart > 1 && apart < 2_000, "{apart}");
         }
     }

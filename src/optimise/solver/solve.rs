@@ -10,7 +10,7 @@ use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::processors::AFewProcessors;
-use super::scale::{MIP_TOLERANCE, Scale};
+use super::scale::{Margin, Scale};
 use crate::error::{Error, Result};
 use crate::optimise::model::{Answer, LinearObjective, Model, Terms};
 use crate::plan::goal::Sense;
@@ -191,7 +191,7 @@ fn solve_here(
     };
     Ok(Solved::Answer(Answer {
         values,
-        bound: scale.bound(bound, MIP_TOLERANCE, objective.sense),
+        bound: scale.bound(bound, Margin::MIP, objective.sense),
         iterations: u64::try_from(solved.simplex_iteration_count()).unwrap_or(0),
     }))
 }
