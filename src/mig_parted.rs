@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::ProfileName;
 use crate::table::shorten;
-pub use resolve::{NodeGpu, Resolved, WantedGpu};
+pub use resolve::{Mig, NodeGpu, Resolved, WantedGpu, WantedUnknown};
 use yaml::{Node, Value};
 
 const HINT: &str = "a mig-parted file has 'version: v1' and 'mig-configs' with labels, each a list of entries with devices, mig-enabled and mig-devices";

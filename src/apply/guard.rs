@@ -1,6 +1,8 @@
 //! From what a node has and what it shall have to the changes, or to the reasons against them.
 //! Pure: looks at values, touches nothing.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Diagnostic, Error, ExitCode};
 use crate::fleet::observed::{
     Instances, MigDevice, MigMode, ObservedGpu, ObservedInstance, ObservedNode, Process,
@@ -230,13 +232,25 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
             Some("a file without an entry for that GPU changes the others; nothing was changed"),
         );
     }
-    for want in &wanted.gpus {
-        // Nothing is wanted of a GPU that cannot do MIG.
-        let gpu = node.gpus.iter().find(|g| g.index == want.gpu);
-        let Some((gpu, mode)) = gpu.and_then(|gpu| Some((gpu, gpu.mode?))) else {
-            result.refuse(Diagnostic::new(format!("GPU {} is gone", want.gpu)), None);
-            continue;
+    for want in &wanted.unknown {
+        let Some((gpu, mode)) = result.with_mig(node, want.gpu) else { continue };
+        let as_wanted = match &gpu.instances {
+            _ if !want.mig => mode == MigMode::settled(false),
+            Instances::Hidden { devices, .. } => {
+                let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+                names(devices).into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+                mode == MigMode::settled(true) && counts == want.names
+            }
+            Instances::Known(_) => false,
         };
+        match (&gpu.instances, &gpu.forbidden) {
+            _ if as_wanted => result.unchanged.push(gpu.index),
+            (Instances::Hidden { why, .. }, _) | (_, Some(why)) => result.hide(gpu, why),
+            _ => result.hide(gpu, "its profiles are not known"),
+        }
+    }
+    for want in &wanted.gpus {
+        let Some((gpu, mode)) = result.with_mig(node, want.gpu) else { continue };
         if let Instances::Hidden { why, devices } = &gpu.instances {
             if want.mig && mode == MigMode::settled(true) && names(devices) == want.names() {
                 result.unchanged.push(gpu.index);
@@ -274,6 +288,7 @@ pub fn plan(node: &ObservedNode, wanted: &Resolved, may_reset: bool) -> NodeChan
         let board = board.clone();
         result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }
+    result.unchanged.sort_unstable();
     result
 }
 
@@ -531,6 +546,9 @@ impl NodeChange {
             let (Some(Instances::Hidden { devices, .. }), Some(want)) =
                 (gpu.map(|g| &g.instances), want)
             else {
+                notes.push(Diagnostic::new(format!(
+                    "GPU {index}: what would change cannot be seen: {why}"
+                )));
                 continue;
             };
             let list = |names: Vec<String>| {
@@ -579,6 +597,21 @@ impl NodeChange {
 
     fn leave(&mut self, gpu: u32, uuid: &str, why: Why) {
         self.left.push(Left { gpu, uuid: uuid.to_string(), why });
+    }
+
+    /// A GPU of which something is wanted, and its mode; a refusal where it is gone. Nothing is
+    /// wanted of one that cannot do MIG.
+    fn with_mig<'n>(
+        &mut self,
+        node: &'n ObservedNode,
+        gpu: u32,
+    ) -> Option<(&'n ObservedGpu, MigMode)> {
+        let found = node.gpus.iter().find(|g| g.index == gpu);
+        let found = found.and_then(|gpu| Some((gpu, gpu.mode?)));
+        if found.is_none() {
+            self.refuse(Diagnostic::new(format!("GPU {gpu} is gone")), None);
+        }
+        found
     }
 
     fn refuse(&mut self, problem: Diagnostic, hint: Option<&'static str>) {

@@ -221,10 +221,13 @@ fn read_gpu(
             Err(e) => return Err(e),
         };
     } else if board.is_none() && mode.is_some_and(|m| m.current) {
-        let why = format!(
-            "neither the driver nor the catalogue tells the profiles of {}",
-            identity.product
-        );
+        let why = match &forbidden {
+            Some(call) => format!("{call}; only root may list placements"),
+            None => format!(
+                "neither the driver nor the catalogue tells the profiles of {}",
+                identity.product
+            ),
+        };
         instances = hidden(why, &devices);
     }
     Ok(ObservedGpu {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, Devices, Entry, Filter, WantedProfile, packing};
+use super::{Config, Devices, Entry, Filter, packing};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedNode, counts};
 use crate::hardware::layout::{self, Counts};
@@ -15,30 +15,53 @@ type Packings = Vec<Vec<InstanceSpec>>;
 /// A GPU as the filters and indices of a configuration see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGpu {
-    /// Its board; `None` where it cannot do MIG.
-    pub board: Option<BoardRef>,
+    /// What is known of its MIG.
+    pub mig: Mig,
     /// Its product name, for messages.
     pub product: String,
     /// Its PCI device and vendor id; where unknown, any that its board may have.
     pub pci_id: Option<u32>,
     /// Its PCI subsystem id; where unknown, filters on it are taken to match.
     pub subsystem_id: Option<u32>,
-    /// Whether its kind can do MIG, though this one says that it cannot.
-    pub refuses_mig: bool,
-    /// Whether it is there, but cannot be read.
-    pub unreadable: bool,
+}
+
+/// What is known of a GPU's MIG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mig {
+    /// It can do what its board can.
+    Known(BoardRef),
+    /// It is off, and neither the driver nor the catalogue tells the profiles that it would have.
+    Untold,
+    /// It has MIG, of which this user, or this driver, shows no profiles.
+    Hidden,
+    /// Its kind can do MIG, though this one says that it cannot.
+    Refused,
+    /// It cannot do MIG.
+    Absent,
+    /// It is there, but cannot be read.
+    Unreadable,
 }
 
 impl NodeGpu {
+    /// Its board, where its profiles are known.
+    pub fn board(&self) -> Option<&BoardRef> {
+        match &self.mig {
+            Mig::Known(board) => Some(board),
+            _ => None,
+        }
+    }
+
+    /// Whether it can do MIG.
+    fn has_mig(&self) -> bool {
+        matches!(self.mig, Mig::Known(_) | Mig::Untold | Mig::Hidden)
+    }
+
     /// The GPUs of a node by index, those that cannot be read included.
     pub fn of_node(node: &ObservedNode) -> Vec<NodeGpu> {
         let readable = node.gpus.iter().map(|gpu| (gpu.index, NodeGpu::from(gpu)));
         let unreadable = node.unreadable.iter().map(|gpu| {
-            let product = "cannot be read".to_string();
-            let (board, pci_id, subsystem_id) = (None, None, None);
-            let (refuses_mig, unreadable) = (false, true);
-            let gpu_of = NodeGpu { board, product, pci_id, subsystem_id, refuses_mig, unreadable };
-            (gpu.index, gpu_of)
+            let (mig, product) = (Mig::Unreadable, "cannot be read".to_string());
+            (gpu.index, NodeGpu { mig, product, pci_id: None, subsystem_id: None })
         });
         let mut gpus: Vec<(u32, NodeGpu)> = readable.chain(unreadable).collect();
         gpus.sort_by_key(|(index, _)| *index);
@@ -49,26 +72,25 @@ impl NodeGpu {
 impl From<&BoardRef> for NodeGpu {
     fn from(board: &BoardRef) -> NodeGpu {
         NodeGpu {
-            board: Some(board.clone()),
+            mig: Mig::Known(board.clone()),
             product: board.id.clone(),
             pci_id: None,
             subsystem_id: None,
-            refuses_mig: false,
-            unreadable: false,
         }
     }
 }
 
 impl From<&ObservedGpu> for NodeGpu {
     fn from(gpu: &ObservedGpu) -> NodeGpu {
-        NodeGpu {
-            board: gpu.mode.and(gpu.board.clone()),
-            product: gpu.product.clone(),
-            pci_id: gpu.pci_id,
-            subsystem_id: gpu.subsystem_id,
-            refuses_mig: gpu.mode.is_none() && gpu.board.is_some(),
-            unreadable: false,
-        }
+        let mig = match (gpu.mode, &gpu.board) {
+            (Some(_), Some(board)) => Mig::Known(board.clone()),
+            (Some(mode), None) if !mode.current && gpu.forbidden.is_none() => Mig::Untold,
+            (Some(_), None) => Mig::Hidden,
+            (None, Some(_)) => Mig::Refused,
+            (None, None) => Mig::Absent,
+        };
+        let product = gpu.product.clone();
+        NodeGpu { mig, product, pci_id: gpu.pci_id, subsystem_id: gpu.subsystem_id }
     }
 }
 
@@ -108,6 +130,17 @@ impl WantedGpu {
     }
 }
 
+/// What a label asks of a GPU whose profiles are not known: it can only be compared by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedUnknown {
+    /// The GPU's index on the node.
+    pub gpu: u32,
+    /// Whether MIG shall be on.
+    pub mig: bool,
+    /// How many MIG devices of each name it shall have.
+    pub names: BTreeMap<String, u64>,
+}
+
 /// What a label asks of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -115,6 +148,8 @@ pub struct Resolved {
     pub label: String,
     /// One for each GPU that an entry is for, by index.
     pub gpus: Vec<WantedGpu>,
+    /// The same for those whose profiles are not known.
+    pub unknown: Vec<WantedUnknown>,
     /// GPUs that an entry is for, but that cannot be read.
     pub unreadable: Vec<u32>,
     /// What is odd, but can be carried out.
@@ -149,11 +184,17 @@ impl Config {
         }
         resolver.judge_idle_filters(&idle_filters);
         let mut wanted: Vec<WantedGpu> = Vec::new();
+        let mut unknown: Vec<WantedUnknown> = Vec::new();
         // GPUs of one entry and board get the same answer, so it is worked out once.
         let mut known: Vec<(&Entry, BoardRef, Option<Packings>)> = Vec::new();
         for (&gpu, &entry) in &resolver.chosen.clone() {
-            let Some(board) = gpus.get(gpu as usize).and_then(|g| g.board.clone()) else {
-                continue;
+            let board = match gpus.get(gpu as usize).map(|g| &g.mig) {
+                Some(Mig::Known(board)) => board.clone(),
+                Some(Mig::Untold | Mig::Hidden) => {
+                    unknown.push(WantedUnknown { gpu, mig: entry.mig, names: entry.counts() });
+                    continue;
+                }
+                _ => continue,
             };
             let found = known.iter().find(|(e, b, _)| std::ptr::eq(*e, entry) && **b == *board);
             let packings = match found {
@@ -181,7 +222,7 @@ impl Config {
         }
         let uncovered: Vec<String> = (0u32..)
             .zip(gpus)
-            .filter(|(i, g)| g.board.is_some() && !resolver.chosen.contains_key(i))
+            .filter(|(i, g)| g.has_mig() && !resolver.chosen.contains_key(i))
             .map(|(i, _)| i.to_string())
             .collect();
         if !uncovered.is_empty() {
@@ -190,11 +231,11 @@ impl Config {
                 uncovered.join(", ")
             )));
         }
-        let unreadable = (0u32..).zip(gpus).filter(|(_, gpu)| gpu.unreadable);
+        let unreadable = (0u32..).zip(gpus).filter(|(_, gpu)| gpu.mig == Mig::Unreadable);
         let unreadable = unreadable.map(|(index, _)| index);
         let unreadable = unreadable.filter(|index| resolver.chosen.contains_key(index)).collect();
         let warnings = in_file(resolver.warnings);
-        Ok(Resolved { label: label.to_string(), gpus: wanted, unreadable, warnings })
+        Ok(Resolved { label: label.to_string(), gpus: wanted, unknown, unreadable, warnings })
     }
 }
 
@@ -202,7 +243,7 @@ impl Config {
 fn describe(gpus: &[NodeGpu]) -> String {
     let mut groups: Vec<(usize, usize, &str)> = Vec::new();
     for (i, gpu) in gpus.iter().enumerate() {
-        let name = gpu.board.as_ref().map_or(gpu.product.as_str(), |b| b.id.as_str());
+        let name = gpu.board().map_or(gpu.product.as_str(), |b| b.id.as_str());
         match groups.last_mut() {
             Some((_, last, n)) if *n == name => *last = i,
             _ => groups.push((i, i, name)),
@@ -240,22 +281,14 @@ impl<'a> Resolver<'a> {
         let mut found = false;
         match &entry.devices {
             Devices::All => {
+                // Beside others, one without MIG is no reason against changing them.
+                let for_others = self.gpus.iter().any(|gpu| matches(gpu) && gpu.mig != Mig::Absent);
                 for (index, gpu) in (0u32..).zip(self.gpus) {
                     if !matches(gpu) {
                         continue;
                     }
                     found = true;
-                    if gpu.board.is_some() || gpu.unreadable {
-                        self.choose(index, entry);
-                    } else if entry.mig && gpu.refuses_mig {
-                        self.problem(
-                            entry.devices_line,
-                            format!(
-                                "devices: GPU {index} ({}) says that it cannot do MIG, which its kind can: a virtual GPU, or a driver without MIG",
-                                gpu.product
-                            ),
-                        );
-                    } else if entry.mig {
+                    if entry.mig && gpu.mig == Mig::Absent && for_others {
                         self.warnings.push(
                             Diagnostic::new(format!(
                                 "devices: GPU {index} ({}) cannot do MIG and is not changed; nvidia-mig-parted assert will fail here unless a device-filter excludes it",
@@ -263,6 +296,8 @@ impl<'a> Resolver<'a> {
                             ))
                             .at_line(entry.devices_line),
                         );
+                    } else {
+                        self.choose_able(index, gpu, entry);
                     }
                 }
             }
@@ -294,22 +329,34 @@ impl<'a> Resolver<'a> {
                         continue;
                     }
                     found = true;
-                    if gpu.board.is_some() || gpu.unreadable {
-                        self.choose(index, entry);
-                    } else if entry.mig {
-                        self.problem(
-                            entry.devices_line,
-                            format!("devices: GPU {index} ({}) cannot do MIG", gpu.product),
-                        );
-                    }
+                    self.choose_able(index, gpu, entry);
                 }
             }
         }
         found
     }
 
+    /// Chooses a GPU that an entry is for; a problem where MIG is wanted of it and it cannot be, or
+    /// nobody can tell.
+    fn choose_able(&mut self, index: u32, gpu: &NodeGpu, entry: &'a Entry) {
+        let product = &gpu.product;
+        let problem = match gpu.mig {
+            Mig::Known(_) | Mig::Hidden | Mig::Unreadable => return self.choose(index, entry),
+            Mig::Untold if !entry.mig => return self.choose(index, entry),
+            _ if !entry.mig => return,
+            Mig::Untold => format!(
+                "devices: the profiles of GPU {index} ({product}) are not known while its MIG is off: turn it on by hand (nvidia-smi -i {index} -mig 1), or describe its board with --catalogue"
+            ),
+            Mig::Refused => format!(
+                "devices: GPU {index} ({product}) says that it cannot do MIG, which its kind can: a virtual GPU, or a driver without MIG"
+            ),
+            Mig::Absent => format!("devices: GPU {index} ({product}) cannot do MIG"),
+        };
+        self.problem(entry.devices_line, problem);
+    }
+
     fn unreadable(&self, gpu: u32) -> bool {
-        self.gpus.get(gpu as usize).is_some_and(|gpu| gpu.unreadable)
+        self.gpus.get(gpu as usize).is_some_and(|gpu| gpu.mig == Mig::Unreadable)
     }
 
     fn choose(&mut self, gpu: u32, entry: &'a Entry) {
@@ -335,9 +382,8 @@ impl<'a> Resolver<'a> {
     /// the GPUs of this node. Anything else is a typing mistake that mig-parted would report as
     /// success.
     fn judge_idle_filters(&mut self, idle: &[&Entry]) {
-        let all_covered = (0u32..)
-            .zip(self.gpus)
-            .all(|(i, gpu)| gpu.board.is_none() || self.chosen.contains_key(&i));
+        let all_covered =
+            (0u32..).zip(self.gpus).all(|(i, gpu)| !gpu.has_mig() || self.chosen.contains_key(&i));
         for entry in idle {
             let for_other_boards = entry.filters.iter().any(|f| f.names_a_board());
             if all_covered && for_other_boards && !self.chosen.is_empty() {
@@ -361,15 +407,16 @@ impl<'a> Resolver<'a> {
 
 impl Entry {
     fn asks_the_same(&self, other: &Entry) -> bool {
-        let sorted = |profiles: &[WantedProfile]| {
-            let mut counts: BTreeMap<_, u32> = BTreeMap::new();
-            for p in profiles {
-                let sum = counts.entry(p.name.clone()).or_default();
-                *sum = sum.saturating_add(p.count);
-            }
-            counts
-        };
-        self.mig == other.mig && sorted(&self.profiles) == sorted(&other.profiles)
+        self.mig == other.mig && self.counts() == other.counts()
+    }
+
+    /// How many MIG devices of each name it asks for.
+    fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for wanted in &self.profiles {
+            *counts.entry(wanted.name.to_string()).or_default() += u64::from(wanted.count);
+        }
+        counts
     }
 
     fn filter_text(&self) -> String {
@@ -388,12 +435,12 @@ impl Entry {
 impl Filter {
     fn matches(self, gpu: &NodeGpu) -> bool {
         // It may be the GPU that is meant, and then the file cannot be carried out.
-        if gpu.unreadable {
+        if gpu.mig == Mig::Unreadable {
             return true;
         }
         let device = match gpu.pci_id {
             Some(id) => id == self.device,
-            None => gpu.board.as_ref().is_some_and(|b| self.is_of(b)),
+            None => gpu.board().is_some_and(|b| self.is_of(b)),
         };
         let subsystem = match (self.subsystem, gpu.subsystem_id) {
             (Some(wanted), Some(id)) => wanted == id,

@@ -270,19 +270,20 @@ fn filters_look_at_the_real_gpu_where_it_is_known() {
 #[test]
 fn a_gpu_without_mig_is_left_alone_by_all_and_refused_by_index() {
     let t1000 = NodeGpu {
-        board: None,
+        mig: Mig::Absent,
         product: "NVIDIA T1000".into(),
         pci_id: None,
         subsystem_id: None,
-        refuses_mig: false,
-        unreadable: false,
     };
     let gpus = [t1000, NodeGpu::from(&boards(&["h100-80gb"])[0])];
     let all = file("  - {devices: all, mig-enabled: true, mig-devices: {7g.80gb: 1}}\n");
     let resolved = Config::parse(&all, "f").unwrap().resolve_node(None, &gpus).unwrap();
     assert_eq!(resolved.gpus.len(), 1);
     assert!(resolved.warnings[0].to_string().contains("GPU 0 (NVIDIA T1000) cannot do MIG"));
+    // Where there is no other, nothing would come of the file.
     let named = all.replace("devices: all", "devices: [0]");
-    let error = Config::parse(&named, "f").unwrap().resolve_node(None, &gpus).unwrap_err();
-    assert!(error.to_string().contains("GPU 0 (NVIDIA T1000) cannot do MIG"), "{error}");
+    for (text, gpus) in [(&named, &gpus[..]), (&all, &gpus[..1])] {
+        let error = Config::parse(text, "f").unwrap().resolve_node(None, gpus).unwrap_err();
+        assert!(error.to_string().contains("GPU 0 (NVIDIA T1000) cannot do MIG"), "{error}");
+    }
 }

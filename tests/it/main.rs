@@ -18,6 +18,7 @@ mod apply_history;
 mod apply_meanwhile;
 mod apply_others;
 mod apply_power;
+mod apply_profiles;
 mod apply_safety;
 mod apply_sweep;
 mod broken_plans;
