@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::fleet::observed::MigMode;
+use crate::hardware::Architecture;
 
 /// The answer to a call.
 pub type Answer<T> = Result<T, DriverError>;
@@ -115,6 +116,8 @@ pub struct Identity {
     pub pci_address: Option<String>,
     /// Whole memory in MiB.
     pub memory_mib: u64,
+    /// The architecture, where it tells one that can do MIG.
+    pub architecture: Option<Architecture>,
 }
 
 /// A GPU instance profile as the driver describes it.
@@ -263,11 +266,12 @@ pub trait MigDriver {
     /// The program of a process, where the driver tells.
     fn process_name(&mut self, pid: u32) -> Option<String>;
 
-    /// Asks for a MIG mode. Success does not mean that the mode has changed: read it again.
+    /// Asks for a MIG mode. Success does not mean that the mode has changed: read it again. The code
+    /// (NVML's activation status) says why it is only pending.
     ///
     /// # Errors
     /// What NVML answered.
-    fn set_mode(&mut self, gpu: u32, on: bool) -> Answer<()>;
+    fn set_mode(&mut self, gpu: u32, on: bool) -> Answer<Code>;
     /// Creates a GPU instance at a place; its id.
     ///
     /// # Errors

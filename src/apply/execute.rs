@@ -386,10 +386,19 @@ impl Executor<'_> {
         let mut pauses = self.patience.0.iter();
         loop {
             self.go_on()?;
-            self.driver.set_mode(gpu, mode.on)?;
+            let activation = self.driver.set_mode(gpu, mode.on)?;
             let now = self.driver.mode(gpu)?;
             if mode.reset || now.is_some_and(|m| m.current == mode.on) {
                 break;
+            }
+            if activation == Code::RESET_REQUIRED {
+                return Err(Stopped::Other(
+                    "the new mode is only pending: the GPU needs a reset for it".to_string(),
+                    Some(format!(
+                        "its board is not known to need one: run nvidia-smi -i {gpu} -mig {} && nvidia-smi --gpu-reset -i {gpu} by hand, or describe the board with --catalogue",
+                        u8::from(mode.on)
+                    )),
+                ));
             }
             // Accepted, but only pending: a client holds the GPU, perhaps for a moment.
             let Some(pause) = pauses.next() else {

@@ -28,6 +28,7 @@ use super::driver::{
 use super::{holders, program};
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::observed::MigMode;
+use crate::hardware::Architecture;
 
 /// The environment variable that stands in for `--nvml-lib`.
 pub const LIBRARY_VARIABLE: &str = "MIGPLAN_NVML_LIB";
@@ -189,6 +190,19 @@ impl NvmlDriver {
         memory.version = size_of::<sys::nvmlMemory_v2_t>() as c_uint | (2 << 24);
         check(NEW, unsafe { f(device, &mut memory) })?;
         Ok(memory.total)
+    }
+
+    /// The architecture, where it is one that can do MIG and this driver tells it.
+    fn architecture_of(&self, device: SysDevice) -> Option<Architecture> {
+        let f = symbol("", &self.lib().ok()?.nvmlDeviceGetArchitecture).ok()?;
+        let mut architecture = 0;
+        check("", unsafe { f(device, &mut architecture) }).ok()?;
+        match architecture {
+            sys::NVML_DEVICE_ARCH_AMPERE => Some(Architecture::Ampere),
+            sys::NVML_DEVICE_ARCH_HOPPER => Some(Architecture::Hopper),
+            sys::NVML_DEVICE_ARCH_BLACKWELL => Some(Architecture::Blackwell),
+            _ => None,
+        }
     }
 
     fn mig_device(&self, gpu: u32, index: u32) -> Answer<SysDevice> {
@@ -426,6 +440,7 @@ impl MigDriver for NvmlDriver {
             subsystem_id: pci.map(|p| p.pciSubSystemId),
             pci_address: pci.map(|p| text_of(&p.busId)),
             memory_mib: self.memory_bytes(device)? >> 20,
+            architecture: self.architecture_of(device),
         })
     }
 
@@ -574,12 +589,12 @@ impl MigDriver for NvmlDriver {
         name.ok().filter(|name| !name.is_empty())
     }
 
-    fn set_mode(&mut self, gpu: u32, on: bool) -> Answer<()> {
+    fn set_mode(&mut self, gpu: u32, on: bool) -> Answer<Code> {
         let device = self.device(gpu)?;
         let f = symbol("nvmlDeviceSetMigMode", &self.lib()?.nvmlDeviceSetMigMode)?;
-        // The activation status says why a mode is only pending; callers read the mode itself.
         let mut activation = 0;
-        check("nvmlDeviceSetMigMode", unsafe { f(device, on.into(), &mut activation) })
+        check("nvmlDeviceSetMigMode", unsafe { f(device, on.into(), &mut activation) })?;
+        Ok(Code(activation))
     }
 
     fn create_instance(&mut self, gpu: u32, profile_id: u32, span: Span) -> Answer<u32> {

@@ -69,7 +69,10 @@ pub(super) fn effective_board(
     if profiles.is_empty() {
         return Ok((known, forbidden));
     }
-    let mut board = known.as_deref().cloned().unwrap_or_else(|| unknown_board(identity, &profiles));
+    let mut board = known.as_deref().cloned().unwrap_or_else(|| {
+        let memory = Mebibytes(identity.memory_mib);
+        unknown_board(&identity.product, memory, identity.architecture, &profiles)
+    });
     if let Some(known) = &known {
         for profile in &known.profiles {
             if !profiles
@@ -165,7 +168,7 @@ fn profile_of(
     size: u32,
     table: Option<&Profile>,
 ) -> Profile {
-    let told = Provenance { source: "this driver".to_string(), confidence: "seen".to_string() };
+    let told = told_by_driver();
     // Some drivers count the instances of an A30 wrongly; placements do not lie.
     let disjoint = most_disjoint(&starts, size);
     let most = match name.media_engines() {
@@ -215,20 +218,34 @@ fn computed_name(profile: &DriverProfile, total_mib: u64) -> Option<ProfileName>
     })
 }
 
+fn told_by_driver() -> Provenance {
+    Provenance { source: "this driver".to_string(), confidence: "seen".to_string() }
+}
+
 /// A board that only the driver knows.
-fn unknown_board(identity: &Identity, profiles: &[Profile]) -> Board {
-    let ampere = ["A100", "A30", "A800"].iter().any(|name| identity.product.contains(name));
-    let told = Provenance { source: "this driver".to_string(), confidence: "seen".to_string() };
-    let id = identity.product.to_lowercase().replace(' ', "-");
+fn unknown_board(
+    product: &str,
+    memory: Mebibytes,
+    architecture: Option<Architecture>,
+    profiles: &[Profile],
+) -> Board {
+    let named_ampere = || ["A100", "A30", "A800"].iter().any(|name| product.contains(name));
+    let architecture = architecture.unwrap_or_else(|| match named_ampere() {
+        true => Architecture::Ampere,
+        false => Architecture::Blackwell,
+    });
+    let ampere = architecture == Architecture::Ampere;
+    let told = told_by_driver();
+    let id = product.to_lowercase().replace(' ', "-");
     Board {
         id: id.trim_start_matches("nvidia-").to_string(),
         aliases: Vec::new(),
-        products: vec![identity.product.clone()],
+        products: vec![product.to_string()],
         gfd_products: Vec::new(),
-        architecture: if ampere { Architecture::Ampere } else { Architecture::Blackwell },
+        architecture,
         chip: String::new(),
         pci_ids: Vec::new(),
-        memory: Mebibytes(identity.memory_mib),
+        memory,
         memory_provenance: told,
         compute_slices: profiles.iter().map(|p| p.compute_slices).max().unwrap_or(0),
         memory_slices: profiles

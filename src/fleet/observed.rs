@@ -6,7 +6,7 @@
 use super::{Fleet, LOCAL_NODE, Node};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::layout::{Counts, Placement};
-use crate::hardware::{Board, BoardRef, ProfileName};
+use crate::hardware::{Architecture, Board, BoardRef, ProfileName};
 use crate::units::Mebibytes;
 
 /// All GPUs of one node, in NVML's order (that of their PCI addresses).
@@ -57,6 +57,8 @@ pub struct ObservedGpu {
     /// Its board with the tables as the driver reports them; `None` where its profiles are
     /// unknown. A board beside a mode of `None` is one that should be able to do MIG.
     pub board: Option<BoardRef>,
+    /// Its architecture, where the driver tells one that can do MIG.
+    pub architecture: Option<Architecture>,
     /// Whole memory.
     pub memory: Mebibytes,
     /// MIG mode; `None` where the GPU cannot do MIG.

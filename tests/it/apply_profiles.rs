@@ -2,7 +2,7 @@
 
 use fake_nvml::Node;
 
-use crate::rehearsal::{Ran, Rehearsal, board, laid_out, lay_out, put};
+use crate::rehearsal::{Ran, Rehearsal, board, laid_out, lay_out, nvidia_smi, put, yaml};
 
 /// A product that the catalogue does not have.
 fn unknown(node: &mut Node) {
@@ -101,4 +101,25 @@ fn a_file_that_is_for_no_gpu_with_mig_is_refused() {
         rehearsal.config(&[("all", "off")]);
         assert_eq!(rehearsal.migplan(args).code, 0);
     }
+}
+
+#[test]
+fn an_unknown_product_is_reset_where_its_architecture_needs_it() {
+    let mut node = Node::new("1xa100-80gb").unwrap();
+    (node.gpus[0].product, node.gpus[0].pci_id) = ("NVIDIA PG506-232".into(), 0x1234_5678);
+    let rehearsal = Rehearsal::new(&node);
+    nvidia_smi(&rehearsal);
+    rehearsal.write("config.yaml", &yaml(&[("all", "{1g.10gb: 7}")]));
+    says(&rehearsal.migplan(&["apply", "--yes"]), 7, "needs a reset of the GPU");
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    assert_eq!(rehearsal.migplan(&["apply", "--yes", "--reset"]).code, 0);
+    assert_eq!(rehearsal.load().gpus[0].instances.len(), 7);
+
+    // Where nothing tells it, no client is blamed.
+    node.gpus[0].architecture = 0;
+    rehearsal.save(&node);
+    let ran = rehearsal.migplan(&["apply", "--yes"]);
+    says(&ran, 8, "only pending: the GPU needs a reset");
+    assert!(!ran.stderr.contains("client") && !ran.stderr.contains("DCGM"), "{}", ran.stderr);
+    assert_eq!(rehearsal.load().essence(), node.essence());
 }

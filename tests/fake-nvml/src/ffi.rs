@@ -365,6 +365,17 @@ pub unsafe extern "C" fn nvmlDeviceGetPciInfo_v3(
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetArchitecture(
+    device: Device,
+    to: *mut nvml::nvmlDeviceArchitecture_t,
+) -> nvml::nvmlReturn_t {
+    call("nvmlDeviceGetArchitecture", false, |node| {
+        let architecture = node.gpus[whole(node, device)?].architecture;
+        unsafe { put(to, architecture) }
+    })
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetMemoryInfo(
     device: Device,
     to: *mut nvml::nvmlMemory_t,

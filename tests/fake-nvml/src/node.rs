@@ -96,6 +96,9 @@ pub struct Gpu {
     pub uuid: String,
     pub product: String,
     pub memory_mib: u64,
+    /// NVML's number of it; 0 is none.
+    #[serde(default)]
+    pub architecture: u32,
     pub pci_id: u32,
     pub subsystem_id: u32,
     pub bus: u32,
@@ -172,6 +175,7 @@ struct BoardFile {
     aliases: Vec<String>,
     products: Vec<String>,
     pci_ids: Vec<String>,
+    architecture: String,
     memory_mib: u64,
     memory_slices: u32,
     mig_mode: ModeFile,
@@ -485,6 +489,12 @@ impl Gpu {
             uuid: format!("GPU-{index:08x}-fake-4000-8000-{node:012x}"),
             product: file.products.first().cloned().unwrap_or_else(|| file.id.clone()),
             memory_mib: file.memory_mib,
+            architecture: match file.architecture.as_str() {
+                "Ampere" => 7,
+                "Hopper" => 9,
+                "Blackwell" => 10,
+                _ => 0,
+            },
             pci_id: pci_id.unwrap_or(0x10DE),
             subsystem_id: 0x1234_10DE,
             bus: index + 7,
