@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::driver::{Answer, Code, DriverError, InstanceId, MigDriver, Span};
 use super::guard::{GpuChange, ModeChange};
 use super::interrupt::Interrupt;
-use super::{holders, observe};
+use super::{holders, observe, tables};
 use crate::fleet::observed::Process;
 use crate::hardware::compute;
 use crate::hardware::layout::Placement;
@@ -26,6 +26,9 @@ pub struct Step {
     /// Its first memory slice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<u32>,
+    /// The profile's position in the driver's list.
+    #[serde(skip)]
+    pub(super) nvml_index: Option<u32>,
     /// Compute slices of the compute instances that go; none where one takes all of the instance.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub compute_destroyed: Vec<u32>,
@@ -108,15 +111,20 @@ impl GpuChange {
             action,
             profile: None,
             start: None,
+            nvml_index: None,
             compute_destroyed: Vec::new(),
             compute_created: Vec::new(),
         };
-        let of = |action, placement: Placement, destroyed: Vec<u32>, created: Vec<u32>| Step {
-            profile: Some(self.board.profiles[placement.profile].name.to_string()),
-            start: Some(placement.start),
-            compute_destroyed: destroyed,
-            compute_created: created,
-            ..of_gpu(action)
+        let of = |action, placement: Placement, destroyed: Vec<u32>, created: Vec<u32>| {
+            let profile = &self.board.profiles[placement.profile];
+            Step {
+                profile: Some(profile.name.to_string()),
+                start: Some(placement.start),
+                nvml_index: Some(profile.nvml_index),
+                compute_destroyed: destroyed,
+                compute_created: created,
+                ..of_gpu(action)
+            }
         };
         let mut steps = Vec::new();
         for &i in &self.change.destroy {
@@ -178,6 +186,9 @@ pub(super) struct Executor<'a> {
     pub(super) patience: &'a Patience,
     /// Looked at before each call that changes something.
     pub(super) interrupt: &'a Interrupt,
+    /// Whether what is created must have the names that are planned: a file asks for names, a saved
+    /// state for what it was, however that is named now.
+    pub(super) by_name: bool,
 }
 
 /// Why a call was not made, or failed.
@@ -202,11 +213,20 @@ impl Executor<'_> {
         let mut destroy = change.change.destroy.iter();
         let mut refit = change.change.refit.iter();
         let mut create = change.change.create.iter();
+        // A driver that tells its profiles only once MIG is on may name them as the catalogue does not.
+        let mut renamed = self.by_name && change.switches_mode();
         for (i, step) in change.steps().into_iter().enumerate() {
             let failed = |(why, hint)| Failed { step: Box::new(step.clone()), why, hint };
             tell(Moment::Before, &step).map_err(|why| failed((why, None)))?;
             let ready = self.is_planned(change).and_then(|()| match i {
                 0 => self.ready_for_mode(change),
+                _ => Ok(()),
+            });
+            let ready = ready.and_then(|()| match (step.action, &mut renamed) {
+                (Action::Create, check @ true) => {
+                    *check = false;
+                    self.names_hold(change)
+                }
                 _ => Ok(()),
             });
             let done = ready.and_then(|()| match step.action {
@@ -353,6 +373,31 @@ impl Executor<'_> {
         let id = self.driver.create_instance(change.gpu, profile_id, span)?;
         let instance = InstanceId { gpu: change.gpu, profile_id, id, start: span.start };
         self.create_computes(change, instance, new.placement.profile, &[], &new.compute)
+    }
+
+    /// Whether the driver, now that MIG is on, has what is to be created under the planned names:
+    /// looked at before anything is created.
+    fn names_hold(&mut self, change: &GpuChange) -> Result<(), Stopped> {
+        let offered = self.driver.profiles(change.gpu)?;
+        for new in &change.change.create {
+            let planned = &change.board.profiles[new.placement.profile];
+            let told = offered.iter().find(|told| told.index == planned.nvml_index);
+            let what = match told.map(tables::told_name) {
+                // It may be too old to tell.
+                _ if offered.is_empty() => continue,
+                Some(name) if name.as_ref().is_none_or(|name| *name == planned.name) => continue,
+                Some(Some(name)) => format!("the driver calls {} {name}", planned.name),
+                _ => format!("the driver does not offer {}", planned.name),
+            };
+            return Err(Stopped::Other(
+                format!("with MIG on, {what}"),
+                Some(format!(
+                    "this driver tells its profiles only with MIG on: turn it on by hand (nvidia-smi -i {} -mig 1), and write the names that `migplan status` shows",
+                    change.gpu
+                )),
+            ));
+        }
+        Ok(())
     }
 
     /// Creates compute instances beside those that stay.

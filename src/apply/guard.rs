@@ -13,6 +13,7 @@ use crate::mig_parted::Resolved;
 use crate::reconfigure::change::{self, Blocked, Change, Create, PresentInstance};
 
 use super::state::{GpuState, InstanceState, Presence};
+use super::tables;
 
 /// What to do to one GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -383,11 +384,20 @@ fn way_back(
     if let Instances::Hidden { why, .. } = &gpu.instances {
         return Err(unseen(gpu.index, why).message);
     }
-    let (Some(mode), Some(board), Some(from)) = (gpu.mode, &gpu.board, GpuState::of(gpu)) else {
+    let (Some(mode), Some(from)) = (gpu.mode, GpuState::of(gpu)) else {
         return Err(format!("GPU {} ({}) cannot do MIG any more", gpu.index, gpu.product));
     };
-    let target = state.creates(board).map_err(|why| format!("GPU {}: {why}", gpu.index))?;
-    Ok((board.clone(), mode, from, target))
+    let board = tables::with_saved(gpu, state);
+    let target = state.creates(&board).map_err(|why| {
+        let index = gpu.index;
+        match gpu.profiles_told || mode.current {
+            true => format!("GPU {index}: {why}"),
+            false => format!(
+                "GPU {index}: {why}, as far as is known with MIG off: turn it on by hand (nvidia-smi -i {index} -mig 1)"
+            ),
+        }
+    })?;
+    Ok((board, mode, from, target))
 }
 
 impl GpuChange {

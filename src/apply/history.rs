@@ -98,7 +98,8 @@ impl Run {
             return None;
         }
         let found = state_of(&self.header.found, uuid)?;
-        (state_of(&self.header.before, uuid) != Some(found)).then_some(found)
+        let before = state_of(&self.header.before, uuid);
+        (!before.is_some_and(|before| before.same(found))).then_some(found)
     }
 
     /// Where a GPU of the run is now.

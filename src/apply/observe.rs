@@ -238,6 +238,7 @@ fn read_gpu(
         subsystem_id: identity.subsystem_id,
         pci_address: identity.pci_address,
         board,
+        profiles_told: !offered.is_empty(),
         architecture: identity.architecture,
         memory,
         mode,

@@ -46,7 +46,7 @@ impl Session<'_> {
                 }
             };
             let patience = &self.options.patience;
-            Executor { driver: &mut *self.driver, patience, interrupt }
+            Executor { driver: &mut *self.driver, patience, interrupt, by_name: true }
                 .run(gpu, &mut hook)
                 .map_err(|failed| Failure { why: failed.to_string(), hint: failed.hint })?;
         }
@@ -121,7 +121,8 @@ impl Session<'_> {
                 };
                 let patience = &self.options.patience;
                 let (driver, interrupt) = (&mut *self.driver, &uninterrupted);
-                let done = Executor { driver, patience, interrupt }.run(change, &mut hook);
+                let mut executor = Executor { driver, patience, interrupt, by_name: false };
+                let done = executor.run(change, &mut hook);
                 if let Err(failed) = done {
                     why.left.push(failed.to_string());
                     why.hint = why.hint.take().or(failed.hint);

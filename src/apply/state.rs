@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::observed::{Instances, MigMode, ObservedGpu, ObservedNode, UnreadableGpu};
 use crate::hardware::layout::Placement;
-use crate::hardware::{Board, ProfileName};
+use crate::hardware::{Board, Profile, ProfileName};
 use crate::reconfigure::change::Create;
 
 /// One GPU's MIG mode and instances.
@@ -36,6 +36,10 @@ pub struct InstanceState {
     pub profile: ProfileName,
     /// Compute slices of its compute instances, largest first.
     pub compute: Vec<u32>,
+    /// The profile's position in the driver's list (`NVML_GPU_INSTANCE_PROFILE_*`), which it keeps
+    /// where a driver, or the catalogue in its place, names it otherwise. States of before lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvml_index: Option<u32>,
 }
 
 impl InstanceState {
@@ -46,6 +50,15 @@ impl InstanceState {
             size: profile.memory_slices,
             profile: profile.name.clone(),
             compute,
+            nvml_index: Some(profile.nvml_index),
+        }
+    }
+
+    /// Whether this is a profile of it: by the driver's list, or by name where that is not saved.
+    pub(super) fn is_of(&self, profile: &Profile) -> bool {
+        match self.nvml_index {
+            Some(index) => (index, self.size) == (profile.nvml_index, profile.memory_slices),
+            None => self.profile == profile.name,
         }
     }
 
@@ -58,7 +71,11 @@ impl InstanceState {
 
     /// Whether both are the same GPU instance, however it is shared.
     pub(super) fn same_place(&self, other: &InstanceState) -> bool {
-        (self.start, self.size, &self.profile) == (other.start, other.size, &other.profile)
+        let same_profile = match (self.nvml_index, other.nvml_index) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.profile == other.profile,
+        };
+        same_profile && (self.start, self.size) == (other.start, other.size)
     }
 }
 
@@ -115,7 +132,17 @@ impl GpuState {
 
     /// Whether a GPU is in this state, whatever its index is now.
     pub fn is_state_of(&self, gpu: &ObservedGpu) -> bool {
-        GpuState::of(gpu).is_some_and(|state| GpuState { gpu: self.gpu, ..state } == *self)
+        GpuState::of(gpu).is_some_and(|state| self.same(&state))
+    }
+
+    /// Whether both are the same state of one GPU, whatever its index, and whatever its profiles are
+    /// named.
+    pub(super) fn same(&self, other: &GpuState) -> bool {
+        let of = |state: &GpuState| (state.mig, state.mig_pending, state.instances.len());
+        let mut pairs = self.instances.iter().zip(&other.instances);
+        self.uuid == other.uuid
+            && of(self) == of(other)
+            && pairs.all(|(own, other)| own.same_place(other) && own.compute == other.compute)
     }
 
     /// Its instances as something to create on `board`.
@@ -126,9 +153,10 @@ impl GpuState {
         self.instances
             .iter()
             .map(|instance| {
-                let (profile, _) = board
-                    .profile(&instance.profile)
-                    .ok_or_else(|| format!("{} has no profile {}", board.id, instance.profile))?;
+                let profile =
+                    board.profiles.iter().position(|profile| instance.is_of(profile)).ok_or_else(
+                        || format!("{} has no profile {}", board.id, instance.profile),
+                    )?;
                 let placement = Placement { start: instance.start, profile };
                 Ok(Create { placement, compute: instance.compute.clone() })
             })

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::driver::{Answer, Code, DriverProfile, Identity, MigDriver, Span};
+use super::state::GpuState;
 use crate::error::Diagnostic;
+use crate::fleet::observed::ObservedGpu;
 use crate::hardware::layout::most_disjoint;
 use crate::hardware::{
     Architecture, Board, BoardRef, Catalogue, MediaEngines, Profile, ProfileName, Provenance,
@@ -119,6 +121,11 @@ fn starts_and_size(spans: &[Span], table: Option<&Profile>) -> Option<(Vec<u32>,
     Some((starts, *size))
 }
 
+/// The name of an offered profile, where the driver tells one that can be read.
+pub(super) fn told_name(profile: &DriverProfile) -> Option<ProfileName> {
+    profile.name.as_ref().and_then(|name| name.trim_start_matches("MIG ").parse().ok())
+}
+
 /// The name of an offered profile, and the catalogue's table of it: the driver's own name, else the
 /// catalogue's, else the one that mig-parted computes.
 fn name_of<'b>(
@@ -127,8 +134,7 @@ fn name_of<'b>(
     identity: &Identity,
 ) -> Option<(ProfileName, Option<&'b Profile>)> {
     let of_index = known.and_then(|b| b.profiles.iter().find(|p| p.nvml_index == profile.index));
-    let named = profile.name.as_ref().and_then(|n| n.trim_start_matches("MIG ").parse().ok());
-    let name = named
+    let name = told_name(profile)
         .or_else(|| of_index.map(|p| p.name.clone()))
         .or_else(|| computed_name(profile, identity.memory_mib))?;
     let of_name = || known.and_then(|b| b.profiles.iter().find(|p| p.name == name));
@@ -220,6 +226,40 @@ fn computed_name(profile: &DriverProfile, total_mib: u64) -> Option<ProfileName>
 
 fn told_by_driver() -> Provenance {
     Provenance { source: "this driver".to_string(), confidence: "seen".to_string() }
+}
+
+/// The board of a GPU with the profiles that a saved state of it has. A driver that tells none with
+/// MIG off has them once it is on; of one that tells, the profiles are all that there are.
+pub(super) fn with_saved(gpu: &ObservedGpu, state: &GpuState) -> BoardRef {
+    let empty = || Arc::new(unknown_board(&gpu.product, gpu.memory, gpu.architecture, &[]));
+    let known = gpu.board.clone().unwrap_or_else(empty);
+    if gpu.profiles_told {
+        return known;
+    }
+    let mut board = Board::clone(&known);
+    for instance in &state.instances {
+        let Some(nvml_index) = instance.nvml_index else { continue };
+        if board.profiles.iter().any(|profile| instance.is_of(profile)) {
+            continue;
+        }
+        let told = told_by_driver();
+        let name = instance.profile.clone();
+        board.profiles.push(Profile {
+            compute_slices: name.gpu_slices,
+            name,
+            profile_id: None,
+            nvml_index,
+            memory_slices: instance.size,
+            starts: vec![instance.start],
+            max_instances: 1,
+            memory: Mebibytes(0),
+            memory_seen: Vec::new(),
+            sm_count: None,
+            memory_provenance: told.clone(),
+            placement_provenance: told,
+        });
+    }
+    Arc::new(board)
 }
 
 /// A board that only the driver knows.

@@ -52,7 +52,7 @@ impl Trail {
             let made = |step: &Step| {
                 (step.gpu, step.action, step.start)
                     == (found.gpu, Action::Create, Some(instance.start))
-                    && step.profile.as_ref() == Some(&instance.profile.to_string())
+                    && step.nvml_index == instance.nvml_index
             };
             known.any(|known| known.same_place(instance)) || self.begun.iter().any(made)
         };

@@ -57,6 +57,8 @@ pub struct ObservedGpu {
     /// Its board with the tables as the driver reports them; `None` where its profiles are
     /// unknown. A board beside a mode of `None` is one that should be able to do MIG.
     pub board: Option<BoardRef>,
+    /// Whether the driver itself tells the board's profiles: with MIG off, older ones do not.
+    pub profiles_told: bool,
     /// Its architecture, where the driver tells one that can do MIG.
     pub architecture: Option<Architecture>,
     /// Whole memory.

@@ -213,6 +213,7 @@ fn header(source: &str, start: u32) -> Header {
             size: 1,
             profile: "1g.10gb".parse().unwrap(),
             compute: vec![1],
+            nvml_index: Some(0),
         }],
     };
     let mut header = Header::new(Purpose::Apply, source);

@@ -2,13 +2,24 @@
 
 use fake_nvml::Node;
 
-use crate::rehearsal::{Ran, Rehearsal, board, laid_out, lay_out, nvidia_smi, put, yaml};
+use crate::rehearsal::{Ran, Rehearsal, board, fault, laid_out, lay_out, nvidia_smi, put, yaml};
 
 /// A product that the catalogue does not have.
 fn unknown(node: &mut Node) {
     for gpu in &mut node.gpus {
         gpu.product = "NVIDIA Z100".into();
         gpu.pci_id = 0x1234_5678;
+    }
+}
+
+/// Names a profile as the catalogue does not.
+fn rename(node: &mut Node) {
+    for gpu in &mut node.gpus {
+        let names = gpu.profiles.iter_mut().map(|profile| &mut profile.name);
+        let instances = gpu.instances.iter_mut().map(|instance| &mut instance.profile);
+        for name in names.chain(instances).filter(|name| *name == "1g.10gb") {
+            *name = "1g.11gb".into();
+        }
     }
 }
 
@@ -100,6 +111,143 @@ fn a_file_that_is_for_no_gpu_with_mig_is_refused() {
         assert!(ran.code == 3 && ran.stderr.contains("GPU 0 (Tesla T4) cannot do MIG"), "{ran:?}");
         rehearsal.config(&[("all", "off")]);
         assert_eq!(rehearsal.migplan(args).code, 0);
+    }
+}
+
+#[test]
+fn a_name_that_the_driver_does_not_have_with_mig_on_ends_with_the_state_before() {
+    let mut node = Node::new("2xh100-80gb").unwrap();
+    node.lists_profiles_with_mig_off = false;
+    rename(&mut node);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{1g.10gb: 7}")]);
+    let told = "with MIG on, the driver calls 1g.10gb 1g.11gb";
+    says(&rehearsal.migplan(&["apply", "--yes"]), 8, told);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+    rehearsal.edit(|node| {
+        node.gpus.iter_mut().for_each(|gpu| gpu.profiles.retain(|p| p.name != "1g.11gb"));
+    });
+    says(&rehearsal.migplan(&["apply", "--yes"]), 8, "does not offer 1g.10gb");
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn what_is_named_otherwise_with_mig_on_is_changed_by_that_name() {
+    let mut node = Node::new("2xh100-80gb").unwrap();
+    node.lists_profiles_with_mig_off = false;
+    rename(&mut node);
+    turn_on(&mut node);
+    let rehearsal = Rehearsal::new(&node);
+    rehearsal.config(&[("all", "{1g.11gb: 7}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn the_way_back_needs_no_profiles_while_mig_is_off() {
+    for edit in [unknown as fn(&mut Node), rename] {
+        let mut first = two_laid_out();
+        first.lists_profiles_with_mig_off = false;
+        edit(&mut first);
+        let fresh = || {
+            let rehearsal = Rehearsal::new(&first);
+            rehearsal.config(&[("all", "off")]);
+            rehearsal
+        };
+        let rehearsal = fresh();
+        rehearsal.edit(|node| {
+            node.faults = vec![fault("nvmlDeviceSetMigMode", 2, Some(999), false, false)];
+        });
+        says(&rehearsal.migplan(&["apply", "--yes"]), 8, "the state before is there again");
+        assert_eq!(rehearsal.load().essence(), first.essence());
+
+        let rehearsal = fresh();
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+        let dry = rehearsal.migplan(&["rollback", "--dry-run"]);
+        assert!(dry.code == 0 && dry.stdout.contains("create   3g.40gb"), "{dry:?}");
+        says(&rehearsal.migplan(&["rollback", "--yes"]), 0, "4 created");
+        assert_eq!(rehearsal.load().essence(), first.essence());
+
+        // Five changing calls for each GPU; the way back from a kill before or after each of them.
+        for (nth, late) in (1..=10).flat_map(|nth| [(nth, false), (nth, true)]) {
+            let rehearsal = fresh();
+            rehearsal.edit(|node| node.faults = vec![fault("change", nth, None, false, late)]);
+            assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+            rehearsal.edit(|node| node.faults.clear());
+            says(&rehearsal.migplan(&["rollback", "--yes"]), 0, "");
+            assert_eq!(rehearsal.load().essence(), first.essence(), "call {nth}");
+        }
+    }
+}
+
+#[test]
+fn what_was_created_stays_ones_own_under_another_name() {
+    let mut first = two_laid_out();
+    first.lists_profiles_with_mig_off = false;
+    unknown(&mut first);
+    first.gpus.iter_mut().for_each(|gpu| gpu.instances.clear());
+    let counts = "{1g.10gb: 2}";
+    // Killed in the middle, and the driver is another one afterwards.
+    for nth in 2..=8 {
+        let rehearsal = Rehearsal::new(&first);
+        rehearsal.config(&[("all", counts)]);
+        rehearsal.edit(|node| node.faults = vec![fault("change", nth, None, false, false)]);
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, -1);
+        rehearsal.edit(|node| {
+            node.faults.clear();
+            rename(node);
+        });
+        says(&rehearsal.migplan(&["rollback", "--yes"]), 0, "");
+        assert_eq!(rehearsal.load().essence(), first.essence(), "call {nth}");
+    }
+}
+
+#[test]
+fn a_renamed_profile_is_gone_back_to_by_its_place_in_the_list() {
+    let first = two_laid_out();
+    let rehearsal = Rehearsal::new(&first);
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    rehearsal.edit(rename);
+    says(&rehearsal.migplan(&["rollback", "--yes"]), 0, "4 created");
+    let mut renamed = first.clone();
+    rename(&mut renamed);
+    assert_eq!(rehearsal.load().essence(), renamed.essence());
+}
+
+#[test]
+fn a_state_that_was_saved_without_the_place_in_the_list_is_gone_back_to_by_name() {
+    for is_known in [true, false] {
+        let mut first = two_laid_out();
+        first.lists_profiles_with_mig_off = false;
+        if !is_known {
+            unknown(&mut first);
+        }
+        let rehearsal = Rehearsal::new(&first);
+        rehearsal.config(&[("all", "off")]);
+        assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+        let mut removed = 0;
+        for file in std::fs::read_dir(rehearsal.state_dir()).unwrap() {
+            let file = file.unwrap().path();
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let mut parts = text.split(",\"nvml_index\":");
+            let mut old = parts.next().unwrap().to_string();
+            for part in parts {
+                old += part.trim_start_matches(char::is_numeric);
+                removed += 1;
+            }
+            std::fs::write(&file, old).unwrap();
+        }
+        assert!(removed > 0);
+        if !is_known {
+            let told =
+                "as far as is known with MIG off: turn it on by hand (nvidia-smi -i 1 -mig 1)";
+            says(&rehearsal.migplan(&["rollback", "--yes"]), 9, told);
+            rehearsal.edit(turn_on);
+        }
+        assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+        assert_eq!(rehearsal.load().essence(), first.essence());
     }
 }
 
