@@ -95,6 +95,8 @@ pub(super) struct Failed {
     pub(super) step: Box<Step>,
     pub(super) why: String,
     pub(super) hint: Option<String>,
+    /// Whether the driver answered that this user may not.
+    pub(super) forbidden: bool,
 }
 
 impl std::fmt::Display for Failed {
@@ -197,6 +199,12 @@ enum Stopped {
     Other(String, Option<String>),
 }
 
+impl Stopped {
+    fn is_forbidden(&self) -> bool {
+        matches!(self, Stopped::Driver(e) if e.code == Code::NO_PERMISSION)
+    }
+}
+
 impl From<DriverError> for Stopped {
     fn from(error: DriverError) -> Stopped {
         Stopped::Driver(error)
@@ -216,8 +224,13 @@ impl Executor<'_> {
         // A driver that tells its profiles only once MIG is on may name them as the catalogue does not.
         let mut renamed = self.by_name && change.switches_mode();
         for (i, step) in change.steps().into_iter().enumerate() {
-            let failed = |(why, hint)| Failed { step: Box::new(step.clone()), why, hint };
-            tell(Moment::Before, &step).map_err(|why| failed((why, None)))?;
+            let failed = |forbidden: bool, (why, hint)| Failed {
+                step: Box::new(step.clone()),
+                why,
+                hint,
+                forbidden,
+            };
+            tell(Moment::Before, &step).map_err(|why| failed(false, (why, None)))?;
             let ready = self.is_planned(change).and_then(|()| match i {
                 0 => self.ready_for_mode(change),
                 _ => Ok(()),
@@ -239,8 +252,10 @@ impl Executor<'_> {
                 }
                 Action::Reset => change.mode.map_or(Ok(()), |mode| self.reset(change, mode)),
             });
-            done.map_err(|stopped| failed(self.reason(change.gpu, stopped)))?;
-            tell(Moment::After, &step).map_err(|why| failed((why, None)))?;
+            done.map_err(|stopped| {
+                failed(stopped.is_forbidden(), self.reason(change.gpu, stopped))
+            })?;
+            tell(Moment::After, &step).map_err(|why| failed(false, (why, None)))?;
         }
         Ok(())
     }

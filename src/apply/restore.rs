@@ -29,8 +29,7 @@ impl Session<'_> {
     ) -> Result<ObservedNode, Failure> {
         for (i, gpu) in change.gpus.iter().enumerate() {
             if i > 0 {
-                observe::check_again(self.driver, self.catalogue, gpu)
-                    .map_err(|why| Failure { why, hint: None })?;
+                observe::check_again(self.driver, self.catalogue, gpu).map_err(Failure::from)?;
             }
             let operator = &mut self.operator;
             let mut hook = |moment, step: &Step| match moment {
@@ -48,11 +47,11 @@ impl Session<'_> {
             let patience = &self.options.patience;
             Executor { driver: &mut *self.driver, patience, interrupt, by_name: true }
                 .run(gpu, &mut hook)
-                .map_err(|failed| Failure { why: failed.to_string(), hint: failed.hint })?;
+                .map_err(Failure::from)?;
         }
         let wanted = change.wanted();
         self.verify(|node| guard::differences(node, &wanted))
-            .map_err(|wrong| Failure { why: wrong.join("; "), hint: None })
+            .map_err(|wrong| Failure::from(wrong.join("; ")))
     }
 
     /// Reads the node back and compares: `differences` says what is wrong with it. One failed reading
@@ -88,10 +87,13 @@ impl Session<'_> {
         announce: &mut dyn FnMut(&Step),
     ) -> Result<Vec<String>, Leftover> {
         let mut why = Leftover::default();
+        let (mut begun, mut forbidden) = (0, 0);
+        let mut found = None;
         let uninterrupted = Interrupt::default();
         for attempt in 1..=ATTEMPTS {
             why = Leftover::default();
             let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
+            found.get_or_insert_with(|| states_of(&node));
             let goal = others::joined(states, others::lacking(at_risk, &node));
             let targets = trail.targets(&goal, &node);
             if guard::differences(&node, &targets.states).is_empty() {
@@ -112,6 +114,7 @@ impl Session<'_> {
                 let mut hook = |moment, step: &Step| {
                     operator.event(&match moment {
                         Moment::Before => {
+                            begun += 1;
                             announce(step);
                             Event::Begin(step, Phase::Rollback)
                         }
@@ -124,6 +127,7 @@ impl Session<'_> {
                 let mut executor = Executor { driver, patience, interrupt, by_name: false };
                 let done = executor.run(change, &mut hook);
                 if let Err(failed) = done {
+                    forbidden += usize::from(failed.forbidden);
                     why.left.push(failed.to_string());
                     why.hint = why.hint.take().or(failed.hint);
                 }
@@ -138,6 +142,8 @@ impl Session<'_> {
                 if left.is_empty() {
                     return Ok(kept);
                 }
+                let only_forbidden = begun > 0 && begun == forbidden;
+                why.forbidden = only_forbidden && found == Some(states_of(&node));
                 [left, kept].concat()
             }
             Err(e) => vec![format!("the node cannot be read: {e}")],
@@ -145,4 +151,9 @@ impl Session<'_> {
         left.append(&mut why.left);
         Err(Leftover { left, ..why })
     }
+}
+
+/// What every GPU is in, where that can be read.
+fn states_of(node: &ObservedNode) -> Vec<GpuState> {
+    node.gpus.iter().filter_map(GpuState::of).collect()
 }

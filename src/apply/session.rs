@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::driver::MigDriver;
-use super::execute::{Patience, Step};
+use super::execute::{Failed, Patience, Step};
 use super::guard::{self, Left, NodeChange, Wait, Why};
 use super::history::{History, Run};
 use super::interrupt::Interrupt;
@@ -99,8 +99,23 @@ struct Planned {
 
 /// Why a change failed, and what to do about it.
 pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) hint: Option<String>,
+    why: String,
+    hint: Option<String>,
+    /// Whether the driver answered that this user may not.
+    forbidden: bool,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Failure {
+        Failure { why, hint: None, forbidden: false }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Failure {
+        let (why, forbidden) = (failed.to_string(), failed.forbidden);
+        Failure { why, hint: failed.hint, forbidden }
+    }
 }
 
 /// What going back has left, and what may be done about it.
@@ -109,6 +124,8 @@ pub(super) struct Leftover {
     /// How GPUs differ from what they should be, and why; each a sentence.
     pub(super) left: Vec<String>,
     pub(super) hint: Option<String>,
+    /// Whether nothing was changed, since the driver answered to each step that this user may not.
+    pub(super) forbidden: bool,
 }
 
 impl Session<'_> {
@@ -456,22 +473,23 @@ impl Session<'_> {
             self.tell(Event::Warning(&Diagnostic::new(told)));
         }
         let ready = self.stop_units(&units).and_then(|()| self.look_again(task));
-        if let Err(refusal) = ready {
-            end(dir, id, End::RolledBack);
-            let ended = self.finish(dir, Err(refusal), &units);
-            id.into_iter().for_each(|id| dir.forget(id));
-            return ended;
-        }
-        let done = match id {
+        let done = ready.and_then(|()| match id {
             Some(id) if task.purpose == Purpose::Apply => {
                 self.change(dir, id, task.change, &others, &interrupt)
             }
             _ => self.go_back(dir, id, task.change, &others),
-        };
-        if done.is_ok() {
-            self.close(task, dir, id, &wanted);
+        });
+        let untouched = done.as_ref().is_err_and(|error| error.code == ExitCode::Refused);
+        match &done {
+            Ok(()) => self.close(task, dir, id, &wanted),
+            Err(_) if untouched => end(dir, id, End::RolledBack),
+            Err(_) => {}
         }
-        self.finish(dir, done.and_then(|()| complete(task.change)), &units)
+        let ended = self.finish(dir, done.and_then(|()| complete(task.change)), &units);
+        if untouched {
+            id.into_iter().for_each(|id| dir.forget(id));
+        }
+        ended
     }
 
     /// Reads the node once more, under the lock, and makes what is saved of a run before it begins.
@@ -521,7 +539,8 @@ impl Session<'_> {
         }
     }
 
-    /// Makes a planned change, and undoes it where anything fails.
+    /// Makes a planned change, and undoes it where anything fails. A refusal where the driver does not
+    /// permit the first call: some drivers tell no sooner that this user may not.
     fn change(
         &mut self,
         dir: &mut StateDir,
@@ -531,24 +550,30 @@ impl Session<'_> {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let mut trail = Trail::new(change, others);
-        let Failure { why, hint } = match self.make(dir, id, change, interrupt, &mut trail) {
-            Ok(node) => return self.keep_others(&node, change, others, &trail),
-            Err(failure) => failure,
-        };
-        self.tell(Event::Failed(&why));
+        let Failure { why, hint, forbidden } =
+            match self.make(dir, id, change, interrupt, &mut trail) {
+                Ok(node) => return self.keep_others(&node, change, others, &trail),
+                Err(failure) => failure,
+            };
+        let first = forbidden && trail.begun.len() == 1;
+        if !first {
+            self.tell(Event::Failed(&why));
+        }
         // A reset may also have taken from GPUs whose own change had not begun.
         let before = change.gpus.iter().map(|gpu| &gpu.from);
         let at_risk = match trail.has_reset() {
             true => others::joined(&others.at_risk, before),
             false => Vec::new(),
         };
-        let back = self.restore(&trail.touched(), &at_risk, &trail, &mut |_| {});
+        let mut undone = 0;
+        let back = self.restore(&trail.touched(), &at_risk, &trail, &mut |_| undone += 1);
         let lost = |node: &ObservedNode| others.lost(node);
         let back = back.and_then(|kept| match self.verify(lost) {
             Ok(_) => Ok(kept),
-            Err(left) => Err(Leftover { left: [left, kept].concat(), hint: None }),
+            Err(left) => Err(Leftover { left: [left, kept].concat(), ..Leftover::default() }),
         });
         match back {
+            Ok(_) if first && undone == 0 => Err(not_permitted(vec![why])),
             Ok(kept) => {
                 let _ = dir.end(id, End::RolledBack);
                 let mut error = Error::new(ExitCode::RolledBack, why);
@@ -557,7 +582,7 @@ impl Session<'_> {
                 error.hint = hint;
                 Err(error)
             }
-            Err(Leftover { left, hint: of_restore }) => {
+            Err(Leftover { left, hint: of_restore, .. }) => {
                 let again =
                     "remove the cause, then `migplan rollback` goes back to the saved state";
                 Err(incomplete(why, left, [hint, of_restore, Some(again.to_string())]))
@@ -592,7 +617,7 @@ impl Session<'_> {
             let back = self.restore(&wanted, &others.at_risk, trail, &mut |_| {});
             let Err(now) = self.verify(wrong) else { return Ok(()) };
             left = now;
-            if let Err(Leftover { left: more, hint: of_restore }) = back {
+            if let Err(Leftover { left: more, hint: of_restore, .. }) = back {
                 hint = of_restore;
                 left.extend(more.into_iter().filter(|why| !left.contains(why)).collect::<Vec<_>>());
             }
@@ -628,7 +653,8 @@ impl Session<'_> {
                     [Some(hint.to_string())],
                 ))
             }
-            Err(Leftover { left, hint }) => {
+            Err(Leftover { left, forbidden: true, .. }) => Err(not_permitted(left)),
+            Err(Leftover { left, hint, .. }) => {
                 Err(incomplete("the rollback failed".to_string(), left, [hint, again()]))
             }
         }
@@ -699,6 +725,14 @@ fn incomplete<const N: usize>(why: String, left: Vec<String>, hints: [Option<Str
     error.problems.extend(left.into_iter().map(Diagnostic::new));
     error.hint = joined(hints);
     error
+}
+
+fn not_permitted(problems: Vec<String>) -> Error {
+    Error {
+        code: ExitCode::Refused,
+        problems: problems.into_iter().map(Diagnostic::new).collect(),
+        hint: Some("run it as root; nothing was changed".to_string()),
+    }
 }
 
 /// An error from before anything was touched.

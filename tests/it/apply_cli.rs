@@ -350,7 +350,7 @@ fn without_root_is_seen_what_may_be_seen() {
     off.lists_profiles_with_mig_off = false;
     rehearsal.save(&off);
     let apply = rehearsal.migplan(&["apply", "--yes"]);
-    assert_eq!(apply.code, 8, "{}", apply.stderr);
+    assert_eq!(apply.code, 7, "{}", apply.stderr);
     assert!(apply.stderr.contains("nvmlDeviceSetMigMode: no permission"), "{}", apply.stderr);
     assert_eq!(rehearsal.load(), off);
 }

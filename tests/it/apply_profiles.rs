@@ -2,7 +2,9 @@
 
 use fake_nvml::Node;
 
-use crate::rehearsal::{Ran, Rehearsal, board, fault, laid_out, lay_out, nvidia_smi, put, yaml};
+use crate::rehearsal::{
+    Ran, Rehearsal, board, fault, laid_out, lay_out, nvidia_smi, put, runs, systemctl, units, yaml,
+};
 
 /// A product that the catalogue does not have.
 fn unknown(node: &mut Node) {
@@ -249,6 +251,44 @@ fn a_state_that_was_saved_without_the_place_in_the_list_is_gone_back_to_by_name(
         assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
         assert_eq!(rehearsal.load().essence(), first.essence());
     }
+}
+
+#[test]
+fn what_only_the_first_change_shows_to_be_forbidden_is_a_refusal() {
+    let mut node = two_laid_out();
+    node.lists_profiles_with_mig_off = false;
+    let rehearsal = Rehearsal::new(&node);
+    systemctl(&rehearsal, &["nvidia-dcgm"]);
+    rehearsal.config(&[("all", "off")]);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let off = rehearsal.load().essence();
+    rehearsal.edit(|node| node.root = false);
+    rehearsal.config(&[("all", "{1g.10gb: 7}")]);
+    for command in ["apply", "rollback"] {
+        let told = "nvmlDeviceSetMigMode: no permission";
+        let ran = rehearsal.migplan(&[command, "--yes", "--stop", "nvidia-dcgm"]);
+        says(&ran, 7, told);
+        assert!(ran.stderr.contains("run it as root; nothing was changed"), "{}", ran.stderr);
+        assert_eq!(rehearsal.load().essence(), off);
+        assert_eq!(units(&rehearsal), ["stop nvidia-dcgm", "start nvidia-dcgm"]);
+        // It is not the last run now.
+        assert_eq!(runs(&rehearsal).len(), 1, "{command}");
+    }
+    rehearsal.edit(|node| node.root = true);
+    assert_eq!(rehearsal.migplan(&["rollback", "--yes"]).code, 0);
+    assert_eq!(rehearsal.load().essence(), node.essence());
+}
+
+#[test]
+fn what_is_forbidden_later_is_undone() {
+    let rehearsal = Rehearsal::new(&Node::new("2xh100-80gb").unwrap());
+    let before = rehearsal.load().essence();
+    rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+    rehearsal.edit(|node| {
+        node.faults = vec![fault("nvmlDeviceSetMigMode", 2, Some(4), false, false)];
+    });
+    says(&rehearsal.migplan(&["apply", "--yes"]), 8, "the state before is there again");
+    assert_eq!(rehearsal.load().essence(), before);
 }
 
 #[test]
