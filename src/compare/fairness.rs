@@ -42,8 +42,8 @@ pub fn cost_of_fairness(
     fleet: &Fleet,
     options: &PlanOptions,
 ) -> Result<Option<FairnessCost>> {
-    // Which replicas are placed is settled once the GPUs in use are.
-    let other = match optimise::suggest(demand, fleet, &options.beside(Until::GpusUsed)) {
+    // To the end, as `--share weight` itself: every stage chooses among replicas of equal worth.
+    let other = match optimise::suggest(demand, fleet, &options.beside(Until::Everything)) {
         Err(e) if e.code == ExitCode::TimeLimit => return Ok(None),
         other => other?,
     };

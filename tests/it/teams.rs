@@ -2,6 +2,7 @@
 //! the order of the input is of no consequence.
 
 use crate::common::{demand, gpus, migplan, migplan_with, stage, suggest};
+use migplan::compare;
 use migplan::demand::{Demand, Workload};
 use migplan::optimise::PlanOptions;
 use migplan::plan::{Plan, Share, Status, teams};
@@ -232,4 +233,30 @@ fn rules_between_teams_are_refused_where_they_cannot_hold() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn the_cost_of_fair_shares_is_the_difference_to_the_plan_of_the_most_weight() {
+    // In each a later stage chooses among plans of equal weight, memory and GPUs.
+    for (csv, differ) in [
+        ("team,workload,memory,count,compute\na,w0,9000MiB,1,1\nc,w1,9000MiB,5,3\n", false),
+        (
+            "team,workload,memory,count,compute,min\nc,w0,18000MiB,5,1,1\n\
+             b,w1,18000MiB,5,3,0\nc,w2,5000MiB,2,3,0\n",
+            true,
+        ),
+    ] {
+        let (demand, fleet) = (demand(csv), gpus("2xa100-80gb"));
+        let most = suggest(&demand, &fleet, &PlanOptions::default());
+        let plan = suggest(&demand, &fleet, &fair());
+        let totals = |plan: &Plan| teams::totals(plan, &demand, &fleet);
+        let both = totals(&plan).into_iter().zip(totals(&most));
+        let both = both.filter(|(fair, most)| fair.placed != most.placed);
+        let expected: Vec<_> = both.map(|(f, m)| (f.team, f.placed, m.placed)).collect();
+        let cost = compare::cost_of_fairness(&plan, &demand, &fleet, &fair()).unwrap().unwrap();
+        assert_eq!((cost.placed, cost.most_weight), (plan.totals.placed, most.totals.placed));
+        let teams = cost.teams.into_iter().map(|t| (t.team, t.placed, t.most_weight));
+        assert_eq!(teams.collect::<Vec<_>>(), expected);
+        assert_eq!(!expected.is_empty(), differ, "{csv}");
+    }
 }
