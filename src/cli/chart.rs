@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{name_of, open};
 use super::inputs::{CatalogueArgs, DemandArgs, FleetArgs};
-use super::output::{Console, check_writable, write_result};
+use super::output::{Console, check_outputs, write_result};
 use super::planning::OptionArgs;
 use super::watch::Watch;
 use crate::compare::{self, Comparison};
@@ -127,7 +127,9 @@ pub(super) fn picture_file(text: &str) -> std::result::Result<PathBuf, String> {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     args.look.check(args.kind)?;
-    check_writable(Some(&args.output))?;
+    let planned = args.demand.files().chain(args.fleet.files()).chain(args.options.files());
+    let inputs = planned.chain(args.catalogue.files()).chain(args.plan.as_deref());
+    check_outputs(Some(&args.output), &[], inputs)?;
     let catalogue = args.catalogue.read()?;
     let options = args.options.read(false)?;
     let picture = match &args.plan {

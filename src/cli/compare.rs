@@ -49,7 +49,8 @@ pub enum Format {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    check_outputs(args.output.as_deref(), &[&args.report], &args.inputs.files())?;
+    let inputs = args.inputs.files().chain(args.options.files());
+    check_outputs(args.output.as_deref(), &[&args.report], inputs)?;
     let options = args.options.read(false)?;
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
     let options = args.options.with_quota(options, &demand, console)?;

@@ -29,6 +29,11 @@ pub(super) struct CurrentArgs {
 }
 
 impl CurrentArgs {
+    /// The files that are read.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.current.iter().map(PathBuf::as_path).filter(|current| !is_nvml(current))
+    }
+
     /// Whether the plan must keep what the GPUs hold.
     pub(super) fn is_given(&self) -> bool {
         self.current.is_some()
@@ -48,7 +53,7 @@ impl CurrentArgs {
     ) -> Result<Option<Vec<PresentGpu>>> {
         let Some(current) = &self.current else { return Ok(None) };
         let node = present::one_node(fleet)?;
-        if current == Path::new("nvml") {
+        if is_nvml(current) {
             let seen = nvml.observe(catalogue, console);
             let seen =
                 seen.map_err(|e| e.or_without_driver("give a checkpoint: --current FILE"))?;
@@ -57,4 +62,9 @@ impl CurrentArgs {
         let name = name_of(current);
         Checkpoint::parse(&read_text(current)?, &name)?.present_on(node, &name).map(Some)
     }
+}
+
+/// Whether this is no file, but the driver.
+fn is_nvml(current: &Path) -> bool {
+    current == Path::new("nvml")
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::inputs::{CatalogueArgs, DemandArgs};
-use super::output::{Console, write_result};
+use super::output::{Console, check_outputs, write_result};
 use crate::demand::over_time::Zone;
 use crate::demand::time::Span;
 use crate::demand::{Workload, csv, quiet};
@@ -46,6 +46,8 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
+    let inputs = args.demand.files().chain(args.catalogue.files());
+    check_outputs(args.output.as_deref(), &[], inputs)?;
     let catalogue = args.catalogue.read()?;
     let (demand, mut seen) = args.demand.read_with_origins(&catalogue, None, console)?;
     let quiet = match (args.quiet_window, &mut seen) {

@@ -1,11 +1,11 @@
 //! `migplan emit KIND`: what the surroundings need from a plan.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, read_pods};
-use super::output::{Console, Format, write_beside, write_result};
+use super::output::{Console, Format, check_outputs, write_beside, write_result};
 use crate::demand::time::Span;
 use crate::emit::output::Emitted;
 use crate::emit::source::PlanSource;
@@ -336,6 +336,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             "make one with `migplan suggest … --plan plan.json`, then give --plan plan.json",
         ));
     };
+    let inputs = [file].into_iter().chain(&args.catalogue).map(PathBuf::as_path);
+    let (beside, of_kind) = (args.kind.beside(), args.kind.files());
+    check_outputs(args.output.as_deref(), &[beside], inputs.chain(of_kind))?;
     let catalogue = CatalogueArgs { catalogue: args.catalogue.clone() }.read()?;
     let plan = plan::file::read(open(file)?, &name_of(file), &catalogue)?;
     let emitted = args.kind.emit(&PlanSource::from(&plan), console)?;
@@ -347,6 +350,28 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 }
 
 impl Kind {
+    /// The files that are read, beside the plan.
+    fn files(&self) -> Vec<&Path> {
+        match self {
+            Kind::Configmap(args) => args.nodes.iter().map(PathBuf::as_path).collect(),
+            Kind::Labels(args) => {
+                args.nodes.iter().chain(&args.pods).map(PathBuf::as_path).collect()
+            }
+            Kind::Capacity(args) => args.nodes.iter().map(PathBuf::as_path).collect(),
+            Kind::Checkpoint(args) => args.uuid_file().into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The file that is written, beside the result.
+    fn beside(&self) -> &Option<PathBuf> {
+        match self {
+            Kind::Configmap(args) => &args.assignments,
+            Kind::MigParted(args) => &args.assignments,
+            _ => &None,
+        }
+    }
+
     fn emit(&self, source: &PlanSource<'_>, console: &Console) -> Result<Emitted> {
         match self {
             Kind::Configmap(args) => args.emit(source),
@@ -466,12 +491,15 @@ impl SystemdArgs {
 }
 
 impl CheckpointArgs {
+    /// The file with the UUIDs, where they are not listed.
+    fn uuid_file(&self) -> Option<&Path> {
+        (!self.uuids.starts_with("GPU-")).then(|| Path::new(&self.uuids))
+    }
+
     fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
-        let uuids = if self.uuids.starts_with("GPU-") {
-            checkpoint::parse_uuids(&self.uuids, "--uuids")?
-        } else {
-            let file = PathBuf::from(&self.uuids);
-            checkpoint::parse_uuids(&read_text(&file)?, &name_of(&file))?
+        let uuids = match self.uuid_file() {
+            None => checkpoint::parse_uuids(&self.uuids, "--uuids")?,
+            Some(file) => checkpoint::parse_uuids(&read_text(file)?, &name_of(file))?,
         };
         checkpoint::write(&source.view(None)?, self.node.as_deref(), &uuids)
     }

@@ -27,6 +27,11 @@ pub struct CatalogueArgs {
 }
 
 impl CatalogueArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.catalogue.iter().map(PathBuf::as_path)
+    }
+
     /// The built-in boards and those of `--catalogue`.
     ///
     /// # Errors
@@ -228,8 +233,8 @@ pub struct DemandArgs {
 impl DemandArgs {
     /// The files that are read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let files = self.workloads.iter().chain(&self.pods).chain(&self.prometheus.prometheus);
-        files.map(PathBuf::as_path)
+        let files = self.workloads.iter().chain(&self.pods).map(PathBuf::as_path);
+        files.chain(self.prometheus.files())
     }
 
     /// Checks that some demand is named, before any work is done.

@@ -120,13 +120,15 @@ pub enum Format {
 /// before the work that makes them: each to a place of its own, and over nothing that is read.
 ///
 /// # Errors
-/// Two outputs to one file or to stdout, or an output over one of `inputs` (exit 2); as
-/// [`check_writable`].
-pub fn check_outputs(
+/// Two outputs to one file or to stdout, or an output over one of `inputs` (exit 2); an output that
+/// is a folder, or in a folder that is not there (exit 3).
+pub fn check_outputs<'a>(
     result: Option<&Path>,
     beside: &[&Option<PathBuf>],
-    inputs: &[&Path],
+    inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
+    let inputs = inputs.into_iter().filter(|input| *input != Path::new("-"));
+    let read: Vec<PathBuf> = inputs.filter_map(place_of).collect();
     let result = result.unwrap_or(Path::new("-"));
     let outputs = [result].into_iter().chain(beside.iter().filter_map(|file| file.as_deref()));
     let mut taken: Vec<PathBuf> = Vec::new();
@@ -139,8 +141,7 @@ pub fn check_outputs(
             return Err(Error::usage(format!("two outputs go to {name}"))
                 .hint("name another file for each output; without -o the result goes to stdout"));
         }
-        let is_read = |input: &&Path| **input != *"-" && place_of(input).as_ref() == Some(&place);
-        if file != Path::new("-") && inputs.iter().any(is_read) {
+        if read.contains(&place) {
             return Err(Error::usage(format!("{name} is read, and would be overwritten"))
                 .hint("name another file for the output"));
         }
@@ -164,10 +165,7 @@ fn place_of(file: &Path) -> Option<PathBuf> {
 }
 
 /// Checks that a result can be written to `file`, before the work that makes it.
-///
-/// # Errors
-/// The folder is not there, or `file` is a folder (exit 3).
-pub fn check_writable(file: Option<&Path>) -> Result<()> {
+fn check_writable(file: Option<&Path>) -> Result<()> {
     let Some(file) = file.filter(|f| *f != Path::new("-")) else { return Ok(()) };
     let folder = match file.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -85,6 +85,11 @@ pub struct OptionArgs {
 }
 
 impl OptionArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.quota.iter().map(PathBuf::as_path)
+    }
+
     /// The options of the optimiser; `keeps_present` is whether the plan must keep what the GPUs
     /// hold.
     ///
@@ -149,8 +154,8 @@ pub struct InputArgs {
 
 impl InputArgs {
     /// The files that are read.
-    pub(super) fn files(&self) -> Vec<&Path> {
-        self.demand.files().chain(self.fleet.files()).collect()
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.demand.files().chain(self.fleet.files()).chain(self.catalogue.files())
     }
 
     /// Reads the boards, the demand and the GPUs.

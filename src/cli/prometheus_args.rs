@@ -93,6 +93,12 @@ pub struct PrometheusArgs {
 }
 
 impl PrometheusArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let secrets = [&self.bearer_token_file, &self.password_file, &self.ca_file];
+        self.prometheus.iter().chain(secrets.into_iter().flatten()).map(PathBuf::as_path)
+    }
+
     /// Whether a file or a server is named.
     pub fn is_given(&self) -> bool {
         !self.prometheus.is_empty() || self.prometheus_url.is_some()

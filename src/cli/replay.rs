@@ -79,7 +79,9 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    check_outputs(args.output.as_deref(), &[&args.chart], &args.inputs.files())?;
+    let replayed = args.plan.iter().chain(&args.file).map(PathBuf::as_path);
+    let inputs = args.inputs.files().chain(args.current.files()).chain(replayed);
+    check_outputs(args.output.as_deref(), &[&args.chart], inputs)?;
     args.options.refuse_teams("replay")?;
     let options = args.options.read(false)?;
     let inputs = &args.inputs;

@@ -81,7 +81,7 @@ pub struct Args {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let beside = [&args.cronjobs, &args.chart];
-    check_outputs(args.output.as_deref(), &beside, &args.inputs.files())?;
+    check_outputs(args.output.as_deref(), &beside, args.inputs.files())?;
     mig_parted::check_name(&args.name)?;
     args.options.refuse_teams("schedule")?;
     let options =

@@ -7,7 +7,7 @@ use clap::ArgGroup;
 
 use super::hours_args::HoursArgs;
 use super::inputs::{CatalogueArgs, DemandArgs};
-use super::output::{Console, Format, check_writable, write_result};
+use super::output::{Console, Format, check_outputs, write_result};
 use super::values::{seconds, whole};
 use super::watch::Watch;
 use crate::compare::{self, Sizing};
@@ -71,7 +71,8 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    check_writable(args.output.as_deref())?;
+    let inputs = args.demand.files().chain(args.catalogue.files());
+    check_outputs(args.output.as_deref(), &[], inputs)?;
     let catalogue = args.catalogue.read()?;
     let prices = Price::parse(&args.price, "--price", &catalogue)?;
     let mut boards = price::boards(&args.board, "--board", &catalogue)?;

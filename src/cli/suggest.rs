@@ -123,7 +123,8 @@ impl Format {
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(args.current.is_given())?;
     let beside = [&args.plan, &args.assignments, &args.report];
-    check_outputs(args.output.as_deref(), &beside, &args.inputs.files())?;
+    let inputs = args.inputs.files().chain(args.options.files()).chain(args.current.files());
+    check_outputs(args.output.as_deref(), &beside, inputs)?;
     mig_parted::check_name(&args.name)?;
     if args.over_time {
         return over_time::run(args, options, console);

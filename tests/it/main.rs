@@ -34,6 +34,7 @@ mod layering;
 mod library;
 mod messages;
 mod optimal;
+mod outputs;
 mod over_time;
 mod over_time_optimal;
 mod pictures;
