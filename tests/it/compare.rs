@@ -570,7 +570,9 @@ fn what_rows_do_not_keep_and_count_is_said() {
         "warning: 1 replica is in no row, since no GPU here can serve it; `migplan suggest` says why\n"
     );
     let rules = ["--strategy", "single", "--one-profile-per-workload"];
-    let said =
-        "warning: presets and whole GPUs are not held to --strategy single, as the plan is\n";
-    assert_eq!(run(&rules), format!("{said}{plain}"));
+    let single = "warning: only the plan is held to --strategy single: presets, whole GPUs, \
+        first-fit and best-fit decreasing are not\n";
+    let one = "warning: first-fit and best-fit decreasing are not held to \
+        --one-profile-per-workload\n";
+    assert_eq!(run(&rules), format!("{single}{one}{plain}"));
 }

@@ -81,7 +81,7 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
     )
 }
 
-/// What no row says: rules that presets do not keep, a plan that is not proved, and what counts in no
+/// What no row says: rules that only some rows keep, a plan that is not proved, and what counts in no
 /// row.
 pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec<Diagnostic> {
     let replicas = |whole: bool| -> u64 {
@@ -93,7 +93,14 @@ pub fn warnings(comparison: &Comparison, demand: &Demand, rules: &Policy) -> Vec
     let mut warnings = Vec::new();
     let of_gpus = rules.flags_of_gpus();
     if !of_gpus.is_empty() {
-        let message = format!("presets and whole GPUs are not held to {of_gpus}, as the plan is");
+        let message = format!(
+            "only the plan is held to {of_gpus}: presets, whole GPUs, first-fit and best-fit decreasing are not"
+        );
+        warnings.push(Diagnostic::new(message));
+    }
+    if rules.one_profile_per_workload {
+        let message =
+            "first-fit and best-fit decreasing are not held to --one-profile-per-workload";
         warnings.push(Diagnostic::new(message));
     }
     if comparison.plan.proof.status != Status::Optimal {
