@@ -20,6 +20,7 @@ mod search;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crate::demand::Workload;
 use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
@@ -35,8 +36,8 @@ pub use division::{ChangeAt, Division};
 use parts::HOUR_MINUTES;
 use search::{Found, Search};
 
-/// Which divisions are searched, in words.
-pub const SEARCHED_WINDOWS: &str = "every daily window of whole hours, over midnight too, on all days, from Monday to Friday, or on Saturday and Sunday";
+/// Which divisions are searched where changes are looked for, in words.
+const SEARCHED_WINDOWS: &str = "every daily window of whole hours, over midnight too, on all days, from Monday to Friday, or on Saturday and Sunday";
 
 /// Most configurations of a schedule.
 pub const MOST_CONFIGURATIONS: usize = 12;
@@ -67,6 +68,31 @@ pub struct Searched {
     pub solved: usize,
     /// Whether nothing among the divisions serves more.
     pub proved: bool,
+    /// Why no change was looked for, where none was: then there is one division.
+    pub no_changes: Option<NoChanges>,
+}
+
+/// Why no change of configuration was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoChanges {
+    /// One configuration was asked for.
+    OneAsked,
+    /// One configuration serves all that is asked for.
+    AllServed,
+    /// Demand is the same in all hours.
+    SameDemand,
+}
+
+impl Searched {
+    /// Which divisions were searched, in words.
+    pub fn windows(&self) -> &'static str {
+        match self.no_changes {
+            None => SEARCHED_WINDOWS,
+            Some(NoChanges::OneAsked) => "none: one configuration was asked for",
+            Some(NoChanges::AllServed) => "none: one configuration serves all that is asked for",
+            Some(NoChanges::SameDemand) => "none: demand is the same in all hours",
+        }
+    }
 }
 
 /// One configuration of a schedule.
@@ -90,12 +116,46 @@ pub struct Change {
 }
 
 /// What is served, in replica-minutes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Served {
     /// Asked for.
     pub asked: u128,
     /// Served.
     pub served: u128,
+    /// Of what is served, that of each priority of the demand.
+    pub of_priority: BTreeMap<i64, ServedOfPriority>,
+}
+
+/// What is served of one priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServedOfPriority {
+    /// Replica-minutes.
+    pub served: u128,
+    /// Weight-minutes, in millionths.
+    pub weight: u128,
+}
+
+impl Served {
+    /// Nothing yet, of the priorities of these workloads.
+    fn none_of(workloads: &[Workload]) -> Served {
+        let asked = workloads.iter().filter(|w| w.count > 0);
+        let of_priority = asked.map(|w| (w.priority, ServedOfPriority::default())).collect();
+        Served { of_priority, ..Served::default() }
+    }
+
+    /// Adds so many minutes in which `counts` replicas of the workloads are asked for and `rows`
+    /// served.
+    fn add(&mut self, workloads: &[Workload], counts: &[u64], rows: &[Allocated], minutes: u128) {
+        self.asked += minutes * u128::from(counts.iter().sum::<u64>());
+        for row in rows {
+            let workload = &workloads[row.workload];
+            let served = minutes * u128::from(row.replicas);
+            self.served += served;
+            let of_priority = self.of_priority.entry(workload.priority).or_default();
+            of_priority.served += served;
+            of_priority.weight += served * u128::from(workload.weight.0);
+        }
+    }
 }
 
 /// One configuration for all hours.
@@ -126,6 +186,19 @@ pub struct Schedule {
     pub proof: Proof,
 }
 
+impl Schedule {
+    /// The highest priority of which the schedule serves more weight than the best single
+    /// configuration, which may serve more replicas of the others; where there is none, the highest.
+    pub fn deciding_priority(&self) -> Option<i64> {
+        let (own, one) = (&self.served.of_priority, &self.one.served.of_priority);
+        let weight = |priority: &i64| one.get(priority).map_or(0, |of| of.weight);
+        let mut highest_first = own.iter().rev();
+        let first = highest_first.clone().next();
+        let more = highest_first.find(|(priority, of)| of.weight > weight(priority));
+        more.or(first).map(|(priority, _)| *priority)
+    }
+}
+
 /// Finds the best schedule.
 ///
 /// # Errors
@@ -145,10 +218,16 @@ pub fn schedule(
     let halved = PlanOptions { time_limit: half, ..options.clone() };
     let one_plan = over_time::suggest(demand, fleet, &halved)?;
     let one = One { served: served_by(&one_plan, demand), plan: one_plan };
-    let mut searched =
-        Searched { divisions: 1, solved: 1, proved: one.plan.plan.proof.status == Status::Optimal };
-    let serves_all = one.served.served == one.served.asked;
-    if demand.periods().len() > 1 && wanted.configurations > 1 && !serves_all {
+    let no_changes = if wanted.configurations == 1 {
+        Some(NoChanges::OneAsked)
+    } else if demand.periods().len() == 1 {
+        Some(NoChanges::SameDemand)
+    } else {
+        (one.served.served == one.served.asked).then_some(NoChanges::AllServed)
+    };
+    let proved = one.plan.plan.proof.status == Status::Optimal;
+    let mut searched = Searched { divisions: 1, solved: 1, proved, no_changes };
+    if no_changes.is_none() {
         let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let options = PlanOptions { time_limit: left, ..options.clone() };
         let search = Search::new(demand, fleet, &options, wanted);
@@ -161,7 +240,7 @@ pub fn schedule(
         configurations: vec![Configuration { plan: one.plan.clone(), demand: demand.clone() }],
         division: Division::constant(),
         changes: Vec::new(),
-        served: one.served,
+        served: one.served.clone(),
         proof: one.plan.plan.proof.clone(),
         one,
         searched,
@@ -222,12 +301,11 @@ impl ScheduleOptions {
 
 /// What a plan serves of all hours, in replica-minutes.
 fn served_by(plan: &OverTimePlan, demand: &OverTime) -> Served {
-    let mut served = Served::default();
+    let workloads = demand.peak().workloads();
+    let mut served = Served::none_of(workloads);
     for (period, rows) in demand.periods().iter().zip(&plan.periods) {
         let minutes = u128::from(period.hours) * HOUR_MINUTES.unsigned_abs() as u128;
-        let sum = |counts: u64| u128::from(counts) * minutes;
-        served.asked += sum(period.counts.iter().sum());
-        served.served += sum(rows.iter().map(|row| row.replicas).sum());
+        served.add(workloads, &period.counts, rows, minutes);
     }
     served
 }
@@ -279,7 +357,7 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         configurations,
         changes: changes.map(|at| change(at, &gpus, search.schedule.keeps)).collect(),
         division: found.division.clone(),
-        served: served_by_parts(found, &rows),
+        served: served_by_parts(found, search.demand.peak().workloads(), &rows),
         one,
         searched,
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },
@@ -328,13 +406,11 @@ fn change(at: ChangeAt, gpus: &[Vec<Option<Vec<GpuLayout>>>], keeps: Keeps) -> C
     Change { at, destroyed, created }
 }
 
-/// What the parts of a schedule serve with these replicas.
-fn served_by_parts(found: &Found, rows: &[Vec<Allocated>]) -> Served {
-    let mut served = Served::default();
+/// What the parts of a schedule serve with these replicas of the workloads.
+fn served_by_parts(found: &Found, workloads: &[Workload], rows: &[Vec<Allocated>]) -> Served {
+    let mut served = Served::none_of(workloads);
     for ((part, _), rows) in found.parts.with_periods().zip(rows) {
-        let minutes = u128::from(part.weight.unsigned_abs());
-        served.asked += minutes * u128::from(part.counts.iter().sum::<u64>());
-        served.served += minutes * u128::from(rows.iter().map(|r| r.replicas).sum::<u64>());
+        served.add(workloads, &part.counts, rows, u128::from(part.weight.unsigned_abs()));
     }
     served
 }

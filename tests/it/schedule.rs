@@ -654,6 +654,56 @@ fn units_of_an_earlier_schedule_are_named() {
 }
 
 #[test]
+fn changes_that_were_not_looked_for_are_not_called_searched() {
+    let said = |csv: &str, args: &[&str]| {
+        let base = ["schedule", "-w", "-", "--gpus", "3xa100-80gb"];
+        let run = |format| {
+            let ran = migplan_with(&[&base, args, &["--format", format]].concat(), csv.as_bytes());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            ran.stdout
+        };
+        let json: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
+        let searched = &json["searched"];
+        assert_eq!((&searched["divisions"], &searched["solved"]), (&1.into(), &1.into()));
+        (run("text"), searched["windows"].as_str().unwrap().to_string())
+    };
+    let (text, windows) = said(WEEK_CSV, &["--configs", "1"]);
+    assert!(
+        text.contains(
+            "by 1 configuration.\nOne configuration, as asked; no change was looked for.\n"
+        )
+    );
+    assert!(!text.contains("Searched:") && !text.contains("is best"), "{text}");
+    assert_eq!(windows, "none: one configuration was asked for");
+    let (text, windows) = said("team,workload,memory,hours\na,b,9GiB,08:00-19:00\n", &[]);
+    assert!(text.contains("One configuration serves all that is asked for"), "{text}");
+    assert!(!text.contains("Searched:"), "{text}");
+    assert_eq!(windows, "none: one configuration serves all that is asked for");
+}
+
+#[test]
+fn what_comes_first_is_said_where_replica_hours_alone_mislead() {
+    let rows = "t,w0,11000MiB,1,0,1,\nt,w1,11000MiB,3,5,1,Mon-Fri 00:00-24:00\n\
+        t,w2,12000MiB,3,5,1,Mon-Fri 12:00-08:00\nt,w3,20000MiB,3,0,1,Mon-Sun 06:00-12:00\n";
+    let rows = format!("team,workload,memory,count,priority,weight,hours\n{rows}");
+    let said = |rows: &str| {
+        let ran = migplan_with(&["schedule", "-w", "-", "--gpus", "1xa30"], rows.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let first = ran.stderr.lines().next().unwrap().to_string();
+        assert!(ran.stdout.contains(&format!("# {first}\n")), "{}", ran.stdout);
+        first
+    };
+    let by_priority = said(&rows);
+    let expected = "257.8 of 954 replica-hours placed (27.0 %) by 2 configurations; the best single \
+        configuration places 288 (30.1 %; 240 of priority 5, the schedule 247.8).";
+    assert_eq!(by_priority, expected);
+    // The same with weights instead of priorities.
+    let weighted = rows.replace(",5,1,Mon", ",0,1000,Mon");
+    let by_weight = said(&weighted);
+    assert!(by_weight.contains("; weight-hours 240,048, the schedule 247,843.3)"), "{by_weight}");
+}
+
+#[test]
 fn what_cannot_be_scheduled_is_said() {
     for (args, code, said) in [
         (&["--configs", "0"][..], 2, "not between 1 and 12"),

@@ -50,16 +50,22 @@ impl ScheduleFigure {
         let by_period = |sums: &[u64]| -> Vec<u64> {
             hours.iter().map(|h| sums.get(h.period).copied().unwrap_or(0)).collect()
         };
+        // The title would read as if one configuration were better.
+        let (own, one_serves) = (&schedule.served, &schedule.one.served);
+        let falls_behind = (own.served < one_serves.served).then(|| schedule.deciding_priority());
+        let first = falls_behind.flatten().map_or(String::new(), |priority| {
+            format!("The schedule serves more weight of priority {priority}, which comes first. ")
+        });
         ScheduleFigure {
             title: format!(
                 "{} over the week: {} of the replica-hours placed, {} by the best single one{}",
                 plural(schedule.configurations.len() as u64, "MIG configuration"),
-                share(schedule.served.served, schedule.served.asked),
-                share(schedule.one.served.served, schedule.one.served.asked),
+                share(own.served, own.asked),
+                share(one_serves.served, one_serves.asked),
                 if schedule.searched.proved { "" } else { " (not proved)" },
             ),
             subtitle: format!(
-                "Above: the MIG configuration that is active. Below: the replicas asked for in each hour, and those that have an instance; the minutes of a change are left out. Times are {}.",
+                "{first}Above: the MIG configuration that is active. Below: the replicas asked for in each hour, and those that have an instance; the minutes of a change are left out. Times are {}.",
                 demand.zone().name()
             ),
             axis: HourAxis::new(demand),

@@ -9,7 +9,7 @@ use super::replay::hours_number;
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::plan::{GpuPlan, Proof};
-use crate::schedule::{SEARCHED_WINDOWS, Schedule};
+use crate::schedule::Schedule;
 
 /// Schema key of [`ScheduleDocument`].
 pub const SCHEDULE_SCHEMA: &str = "migplan.schedule/v1";
@@ -88,7 +88,7 @@ pub struct ChangeRow {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SearchedRow {
-    /// In words.
+    /// In words; `none` and why, where no change was looked for.
     pub windows: &'static str,
     /// Distinct divisions of the week.
     pub divisions: usize,
@@ -143,7 +143,7 @@ impl<'s> ScheduleDocument<'s> {
             one_config_replica_hours: hours(schedule.one.served.served),
             proved: schedule.searched.proved,
             searched: SearchedRow {
-                windows: SEARCHED_WINDOWS,
+                windows: schedule.searched.windows(),
                 divisions: schedule.searched.divisions,
                 solved: schedule.searched.solved,
             },

@@ -9,8 +9,10 @@ use super::table::table;
 use super::{Layout, and_more, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
-use crate::schedule::{SEARCHED_WINDOWS, Schedule};
+use crate::plan::Status;
+use crate::schedule::{NoChanges, Schedule, ServedOfPriority};
 use crate::text::{letter, plural, share, thousands};
+use crate::units::Weight;
 
 /// For each configuration every node with its label.
 pub type Labels = [Vec<(Arc<str>, String)>];
@@ -26,20 +28,53 @@ pub fn label(labels: &Labels, configuration: usize) -> String {
     }
 }
 
-/// What the schedule serves, and one configuration.
-fn headline(schedule: &Schedule) -> String {
-    let minute = u128::from(MINUTE_MS.unsigned_abs());
-    let (own, one) = (schedule.served, schedule.one.served);
-    let of = |minutes: u128| hours(minutes * minute);
-    format!(
-        "{} of {} replica-hours placed ({}) by {}; the best single configuration places {} ({}).",
-        of(own.served),
-        of(own.asked),
+/// Minutes as hours.
+fn of_minutes(minutes: u128) -> String {
+    hours(minutes * u128::from(MINUTE_MS.unsigned_abs()))
+}
+
+/// What the schedule serves, and beside several configurations one.
+fn headline(schedule: &Schedule, demand: &OverTime) -> String {
+    let (own, one) = (&schedule.served, &schedule.one.served);
+    let placed = format!(
+        "{} of {} replica-hours placed ({}) by {}",
+        of_minutes(own.served),
+        of_minutes(own.asked),
         share(own.served, own.asked),
         plural(schedule.configurations.len() as u64, "configuration"),
-        of(one.served),
+    );
+    if schedule.changes.is_empty() {
+        return placed + ".";
+    }
+    let best = match schedule.one.plan.plan.proof.status {
+        Status::Optimal => "the best single configuration",
+        _ => "the best single configuration found",
+    };
+    format!(
+        "{placed}; {best} places {} ({}{}).",
+        of_minutes(one.served),
         share(one.served, one.asked),
+        deciding(schedule, demand)
     )
+}
+
+/// What one configuration serves of what comes first, and what the schedule does, where replica-hours
+/// alone do not say which is better.
+fn deciding(schedule: &Schedule, demand: &OverTime) -> String {
+    let (own, one) = (&schedule.served.of_priority, &schedule.one.served.of_priority);
+    let is_weighted = demand.peak().is_weighted();
+    let Some(priority) = schedule.deciding_priority() else { return String::new() };
+    let shown = |of: Option<&ServedOfPriority>| match of {
+        Some(of) if is_weighted => of_minutes(of.weight / u128::from(Weight::SCALE)),
+        of => of_minutes(of.map_or(0, |of| of.served)),
+    };
+    let [own_of, one_of] = [own, one].map(|of| shown(of.get(&priority)));
+    let unit = if is_weighted { "weight-hours " } else { "" };
+    match own.len() {
+        1 if !is_weighted => String::new(),
+        1 => format!("; {unit}{one_of}, the schedule {own_of}"),
+        _ => format!("; {unit}{one_of} of priority {priority}, the schedule {own_of}"),
+    }
 }
 
 /// What was searched, and whether it was proved.
@@ -51,7 +86,8 @@ fn searched(schedule: &Schedule) -> String {
         false => "; not proved: others may serve more",
     };
     format!(
-        "Searched: {SEARCHED_WINDOWS}: {} of the week, {} solved exactly{end}.",
+        "Searched: {}: {} of the week, {} solved exactly{end}.",
+        schedule.searched.windows(),
         plural(divisions as u64, "division"),
         thousands(solved as u64),
     )
@@ -59,11 +95,20 @@ fn searched(schedule: &Schedule) -> String {
 
 /// The summary that a person reads after `schedule`.
 pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: Layout) -> String {
-    let mut text = format!("{}\n", headline(schedule));
+    let mut text = format!("{}\n", headline(schedule, demand));
     if schedule.changes.is_empty() {
-        text.push_str(match schedule.searched.proved {
-            true => "One configuration is best: no change is worth its cost.\n",
-            false => {
+        text.push_str(match (schedule.searched.no_changes, schedule.searched.proved) {
+            (Some(NoChanges::OneAsked), _) => {
+                "One configuration, as asked; no change was looked for.\n"
+            }
+            (Some(NoChanges::AllServed), _) => {
+                "One configuration serves all that is asked for; no change was looked for.\n"
+            }
+            (Some(NoChanges::SameDemand), _) => {
+                "Demand is the same in all hours; no change was looked for.\n"
+            }
+            (None, true) => "One configuration is best: no change is worth its cost.\n",
+            (None, false) => {
                 "No change was found that is worth its cost; with more time there may be one.\n"
             }
         });
@@ -95,7 +140,9 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
         and_more(&mut text, schedule.changes.len(), layout.rows(), "change");
         text.push('\n');
     }
-    text += &super::wrapped(&searched(schedule), "", layout);
+    if schedule.searched.no_changes.is_none() {
+        text += &super::wrapped(&searched(schedule), "", layout);
+    }
     // The proof is that of the layouts, whatever other divisions serve.
     if !schedule.changes.is_empty() {
         text.push_str("With these changes: ");
@@ -109,7 +156,7 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
 ///
 /// `name`: what the labels of the configurations begin with.
 pub fn notes(schedule: &Schedule, demand: &OverTime, name: &str) -> Vec<String> {
-    let mut notes = vec![headline(schedule)];
+    let mut notes = vec![headline(schedule, demand)];
     for change in &schedule.changes {
         notes.push(format!(
             "{} ({}): from {name}-{} to {name}-{}, {} destroyed, {} created",
