@@ -260,7 +260,7 @@ fn unserved(
         .filter_map(|(index, why)| {
             let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
             let (reason, detail, help) =
-                explain::unservable(*why, workload, boards, &|_| gpus_per_node as u64);
+                explain::unservable(*why, workload, boards, &|_| gpus_per_node as u64, None);
             let row = Unplaced {
                 team: workload.team.clone(),
                 workload: workload.name.clone(),

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::assign::Placed;
 use super::problem::{Problem, Unservable};
+use crate::demand::quota::Quota;
 use crate::demand::{Demand, Workload};
 use crate::fleet::Fleet;
 use crate::hardware::{BoardRef, Profile, ProfileName};
@@ -16,7 +17,7 @@ use crate::plan::teams::least_whole_memory;
 use crate::plan::{
     GpuPlan, Instance, InstanceProfile, Plan, Policy, Proof, Reason, Status, Totals, Unplaced,
 };
-use crate::text::plural;
+use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
 
 /// Fewer workloads than twice these are explained by one thread.
@@ -71,10 +72,21 @@ fn unplaced_rows(
         if replicas == 0 {
             return None;
         }
+        let quota = problem.team_quotas.of(&workload.team);
         let (reason, detail, help) = match problem.unservable.get(&index) {
-            Some(why) => unservable(*why, workload, &boards, &on_a_node),
-            None => over_quota(workload, problem, &allocations, &boards)
-                .unwrap_or_else(|| full(workload, replicas, problem, &room)),
+            Some(why) => unservable(*why, workload, &boards, &on_a_node, quota),
+            None => {
+                let allocation = allocations.get(&workload.team);
+                let limit = quota.zip(allocation).map(|(quota, allocation)| {
+                    let policy = &problem.policy;
+                    let within = allocation.most_within(quota, workload, &boards, policy, replicas);
+                    Limit { quota, allocation, within }
+                });
+                match limit {
+                    Some(limit) if limit.within == 0 => over_quota(workload, &limit),
+                    limit => full(workload, replicas, problem, &room, limit.as_ref()),
+                }
+            }
         };
         let (team, workload_name) = (workload.team.clone(), workload.name.clone());
         let row = Unplaced { team, workload: workload_name, replicas, reason, detail, help };
@@ -138,12 +150,13 @@ fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
 }
 
 /// Why not even an empty fleet could serve a workload; `on_a_node` says how many GPUs of a board
-/// one replica may take.
+/// one replica may take. `quota`: that of its team, which help must be within.
 pub(crate) fn unservable(
     why: Unservable,
     workload: &Workload,
     boards: &[BoardRef],
     on_a_node: &dyn Fn(&BoardRef) -> u64,
+    quota: Option<&Quota>,
 ) -> (Reason, String, Option<String>) {
     match why {
         Unservable::NoBoard => (
@@ -155,7 +168,7 @@ pub(crate) fn unservable(
             ),
             Some(format!("1 more GPU of {}", workload.boards.join(" or "))),
         ),
-        Unservable::TooLarge => too_large(workload, boards, on_a_node),
+        Unservable::TooLarge => too_large(workload, boards, on_a_node, quota),
         Unservable::NeedsWholeGpus => {
             let memory = workload.memory.map_or(String::new(), |m| format!(" with {m} in all"));
             (
@@ -174,6 +187,7 @@ fn too_large(
     workload: &Workload,
     boards: &[BoardRef],
     on_a_node: &dyn Fn(&BoardRef) -> u64,
+    quota: Option<&Quota>,
 ) -> (Reason, String, Option<String>) {
     let memory = workload.memory.unwrap_or_default();
     let allowed: Vec<&BoardRef> = boards.iter().filter(|b| workload.allows(b)).collect();
@@ -189,8 +203,14 @@ fn too_large(
         .filter(|(_, p)| p.name.is_plain() || workload.media)
         .filter(|(_, p)| workload.suits_but_for_memory(p))
         .max_by(|a, b| (a.1.memory, &b.0.id, &b.1.name).cmp(&(b.1.memory, &a.0.id, &a.1.name)));
+    let more_quota = |is_within: &dyn Fn(&Allocation, &Quota) -> bool| match quota {
+        Some(quota) if !is_within(&Allocation::default(), quota) => {
+            format!(" and {}", larger_quota(&quota.team))
+        }
+        _ => String::new(),
+    };
     let (detail, less) = match largest {
-        Some((_, profile)) => (
+        Some((board, profile)) => (
             format!(
                 "needs {memory}{conditions}; the largest instance here{} is {} with {}",
                 if conditions.is_empty() { "" } else { " that has them" },
@@ -199,22 +219,27 @@ fn too_large(
             ),
             is_help(profile, memory).then(|| {
                 let less = memory - profile.memory;
-                format!("{} less demand ({less} less)", less.human())
+                let quota = more_quota(&|none, quota| none.has_room(quota, board, profile, 1));
+                format!("{} less demand ({less} less){quota}", less.human())
             }),
         ),
         None => (format!("needs an instance{conditions}; no board here has one"), None),
     };
     let help = match (whole_gpus(workload, &allowed, on_a_node), less) {
-        (Some((1, board)), _) => Some(format!(
-            "a whole GPU: {} has {} with MIG off; set the column gpus to 1",
-            board.id, board.memory
-        )),
         (Some((gpus, board)), less) => {
-            let less = less.map_or(String::new(), |less| format!("{less}, or "));
-            let id = &board.id;
-            Some(format!(
-                "{less}{gpus} whole GPUs of {id} on one node: set the column gpus to {gpus}"
-            ))
+            let (id, n) = (&board.id, u64::from(gpus));
+            let quota = more_quota(&|none, quota| none.has_whole_gpus(quota, board, n));
+            Some(if gpus == 1 {
+                let memory = board.memory;
+                format!(
+                    "a whole GPU: {id} has {memory} with MIG off; set the column gpus to 1{quota}"
+                )
+            } else {
+                let less = less.map_or(String::new(), |less| format!("{less}, or "));
+                format!(
+                    "{less}{gpus} whole GPUs of {id} on one node: set the column gpus to {gpus}{quota}"
+                )
+            })
         }
         (None, less) => less,
     };
@@ -293,25 +318,28 @@ fn free_instances(gpus: &[GpuPlan], problem: &Problem) -> Vec<FreeInstance> {
     found
 }
 
+/// What the quota of a team leaves for the replicas of a workload that have no place.
+struct Limit<'a> {
+    quota: &'a Quota,
+    allocation: &'a Allocation,
+    /// How many of them are within it.
+    within: u64,
+}
+
 /// Why a team that has a quota gets no more, where no instance that suffices is within it.
-fn over_quota(
-    workload: &Workload,
-    problem: &Problem,
-    allocations: &BTreeMap<Arc<str>, Allocation>,
-    boards: &[BoardRef],
-) -> Option<(Reason, String, Option<String>)> {
-    let quota = problem.team_quotas.of(&workload.team)?;
-    let allocation = allocations.get(&workload.team)?;
-    if !allocation.leaves_nothing(quota, workload, boards, &problem.policy) {
-        return None;
-    }
-    let needs = needs(workload);
+fn over_quota(workload: &Workload, limit: &Limit<'_>) -> (Reason, String, Option<String>) {
+    let Limit { quota, allocation, .. } = limit;
     let team = &workload.team;
     let detail = format!(
-        "{needs}; team {team}'s quota of {quota} leaves no instance for it ({} in use)",
+        "{}; team {team}'s quota of {quota} leaves no instance for it ({} in use)",
+        needs(workload),
         allocation.of(quota)
     );
-    Some((Reason::FleetFull, detail, Some(format!("a larger quota for {team}"))))
+    (Reason::FleetFull, detail, Some(larger_quota(team)))
+}
+
+fn larger_quota(team: &str) -> String {
+    format!("a larger quota for {team}")
 }
 
 /// `needs 9216 MiB`, `needs 2 whole GPUs`.
@@ -355,12 +383,14 @@ impl KeptFree {
     }
 }
 
-/// Why a full fleet cannot serve a workload, and what would help.
+/// Why a full fleet cannot serve a workload, and what would help; `limit` is what the quota of its
+/// team leaves for it, where it has one.
 fn full(
     workload: &Workload,
     replicas: u64,
     problem: &Problem,
     room: &Room,
+    limit: Option<&Limit<'_>>,
 ) -> (Reason, String, Option<String>) {
     let boards = boards_for(workload, problem);
     let on_one_node = if workload.whole_gpus > 0 { " on one node" } else { "" };
@@ -376,8 +406,10 @@ fn full(
             .free
             .iter()
             .filter(|s| workload.allows(&s.board))
-            .map(|s| &s.board.profiles[s.profile])
-            .filter(|p| p.memory < memory && is_help(p, memory))
+            .map(|s| (&s.board, &s.board.profiles[s.profile]))
+            .filter(|(_, p)| p.memory < memory && is_help(p, memory))
+            .filter(|(board, p)| limit.is_none_or(|l| l.allocation.has_room(l.quota, board, p, 1)))
+            .map(|(_, p)| p)
             .filter(|p| workload.suits_but_for_memory(p) && room.may_have(workload, &p.name));
         profiles.max_by_key(|p| (p.memory, Reverse(p.name.clone()))).map(|p| (memory, p))
     });
@@ -388,7 +420,22 @@ fn full(
             p.name,
             p.memory
         )),
-        None => more_gpus(workload, replicas, &boards, room),
+        None => {
+            let within = limit.map_or(replicas, |limit| limit.within);
+            let more = more_gpus(workload, within, &boards, room);
+            more.map(|more| match replicas - within {
+                0 => more,
+                others => format!(
+                    "{more} for {within} of them, and {} for {}",
+                    larger_quota(&workload.team),
+                    if others == 1 {
+                        "the other".into()
+                    } else {
+                        format!("the other {}", thousands(others))
+                    }
+                ),
+            })
+        }
     };
     (Reason::FleetFull, detail, help)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{GpuPlan, Plan, Policy, Reason};
 use crate::demand::quota::{Quota, Quotas};
 use crate::demand::{Demand, Workload};
-use crate::hardware::BoardRef;
+use crate::hardware::{Board, BoardRef, Profile};
 use crate::units::{Mebibytes, Ratio, Weight, lcm};
 
 /// What a team is allocated.
@@ -32,7 +32,27 @@ pub struct QuotaUse {
 impl Allocation {
     fn add(&mut self, memory_mib: u64, slices: u32, of_gpu: u32, times: u64) {
         self.memory_mib = self.memory_mib.saturating_add(memory_mib.saturating_mul(times));
-        *self.slices.entry(of_gpu.max(1)).or_default() += u64::from(slices) * times;
+        let of_board = self.slices.entry(of_gpu.max(1)).or_default();
+        *of_board = of_board.saturating_add(u64::from(slices).saturating_mul(times));
+    }
+
+    /// Whether it is within a quota with so many more instances of a profile.
+    pub fn has_room(&self, quota: &Quota, board: &Board, profile: &Profile, times: u64) -> bool {
+        let part = (profile.memory.0, profile.memory_slices, board.memory_slices);
+        self.has_room_for(quota, part, times)
+    }
+
+    /// The same with so many more whole GPUs.
+    pub fn has_whole_gpus(&self, quota: &Quota, board: &Board, gpus: u64) -> bool {
+        let all = board.memory_slices;
+        self.has_room_for(quota, (board.memory.0, all, all), gpus)
+    }
+
+    fn has_room_for(&self, quota: &Quota, part: (u64, u32, u32), times: u64) -> bool {
+        let (memory_mib, slices, of_gpu) = part;
+        let mut more = self.clone();
+        more.add(memory_mib, slices, of_gpu, times);
+        more.within(quota)
     }
 
     /// GPUs, as a sum of their parts.
@@ -70,29 +90,41 @@ impl Allocation {
         boards: &[BoardRef],
         policy: &Policy,
     ) -> bool {
-        let with = |memory_mib: u64, slices: u32, of_gpu: u32| {
-            let mut more = self.clone();
-            more.add(memory_mib, slices, of_gpu, u64::from(workload.whole_gpus.max(1)));
-            more.within(quota)
-        };
+        self.most_within(quota, workload, boards, policy, 1) == 0
+    }
+
+    /// How many of `wanted` more replicas of `workload` are within the quota, all in instances of
+    /// one kind that suffices under the rules of the site.
+    pub fn most_within(
+        &self,
+        quota: &Quota,
+        workload: &Workload,
+        boards: &[BoardRef],
+        policy: &Policy,
+        wanted: u64,
+    ) -> u64 {
         let memory = workload.memory.unwrap_or_default();
         let as_instance = policy.gives_instance_for(workload.whole_gpus);
-        !boards.iter().filter(|board| workload.allows(board)).any(|board| {
-            let all = board.memory_slices;
-            if workload.whole_gpus > 0 {
-                return with(board.memory.0, all, all)
-                    || board.profiles.iter().any(|p| {
-                        as_instance
-                            && p.memory_slices == all
-                            && p.memory >= memory
-                            && with(p.memory.0, all, all)
-                    });
+        let gpus = u64::from(workload.whole_gpus);
+        let most = |has_room: &dyn Fn(u64) -> bool| {
+            let (mut most, mut too_many) = (0, wanted.saturating_add(1));
+            while too_many - most > 1 {
+                let middle = most + (too_many - most) / 2;
+                if has_room(middle) { most = middle } else { too_many = middle }
             }
-            board
-                .profiles
-                .iter()
-                .any(|p| workload.suits(p) && with(p.memory.0, p.memory_slices, all))
-        })
+            most
+        };
+        let of_board = |board: &BoardRef| {
+            let suits = |p: &&Profile| match gpus {
+                0 => workload.suits(p),
+                _ => as_instance && p.memory_slices == board.memory_slices && p.memory >= memory,
+            };
+            let instances = board.profiles.iter().filter(suits);
+            let of_instances = instances.map(|p| most(&|n| self.has_room(quota, board, p, n)));
+            let whole = |n: u64| self.has_whole_gpus(quota, board, n.saturating_mul(gpus));
+            of_instances.chain((gpus > 0).then(|| most(&whole))).max()
+        };
+        boards.iter().filter(|b| workload.allows(b)).filter_map(of_board).max().unwrap_or(0)
     }
 }
 

@@ -260,3 +260,39 @@ fn the_cost_of_fair_shares_is_the_difference_to_the_plan_of_the_most_weight() {
         assert_eq!(!expected.is_empty(), differ, "{csv}");
     }
 }
+
+#[test]
+fn what_would_help_is_within_the_quota_or_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let quota = folder.path().join("quota.csv").display().to_string();
+    let help = |csv: &str, quotas: &str| {
+        std::fs::write(&quota, quotas).unwrap();
+        let flags = ["suggest", "-w", "-", "--gpus", "2xa100-80gb", "--quota", &quota];
+        let run = migplan_with(&[&flags[..], &["--format", "json"]].concat(), csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        json["unplaced"][0]["help"].as_str().unwrap().to_string()
+    };
+    let full = "team,workload,memory,count,priority\ntop,t,38GiB,3,5\nnlp,a,9GiB,12,0\n";
+    // Four of the twelve are placed, and each is an eighth of a GPU.
+    for (gpus, expected) in [
+        ("1.5", "2 more GPUs of a100-sxm4-80gb"),
+        (
+            "1.375",
+            "1 more GPU of a100-sxm4-80gb for 7 of them, and a larger quota for nlp for the other",
+        ),
+        (
+            "0.75",
+            "1 more GPU of a100-sxm4-80gb for 2 of them, and a larger quota for nlp for the other 6",
+        ),
+        ("0.5", "a larger quota for nlp"),
+    ] {
+        assert_eq!(help(full, &format!("team,gpus\nnlp,{gpus}\n")), expected);
+    }
+    let whole = "a whole GPU: a100-sxm4-80gb has 81920 MiB with MIG off; set the column gpus to 1";
+    let large = "team,workload,memory\nbig,d,79.5GiB\n";
+    assert_eq!(help(large, "team,gpus\nbig,1\n"), whole);
+    let with_quota = format!("{whole} and a larger quota for big");
+    assert_eq!(help(large, "team,gpus\nbig,0.5\n"), with_quota);
+    assert_eq!(help(large, "team,memory_gib\nbig,79\n"), with_quota);
+}
