@@ -10,7 +10,7 @@ use super::hours_args::HoursArgs;
 use super::output::{Console, check_outputs, write_result};
 use super::planning::{InputArgs, OptionArgs, hide_teams};
 use super::watch::Watch;
-use crate::compare::over_time::{self, Replayed};
+use crate::compare::over_time::{self, PEAK_ROW, PLAN_ROW, Replayed};
 use crate::compare::replay::Configuration;
 use crate::error::Result;
 use crate::fleet::Fleet;
@@ -31,7 +31,7 @@ const CURRENT: &str = "Replay what the GPUs of one node hold now: as NVML sees t
 /// Replay demand over time on plans, mig-parted files, presets and the present state, side by side
 ///
 /// Demand over time is the history that Prometheus has, or the column hours of a workloads file.
-/// Two figures each: what any scheduler could have served at most (bound), and what pods get that
+/// Two figures each: what could have been served at most (bound), and what pods get that
 /// ask for one resource name, first come first served (template). Without --plan, -f or --current
 /// the best plan over all hours and the one for the peak are replayed; the presets always are.
 #[derive(Debug, clap::Args)]
@@ -87,8 +87,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let inputs = &args.inputs;
     let (catalogue, demand, fleet) = inputs.read_over_time(&args.hours, console)?;
     let mut configurations = Vec::new();
-    for file in &args.plan {
-        configurations.push(of_plan_file(file, &fleet, &catalogue)?);
+    let taken = if args.hold_out.is_some() { &[PLAN_ROW, PEAK_ROW][..] } else { &[] };
+    for (file, label) in args.plan.iter().zip(labels(&args.plan, taken)) {
+        configurations.push(of_plan_file(file, label, &fleet, &catalogue)?);
     }
     if let Some(file) = &args.file {
         configurations.extend(of_file(file, args.config.as_deref(), &fleet, console)?);
@@ -125,11 +126,32 @@ fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> 
     })
 }
 
+/// What the rows of plans' files are called: each by the file's name without its ending, or where
+/// another row has that name too, by the path.
+fn labels(files: &[PathBuf], taken: &[&str]) -> Vec<String> {
+    let short = |file: &PathBuf| {
+        file.file_stem().map_or_else(|| name_of(file), |stem| stem.to_string_lossy().into_owned())
+    };
+    let all: Vec<String> = files.iter().map(short).collect();
+    let is_taken = |name: &String| {
+        taken.contains(&name.as_str()) || all.iter().filter(|other| *other == name).count() > 1
+    };
+    let label = |(file, short): (&PathBuf, &String)| match is_taken(short) {
+        true => name_of(file),
+        false => short.clone(),
+    };
+    files.iter().zip(&all).map(label).collect()
+}
+
 /// The configuration of a plan's file.
-fn of_plan_file(file: &Path, fleet: &Fleet, catalogue: &Catalogue) -> Result<Configuration> {
+fn of_plan_file(
+    file: &Path,
+    label: String,
+    fleet: &Fleet,
+    catalogue: &Catalogue,
+) -> Result<Configuration> {
     let name = name_of(file);
     let plan = file::read(open(file)?, &name, catalogue)?;
-    let label = file.file_stem().map_or(name.clone(), |stem| stem.to_string_lossy().into_owned());
     Configuration::of_plan_file(label, &plan, fleet).map_err(|e| e.in_file(&name))
 }
 

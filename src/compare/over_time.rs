@@ -89,7 +89,9 @@ pub fn replay(
     if named.is_empty() {
         named = configurations(&demand, fleet, options)?.1;
     } else {
-        named.extend(Configuration::presets(fleet));
+        let mut presets = Configuration::presets(fleet);
+        presets.retain(|preset| !named.iter().any(|named| named.repeats(preset)));
+        named.extend(presets);
         named = under(named, options);
     }
     let result = replay::replay(&demand, fleet, &named)?;
@@ -105,7 +107,7 @@ pub fn hold_out(
     Percent(share): Percent,
     demand: OverTime,
     fleet: &Fleet,
-    named: Vec<Configuration>,
+    mut named: Vec<Configuration>,
     options: &PlanOptions,
 ) -> Result<Replayed> {
     let hours = demand.hours().len();
@@ -117,6 +119,7 @@ pub fn hold_out(
     }
     let (known, rest) = (demand.between(0, first), demand.between(first, hours));
     let (_, mut configurations) = configurations(&known, fleet, options)?;
+    named.retain(|named| !configurations.iter().any(|known| known.repeats(named)));
     configurations.extend(under(named, options));
     // Nor may the resource names be chosen from the hours held out.
     for configuration in &mut configurations {

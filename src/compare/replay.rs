@@ -10,7 +10,7 @@ mod configuration;
 mod names;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
@@ -131,7 +131,7 @@ pub struct NameUse {
 /// What several configurations did with the same demand on the same GPUs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
-    /// For each configuration a row for each rule.
+    /// For each configuration a row for each rule; no two configurations have one name.
     pub rows: Vec<Row>,
     /// For the first configuration: supply and demand of each resource name.
     pub names: Vec<NameUse>,
@@ -152,6 +152,7 @@ pub fn replay(
     let configurations: Vec<Configuration> =
         configurations.par_iter().map(|c| c.with_names_for(demand)).collect();
     let rows: Vec<[Row; 2]> = configurations
+    tell_apart(&mut configurations);
         .par_iter()
         .map(|configuration| {
             let bound = bound::run(demand, fleet, configuration)?;
@@ -164,6 +165,18 @@ pub fn replay(
 }
 
 /// The most that a configuration could serve in each hour, with any instance that suffices.
+/// Numbers the configurations of one name after the first: `plan (2)`.
+fn tell_apart(configurations: &mut [Configuration]) {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for configuration in configurations {
+        let name = configuration.name.clone();
+        let numbered = (2..).map(|n| format!("{name} ({n})"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        configuration.name = names.find(|name| !known.contains(name)).unwrap_or(name);
+        known.insert(configuration.name.clone());
+    }
+}
+
 ///
 /// # Errors
 /// A contradiction inside (exit 1).

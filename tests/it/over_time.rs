@@ -798,3 +798,65 @@ fn a_single_replica_keeps_its_profile_from_hour_to_hour() {
     assert_eq!(served(&[]), (350, 2));
     assert_eq!(served(&["--one-profile-per-workload"]), (336, 1));
 }
+
+/// The hours that each row of a replay served, by its name and rule, and the text for people.
+fn replayed(args: &[&str], csv: &str) -> (Vec<(String, String, f64)>, String) {
+    let run = |format: &str| {
+        let run = migplan_with(
+            &[&["replay", "-w", "-", "--format", format], args].concat(),
+            csv.as_bytes(),
+        );
+        assert_eq!(run.code, 0, "{args:?}: {}", run.stderr);
+        run.stdout
+    };
+    let json: serde_json::Value = serde_json::from_str(&run("json")).unwrap();
+    let of = |row: &serde_json::Value| {
+        let text = |key: &str| row[key].as_str().unwrap().to_string();
+        (text("name"), text("rule"), row["served_replica_hours"].as_f64().unwrap())
+    };
+    (json["rows"].as_array().unwrap().iter().map(of).collect(), run("text"))
+}
+
+#[test]
+fn no_two_configurations_of_a_replay_have_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    for name in ["a", "b"] {
+        std::fs::create_dir(file(name)).unwrap();
+    }
+    let (a, b, config) = (file("a/plan.json"), file("b/plan.json"), file("config.yaml"));
+    let gpus = ["--gpus", "2xa100-80gb"];
+    for (plan, spare) in [(&a, "mix"), (&b, "none")] {
+        let args = ["suggest", "-q", "-w", "-", "--plan", plan, "--spare", spare, "-o", &config];
+        let run = migplan_with(&[&args[..], &["--with-presets"], &gpus].concat(), WEEK.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    let names = |args: &[&str]| {
+        let (rows, text) = replayed(&[&gpus, args].concat(), WEEK);
+        let names: Vec<String> = rows.into_iter().step_by(2).map(|row| row.0).collect();
+        let mut distinct = names.clone();
+        distinct.sort();
+        distinct.dedup();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        (names, text)
+    };
+    let (both, text) = names(&["--plan", &a, "--plan", &b]);
+    assert_eq!(both[..2], [a.clone(), b.clone()]);
+    assert!(text.contains(&format!("Served by {a}:")), "{text}");
+    let columns = text.split("Served by").nth(1).unwrap().lines().nth(1).unwrap();
+    assert_eq!(columns.matches("bound").count(), 1, "{columns}");
+    let (of_file, _) = names(&["-f", &config]);
+    assert_eq!(of_file.iter().filter(|name| *name == "all-1g.10gb").count(), 1);
+    assert!(!of_file.iter().any(|name| name.contains(" (2)")), "{of_file:?}");
+    // A preset of another layout stays, under another name.
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("\"1g.10gb\": 7", "\"1g.10gb\": 6")).unwrap();
+    let (changed, _) = names(&["-f", &config]);
+    assert!(changed.contains(&"all-1g.10gb (2)".to_string()), "{changed:?}");
+    let (same, _) = names(&["--plan", &a, "--plan", &a]);
+    assert_eq!(same[..2], [a.clone(), format!("{a} (2)")]);
+    assert_eq!(names(&["--plan", &a]).0[0], "plan");
+    let (held, _) = names(&["--plan", &a, "-f", &config, "--hold-out", "50%"]);
+    assert_eq!(held[..2], ["plan".to_string(), "peak plan".to_string()]);
+    assert!(held.contains(&a), "{held:?}");
+}

@@ -139,6 +139,14 @@ impl Configuration {
         self
     }
 
+    /// Whether both have one name and the same layouts, as a preset and its copy in a file have.
+    pub fn repeats(&self, other: &Configuration) -> bool {
+        let kinds = |of: &Configuration| -> Vec<(String, String, u64)> {
+            of.kinds.iter().map(|k| (k.board.id.clone(), k.name(), k.count)).collect()
+        };
+        self.name == other.name && self.whole == other.whole && kinds(self) == kinds(other)
+    }
+
     /// The same, planned under these rules of a site.
     #[must_use]
     pub fn planned_under(mut self, policy: &Policy) -> Configuration {
