@@ -407,17 +407,12 @@ impl Sums {
             let of_priority = classes.filter(|(c, _)| c.priority == *priority);
             of_priority.map(|(_, n)| u64::try_from(*n).unwrap_or(0)).sum()
         };
-        let mut missing: Vec<u64> = demand.workloads().iter().map(|w| w.count).collect();
+        let workloads = demand.workloads();
+        let served = problem.served_of_workloads(served, workloads.len());
+        let mut missing: Vec<u64> =
+            workloads.iter().zip(served).map(|(w, served)| w.count - served).collect();
         for index in problem.unservable.keys() {
             missing[*index] = 0;
-        }
-        for (class, served) in problem.classes.iter().zip(served) {
-            let mut left = *served;
-            for member in class.members.iter() {
-                let taken = member.count.min(left);
-                left -= taken;
-                missing[member.workload] -= taken as u64;
-            }
         }
         let (left_out, workloads_left_out) = left_out(&missing, demand, |workload| {
             !problem.usable_kinds(workload).iter().any(|k| offers(&problem.kinds[*k]))

@@ -1,7 +1,8 @@
 //! What a configuration would have done with demand over time.
 //!
-//! Two rules. The *bound*: in every period each replica may have any instance that suffices, so
-//! that no scheduler could serve more. The *template*: each pod asks for the one resource name that
+//! Two rules. The *bound*: in every period each replica may have any instance that suffices. It
+//! is the most by priority, then weight; where no replica takes several GPUs, no scheduler could serve
+//! more replicas either. The *template*: each pod asks for the one resource name that
 //! its workload was given, first come first served, and keeps its instance to its end. Knows no
 //! files and no output formats, and not how a configuration was found.
 
@@ -149,10 +150,10 @@ pub fn replay(
     fleet: &Fleet,
     configurations: &[Configuration],
 ) -> Result<Replay> {
-    let configurations: Vec<Configuration> =
+    let mut configurations: Vec<Configuration> =
         configurations.par_iter().map(|c| c.with_names_for(demand)).collect();
-    let rows: Vec<[Row; 2]> = configurations
     tell_apart(&mut configurations);
+    let rows: Vec<[Row; 2]> = configurations
         .par_iter()
         .map(|configuration| {
             let bound = bound::run(demand, fleet, configuration)?;
@@ -164,7 +165,6 @@ pub fn replay(
     Ok(Replay { rows: rows.into_iter().flatten().collect(), names, rules })
 }
 
-/// The most that a configuration could serve in each hour, with any instance that suffices.
 /// Numbers the configurations of one name after the first: `plan (2)`.
 fn tell_apart(configurations: &mut [Configuration]) {
     let mut known: BTreeSet<String> = BTreeSet::new();
@@ -177,6 +177,7 @@ fn tell_apart(configurations: &mut [Configuration]) {
     }
 }
 
+/// The most that a configuration could serve in each hour, with any instance that suffices.
 ///
 /// # Errors
 /// A contradiction inside (exit 1).

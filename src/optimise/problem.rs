@@ -524,6 +524,20 @@ impl Problem {
         self.classes.iter().filter(|c| c.item_type == item_type).map(|c| c.curve.count).sum()
     }
 
+    /// The replicas served of each of so many workloads, where `served` are of each class.
+    pub(crate) fn served_of_workloads(&self, served: &[i64], workloads: usize) -> Vec<u64> {
+        let mut of_workloads = vec![0; workloads];
+        for (class, served) in self.classes.iter().zip(served) {
+            let mut left = *served;
+            for member in class.members.iter() {
+                let taken = member.count.min(left);
+                left -= taken;
+                of_workloads[member.workload] += u64::try_from(taken).unwrap_or(0);
+            }
+        }
+        of_workloads
+    }
+
     /// Replicas of `demand` that these GPUs could serve if there were enough of them.
     pub(crate) fn servable(&self, demand: &Demand) -> u64 {
         let workloads = demand.workloads().iter().enumerate();

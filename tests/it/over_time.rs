@@ -198,13 +198,10 @@ proptest! {
     /// plainest loop does, and never more than the bound.
     #[test]
     fn a_replay_is_what_its_rules_say(
-        mut rows in prop::collection::vec(workload(), 1..5),
+        rows in prop::collection::vec(workload(), 1..5),
         numbers in prop::collection::vec(prop_oneof![4 => 0usize..200, 1 => Just(WHOLE)], 3),
         per_node in any::<bool>(),
     ) {
-        if per_node {
-            rows.iter_mut().for_each(|row| row.whole_gpus = row.whole_gpus.min(1));
-        }
         let demand = over(&demand_of(rows));
         let fleet = gpus("3xa100-80gb");
         let policy = policy_of(per_node);
@@ -815,6 +812,36 @@ fn replayed(args: &[&str], csv: &str) -> (Vec<(String, String, f64)>, String) {
         (text("name"), text("rule"), row["served_replica_hours"].as_f64().unwrap())
     };
     (json["rows"].as_array().unwrap().iter().map(of).collect(), run("text"))
+}
+
+#[test]
+fn where_replicas_take_several_gpus_the_bound_goes_by_priority() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (off, fleet, plan) = (file("off.yaml"), file("fleet.csv"), file("plan.json"));
+    let config = "version: v1\nmig-configs:\n  whole:\n    - {devices: all, mig-enabled: false}\n";
+    std::fs::write(&off, config).unwrap();
+    let hours = "Mon-Fri 08:00-18:00";
+    let head = "team,workload,memory,count,priority,weight,gpus,hours\n";
+    let several = format!("{head}a,single,,2,0,1,1,{hours}\nb,double,,1,5,1,2,{hours}\n");
+    let (rows, text) = replayed(&["--gpus", "2xa100-80gb", "-f", &off], &several);
+    let served: Vec<f64> = rows.iter().take(2).map(|row| row.2).collect();
+    assert_eq!(served, [50.0, 100.0]);
+    assert!(text.contains("the most by priority, then by weight"), "{text}");
+    assert!(!text.contains("no scheduler could serve more"), "{text}");
+    // The one of the largest weight may have the instance of a GPU, so that the other has a node.
+    std::fs::write(&fleet, "node,board,gpus\na,a100-80gb,2\nb,a100-80gb,2\n").unwrap();
+    let by_node = ["--mig-mode", "per-node", "--fleet", &fleet, "--plan", &plan];
+    let csv = format!(
+        "{head}x,single,,1,0,2,1,{hours}\nx,double,,1,0,1,2,{hours}\ny,small,9GiB,7,0,1,,{hours}\n"
+    );
+    let run = migplan_with(&[&["suggest", "-q", "-w", "-"], &by_node[..]].concat(), csv.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let (rows, _) = replayed(&by_node, &csv);
+    assert_eq!(rows[0], ("plan".into(), "bound".into(), 450.0));
+    let one = several.replace(",2,", ",1,");
+    let (_, text) = replayed(&["--gpus", "2xa100-80gb", "-f", &off], &one);
+    assert!(text.contains("no scheduler could serve more"), "{text}");
 }
 
 #[test]

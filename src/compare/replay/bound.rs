@@ -6,23 +6,28 @@
 //! augmenting path frees an instance for one more is exact for the goal's first stages. Equal replicas
 //! and instances are counts, so a period costs little whatever its numbers. Replicas of several whole
 //! GPUs are no matroid: where there are any, all that want whole GPUs go to the optimiser, with the
-//! GPUs that have MIG off. What it leaves of those that an instance of all slices serves too is then
-//! matched with the rest, which is no longer exact.
+//! GPUs that have MIG off; and where an instance of all slices is a whole GPU too, all replicas do.
 
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use rayon::prelude::*;
 
-use super::configuration::Configuration;
+use super::configuration::{Configuration, Kind};
 use super::{Row, Rule, Served, Times, fleet_mib};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::demand::{Demand, Workload};
 use crate::error::Result;
 use crate::fleet::{Fleet, Node};
-use crate::optimise::{self, PlanOptions, Until};
+use crate::hardware::layout::Counts;
+use crate::hardware::{Board, BoardRef};
+use crate::optimise::model::dot;
+use crate::optimise::problem::Problem;
+use crate::optimise::stages::{self, Solution};
+use crate::optimise::supply::Pool;
+use crate::optimise::{PlanOptions, Until};
+use crate::plan::{MigModePolicy, Policy};
 
 /// What can be served in one period: replicas by workload, and their demand in MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,27 +39,25 @@ struct Best {
 /// Replays demand under the bound.
 pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuration) -> Result<Row> {
     let workloads = demand.peak().workloads();
-    let mut matching = Matching::new(workloads, configuration);
+    let matching = Matching::new(workloads, configuration);
     let several = workloads.iter().any(|w| w.whole_gpus > 1);
-    if several {
-        let kinds = matching.supply.iter_mut().zip(&configuration.kinds);
-        kinds.filter(|(_, kind)| kind.profile.is_none()).for_each(|(supply, _)| *supply = 0);
-    }
-    let whole = if several { by_optimiser(demand, fleet, configuration)? } else { Vec::new() };
+    let given = several.then(|| Given::new(workloads, fleet, configuration));
+    let optimised = given.as_ref().map(|given| given.of_periods(demand)).transpose()?;
     let best: Vec<Best> = demand
         .periods()
         .par_iter()
         .enumerate()
         .map(|(p, period)| {
-            let mut counts = period.counts.to_vec();
-            let Some(of_whole) = whole.get(p) else { return matching.best(&counts) };
-            for ((count, workload), got) in counts.iter_mut().zip(workloads).zip(&of_whole.replicas)
-            {
-                *count = if workload.whole_gpus > 1 { 0 } else { *count - got };
-            }
+            let (Some(given), Some(of_optimiser)) =
+                (&given, optimised.as_ref().and_then(|of_periods| of_periods.get(p)))
+            else {
+                return matching.best(&period.counts);
+            };
+            let left = |(w, n): (&Workload, &u64)| if given.decides(w) { 0 } else { *n };
+            let counts: Vec<u64> = workloads.iter().zip(&*period.counts).map(left).collect();
             let mut best = matching.best(&counts);
-            best.mib += of_whole.mib;
-            best.replicas.iter_mut().zip(&of_whole.replicas).for_each(|(sum, n)| *sum += n);
+            best.mib += of_optimiser.mib;
+            best.replicas.iter_mut().zip(&of_optimiser.replicas).for_each(|(sum, n)| *sum += n);
             best
         })
         .collect();
@@ -83,54 +86,124 @@ pub(super) fn run(demand: &OverTime, fleet: &Fleet, configuration: &Configuratio
     })
 }
 
-/// The replicas of whole GPUs that can be served in each period, where some take several.
-fn by_optimiser(
-    demand: &OverTime,
-    fleet: &Fleet,
-    configuration: &Configuration,
-) -> Result<Vec<Best>> {
-    let boards = fleet.boards();
-    let mut nodes: BTreeMap<usize, Node> = BTreeMap::new();
-    for ((node, id), gpus) in &configuration.whole {
-        let Some(board) = boards.iter().find(|b| b.id == *id) else { continue };
-        let name = fleet.nodes()[*node].name.clone();
-        let of = nodes.entry(*node).or_insert_with(|| Node { name, gpus: Vec::new() });
-        of.gpus.extend((0..*gpus).map(|_| board.clone()));
-    }
-    let off = Fleet::new(nodes.into_values().collect());
-    let options = PlanOptions { until: Until::GpusUsed, ..PlanOptions::default() };
-    let workloads = demand.peak().workloads();
-    let of_whole = |counts: &[u64]| -> Vec<u64> {
-        let only = |(w, count): (&Workload, &u64)| if w.whole_gpus > 0 { *count } else { 0 };
-        workloads.iter().zip(counts).map(only).collect()
-    };
-    let mut known: HashMap<Vec<u64>, Best> = HashMap::new();
-    for period in demand.periods() {
-        if let Entry::Vacant(entry) = known.entry(of_whole(&period.counts)) {
-            let best = best_whole(workloads, entry.key(), &off, &options)?;
-            entry.insert(best);
-        }
-    }
-    let of_period = |counts: &[u64]| known.get(&of_whole(counts)).cloned().unwrap_or_default();
-    Ok(demand.periods().iter().map(|p| of_period(&p.counts)).collect())
+/// The GPUs of a configuration as the optimiser sees them, where replicas of several whole GPUs make
+/// the sets that can be served no matroid.
+struct Given<'a> {
+    workloads: &'a [Workload],
+    configuration: &'a Configuration,
+    /// Whether instances are among them: where one is a whole GPU too, what is served in instances
+    /// depends on what is served on whole GPUs.
+    instances: bool,
+    /// The GPUs with MIG off on their nodes, and each instance as a GPU of a board of its own.
+    gpus: Fleet,
 }
 
-/// The best of these replicas of whole GPUs on the GPUs with MIG off.
-fn best_whole(
-    workloads: &[Workload],
-    counts: &[u64],
-    off: &Fleet,
-    options: &PlanOptions,
-) -> Result<Best> {
-    if off.nodes().is_empty() || counts.iter().all(|c| *c == 0) {
-        return Ok(Best { replicas: vec![0; counts.len()], mib: 0 });
+impl<'a> Given<'a> {
+    fn new(
+        workloads: &'a [Workload],
+        fleet: &Fleet,
+        configuration: &'a Configuration,
+    ) -> Given<'a> {
+        let boards = fleet.boards();
+        let mut nodes: BTreeMap<usize, Node> = BTreeMap::new();
+        for ((node, id), gpus) in &configuration.whole {
+            let Some(board) = boards.iter().find(|b| b.id == *id) else { continue };
+            let name = fleet.nodes()[*node].name.clone();
+            let of = nodes.entry(*node).or_insert_with(|| Node { name, gpus: Vec::new() });
+            of.gpus.extend((0..*gpus).map(|_| board.clone()));
+        }
+        let mut nodes: Vec<Node> = nodes.into_values().collect();
+        let instances = configuration.kinds.iter().any(|kind| kind.is_whole_gpu);
+        for kind in configuration.kinds.iter().filter(|_| instances) {
+            let Some(board) = board_of_instance(kind) else { continue };
+            let gpus = (0..kind.count).map(|_| board.clone()).collect();
+            nodes.push(Node { name: board.id.clone(), gpus });
+        }
+        Given { workloads, configuration, instances, gpus: Fleet::new(nodes) }
     }
-    let with_count = |(w, count): (&Workload, &u64)| Workload { count: *count, ..w.clone() };
-    let part = Demand::new(workloads.iter().zip(counts).map(with_count).collect());
-    let plan = optimise::suggest(&part, off, options)?;
-    let unplaced = plan.unplaced_of(&part);
-    let replicas = counts.iter().zip(unplaced).map(|(count, unplaced)| count - unplaced).collect();
-    Ok(Best { replicas, mib: u128::from(plan.totals.placed_mib) })
+
+    /// Whether the optimiser decides which replicas of a workload are served.
+    fn decides(&self, workload: &Workload) -> bool {
+        self.instances || workload.whole_gpus > 0
+    }
+
+    /// A workload with so many replicas, for the boards of the kinds that suffice for it.
+    fn wanted(&self, workload: &Workload, count: u64) -> Workload {
+        let sufficient = self.configuration.kinds.iter().filter(|kind| kind.suffices(workload));
+        let boards: Vec<String> = sufficient.map(id_of).collect();
+        let count = if boards.is_empty() || !self.decides(workload) { 0 } else { count };
+        // What the kinds have of all else is known to suffice.
+        Workload { count, boards: boards.into(), media: false, ..workload.clone() }
+    }
+
+    /// The best of these replicas.
+    ///
+    /// # Errors
+    /// A contradiction inside (exit 1).
+    fn best(&self, counts: &[u64]) -> Result<Best> {
+        let wanted = self.workloads.iter().zip(counts).map(|(w, count)| self.wanted(w, *count));
+        let part = Demand::new(wanted.collect());
+        if self.gpus.nodes().is_empty() || part.replicas() == 0 {
+            return Ok(Best { replicas: vec![0; counts.len()], mib: 0 });
+        }
+        let mig_mode = if self.instances { MigModePolicy::PerNode } else { MigModePolicy::PerGpu };
+        let policy = Policy { mig_mode, ..Policy::default() };
+        let options = PlanOptions { until: Until::PlacedMib, policy, ..PlanOptions::default() };
+        let problem = Problem::new(&part, &self.gpus, &options);
+        let is_instance = |id: &str| {
+            let mut instances = self.configuration.kinds.iter().filter(|k| k.profile.is_some());
+            instances.any(|kind| id_of(kind) == id)
+        };
+        let pattern = |pool: &Pool| match is_instance(&pool.board.id) {
+            true => vec![1],
+            false => vec![0; pool.board.profiles.len()],
+        };
+        let patterns: Vec<Counts> = problem.pools.iter().map(pattern).collect();
+        let fixed = problem.with_patterns(&patterns);
+        let Solution { formulation, values, .. } = stages::run(&fixed, &options)?;
+        let served: Vec<i64> = formulation.assignment.served.iter().map(|c| values[*c]).collect();
+        let mib = dot(&formulation.placed_mib(&fixed), &values);
+        Ok(Best {
+            replicas: fixed.served_of_workloads(&served, counts.len()),
+            mib: u128::try_from(mib).unwrap_or(0),
+        })
+    }
+
+    /// The best in each period.
+    ///
+    /// # Errors
+    /// As [`Given::best`].
+    fn of_periods(&self, demand: &OverTime) -> Result<Vec<Best>> {
+        let decided = |counts: &[u64]| -> Vec<u64> {
+            let only = |(w, n): (&Workload, &u64)| if self.decides(w) { *n } else { 0 };
+            self.workloads.iter().zip(counts).map(only).collect()
+        };
+        let distinct: HashSet<Vec<u64>> =
+            demand.periods().iter().map(|period| decided(&period.counts)).collect();
+        let known: HashMap<Vec<u64>, Best> = distinct
+            .into_par_iter()
+            .map(|counts| self.best(&counts).map(|best| (counts, best)))
+            .collect::<Result<_>>()?;
+        let best = |counts: &[u64]| known.get(&decided(counts)).cloned().unwrap_or_default();
+        Ok(demand.periods().iter().map(|period| best(&period.counts)).collect())
+    }
+}
+
+/// The id of the board of a kind, where each kind of instance has one of its own.
+fn id_of(kind: &Kind) -> String {
+    match kind.profile {
+        None => kind.board.id.clone(),
+        Some(_) => format!("{} {}", kind.board.id, kind.name()),
+    }
+}
+
+/// A board whose GPUs have no other instance than one of this kind; `None` for whole GPUs.
+fn board_of_instance(kind: &Kind) -> Option<BoardRef> {
+    let mut profile = kind.board.profiles[kind.profile?].clone();
+    // The optimiser uses no variants that no demand needs.
+    profile.name.plus.clear();
+    profile.name.minus.clear();
+    Some(Board { id: id_of(kind), profiles: vec![profile], ..Board::clone(&kind.board) }.into())
 }
 
 /// Workloads and kinds as a matching sees them.
@@ -184,7 +257,7 @@ impl<'a> Matching<'a> {
             type_of,
             types,
             supply: kinds.iter().map(|k| k.count).collect(),
-            memory_mib: kinds.iter().map(super::configuration::Kind::memory_mib).collect(),
+            memory_mib: kinds.iter().map(Kind::memory_mib).collect(),
         }
     }
 

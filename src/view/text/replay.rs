@@ -15,7 +15,14 @@ use crate::text::{plural, share, thousands};
 use crate::units::Mebibytes;
 
 /// What the columns and rules are.
-const LEGEND: &str = "Asked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; no scheduler could serve more. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end. peak plan: the plan for all workloads at their highest at once, as suggest makes it without --over-time.";
+const LEGEND: &str = "Asked, served, missed and waited are replica-hours. bound: any instance that suffices, assigned anew in each hour; LIMIT. template: each pod asks for the one resource name of its workload, first come first served, and keeps its instance to its end. peak plan: the plan for all workloads at their highest at once, as suggest makes it without --over-time.";
+
+/// What the bound is, for LIMIT in [`LEGEND`].
+const NO_MORE: &str = "no scheduler could serve more";
+
+/// The same where replicas take several GPUs, so that one of them may be worth more than the several
+/// others that its GPUs would serve.
+const BY_PRIORITY: &str = "the most by priority, then by weight; a scheduler that serves replicas of fewer GPUs first may serve more of them";
 
 /// Hours that are named one by one.
 const WORST_HOURS: usize = 5;
@@ -84,7 +91,9 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     }
     text += &shown.render(layout.width);
     text.push('\n');
-    text += &wrapped(LEGEND, "", layout);
+    let several = demand.peak().workloads().iter().any(|w| w.whole_gpus > 1);
+    let limit = if several { BY_PRIORITY } else { NO_MORE };
+    text += &wrapped(&LEGEND.replace("LIMIT", limit), "", layout);
     if replay.rows.iter().any(|row| row.total().asked != asked) {
         text += &wrapped(WHOLE_HOURS, "", layout);
     }
