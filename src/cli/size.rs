@@ -44,7 +44,8 @@ pub struct Args {
     /// column hours, or of the history that Prometheus has
     #[arg(long, help_heading = "Demand over time", conflicts_with = "price")]
     over_time: bool,
-    /// The share of the hours of each priority, by weight, that is to be served
+    /// The share of the hours of each priority, by weight, that is to be served by the best plan,
+    /// which serves the highest priority first
     #[arg(long, help_heading = "Demand over time", value_name = "PERCENT", default_value = "100%")]
     #[arg(requires = "over_time", conflicts_with = "price", allow_hyphen_values = true)]
     #[arg(hide_short_help = true)]

@@ -1,5 +1,7 @@
 //! How many GPUs a demand needs: of one board, or of the cheapest mix of several.
 
+use std::time::Instant;
+
 use rayon::prelude::*;
 
 use super::baselines;
@@ -10,11 +12,12 @@ use crate::error::{Error, ExitCode, Result};
 use crate::fleet::price::{Price, cost};
 use crate::fleet::{Fleet, MAX_GPUS, Node};
 use crate::hardware::BoardRef;
+use crate::optimise::fewest::{self, ToServe};
 use crate::optimise::problem::Problem;
-use crate::optimise::{self, PlanOptions, explain, fewest};
+use crate::optimise::{self, PlanOptions, explain};
 use crate::plan::Unplaced;
 use crate::text::thousands;
-use crate::units::Percent;
+use crate::units::{Percent, Weight};
 
 /// The fewest GPUs of one board for a demand.
 #[derive(Debug, Clone)]
@@ -145,8 +148,9 @@ pub fn size_mix(
     })
 }
 
-/// The fewest GPUs of each board, partitioned once for all hours, that serve at least this
-/// share of the weight-hours of each priority that the board can serve at all.
+/// The fewest GPUs of each board, partitioned once for all hours, whose best plan serves at least this
+/// share of the weight-hours of each priority that the board can serve at all. That plan serves all
+/// that it can of a priority before the next one.
 ///
 /// # Errors
 /// As [`size`]; also replicas of several whole GPUs (exit 2).
@@ -160,19 +164,73 @@ pub fn size_over_time(
     let size = |board: &BoardRef| {
         let boards = std::slice::from_ref(board);
         let problem = Problem::over_time(demand, &plenty(demand.peak(), boards, 1), options);
-        let fewest = fewest::fewest_for_share(&problem, share, options)?;
-        let fewest = fewest.ok_or_else(|| too_many(board))?;
+        let (gpus, proved) = fewest_of_best_plan(demand, board, &problem, share, options)?;
         Ok(Sizing {
             board: board.clone(),
-            gpus: fewest.gpus.iter().sum(),
+            gpus,
             nodes: None,
-            proved: fewest.proved,
+            proved,
             // Replicas of several whole GPUs cannot be planned over time.
             unserved: unserved(demand.peak(), boards, &problem, 1),
             steps: Frontier { points: Vec::new(), complete: true },
         })
     };
     boards.par_iter().map(size).collect()
+}
+
+/// The fewest GPUs whose best plan serves the share (in millionths), and whether it is proved that one
+/// fewer is not enough. `problem` has plenty of them.
+///
+/// # Errors
+/// As [`size_over_time`].
+fn fewest_of_best_plan(
+    demand: &OverTime,
+    board: &BoardRef,
+    problem: &Problem,
+    share: u64,
+    options: &PlanOptions,
+) -> Result<(u64, bool)> {
+    let start = Instant::now();
+    let to_serve = ToServe::share(problem, share);
+    let fewest = fewest::fewest_to_serve(problem, &to_serve, options)?;
+    let fewest = fewest.ok_or_else(|| too_many(board))?;
+    let mut gpus: u64 = fewest.gpus.iter().sum();
+    // Of one priority the best plan serves the most, and where all is served the order is no matter.
+    if gpus == 0 || to_serve.priorities() == 1 || share == Weight::SCALE {
+        return Ok((gpus, fewest.proved));
+    }
+    let serves = |gpus: u64| {
+        let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        let options = PlanOptions { time_limit: left, ..options.clone() };
+        let fleet = fleet(std::slice::from_ref(board), gpus as usize, 1);
+        let problem = Problem::over_time(demand, &fleet, &options);
+        to_serve.is_served_by_best(&problem, &options)
+    };
+    // The search for the fewest says no more than that fewer are not enough. From there in steps that
+    // double, and then between.
+    let most = demand.peak().replicas().min(MAX_GPUS);
+    let (mut too_few, mut step) = ((gpus - 1, fewest.proved), 1);
+    let mut proved = loop {
+        let (is_served, proved) = serves(gpus)?;
+        if is_served {
+            break proved;
+        }
+        if gpus >= most {
+            let message = "no number of GPUs that is enough was found in time";
+            return Err(Error::new(ExitCode::TimeLimit, message));
+        }
+        too_few = (gpus, proved);
+        gpus = (gpus + step).min(most);
+        step *= 2;
+    };
+    while gpus - too_few.0 > 1 {
+        let middle = too_few.0 + (gpus - too_few.0) / 2;
+        match serves(middle)? {
+            (true, of_best) => (gpus, proved) = (middle, of_best),
+            (false, of_best) => too_few = (middle, of_best),
+        }
+    }
+    Ok((gpus, proved && too_few.1))
 }
 
 fn too_many(board: &BoardRef) -> Error {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::model::{LinearObjective, Terms};
+use super::model::{LinearObjective, Terms, dot};
 use super::options::{PlanOptions, SearchProgress, StageProgress};
-use super::problem::Problem;
+use super::problem::{DemandClass, Problem};
 use super::search::Search;
+use super::stages::{self, Solution};
 use crate::error::Result;
 use crate::plan::Status;
-use crate::plan::goal::{Objective, Sense};
+use crate::plan::goal::{Objective, Sense, Until};
 
 /// A number of GPUs of one pool below which not every replica is placed that the fleet could hold
 /// at all, by linear relaxation: far faster than [`fewest_of_pool`]. `None` where even all GPUs are
@@ -129,15 +130,76 @@ fn gpus_used(search: &Search<'_>) -> Vec<u64> {
         .collect()
 }
 
-/// The fewest GPUs that serve all guaranteed replicas and at least `share` (in millionths) of the
-/// weight-hours of each priority, of all that so many GPUs as one likes could serve, which the
-/// problem's are. `None` where even they do not.
+/// What is to be served of one priority, in millionths of weight-hours.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    priority: i64,
+    /// Of all replicas.
+    weight: i128,
+    /// Of guaranteed ones: all of them.
+    guaranteed: i128,
+}
+
+/// What is to be served of each priority.
+#[derive(Debug, Clone)]
+pub(crate) struct ToServe(Vec<Least>);
+
+impl ToServe {
+    /// All guaranteed replicas, and at least `share` (in millionths) of the weight-hours of each
+    /// priority, of all that so many GPUs as one likes could serve, which the problem's are.
+    pub(crate) fn share(problem: &Problem, share: u64) -> ToServe {
+        let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
+        let asked = |of: &dyn Fn(&DemandClass) -> bool| -> i128 {
+            let classes = problem.classes.iter().filter(|class| of(class));
+            let weight = |c: &DemandClass| {
+                let hours = i128::from(problem.hours_of(c));
+                i128::from(c.weight) * hours * i128::from(c.curve.count)
+            };
+            classes.map(weight).sum()
+        };
+        let least = |priority: i64| Least {
+            priority,
+            weight: (asked(&|c| c.priority == priority) * i128::from(share) + 999_999)
+                .div_euclid(1_000_000),
+            guaranteed: asked(&|c| c.priority == priority && c.guaranteed),
+        };
+        ToServe(priorities.into_iter().map(least).collect())
+    }
+
+    /// How many priorities there are.
+    pub(crate) fn priorities(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the best plan of a problem, which serves all that it can of a priority before the next
+    /// one, serves as much; and whether that plan is proved to be the best.
+    ///
+    /// # Errors
+    /// As [`stages::run`].
+    pub(crate) fn is_served_by_best(
+        &self,
+        problem: &Problem,
+        options: &PlanOptions,
+    ) -> Result<(bool, bool)> {
+        let options = PlanOptions { until: Until::PlacedMib, ..options.clone() };
+        let Solution { formulation, values, proof, .. } = stages::run(problem, &options)?;
+        let is_served = self.0.iter().all(|least| {
+            let weight = formulation.placed_weight(problem, least.priority);
+            let guaranteed = formulation.guaranteed_weight(problem, least.priority);
+            dot(&weight, &values) >= least.weight && dot(&guaranteed, &values) >= least.guaranteed
+        });
+        Ok((is_served, proof.status == Status::Optimal))
+    }
+}
+
+/// The fewest GPUs that serve what is to be served, in whatever order. `None` where even all of them
+/// do not.
 ///
 /// # Errors
 /// As [`cheapest`].
-pub(crate) fn fewest_for_share(
+pub(crate) fn fewest_to_serve(
     problem: &Problem,
-    share: u64,
+    to_serve: &ToServe,
     options: &PlanOptions,
 ) -> Result<Option<Cheapest>> {
     let mut search = Search::new(problem, options);
@@ -148,21 +210,12 @@ pub(crate) fn fewest_for_share(
         Status::Optimal => Ok(None),
         _ => Err(search.no_plan()),
     };
-    let priorities: BTreeSet<i64> = problem.classes.iter().map(|c| c.priority).collect();
-    for priority in priorities {
-        let of_priority = problem.classes.iter().filter(|c| c.priority == priority);
-        let asked: i128 = of_priority
-            .map(|c| {
-                let hours = i128::from(problem.hours_of(c));
-                i128::from(c.weight) * hours * i128::from(c.curve.count)
-            })
-            .sum();
-        let least = (asked * i128::from(share) + 999_999).div_euclid(1_000_000);
+    for Least { priority, weight, .. } in to_serve.0.iter().copied() {
         let terms = search.formulation.placed_weight(problem, priority);
-        if search.value_of(&terms) < least {
+        if search.value_of(&terms) < weight {
             return too_few(&search);
         }
-        search.formulation.model.try_at_least(terms, least)?;
+        search.formulation.model.try_at_least(terms, weight)?;
         // What is guaranteed is served whole, whatever the share: so many GPUs can.
         let terms = search.formulation.guaranteed_weight(problem, priority);
         let guaranteed = LinearObjective { sense: Sense::Maximise, terms };
