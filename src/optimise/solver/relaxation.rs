@@ -21,7 +21,7 @@ use limits::KnownSums;
 pub(crate) use limits::{Limit, Node};
 
 use super::processors::AFewProcessors;
-use super::scale::{Margin, Scale};
+use super::scale::{Margin, Scale, range};
 use crate::error::{Error, Result};
 use crate::optimise::ends::Ends;
 use crate::optimise::model::{Column, ColumnBounds, LinearObjective, Model, Row, Terms};
@@ -108,8 +108,8 @@ impl Answer {
     /// where these are not the best ones.
     fn to_be_gained(&self, model: &Model, sense: Sense) -> f64 {
         let gains = model.columns.iter().zip(self.losses(sense)).map(|(bounds, (at, loss))| {
-            let limit = if loss > 0.0 { bounds.lower } else { bounds.upper };
-            loss * (at - limit as f64 / bounds.unit as f64)
+            let (lower, upper) = range(bounds);
+            loss * (at - if loss > 0.0 { lower } else { upper })
         });
         gains.filter(|gain| *gain > 0.0).sum()
     }
@@ -157,10 +157,10 @@ impl Relaxation {
         let scale = self.set_objective(model, objective);
         self.last = None;
         let Some(answer) = self.run()? else { return Ok(None) };
-        let mut relaxed = Relaxed::of(&answer, model, objective, &scale);
         let sign = objective.sense.sign() as f64;
         let most = answer.value + sign * answer.to_be_gained(model, objective.sense);
-        relaxed.bound = scale.bound(most, Margin::LP_BY_PRICES, objective.sense);
+        let bound = scale.bound(most, Margin::LP_BY_PRICES, objective.sense);
+        let relaxed = Relaxed::of(&answer, model, objective, &scale, bound);
         self.last = Some((objective.clone(), answer));
         Ok(Some(relaxed))
     }
@@ -305,9 +305,8 @@ impl Relaxation {
             .columns
             .iter()
             .map(|c| {
-                let unit = c.unit as f64;
-                let bounds = c.lower as f64 / unit..=c.upper as f64 / unit;
-                (problem.add_column(0.0, bounds), *c)
+                let (lower, upper) = range(c);
+                (problem.add_column(0.0, lower..=upper), *c)
             })
             .collect();
         for row in &model.rows {
@@ -338,9 +337,8 @@ impl Relaxation {
 
     /// Gives a column the bounds again that it has in the model.
     fn unfix(&mut self, column: Column) {
-        let (_, bounds) = self.columns[column];
-        let unit = bounds.unit as f64;
-        self.set_bounds(column, bounds.lower as f64 / unit, bounds.upper as f64 / unit);
+        let (lower, upper) = range(&self.columns[column].1);
+        self.set_bounds(column, lower, upper);
     }
 
     fn set_objective(&mut self, model: &Model, objective: &LinearObjective) -> Scale {
@@ -427,11 +425,17 @@ impl Relaxation {
 }
 
 impl Relaxed {
-    fn of(answer: &Answer, model: &Model, objective: &LinearObjective, scale: &Scale) -> Relaxed {
+    fn of(
+        answer: &Answer,
+        model: &Model,
+        objective: &LinearObjective,
+        scale: &Scale,
+        bound: i128,
+    ) -> Relaxed {
         let columns = model.columns.iter().zip(&answer.columns);
         let in_units = columns.map(|(c, v)| v * c.unit as f64);
         Relaxed {
-            bound: scale.bound(answer.value, Margin::LP, objective.sense),
+            bound,
             stated: scale.bound(answer.value, Margin::LP_AS_STATED, objective.sense),
             thousandths: in_units.map(|v| (v * 1000.0).round() as i64).collect(),
             integers: integers(model, &answer.columns),

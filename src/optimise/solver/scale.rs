@@ -1,6 +1,6 @@
 //! How exact sums become floats that a solver can tell apart, and its floats exact bounds.
 
-use crate::optimise::model::{Model, Terms};
+use crate::optimise::model::{ColumnBounds, Model, Terms};
 use crate::plan::goal::Sense;
 use crate::units::gcd;
 
@@ -35,6 +35,12 @@ impl Margin {
 
 /// So much of a unit the solver is forgiven where a unit is far above its tolerance.
 const FORGIVEN: f64 = 0.4;
+
+/// The least and the greatest value of a column, in the units that HiGHS sees.
+pub(super) fn range(column: &ColumnBounds) -> (f64, f64) {
+    let unit = column.unit as f64;
+    (column.lower as f64 / unit, column.upper as f64 / unit)
+}
 
 /// By what a sum is divided before HiGHS sees it: what its coefficients have in common, times a
 /// power of two that keeps them small. Both are exact. Where coefficients have so many digits that

@@ -10,7 +10,7 @@ use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::processors::AFewProcessors;
-use super::scale::{Margin, Scale};
+use super::scale::{Margin, Scale, range};
 use crate::error::{Error, Result};
 use crate::optimise::model::{Answer, LinearObjective, Model, Terms};
 use crate::plan::goal::Sense;
@@ -203,9 +203,9 @@ fn translate(model: &Model, objective: &LinearObjective) -> Result<(highs::Model
     let handles: Vec<_> = model
         .columns
         .iter()
-        .enumerate()
-        .map(|(i, c)| {
-            let definition = variable().min(c.lower as f64 / unit(i)).max(c.upper as f64 / unit(i));
+        .map(|c| {
+            let (lower, upper) = range(c);
+            let definition = variable().min(lower).max(upper);
             columns.add(if c.integer { definition.integer() } else { definition })
         })
         .collect();

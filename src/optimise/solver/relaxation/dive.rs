@@ -9,7 +9,7 @@
 use super::{Answer, Relaxation, fractional, integers};
 use crate::error::Result;
 use crate::optimise::model::{Column, LinearObjective, Model};
-use crate::optimise::solver::scale::{Margin, Scale};
+use crate::optimise::solver::scale::{Margin, Scale, range};
 use crate::plan::goal::Sense;
 
 /// How a dive goes down.
@@ -54,7 +54,7 @@ impl Relaxation {
         let manners: &[Manner] = if counts && !self.is_large() { &THOROUGH } else { &STRAIGHT };
         for manner in manners {
             let mut dive = Dive {
-                ranges: self.ranges(),
+                ranges: self.columns.iter().map(|(_, bounds)| range(bounds)).collect(),
                 relaxation: self,
                 reaches: |answer: &Answer| {
                     let bound = scale.bound(answer.value, Margin::LP, objective.sense);
@@ -70,13 +70,6 @@ impl Relaxation {
             }
         }
         Ok(None)
-    }
-
-    /// The range of each column, as the solver counts.
-    fn ranges(&self) -> Vec<Range> {
-        let in_units = |bound: i64, unit: i64| bound as f64 / unit as f64;
-        let columns = self.columns.iter();
-        columns.map(|(_, c)| (in_units(c.lower, c.unit), in_units(c.upper, c.unit))).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use highs::Col;
 use super::{Answer, INTEGRAL, Relaxation, Relaxed, fractional};
 use crate::error::{Error, Result};
 use crate::optimise::model::{Column, LinearObjective, Model, Row, Terms};
-use crate::optimise::solver::scale::Scale;
+use crate::optimise::solver::scale::{Margin, Scale};
 
 /// The sums in the solver: a column for each, with a row that says so.
 pub(super) struct KnownSums {
@@ -70,7 +70,8 @@ impl Relaxation {
             return Ok(if self.empty { Node::Empty } else { Node::Unknown });
         };
         let halves = self.halves(model, &answer);
-        let relaxed = Relaxed::of(&answer, model, objective, &scale);
+        let bound = scale.bound(answer.value, Margin::LP, objective.sense);
+        let relaxed = Relaxed::of(&answer, model, objective, &scale, bound);
         self.limited = Some(answer);
         Ok(Node::Solved(relaxed, halves))
     }
