@@ -31,6 +31,11 @@ impl Pool {
         self.groups.iter().any(|group| group.stays_whole && group.members.contains(&gpu))
     }
 
+    /// Whether GPUs can have an instance of a profile.
+    fn makes(&self, profile: usize) -> bool {
+        self.patterns.iter().any(|pattern| pattern.counts[profile] > 0)
+    }
+
     /// The name of the first profile that a pattern has.
     pub(crate) fn name_of(&self, pattern: usize) -> Option<&ProfileName> {
         let profile = self.patterns[pattern].counts.iter().position(|count| *count > 0)?;
@@ -56,6 +61,12 @@ pub(crate) struct GpuGroup {
 }
 
 impl GpuGroup {
+    /// How many instances of a profile each of them holds now.
+    fn held(&self, profile: usize) -> u32 {
+        let of_profile = self.present.iter().filter(|i| i.placement.profile == profile);
+        of_profile.count() as u32
+    }
+
     /// Whether MIG stays on where such a GPU serves no replica, as nothing makes it go off.
     pub(crate) fn stays_on(&self) -> bool {
         !self.present.is_empty() && self.idle_destroyed == 0
@@ -282,11 +293,13 @@ fn mixed_patterns(
         for instance in group.present.iter().filter(|i| i.is_busy() && !options.allow_disruption) {
             busy[instance.placement.profile] += 1;
         }
-        // What is busy stays, also where its profile is of no use to this demand.
-        let of_interest = |p: usize| useful(p) || busy[p] > 0;
-        let priced: Vec<Pattern> = layout::multisets(board, of_interest)
+        // What is busy stays and what is idle may, also where the demand does not ask for such; more of
+        // it is not made.
+        let most = |p: usize| if useful(p) { u32::MAX } else { group.held(p) };
+        let priced: Vec<Pattern> = layout::multisets(board, |p| most(p) > 0)
             .into_iter()
             .filter(|counts| counts.iter().any(|c| *c > 0))
+            .filter(|counts| counts.iter().enumerate().all(|(p, c)| *c <= most(p)))
             .filter(|counts| counts.iter().zip(&busy).all(|(c, b)| c >= b))
             .filter_map(|counts| {
                 let destroyed = change::fewest_destroyed(
@@ -345,7 +358,7 @@ pub(crate) fn kinds(pools: &[Pool], media: bool) -> Vec<InstanceKind> {
     let mut kinds = Vec::new();
     for (index, pool) in pools.iter().enumerate() {
         for (p, profile) in pool.board.profiles.iter().enumerate() {
-            if is_useful(&pool.board, p, media) {
+            if is_useful(&pool.board, p, media) || pool.makes(p) {
                 kinds.push(InstanceKind {
                     pool: index,
                     profile: Some(p),

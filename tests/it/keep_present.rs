@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use crate::common::{A100_80GB, all_layouts, cases, gpus, migplan, migplan_with, suggest};
+use crate::common::{
+    A100_80GB, A100_80GB_MEDIA, Typed, all_layouts, cases, gpus, migplan, migplan_with, suggest,
+};
 use migplan::demand::{Demand, Workload};
 use migplan::hardware::layout::Placement;
 use migplan::hardware::{Board, Catalogue};
@@ -18,14 +20,19 @@ use proptest::prelude::*;
 /// Layouts as (profile by index into the typed table, start).
 type Layout = Vec<(usize, u32)>;
 
-static LAYOUTS: LazyLock<Vec<Layout>> = LazyLock::new(|| all_layouts(A100_80GB));
+/// With the media profile, which no demand here asks for, so that it is kept or not, but never made.
+static PROFILES: LazyLock<Vec<Typed>> =
+    LazyLock::new(|| A100_80GB.iter().copied().chain([A100_80GB_MEDIA]).collect());
+const MEDIA: usize = A100_80GB.len();
+
+static LAYOUTS: LazyLock<Vec<Layout>> = LazyLock::new(|| all_layouts(&PROFILES));
 
 fn board() -> Arc<Board> {
     Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone()
 }
 
 fn index(board: &Board, typed: usize) -> usize {
-    board.profile(&A100_80GB[typed].0.parse().unwrap()).unwrap().0
+    board.profile(&PROFILES[typed].0.parse().unwrap()).unwrap().0
 }
 
 /// A GPU now: a layout and which of its instances are busy.
@@ -53,15 +60,16 @@ impl Now {
         let mut prices = BTreeMap::new();
         for layout in LAYOUTS.iter() {
             let busy = self.layout.iter().zip(&self.busy).filter(|(_, b)| **b).map(|(p, _)| p);
-            let mut counts = vec![0u32; A100_80GB.len()];
+            let mut counts = vec![0u32; PROFILES.len()];
             layout.iter().for_each(|(p, _)| counts[*p] += 1);
-            let mut must = vec![0u32; A100_80GB.len()];
+            let mut must = vec![0u32; PROFILES.len()];
             let mut stays = true;
             for placement in busy {
                 stays &= layout.contains(placement);
                 must[placement.0] += 1;
             }
-            if !stays {
+            let is_made = counts[MEDIA] > 0 && !self.layout.iter().any(|(p, _)| *p == MEDIA);
+            if !stays || is_made {
                 continue;
             }
             let kept = self.layout.iter().filter(|p| layout.contains(p)).count();
@@ -85,7 +93,7 @@ impl Now {
         }
         // A GPU that serves nobody stays as it is; where nothing spare may be, only if it is busy.
         let idle = self.is_busy() || !exact;
-        prices.insert(vec![0; A100_80GB.len()], if idle { 0 } else { self.layout.len() });
+        prices.insert(vec![0; PROFILES.len()], if idle { 0 } else { self.layout.len() });
         prices
     }
 
@@ -138,9 +146,9 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool, keep_whole: usize) ->
                 sum(&|_| 1),
                 served,
                 Reverse(used.iter().filter(|u| u.iter().any(|n| *n > 0)).count()),
-                Reverse(sum(&|p| A100_80GB[p].4) - served),
+                Reverse(sum(&|p| PROFILES[p].4) - served),
                 Reverse(kinds.len()),
-                sum(&|p| u64::from(A100_80GB[p].1)) as u32,
+                sum(&|p| u64::from(PROFILES[p].1)) as u32,
                 Reverse(destroyed),
             );
             if best.is_none_or(|b| goal > b) {
@@ -150,8 +158,8 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool, keep_whole: usize) ->
         };
         place(rest, whole, prices, used, served, best);
         for gpu in 0..prices.len() {
-            for p in 0..A100_80GB.len() {
-                if A100_80GB[p].4 >= *memory {
+            for p in 0..PROFILES.len() {
+                if PROFILES[p].4 >= *memory {
                     used[gpu][p] += 1;
                     let possible = prices[gpu]
                         .keys()
@@ -165,7 +173,7 @@ fn brute_force(now: &[Now], replicas: &[u64], exact: bool, keep_whole: usize) ->
         }
     }
     let prices: Vec<_> = now.iter().map(|n| n.prices(exact)).collect();
-    let mut used = vec![vec![0; A100_80GB.len()]; now.len()];
+    let mut used = vec![vec![0; PROFILES.len()]; now.len()];
     let mut best = None;
     let whole = |used: &[Vec<u32>]| price_of_whole(now, used, exact, keep_whole);
     place(replicas, &whole, &prices, &mut used, 0, &mut best);
@@ -196,7 +204,7 @@ fn really_destroyed(plan: &Plan, now: &[Now]) -> (usize, bool) {
             let stays = gpu
                 .instances
                 .iter()
-                .any(|i| i.start == *start && i.profile.to_string() == A100_80GB[*profile].0);
+                .any(|i| i.start == *start && i.profile.to_string() == PROFILES[*profile].0);
             destroyed += usize::from(!stays);
             busy_lost |= !stays && *busy;
         }

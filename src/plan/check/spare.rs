@@ -26,10 +26,10 @@ impl Check<'_> {
             self.fail(format!("stage spare claims {value}"));
             return;
         };
-        let groups = self.groups(fleet, conditions);
-        let shares = goal::shares(&groups.iter().map(|g| g.wanted).collect::<Vec<_>>());
         let boards = fleet.boards();
         let free: BTreeMap<Kind, u64> = self.free_by_kind(&boards);
+        let groups = self.groups(fleet, conditions, &free);
+        let shares = goal::shares(&groups.iter().map(|g| g.wanted).collect::<Vec<_>>());
         // A whole GPU is no free instance, so replicas of whole GPUs have no share in them.
         let takers: Vec<(&BTreeSet<Kind>, u128)> = groups
             .iter()
@@ -59,12 +59,18 @@ impl Check<'_> {
     }
 
     /// Workloads by what suffices for them.
-    fn groups(&self, fleet: &Fleet, conditions: &Conditions) -> Vec<Group> {
+    fn groups(
+        &self,
+        fleet: &Fleet,
+        conditions: &Conditions,
+        free: &BTreeMap<Kind, u64>,
+    ) -> Vec<Group> {
         let boards = fleet.boards();
         let media = self.workloads.iter().any(|w| w.media && w.count > 0);
-        let useful = |p: &Profile| {
+        // What nobody asks for is not made, but may have been there and be kept.
+        let useful = |kind: Kind, p: &Profile| {
             let mut attributes = p.name.plus.iter().chain(&p.name.minus);
-            attributes.all(|a| media && (a == "me" || a == "me.all"))
+            attributes.all(|a| media && (a == "me" || a == "me.all")) || free.contains_key(&kind)
         };
         // Memories between the same two profiles are alike, so few workloads are looked at closely.
         let sizes: BTreeSet<u64> =
@@ -78,13 +84,15 @@ impl Check<'_> {
             let larger = sizes.partition_point(|size| *size < memory);
             let need = (&workload.boards[..], workload.compute_slices, workload.media, larger);
             let set = *kinds_of.entry(need).or_insert_with(|| {
-                let usable = |board: &BoardRef, p: &Profile| {
-                    allows(workload, board) && useful(p) && suffices(p, workload)
+                let usable = |kind: Kind, board: &BoardRef, p: &Profile| {
+                    allows(workload, board) && useful(kind, p) && suffices(p, workload)
                 };
                 let mut kinds = BTreeSet::new();
                 for (b, board) in boards.iter().enumerate() {
                     let profiles = board.profiles.iter().enumerate();
-                    kinds.extend(profiles.filter(|(_, p)| usable(board, p)).map(|(p, _)| (b, p)));
+                    let kinds_of = profiles.map(|(p, profile)| ((b, p), profile));
+                    let usable = kinds_of.filter(|(kind, p)| usable(*kind, board, p));
+                    kinds.extend(usable.map(|(kind, _)| kind));
                 }
                 let known = sets.iter().position(|set| *set == kinds);
                 known.unwrap_or_else(|| {
