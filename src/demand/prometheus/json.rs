@@ -21,6 +21,8 @@ struct Envelope {
     error_type: Option<String>,
     error: Option<String>,
     warnings: Vec<String>,
+    /// VictoriaMetrics' cluster says so where some of its storage did not answer.
+    is_partial: bool,
     histograms: u64,
 }
 
@@ -60,6 +62,10 @@ pub(super) fn read<S: Sink>(
                 .into_iter()
                 .map(|text| Diagnostic::new(format!("the server warned: {text}")).in_file(file)),
         );
+        if envelope.is_partial {
+            let message = "the server warned: its answer is partial, since a part of its storage did not answer (isPartial); what is missing is no demand here";
+            warnings.push(Diagnostic::new(message).in_file(file));
+        }
         histograms += envelope.histograms;
         match scanner.is_at_end() {
             Ok(false) => {}
@@ -139,6 +145,9 @@ impl<S: Sink> Reader<'_, S> {
                 "result" => self.result(json, envelope),
                 "errorType" => optional_text(json).map(|text| envelope.error_type = text),
                 "error" => optional_text(json).map(|text| envelope.error = text),
+                "isPartial" if matches!(json.peek_some()?, b't' | b'f') => {
+                    json.scalar().map(|text| envelope.is_partial |= text == "true")
+                }
                 "warnings" => {
                     if json.peek_some()? != b'[' {
                         return json.skip();

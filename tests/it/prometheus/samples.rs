@@ -444,3 +444,21 @@ fn quiet_hours_need_history() {
         stdout(&shifted)
     );
 }
+
+/// A file with this text.
+fn written(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let file = folder.path().join(name).display().to_string();
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn a_partial_answer_in_a_file_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"status":"success","isPartial":true,"data":{"resultType":"matrix","result":[{"metric":{"__name__":"DCGM_FI_DEV_FB_USED","UUID":"GPU-a","namespace":"nlp","pod":"a-0"},"values":[[1795344000,"5000"]]}]}}"#;
+    for (text, times) in [(text, 1), (&text.replacen("true", "false", 1), 0)] {
+        let output = migplan(&["demand", "--prometheus", &written(&folder, "f.json", text)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output).matches("answer is partial").count(), times);
+    }
+}
