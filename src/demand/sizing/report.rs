@@ -230,6 +230,9 @@ fn lacks(usage: &Usage, source: &Source) -> String {
         return if source.not_gpu > 0 {
             "has series without a name whose labels are not those of GPUs (cpu, mode, image …)"
                 .into()
+        } else if source.facts > 0 {
+            "tells of owners and ends of pods, but neither of memory nor of what pods ask for"
+                .into()
         } else {
             "holds no series: the query found nothing".into()
         };
@@ -260,7 +263,10 @@ impl Sizing {
                 .map(|source| Diagnostic::new(lacks(usage, source)).in_file(source.name.clone()))
                 .collect();
             let any = usage.sources().iter().any(|s| !s.others.is_empty() || s.not_gpu > 0);
-            return Err(Error::inputs(problems).hint(if any {
+            let facts = usage.sources().iter().any(|s| s.facts > 0);
+            return Err(Error::inputs(problems).hint(if facts && !any {
+                "query the memory as well, DCGM_FI_DEV_FB_USED of dcgm-exporter, or kube_pod_container_resource_requests"
+            } else if any {
                 "name the metric that holds GPU memory in use: --metric NAME; dcgm-exporter has it as DCGM_FI_DEV_FB_USED"
             } else {
                 "check the metric's name, its labels and the time range in Prometheus' own page; a plain query sees only the last 5 minutes"
@@ -277,6 +283,7 @@ impl Sizing {
         let problem =
             Diagnostic::new(format!("has no usable samples: {}", why.join("; "))).in_file(name);
         let has = |cause: &str| self.unused.iter().any(|unused| unused.cause == cause);
+        let has_gpus = has("idle") || has("unnamed");
         Err(Error::input(problem).hint(if has("implausible") {
             "values in bytes need --unit bytes"
         } else if has("too_few_samples") {
@@ -287,6 +294,10 @@ impl Sizing {
             "keep the labels in the query: max by (namespace, pod, UUID, GPU_I_ID) (…), not sum or max alone"
         } else if has("no_memory") {
             "DCGM before 2.4.6 reports 0 for instances; update dcgm-exporter"
+        } else if has("request") && !has_gpus {
+            "`migplan catalogue` lists the profiles that pods can ask for; --catalogue adds boards"
+        } else if has("ended") && !has_gpus {
+            "take a time in which pods run: a longer one, with --start of promtool or --window"
         } else {
             "pods are named only if dcgm-exporter runs with DCGM_EXPORTER_KUBERNETES=true; without Kubernetes choose a label with --group-by, such as hpc_job"
         }))

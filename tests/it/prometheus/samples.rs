@@ -462,3 +462,38 @@ fn a_partial_answer_in_a_file_is_told() {
         assert_eq!(stderr(&output).matches("answer is partial").count(), times);
     }
 }
+
+#[test]
+fn where_only_kube_state_metrics_tells_the_hint_is_about_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let series = |name: &str, labels: &str| {
+        format!(
+            "{{\"metric\":{{\"__name__\":\"{name}\",\"namespace\":\"nlp\",\"pod\":\"train-0\",{labels}}},\"values\":[[1795344000,\"1\"],[1795347600,\"1\"]]}}"
+        )
+    };
+    let request = |resource: &str| {
+        series("kube_pod_container_resource_requests", &format!("\"resource\":\"{resource}\""))
+    };
+    let ended = series("kube_pod_status_phase", "\"phase\":\"Succeeded\"");
+    for (text, problem, hint) in [
+        (
+            format!("[{},{ended}]", request("nvidia_com_mig_3g_40gb")),
+            "1 pod that had ended",
+            "hint: take a time in which pods run",
+        ),
+        (
+            format!("[{}]", request("nvidia_com_mig_9g_90gb")),
+            "which no board has",
+            "hint: `migplan catalogue` lists the profiles",
+        ),
+        (
+            format!("[{ended}]"),
+            "tells of owners and ends of pods, but neither of memory",
+            "hint: query the memory as well",
+        ),
+    ] {
+        let (code, said) = failure(&["--prometheus", &written(&folder, "f.json", &text)]);
+        assert_eq!(code, 3);
+        assert!(said.contains(problem) && said.contains(hint), "{said}");
+    }
+}
