@@ -82,6 +82,14 @@ pub(super) struct PodSeries {
     pub(super) rejected: [u64; REJECTIONS],
 }
 
+impl PodSeries {
+    /// The highest sample.
+    fn peak(&self) -> u32 {
+        let timed = together(std::iter::once(&self.samples)).map(|(_, mib)| mib);
+        timed.chain(self.untimed.iter().map(|(_, mib)| *mib)).max().unwrap_or(0)
+    }
+}
+
 /// Why a sample cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rejection {
@@ -323,15 +331,31 @@ impl Usage {
         self.facts.was_killed(&series.namespace, &series.pod)
     }
 
+    /// Whether a series may have the exporter's own names, for all that its labels tell: it came by a
+    /// server, which may not honour them.
+    pub(super) fn may_name_exporter(&self, series: &PodSeries) -> bool {
+        let without_job = self.jobs.get("") == Some(&series.job);
+        series.spelling == Spelling::Plain && !series.per_pod && !without_job
+    }
+
     /// Whether a series has the exporter's own names for want of others: a pod or container of the
-    /// exporters that series of the same job name beside a workload's.
+    /// exporters that series of the same job name beside a workload's, or one that uses no memory and
+    /// is called as the job is.
     fn names_exporter(&self, series: &PodSeries) -> bool {
-        if series.spelling != Spelling::Plain || self.exporters.is_empty() {
+        if series.spelling != Spelling::Plain || series.resource.is_some() {
             return false;
         }
-        let names = [owner::of_pod(&series.pod), &series.container];
-        exporter_keys(series.job, &series.namespace, names)
-            .any(|key| self.exporters.contains(key.as_str()))
+        let owner = owner::of_pod(&series.pod);
+        let is_job = |name: &str| self.jobs.get(name) == Some(&series.job);
+        // A job is called after the Service of its exporters, or after their monitor with its namespace.
+        if (is_job(owner) || is_job(&format!("{}/{owner}", series.namespace)))
+            && series.peak() < IN_USE_MIB
+        {
+            return true;
+        }
+        !self.exporters.is_empty()
+            && exporter_keys(series.job, &series.namespace, [owner, &series.container])
+                .any(|key| self.exporters.contains(key.as_str()))
     }
 
     /// Remembers the exporter that a series names beside the workload.

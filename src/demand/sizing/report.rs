@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::allocation::workload_name;
 use super::{Origin, Rules, Sizing, Unused};
 use crate::demand::time::{HOUR_MS, Span};
 use crate::demand::usage::{
-    DEFAULT_METRIC, GroupBy, IN_USE_MIB, NO_TEAM, REJECTIONS, Rejection, Source, Usage,
+    DEFAULT_METRIC, GroupBy, IN_USE_MIB, NO_TEAM, PodSeries, REJECTIONS, Rejection, Source, Usage,
 };
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::{plural, some, thousands};
@@ -131,6 +132,7 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
             some(&several)
         )));
     }
+    warnings.extend(idle(usage, sizing));
     warnings.extend(limited(sizing));
     let asked = labels(&|origin| origin.requested);
     if !asked.is_empty() {
@@ -165,6 +167,29 @@ pub(super) fn warnings(usage: &Usage, sizing: &Sizing) -> Vec<Diagnostic> {
         }
     }
     warnings
+}
+
+/// A warning about workloads that may be the exporter: a server that does not honour labels names it on
+/// idle devices.
+fn idle(usage: &Usage, sizing: &Sizing) -> Option<Diagnostic> {
+    let in_use = Mebibytes(u64::from(IN_USE_MIB));
+    let is_idle = |series: &&PodSeries| {
+        let key = (series.team.clone(), workload_name(series));
+        sizing.origins.get(&key).is_some_and(|o| !o.requested && o.observed.peak < in_use)
+    };
+    let of_server = usage.pod_series().filter(|series| usage.may_name_exporter(series));
+    let idle: BTreeSet<String> = of_server
+        .filter(is_idle)
+        .map(|series| format!("{}/{}", series.team, workload_name(series)))
+        .collect();
+    let labels: Vec<String> = idle.into_iter().collect();
+    (!labels.is_empty()).then(|| {
+        Diagnostic::new(format!(
+            "{} held a GPU or an instance and used no more memory of it than an idle one does; where that is the exporter itself, set honor_labels in its scrape configuration: {}",
+            plural(labels.len() as u64, "workload"),
+            some(&labels)
+        ))
+    })
 }
 
 /// A warning about a range that is too short to hold the peaks of a day, such as the five minutes

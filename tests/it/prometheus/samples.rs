@@ -497,3 +497,41 @@ fn where_only_kube_state_metrics_tells_the_hint_is_about_that() {
         assert!(said.contains(problem) && said.contains(hint), "{said}");
     }
 }
+
+/// Two idle GPUs and, with `used`, a busy one, as a server names them that does not honour labels.
+fn of_exporter(pod: &str, job: &str, used: &str) -> String {
+    let exporter =
+        format!("namespace=\"monitoring\",pod=\"{pod}\",container=\"exporter\",job=\"{job}\"");
+    let line = |gpu: u32, mib: u32, more: &str| {
+        format!(
+            "DCGM_FI_DEV_FB_USED{{gpu=\"{gpu}\",UUID=\"GPU-{gpu}\",Hostname=\"n1\",{exporter}{more}}} {mib} 1795344000000\n"
+        )
+    };
+    let busy = if used.is_empty() { String::new() } else { line(2, 9_000, used) };
+    [line(0, 4, ""), line(1, 4, ""), busy].concat()
+}
+
+#[test]
+fn an_exporter_of_any_name_is_no_workload() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing is busy, and the job is called as the exporter is.
+    for job in ["gpu-metrics", "monitoring/gpu-metrics"] {
+        let file = written(&folder, "f.prom", &of_exporter("gpu-metrics-x2x7k", job, ""));
+        let (code, said) = failure(&["--prometheus", &file]);
+        assert_eq!(code, 3);
+        assert!(said.contains("2 idle GPUs: no pod holds them"), "{said}");
+    }
+    // Called otherwise, it may be a pod that holds the GPUs.
+    let file = written(&folder, "f.prom", &of_exporter("gpu-metrics-x2x7k", "gpus", ""));
+    let output = migplan(&["demand", "--prometheus", &file]);
+    let said = stderr(&output);
+    assert!(said.contains("no more memory of it than an idle one does"), "{said}");
+    assert!(said.contains("honor_labels") && said.contains("monitoring/gpu-metrics"), "{said}");
+    let busy = ",exported_namespace=\"nlp\",exported_pod=\"serve-0\"";
+    let file = written(&folder, "f.prom", &of_exporter("gpu-metrics-x2x7k", "gpus", busy));
+    assert_eq!(demand(&["-q", "--prometheus", &file]), ["nlp,serve,9000,1"]);
+    // A workload that is called as the job is, and uses memory.
+    let text = of_exporter("gpu-metrics-x2x7k", "gpu-metrics", "").replace("} 4 ", "} 9000 ");
+    let file = written(&folder, "f.prom", &text);
+    assert_eq!(rows(&["-q", "--prometheus", &file]).len(), 1);
+}
