@@ -64,8 +64,8 @@ pub struct Workload {
     pub observed: Option<Arc<Observed>>,
 }
 
-/// For each team and name, the file that has the workload.
-pub type FileOf = BTreeMap<(Arc<str>, Arc<str>), String>;
+/// For each team and name, the place of the workload: `teams.csv:3`.
+pub type PlaceOf = BTreeMap<(Arc<str>, Arc<str>), String>;
 
 /// What samples show of a workload, beside the memory and count that it is planned with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -301,16 +301,20 @@ impl Demand {
             .then(|| format!("the teams are {}", teams.join(", ")))
     }
 
-    /// The workloads of `file` that another file has already, as problems; `file_of` remembers,
-    /// from file to file, where each team and name was.
-    pub fn duplicates(&self, file: &str, file_of: &mut FileOf) -> Vec<Diagnostic> {
+    /// The workloads of `file`, on these lines, that another file has already, as problems;
+    /// `place_of` remembers, from file to file, where each team and name was.
+    pub fn duplicates(&self, file: &str, lines: &[u64], place_of: &mut PlaceOf) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
-        for workload in &self.workloads {
+        for (workload, line) in self.workloads.iter().zip(lines) {
             let name = (workload.team.clone(), workload.name.clone());
-            if let Some(other) = file_of.insert(name, file.to_string()) {
-                let message =
-                    format!("'{}' is a duplicate: {other} has it already", workload.label());
-                problems.push(Diagnostic::new(message).in_file(file));
+            let at = Diagnostic::new("").in_file(file).at_line(*line);
+            let place = at.to_string().trim_end_matches([':', ' ']).to_string();
+            if let Some(other) = place_of.insert(name, place) {
+                let message = format!(
+                    "columns 'team' and 'workload': '{}' is in {other} already",
+                    workload.label()
+                );
+                problems.push(Diagnostic { message, ..at });
             }
         }
         problems

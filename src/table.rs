@@ -50,6 +50,8 @@ struct Header {
     positions: Vec<Option<usize>>,
     names: Vec<&'static str>,
     width: usize,
+    /// Its line in the file, from 1.
+    line: u64,
 }
 
 /// One row: its line and its cells by the order of the columns asked for.
@@ -177,44 +179,52 @@ impl<'a> Table<'a> {
                 positions: Vec::new(),
                 names: columns.iter().map(|c| c.name).collect(),
                 width: names.len(),
+                line: header_line,
             },
             problems: Vec::new(),
             warnings: Vec::new(),
         };
-        table.find_columns(&names, columns, header_line);
+        table.find_columns(&names, columns);
         Ok(table)
     }
 
     /// The same table, if nothing is wrong with it so far.
     ///
     /// # Errors
-    /// All its problems at once (exit 3).
+    /// All its problems at once, and its unknown columns, since what is missing may stand in one of
+    /// them (exit 3).
     pub fn without_problems(self, hint: &str) -> Result<Table<'a>> {
         if self.problems.is_empty() {
             return Ok(self);
         }
-        Err(Error::inputs(self.problems).hint(hint))
+        let told = self.warnings.into_iter().chain(self.problems);
+        Err(Error::inputs(told.collect()).hint(hint))
+    }
+
+    /// Adds a problem of the header.
+    pub fn header_problem(&mut self, message: impl Into<String>) {
+        let problem = Diagnostic::new(message).in_file(&*self.file).at_line(self.header.line);
+        self.problems.push(problem);
     }
 
     /// Finds where the columns are; duplicate and missing ones are problems, unknown ones warnings.
-    fn find_columns(&mut self, names: &[String], columns: &[Column], line: u64) {
-        let file = self.file.clone();
-        let at = |message: String| Diagnostic::new(message).in_file(&*file).at_line(line);
+    fn find_columns(&mut self, names: &[String], columns: &[Column]) {
         for (i, name) in names.iter().enumerate() {
             if name.is_empty() {
                 continue;
             }
             if names[..i].contains(name) {
-                self.problems.push(at(format!("duplicate column '{}'", shorten(name))));
+                self.header_problem(format!("duplicate column '{}'", shorten(name)));
             } else if !columns.iter().any(|c| c.name == name) {
                 let message = format!("column '{}' is not known and ignored", shorten(name));
-                self.warnings.push(at(message));
+                let warning = Diagnostic::new(message).in_file(&*self.file);
+                self.warnings.push(warning.at_line(self.header.line));
             }
         }
         for column in columns {
             let position = names.iter().position(|n| n == column.name);
             if position.is_none() && column.required {
-                self.problems.push(at(format!("has no column '{}'", column.name)));
+                self.header_problem(format!("has no column '{}'", column.name));
             }
             self.header.positions.push(position);
         }

@@ -288,10 +288,10 @@ impl DemandArgs {
         }
         for file in &self.workloads {
             let name = name_of(file);
-            let read = demand::csv::read(open(file)?, &name, catalogue);
-            let told = read.map(|(demand, warnings)| {
+            let read = demand::csv::read_with_lines(open(file)?, &name, catalogue);
+            let told = read.map(|(demand, lines, warnings)| {
                 console.warn(&warnings);
-                demand
+                (demand, lines)
             });
             gathering.workloads(&name, told);
         }

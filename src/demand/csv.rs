@@ -14,7 +14,7 @@ pub use write::write;
 
 use super::hours::Hours;
 use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sorted_by_name};
-use crate::error::{Diagnostic, Error, Result};
+use crate::error::{Diagnostic, Result};
 use crate::hardware::Catalogue;
 use crate::table::{Column, Row, Table, shorten};
 use crate::units::{
@@ -80,10 +80,23 @@ pub fn read(
     file: &str,
     catalogue: &Catalogue,
 ) -> Result<(Demand, Vec<Diagnostic>)> {
+    let (demand, _, warnings) = read_with_lines(input, file, catalogue)?;
+    Ok((demand, warnings))
+}
+
+/// As [`read`], with the line of each workload, in their order.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_lines(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+) -> Result<(Demand, Vec<u64>, Vec<Diagnostic>)> {
     let mut table = Table::read_header(input, file, COLUMNS, HINT)?;
     if !MEMORY.iter().any(|(column, _)| table.has(*column)) && !table.has(GPUS) {
-        let message = "has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)";
-        table.problems.push(Diagnostic::new(message).in_file(file));
+        table
+            .header_problem("has no column 'memory' (nor memory_gib, memory_mib, memory_gb, gpus)");
     }
     let mut table = table.without_problems(HINT)?;
     let reader = || Reader {
@@ -113,13 +126,11 @@ pub fn read(
     if table.problems.is_empty() && rows.count == 0 {
         table.problems.push(Diagnostic::new("has a header, but no workloads").in_file(file));
     }
-    if !table.problems.is_empty() {
-        return Err(Error::inputs(table.problems).hint(HINT));
-    }
+    let table = table.without_problems(HINT)?;
     let mut warnings = table.warnings;
     warnings.extend(of_rows);
-    let workloads = workloads.into_iter().map(|(workload, _)| workload).collect();
-    Ok((Demand::of_sorted(workloads), warnings))
+    let (workloads, lines) = workloads.into_iter().unzip();
+    Ok((Demand::of_sorted(workloads), lines, warnings))
 }
 
 /// Makes the rows of each team, which are neighbours, share its name, whoever read them.
@@ -320,7 +331,7 @@ fn memory_advice(text: &str, unit: Option<MemoryUnit>, error: &NumberError) -> S
 }
 
 /// The error of a cell that holds a number, with what to write instead.
-fn number_advice(text: &str, error: &NumberError) -> String {
+pub(super) fn number_advice(text: &str, error: &NumberError) -> String {
     match (error, without_separators(text)) {
         (NumberError::NotANumber | NumberError::Fraction, Some(plain)) => {
             format!("{error}; write {plain}, without a separator")

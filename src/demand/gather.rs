@@ -7,7 +7,7 @@
 use super::over_time::History;
 use super::sizing::{PodSpan, Sizing};
 use super::usage::Usage;
-use super::{Demand, FileOf};
+use super::{Demand, PlaceOf};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::units::Headroom;
 
@@ -44,14 +44,14 @@ pub struct Gathering {
     seen: Option<Seen>,
     problems: Vec<Diagnostic>,
     hint: Option<String>,
-    /// For each workload, the file that has it; kept only where there are several files.
-    file_of: Option<FileOf>,
+    /// For each workload, where it is; kept only where there are several files.
+    place_of: Option<PlaceOf>,
 }
 
 impl Gathering {
     /// Nothing yet; `files` workloads files are to come.
     pub fn new(files: usize) -> Gathering {
-        Gathering { file_of: (files > 1).then(FileOf::new), ..Gathering::default() }
+        Gathering { place_of: (files > 1).then(PlaceOf::new), ..Gathering::default() }
     }
 
     /// Takes what Prometheus showed.
@@ -76,12 +76,12 @@ impl Gathering {
         self.add(demand);
     }
 
-    /// Takes the workloads of the file `name`.
-    pub fn workloads(&mut self, name: &str, read: Result<Demand>) {
+    /// Takes the workloads of the file `name`, with the line of each.
+    pub fn workloads(&mut self, name: &str, read: Result<(Demand, Vec<u64>)>) {
         match read {
-            Ok(demand) => {
-                if let Some(file_of) = &mut self.file_of {
-                    self.problems.extend(demand.duplicates(name, file_of));
+            Ok((demand, lines)) => {
+                if let Some(place_of) = &mut self.place_of {
+                    self.problems.extend(demand.duplicates(name, &lines, place_of));
                 }
                 self.add(demand);
             }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Demand;
-use crate::error::{Diagnostic, Error, Result};
+use super::csv::number_advice;
+use crate::error::{Diagnostic, Result};
 use crate::table::{Column, Row, Table};
 use crate::units::{Decimal, MAX_MEMORY_MIB, Mebibytes, NumberError, Weight, millionths};
 
@@ -153,9 +154,7 @@ pub fn read(input: impl Read, file: &str) -> Result<(Quotas, Vec<Diagnostic>)> {
     if table.problems.is_empty() && rows == 0 {
         table.problems.push(Diagnostic::new("has a header, but no quotas").in_file(file));
     }
-    if !table.problems.is_empty() {
-        return Err(Error::inputs(table.problems).hint(HINT));
-    }
+    let table = table.without_problems(HINT)?;
     Ok((Quotas(quotas), table.warnings))
 }
 
@@ -169,11 +168,12 @@ fn limit(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<u64> {
     let too_large = || NumberError::TooLarge(most.to_string());
-    let value = Decimal::parse(row.get(column)?).and_then(|number| {
+    let text = row.get(column)?;
+    let value = Decimal::parse(text).and_then(|number| {
         let value = number.scale_floor(parts, 1).and_then(|value| u64::try_from(value).ok());
         value.filter(|value| u128::from(*value) <= u128::from(most) * parts).ok_or_else(too_large)
     });
-    value.map_err(|e| problems.push(row.problem(column, e))).ok()
+    value.map_err(|e| problems.push(row.problem(column, number_advice(text, &e)))).ok()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::{Fleet, MAX_GPUS, Node};
-use crate::error::{Diagnostic, Error, Result};
+use crate::error::{Diagnostic, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::table::{Column, Table};
 use crate::units::Decimal;
@@ -87,9 +87,7 @@ pub fn read(
             .in_file(file),
         );
     }
-    if !table.problems.is_empty() {
-        return Err(Error::inputs(table.problems).hint(HINT));
-    }
+    let table = table.without_problems(HINT)?;
     let nodes = nodes
         .into_iter()
         .map(|(name, boards)| Node {

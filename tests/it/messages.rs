@@ -150,3 +150,49 @@ fn standard_input_has_one_name() {
     let run = migplan_with(&["check", "-f", "-", "--gpus", "1xa100-80gb"], yaml);
     assert!(run.stdout.starts_with("<stdin>: one: valid"), "{}{}", run.stdout, run.stderr);
 }
+
+#[test]
+fn an_unknown_column_is_named_beside_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name).display().to_string();
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let teams = write("w.csv", "team,workload,memory\nnlp,a,9GiB\n");
+    let quota = write("q.csv", "# most\nteam,gpus,memory\nnlp,,40GiB\n");
+    let run = migplan(&["suggest", "-w", &teams, "--gpus", "a100-80gb", "--quota", &quota]);
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("q.csv:2: column 'memory' is not known"), "{}", run.stderr);
+    assert!(run.stderr.contains("q.csv:3: column 'team': 'nlp' has neither"), "{}", run.stderr);
+    let unit = write("u.csv", "team,workload,memory (GiB)\nnlp,a,38\n");
+    let run = migplan(&["demand", "-w", &unit]);
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("u.csv:1: column 'memory (gib)' is not known"), "{}", run.stderr);
+    assert!(run.stderr.contains("u.csv:1: has no column 'memory'"), "{}", run.stderr);
+    let fleet = write("f.csv", "node,bord,gpus\nn1,a100-80gb,2\n");
+    let run = migplan(&["suggest", "-w", &teams, "--fleet", &fleet]);
+    assert!(run.stderr.contains("f.csv:1: column 'bord' is not known"), "{}", run.stderr);
+    let comma = write("c.csv", "team;gpus;memory_gib\nnlp;2,5;\n");
+    let run = migplan(&["suggest", "-w", &teams, "--gpus", "a100-80gb", "--quota", &comma]);
+    let advice = "c.csv:2: column 'gpus': '2,5' is not a number; write a decimal point";
+    assert!(run.stderr.contains(advice), "{}", run.stderr);
+}
+
+#[test]
+fn a_row_that_two_files_have_is_told_with_both_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name).display().to_string();
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let one = write("one.csv", "team,workload,memory\nz,z,1GiB\nnlp,a,9GiB\n");
+    let two = write("two.csv", "team,workload,memory\n# more\nnlp,a,8GiB\nnlp,b,1GiB\n");
+    let run = migplan(&["demand", "-w", &one, "-w", &two]);
+    assert_eq!(run.code, 3);
+    let told = "two.csv:3: columns 'team' and 'workload': 'nlp/a' is in ";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    assert!(run.stderr.contains("one.csv:3 already"), "{}", run.stderr);
+    assert_eq!(run.stderr.matches(" already").count(), 1, "{}", run.stderr);
+}

@@ -154,7 +154,7 @@ fn bad_workloads_are_answered_with_one_readable_message() {
         ("", 3, "error: <stdin>: is empty"),
         ("team,workload,memory\n", 3, "error: <stdin>: has a header, but no workloads"),
         ("nlp,a,30GiB\n", 3, "error: <stdin>:1: the first line must be a header"),
-        ("team,workload\na,b\n", 3, "error: <stdin>: has no column 'memory'"),
+        ("team,workload\na,b\n", 3, "error: <stdin>:1: has no column 'memory'"),
         (
             &format!("{header}a,b,1GiB,1\na,b,1GiB,1\n"),
             3,
