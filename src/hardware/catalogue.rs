@@ -4,7 +4,7 @@
 //! A table that contradicts itself is refused here, so every other module may rely on it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use rayon::prelude::*;
@@ -225,8 +225,8 @@ impl Catalogue {
         self.with_boards(file, values)
     }
 
-    /// This catalogue with boards added, each as its file; an equal id replaces. `file` names
-    /// where they come from.
+    /// This catalogue with boards added, each as its file; a board that is known by its id is
+    /// replaced. `file` names where they come from.
     ///
     /// # Errors
     /// As [`Self::with_file`].
@@ -234,6 +234,7 @@ impl Catalogue {
         let at = |message: String| Diagnostic::new(message).in_file(file);
         let mut boards = self.boards.clone();
         let mut user_files = self.user_files.clone();
+        let mut added = BTreeSet::new();
         let mut problems = Vec::new();
         for value in values {
             if !value.is_object() {
@@ -244,6 +245,9 @@ impl Catalogue {
             let name = value.get("id").and_then(|id| id.as_str()).unwrap_or("?").to_string();
             let parsed: std::result::Result<BoardFile, _> = serde_json::from_value(value.clone());
             match parsed.map_err(|e| vec![e.to_string()]).and_then(check) {
+                Ok(board) if !added.insert(board.id.clone()) => {
+                    problems.push(at(format!("board '{}' is there twice", board.id)));
+                }
                 Ok(board) => {
                     boards.retain(|b| b.id != board.id);
                     user_files.insert(board.id.clone(), value);
@@ -680,6 +684,9 @@ mod tests {
             );
             assert!(hint.contains(BOARD_SCHEMA), "{hint}");
         }
+        let twice = format!("{{\"boards\": [{text}, {text}]}}");
+        let error = catalogue.with_file("my.json", &twice).unwrap_err();
+        assert_eq!(error.to_string(), "my.json: board 'a30-24gb' is there twice");
         let twin = text.replace("a30-24gb", "a30-other").replace("[\"a30\"]", "[]");
         assert!(catalogue.with_file("my.json", &twin).unwrap_err().to_string().contains("PCI id"));
     }

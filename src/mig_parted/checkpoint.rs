@@ -9,6 +9,7 @@ use crate::fleet::observed::{Instances, ObservedNode};
 use crate::hardware::layout::{self, Placement};
 use crate::hardware::{Board, Profile};
 use crate::reconfigure::change::{PresentCompute, PresentGpu, PresentInstance};
+use crate::text::plural;
 
 const VERSION: &str = "v1";
 
@@ -106,6 +107,44 @@ impl GpuInstance {
             profile: profile.nvml_index,
             placement: CheckpointPlacement { start, size },
             compute_instances,
+        })
+    }
+}
+
+impl GpuInstance {
+    /// What it is on a `board`; not known to be busy.
+    ///
+    /// # Errors
+    /// The board has no such profile, or it is of another size than that; in a sentence.
+    fn present(&self, board: &Board) -> std::result::Result<PresentInstance, String> {
+        let of_number = |p: &Profile| p.nvml_index == self.profile;
+        let at = board
+            .profiles
+            .iter()
+            .position(of_number)
+            .ok_or_else(|| format!("{} has no profile number {}", board.id, self.profile))?;
+        let profile = &board.profiles[at];
+        let CheckpointPlacement { start, size } = self.placement;
+        if size != profile.memory_slices {
+            return Err(format!(
+                "{} at {start} has size {size}, but on {} it has {}",
+                profile.name, board.id, profile.memory_slices
+            ));
+        }
+        let slices = |c: &CheckpointCompute| compute_slices(c.profile);
+        let sizes: Option<Vec<u32>> = self.compute_instances.iter().map(slices).collect();
+        let sizes = sizes.ok_or("a compute instance with an unknown profile number")?;
+        let sum: u32 = sizes.iter().sum();
+        if sum > profile.compute_slices {
+            return Err(format!(
+                "compute instances of {sum} slices in {} at {start}, which has {}",
+                profile.name, profile.compute_slices
+            ));
+        }
+        let compute = |slices| PresentCompute { slices, start: None, busy: false };
+        Ok(PresentInstance {
+            placement: Placement { start, profile: at },
+            compute: sizes.into_iter().map(compute).collect(),
         })
     }
 }
@@ -220,7 +259,7 @@ impl Checkpoint {
     /// is on, and the instances, of which none is known to be busy.
     ///
     /// # Errors
-    /// There is no such GPU, or the board has no such layout; in a sentence.
+    /// There is no such GPU, it contradicts itself, or the board has no such layout; in a sentence.
     pub fn present(
         &self,
         gpu: usize,
@@ -231,41 +270,29 @@ impl Checkpoint {
             .devices
             .get(gpu)
             .ok_or_else(|| format!("the checkpoint has no GPU {gpu}"))?;
-        let mut present = Vec::new();
-        for instance in &device.gpu_instances {
-            let profile = board
-                .profiles
-                .iter()
-                .position(|p| p.nvml_index == instance.profile)
-                .ok_or_else(|| {
-                    format!("GPU {gpu}: {} has no profile number {}", board.id, instance.profile)
-                })?;
-            let compute: Option<Vec<PresentCompute>> = instance
-                .compute_instances
-                .iter()
-                .map(|c| compute_slices(c.profile))
-                .map(|slices| {
-                    slices.map(|slices| PresentCompute { slices, start: None, busy: false })
-                })
-                .collect();
-            present.push(PresentInstance {
-                placement: Placement { start: instance.placement.start, profile },
-                compute: compute.ok_or_else(|| {
-                    format!("GPU {gpu}: a compute instance with an unknown profile number")
-                })?,
-            });
-        }
+        let at = |what: String| format!("GPU {gpu}: {what}");
+        let on = match device.mig_mode {
+            0 if !device.gpu_instances.is_empty() => {
+                let instances = plural(device.gpu_instances.len() as u64, "instance");
+                return Err(at(format!("MigMode is 0, which is off, but it has {instances}")));
+            }
+            0 => false,
+            1 => true,
+            other => return Err(at(format!("MigMode is {other}, which is neither 0 nor 1"))),
+        };
+        let instances = device.gpu_instances.iter().map(|instance| instance.present(board));
+        let mut present = instances.collect::<std::result::Result<Vec<_>, _>>().map_err(at)?;
         present.sort_by_key(|p| p.placement);
         let placements: Vec<Placement> = present.iter().map(|p| p.placement).collect();
-        layout::check(board, &placements).map_err(|e| format!("GPU {gpu}: {e}"))?;
-        Ok((device.mig_mode == 1, present))
+        layout::check(board, &placements).map_err(|e| at(e.to_string()))?;
+        Ok((on, present))
     }
 
     /// What each GPU of `node` holds, by index. `file` is the checkpoint's, for messages.
     ///
     /// # Errors
-    /// It has more or fewer GPUs, or a layout that a board does not have; all problems at once
-    /// (exit 3).
+    /// It has more or fewer GPUs, a GPU that contradicts itself, or a layout that a board does not
+    /// have; all problems at once (exit 3).
     pub fn present_on(&self, node: &Node, file: &str) -> Result<Vec<PresentGpu>> {
         let mut problems = Vec::new();
         if self.gpu_count() != node.gpus.len() {
@@ -286,8 +313,9 @@ impl Checkpoint {
             return Ok(present);
         }
         let problem = |p: String| Diagnostic::new(p).in_file(file);
-        Err(Error::inputs(problems.into_iter().map(problem).collect())
-            .hint("name the GPUs that the checkpoint was taken from, in the same order"))
+        Err(Error::inputs(problems.into_iter().map(problem).collect()).hint(
+            "take the checkpoint anew, and name the GPUs that it was taken from, in the same order",
+        ))
     }
 }
 
@@ -317,6 +345,27 @@ mod tests {
         assert_eq!(again, serde_json::from_str::<serde_json::Value>(text).unwrap());
         let a30 = Catalogue::built_in().by_id("a30-24gb").unwrap().clone();
         assert!(checkpoint.present(0, &a30).is_err());
+        for (from, to, problem) in [
+            (
+                r#""MigMode":1"#,
+                r#""MigMode":0"#,
+                "GPU 0: MigMode is 0, which is off, but it has 2 instances",
+            ),
+            (r#""MigMode":1"#, r#""MigMode":2"#, "GPU 0: MigMode is 2, which is neither 0 nor 1"),
+            (
+                r#""Size":4"#,
+                r#""Size":7"#,
+                "GPU 0: 3g.40gb at 4 has size 7, but on h100-sxm5-80gb it has 4",
+            ),
+            (
+                r#"{"ProfileID":2,"EngProfileID":0}"#,
+                r#"{"ProfileID":2,"EngProfileID":0},{"ProfileID":0,"EngProfileID":0}"#,
+                "GPU 0: compute instances of 4 slices in 3g.40gb at 4, which has 3",
+            ),
+        ] {
+            let wrong = Checkpoint::parse(&text.replacen(from, to, 1), "f").unwrap();
+            assert_eq!(wrong.present(0, &board).unwrap_err(), problem);
+        }
         assert!(Checkpoint::parse("{}", "f").is_err());
         assert!(Checkpoint::parse(&text.replace("v1", "v2"), "f").is_err());
     }

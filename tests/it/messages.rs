@@ -196,3 +196,35 @@ fn a_row_that_two_files_have_is_told_with_both_lines() {
     assert!(run.stderr.contains("one.csv:3 already"), "{}", run.stderr);
     assert_eq!(run.stderr.matches(" already").count(), 1, "{}", run.stderr);
 }
+
+#[test]
+fn a_checkpoint_that_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name).display().to_string();
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let teams = write("w.csv", "team,workload,memory\nnlp,a,9GiB\n");
+    let checkpoint = |mode: u32, size: u32, compute: u32| {
+        format!(
+            r#"{{"Version":"v1","MigState":{{"Devices":[{{"UUID":"GPU-1","MigMode":{mode},"GpuInstances":[{{"ProfileID":2,"Placement":{{"Start":4,"Size":{size}}},"ComputeInstances":[{{"ProfileID":{compute},"EngProfileID":0}}]}}]}}]}}}}"#
+        )
+    };
+    for (text, problem) in [
+        (checkpoint(1, 4, 2), None),
+        (checkpoint(0, 4, 2), Some("GPU 0: MigMode is 0, which is off, but it has 1 instance")),
+        (checkpoint(1, 7, 2), Some("GPU 0: 3g.40gb at 4 has size 7")),
+        (checkpoint(1, 4, 4), Some("GPU 0: compute instances of 7 slices in 3g.40gb at 4")),
+    ] {
+        let file = write("ck.json", &text);
+        let run = migplan(&["suggest", "-w", &teams, "--gpus", "a100-80gb", "--current", &file]);
+        match problem {
+            None => assert_eq!(run.code, 0, "{}", run.stderr),
+            Some(problem) => {
+                assert_eq!(run.code, 3);
+                assert!(run.stderr.contains(problem), "{}", run.stderr);
+            }
+        }
+    }
+}
