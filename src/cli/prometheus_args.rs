@@ -8,7 +8,7 @@ use super::files::{name_of, open, read_text};
 use super::output::{Console, bar};
 use super::values::whole;
 use crate::demand::gather::Seen;
-use crate::demand::live::{self, Query, Server};
+use crate::demand::live::{Query, Server};
 use crate::demand::pods::Listed;
 use crate::demand::prometheus;
 use crate::demand::sizing::{self, Quantile, Rules};
@@ -204,7 +204,7 @@ impl PrometheusArgs {
             })?;
         }
         let query = Query {
-            promql: self.query.clone().unwrap_or_else(|| live::selector(&usage.reading().names())),
+            promql: self.query.clone(),
             window: self.window.unwrap_or(Span::from_ms(1)),
             step: self.step.unwrap_or(Span::from_ms(1)),
         };

@@ -109,6 +109,11 @@ pub fn utc_range(first_ms: i64, last_ms: i64) -> String {
     if first == last { first } else { format!("{} to {last}", first.trim_end_matches(" UTC")) }
 }
 
+/// Milliseconds as the seconds that Prometheus takes: `1795344105.216`.
+pub fn seconds(ms: i64) -> String {
+    format!("{}.{:03}", ms.div_euclid(1000), ms.rem_euclid(1000))
+}
+
 /// Minutes after midnight as a clock shows them: `03:30`; the end of the day is `24:00`.
 pub fn clock(minutes: i64) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)

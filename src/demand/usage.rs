@@ -6,6 +6,7 @@
 mod device;
 mod metrics;
 mod pods;
+mod promql;
 mod reading;
 mod stale;
 mod track;
@@ -737,8 +738,7 @@ impl Sink for Usage {
                 return true;
             }
         }
-        let by_default = self.reading.metric.as_deref().is_none_or(|metric| metric == REQUESTS);
-        if by_default && labels.name() == Some(REQUESTS) {
+        if self.reading.wants_requests() && labels.name() == Some(REQUESTS) {
             return self.request(labels);
         }
         let Some(unit) = self.is_wanted(labels) else {

@@ -74,6 +74,11 @@ impl Reading {
         }
     }
 
+    /// Whether what pods ask for counts: where no other metric is named.
+    pub(super) fn wants_requests(&self) -> bool {
+        self.metric.as_deref().is_none_or(|metric| metric == REQUESTS)
+    }
+
     /// The names under which the metric is looked for.
     pub fn names(&self) -> Vec<&str> {
         match &self.metric {

@@ -10,6 +10,7 @@ use super::{demand, failure};
 const SERIES: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"DCGM_FI_DEV_FB_USED","UUID":"GPU-1","namespace":"nlp","pod":"rerank-0"},"values":[[1795344000,"3000"]]}]}}"#;
 
 /// What to answer: status line, further headers, body; `None` for the body cuts it off.
+#[derive(Clone)]
 struct Answer {
     status: &'static str,
     headers: &'static str,
@@ -28,14 +29,25 @@ fn status(status: &'static str, body: &str) -> Answer {
 /// Answers request after request as `script` says (the last one again and again); returns the
 /// address and the requests seen.
 fn serve(script: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let mut script = script.into_iter();
+    let mut last = None;
+    serve_by(move |_| {
+        last = script.next().or(last.take());
+        last.clone().unwrap()
+    })
+}
+
+/// Answers each request as `answer` says; returns the address and the requests seen.
+fn serve_by(
+    mut answer: impl FnMut(&str) -> Answer + Send + 'static,
+) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let requests = seen.clone();
     std::thread::spawn(move || {
-        for (number, stream) in listener.incoming().flatten().enumerate() {
-            let answer = &script[number.min(script.len() - 1)];
-            let _ = respond(stream, answer, &requests);
+        for stream in listener.incoming().flatten() {
+            let _ = respond(stream, &mut answer, &requests);
         }
     });
     (url, seen)
@@ -43,7 +55,7 @@ fn serve(script: Vec<Answer>) -> (String, Arc<Mutex<Vec<String>>>) {
 
 fn respond(
     mut stream: TcpStream,
-    answer: &Answer,
+    answer: &mut impl FnMut(&str) -> Answer,
     seen: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -55,8 +67,10 @@ fn respond(
             read => request.extend_from_slice(&buffer[..read]),
         }
     }
+    let request = String::from_utf8_lossy(&request).into_owned();
+    let answer = answer(&request);
     // Before the answer, so that whoever has the answer finds the request.
-    seen.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+    seen.lock().unwrap().push(request);
     let length = answer.body.len() + usize::from(answer.cut) * 1000;
     write!(
         stream,
@@ -71,27 +85,43 @@ fn parameter(request: &str, name: &str) -> f64 {
     line[start..].split(['&', ' ']).next().unwrap().parse().unwrap()
 }
 
+/// The requests for steps; that for the present moment is between two.
+fn at_steps(seen: &Mutex<Vec<String>>, step_s: f64) -> Vec<String> {
+    let mut requests = seen.lock().unwrap().clone();
+    requests.retain(|request| parameter(request, "start") % step_s == 0.0);
+    requests
+}
+
+/// How many points a request asks for.
+fn points(request: &str, step_s: f64) -> f64 {
+    (parameter(request, "end") - parameter(request, "start")) / step_s + 1.0
+}
+
+/// One question alone, whose answers are not followed by a second.
+const ONE: [&str; 2] = ["--query", "DCGM_FI_DEV_FB_USED"];
+
 #[test]
 fn a_busy_server_is_asked_again() {
     let busy =
         Answer { headers: "Retry-After: 0\r\n", ..status("503 Service Unavailable", "starting") };
     let cut = Answer { cut: true, ..ok(&SERIES[..SERIES.len() - 20]) };
     let (url, seen) = serve(vec![busy, cut, ok(SERIES)]);
-    let found = demand(&["-q", "--prometheus-url", &url, "--window", "1h"]);
+    let found = demand(&[&["-q", "--prometheus-url", &url, "--window", "1h"], &ONE[..]].concat());
     assert_eq!(found, ["nlp,rerank,3000,1"]);
-    assert_eq!(seen.lock().unwrap().len(), 3);
+    assert_eq!(at_steps(&seen, 300.0).len(), 3);
 }
 
 #[test]
 fn a_long_window_is_asked_in_parts_without_gaps() {
     let (url, seen) = serve(vec![ok(SERIES)]);
-    demand(&["-q", "--prometheus-url", &url, "--window", "3d", "--step", "10s"]);
+    let window = ["-q", "--prometheus-url", &url, "--window", "3d", "--step", "10s"];
+    demand(&[&window, &ONE[..]].concat());
     let mut next = None;
     let mut steps = 0.0;
-    for request in seen.lock().unwrap().iter() {
+    for request in &at_steps(&seen, 10.0) {
         let (start, end) = (parameter(request, "start"), parameter(request, "end"));
         assert!(next.is_none_or(|next| next == start), "{request}");
-        let points = (end - start) / 10.0 + 1.0;
+        let points = points(request, 10.0);
         assert!(points < 11_000.0);
         next = Some(end + 10.0);
         steps += points;
@@ -103,14 +133,10 @@ fn a_long_window_is_asked_in_parts_without_gaps() {
 fn a_server_that_finds_it_too_much_is_asked_for_less() {
     let much = r#"{"status":"error","errorType":"execution","error":"query processing would load too many samples into memory in query execution"}"#;
     let (url, seen) = serve(vec![status("422 Unprocessable Entity", much), ok(SERIES)]);
-    demand(&["-q", "--prometheus-url", &url, "--window", "1h", "--step", "1m"]);
-    let points: Vec<f64> = seen
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|r| (parameter(r, "end") - parameter(r, "start")) / 60.0 + 1.0)
-        .collect();
-    assert_eq!(points, [61.0, 30.0, 30.0, 1.0]);
+    let window = ["-q", "--prometheus-url", &url, "--window", "1h", "--step", "1m"];
+    demand(&[&window, &ONE[..]].concat());
+    let asked: Vec<f64> = at_steps(&seen, 60.0).iter().map(|r| points(r, 60.0)).collect();
+    assert_eq!(asked, [61.0, 30.0, 30.0, 1.0]);
     let (url, _) = serve(vec![status("422 Unprocessable Entity", much)]);
     let (code, text) = failure(&["--prometheus-url", &url, "--window", "1h"]);
     assert_eq!(code, 3);
@@ -134,12 +160,32 @@ fn refusals_of_size_are_answered_by_smaller_parts() {
         ),
     ] {
         let (url, seen) = serve(vec![status(code, body), ok(SERIES)]);
-        let found = demand(&["-q", "--prometheus-url", &url, "--window", "1h", "--step", "1m"]);
+        let window = ["-q", "--prometheus-url", &url, "--window", "1h", "--step", "1m"];
+        let found = demand(&[&window, &ONE[..]].concat());
         assert_eq!(found, ["nlp,rerank,3000,1"], "{body}");
-        let points = |r: &String| (parameter(r, "end") - parameter(r, "start")) / 60.0 + 1.0;
-        let points: Vec<f64> = seen.lock().unwrap().iter().map(points).collect();
-        assert_eq!(points, [61.0, 30.0, 30.0, 1.0], "{body}");
+        let asked: Vec<f64> = at_steps(&seen, 60.0).iter().map(|r| points(r, 60.0)).collect();
+        assert_eq!(asked, [61.0, 30.0, 30.0, 1.0], "{body}");
     }
+}
+
+/// stderr of a `migplan demand` that asks this server, and its rows.
+fn asked(url: &str, more: &[&str]) -> (String, Vec<String>) {
+    let window = ["--prometheus-url", url, "--window", "1h", "--retries", "0"];
+    let arguments = [&window, more].concat();
+    let output = super::migplan(&[&["demand"], &arguments[..]].concat());
+    assert!(output.status.success(), "{}", super::stderr(&output));
+    (super::stderr(&output), demand(&arguments))
+}
+
+#[test]
+fn a_partial_answer_is_told() {
+    let partial = SERIES.replacen('{', "{\"isPartial\":true,", 1);
+    let (url, _) = serve(vec![ok(&partial)]);
+    let (said, rows) = asked(&url, &[]);
+    assert_eq!(rows, ["nlp,rerank,3000,1"]);
+    assert_eq!(said.matches("its answer is partial").count(), 1, "{said}");
+    let (url, _) = serve(vec![ok(&partial.replacen("true", "false", 1))]);
+    assert!(!asked(&url, &[]).0.contains("partial"));
 }
 
 #[test]
@@ -173,7 +219,8 @@ fn secrets_are_sent_and_never_shown() {
     let requests = seen.lock().unwrap().clone();
     assert!(requests[0].to_lowercase().contains("authorization: bearer s3cret"), "{}", requests[0]);
     assert!(requests[0].to_lowercase().contains("x-scope-orgid: ml"));
-    assert!(requests[1].contains("Basic bWU6czNjcmV0"), "{}", requests[1]);
+    let last = requests.last().unwrap();
+    assert!(last.contains("Basic bWU6czNjcmV0"), "{last}");
     let (url, _) = serve(vec![status("401 Unauthorized", "no")]);
     let url = url.replace("http://", "http://me:s3cret@");
     let (code, text) = failure(&["--prometheus-url", &url, "--bearer-token-file", &file]);

@@ -1,5 +1,6 @@
 //! Demand from Prometheus, from outside: real samples, a real server, promtool, wrong input.
 
+mod history;
 mod live;
 mod peaks;
 mod promtool;

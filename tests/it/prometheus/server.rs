@@ -71,7 +71,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// Ends its process whatever happens to the test.
-struct Guard(Child);
+pub(super) struct Guard(Child);
 
 impl Guard {
     /// Asks the server to stop and waits, so that its files are whole.
@@ -102,6 +102,11 @@ fn start(folder: &Path, exporter: u16) -> (Guard, String) {
          - job_name: honoured\n  honor_labels: true\n  static_configs:\n\
          \x20 - targets: ['127.0.0.1:{exporter}']\n    labels: {{namespace: gpu-operator, pod: nvidia-dcgm-exporter-k8f9t, container: nvidia-dcgm-exporter}}\n"
     );
+    start_with(folder, &config)
+}
+
+/// Starts a server with what `folder` has in `tsdb`.
+pub(super) fn start_with(folder: &Path, config: &str) -> (Guard, String) {
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config).expect("a temporary file");
     let port =
@@ -120,12 +125,12 @@ fn start(folder: &Path, exporter: u16) -> (Guard, String) {
     (Guard(child), format!("http://{address}"))
 }
 
-fn get(url: &str, parameters: &[(&str, &str)]) -> Option<String> {
+pub(super) fn get(url: &str, parameters: &[(&str, &str)]) -> Option<String> {
     let request = ureq::get(url).query_pairs(parameters.iter().copied());
     request.call().ok()?.into_body().read_to_string().ok()
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.as_secs())
 }
 
@@ -145,7 +150,7 @@ fn await_scrapes(url: &str, folder: &Path) {
 }
 
 /// What `promtool` prints.
-fn promtool(arguments: &[&str]) -> Vec<u8> {
+pub(super) fn promtool(arguments: &[&str]) -> Vec<u8> {
     let output = Command::new("promtool").args(arguments).output().expect("promtool runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {said}");
@@ -222,6 +227,9 @@ fn every_way_out_of_a_real_prometheus_gives_the_same_demand() {
     }
     let live = demand(&["-q", "--prometheus-url", &url, "--window", "1m", "--step", "1s"]);
     assert_eq!(live, EXPECTED, "live by metric");
+    // No whole step has passed since the first sample.
+    let live = demand(&["-q", "--prometheus-url", &url, "--step", "1d"]);
+    assert_eq!(live, EXPECTED, "live, the present moment");
     let federate =
         get(&format!("{url}/federate"), &[("match[]", "DCGM_FI_DEV_FB_USED")]).expect("an answer");
     assert_eq!(from_file(&save("federate", federate.as_bytes())), EXPECTED, "federate");
