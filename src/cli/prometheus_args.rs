@@ -45,6 +45,9 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "UNIT", requires = SAMPLES, hide_short_help = true)]
     pub unit: Option<UsageUnit>,
     /// A replica's memory covers this share of the samples; 1 is the highest sample
+    ///
+    /// With 1 a server tells the highest value that it has, also between the steps; with less, the
+    /// samples at the steps count.
     #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_hyphen_values = true, default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
@@ -63,6 +66,9 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "DURATION", allow_hyphen_values = true, default_value = "7d", requires = "prometheus_url", hide_short_help = true)]
     pub window: Option<Span>,
     /// Distance of the samples that the server is asked for
+    ///
+    /// Pods are counted at these moments, so one that lived for less than a step may not be seen. Memory
+    /// is the highest value in between too, unless --quantile is less than 1.
     #[arg(long, help_heading = HEADING, value_name = "DURATION", allow_hyphen_values = true, default_value = "5m", requires = "prometheus_url", hide_short_help = true)]
     pub step: Option<Span>,
     /// Ask the server this PromQL instead of the metric, such as 'DCGM_FI_DEV_FB_USED{cluster="a"}'
@@ -133,15 +139,15 @@ impl PrometheusArgs {
         });
         usage.know(listed.unwrap_or_default());
         let mut warnings = self.read_files(&mut usage)?;
-        if let Some(url) = &self.prometheus_url {
-            warnings.extend(self.ask(url, &mut usage, console)?);
-        }
         let defaults = Rules::default();
         let rules = Rules {
             memory: self.quantile.unwrap_or(defaults.memory),
             count: self.count_quantile.unwrap_or(defaults.count),
             min_samples: self.min_samples,
         };
+        if let Some(url) = &self.prometheus_url {
+            warnings.extend(self.ask(url, rules, &mut usage, console)?);
+        }
         let mut sizing = sizing::size(&mut usage, rules, catalogue);
         if !sizing.demand.workloads().is_empty() {
             warnings.append(&mut sizing.warnings);
@@ -179,7 +185,13 @@ impl PrometheusArgs {
         }
     }
 
-    fn ask(&self, url: &str, usage: &mut Usage, console: &Console) -> Result<Vec<Diagnostic>> {
+    fn ask(
+        &self,
+        url: &str,
+        rules: Rules,
+        usage: &mut Usage,
+        console: &Console,
+    ) -> Result<Vec<Diagnostic>> {
         let mut server = Server::new(url)?;
         server.retries = self.retries;
         if let Some(timeout) = self.request_timeout {
@@ -207,6 +219,7 @@ impl PrometheusArgs {
             promql: self.query.clone(),
             window: self.window.unwrap_or(Span::from_ms(1)),
             step: self.step.unwrap_or(Span::from_ms(1)),
+            peaks: self.query.is_none() && rules.memory == Quantile::MAX,
         };
         let bar = console.is_interactive().then(|| {
             let template = "{prefix} {wide_bar} {percent:>3}% {msg} ({eta} left)";

@@ -5,6 +5,7 @@
 
 mod device;
 mod metrics;
+mod peaks;
 mod pods;
 mod promql;
 mod reading;
@@ -24,6 +25,7 @@ pub(super) use track::{Origin, Samples, Track, merged, together};
 
 use self::device::Nodes;
 use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};
+use self::peaks::Peaks;
 use self::pods::{Event, Fact, PodFacts};
 use self::stale::Staleness;
 use super::owner;
@@ -138,6 +140,8 @@ pub struct Usage {
     sources: Vec<Source>,
     /// What kube-state-metrics says of the pods.
     facts: PodFacts,
+    /// The highest values between the steps of a server's answer.
+    peaks: Peaks,
     /// Units that a file's `# HELP` lines give.
     units: BTreeMap<String, UsageUnit>,
     /// For each scrape without times, the devices in it.
@@ -249,6 +253,7 @@ impl Usage {
         let of_pods = self.pod_series.par_iter_mut().map(|series| &mut series.samples);
         let idle = self.devices.par_iter_mut().map(|device| &mut device.idle);
         of_pods.chain(idle).for_each(Samples::settle);
+        self.peaks.raise(&mut self.pod_series);
         let mut steps: Vec<Option<i64>> = vec![None; self.ranges as usize];
         for track in self.all_samples().flat_map(Samples::tracks) {
             if let (Origin::Range(range), Some(step)) = (track.origin(), track.step_ms()) {
@@ -724,6 +729,9 @@ fn index(at: usize) -> u32 {
 
 impl Sink for Usage {
     fn series(&mut self, labels: &Labels) -> bool {
+        if self.peaks.come() {
+            return self.peaks.series(labels);
+        }
         let fact = self.facts.add(labels);
         if !matches!(fact, Fact::Other)
             && let Some(source) = self.sources.last_mut()
@@ -762,6 +770,9 @@ impl Sink for Usage {
             return false;
         }
         let series = identity.map(|identity| self.pod_series_of(identity, device, per_pod, None));
+        if let Some(series) = series {
+            self.peaks.note(labels, series, unit);
+        }
         self.starts(labels, series, device, unit);
         let of_function = self.evaluated && labels.name().is_none();
         self.now.origin = if of_function { Origin::Function } else { Origin::Scrapes };
@@ -769,6 +780,9 @@ impl Sink for Usage {
     }
 
     fn sample(&mut self, at_ms: Option<i64>, value: f64) {
+        if self.peaks.come() {
+            return self.peaks.sample(at_ms, value);
+        }
         let block = index(self.blocks.len().saturating_sub(1));
         if let Some((event, pod)) = &self.now.event {
             self.facts.note(*event, pod, value > 0.0, at_ms, block);
@@ -823,11 +837,17 @@ impl Sink for Usage {
     }
 
     fn evaluated(&mut self) {
+        if self.peaks.come() {
+            return;
+        }
         self.evaluated = true;
         self.in_range &= self.in_parts;
     }
 
     fn range(&mut self) {
+        if self.peaks.come() {
+            return;
+        }
         if !self.in_range {
             self.in_range = true;
             self.ranges += 1;

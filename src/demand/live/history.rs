@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::Server;
 use super::http::Failure;
 use crate::demand::time::{DAY_MS, Span, seconds};
-use crate::demand::usage::Usage;
+use crate::demand::usage::{Reading, Usage};
 use crate::error::{Diagnostic, Error, Result};
 
 /// The most points per series that Prometheus gives in one answer.
@@ -27,6 +27,8 @@ pub struct Query {
     pub window: Span,
     /// Distance of the samples.
     pub step: Span,
+    /// Whether memory is the highest value that the server has, instead of those at the steps.
+    pub peaks: bool,
 }
 
 /// How far a query is.
@@ -106,12 +108,35 @@ impl Server {
         };
         let by_default = || usage.reading().promql(steps.first, steps.step);
         let promql = query.promql.clone().unwrap_or_else(by_default);
+        if query.peaks {
+            usage.expect_peaks();
+        }
         for times in &times {
             usage.begin_parts(&self.shown);
             asking.ask(&promql, *times, usage)?;
         }
         if usage.sources().last().is_some_and(|source| source.matched == 0) {
             return Err(asking.nothing(query, usage));
+        }
+        let metrics = usage.noted_metrics();
+        asking.progress.steps += of_all * metrics.len() as u64;
+        for metric in metrics {
+            usage.begin_peaks(&metric, steps.step);
+            // Up to the present moment it is less than a step.
+            let since = present.map_or(steps.step, |present| present.first - steps.last());
+            let windows = [steps.step, since];
+            let asked = times.iter().zip(windows).try_for_each(|(times, window)| {
+                asking.ask(&Reading::highest(&metric, window), *times, usage)
+            });
+            usage.end_peaks();
+            if let Err(refused) = asked {
+                let why = refused.problems.first().map_or("", |problem| &problem.message);
+                asking.warnings.push(self.problem(format!(
+                    "memory is the highest at the steps of {}, since what is between them cannot be asked for: {why}; a shorter --step sees more",
+                    query.step
+                )));
+                break;
+            }
         }
         Ok(asking.warnings)
     }

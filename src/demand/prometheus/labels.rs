@@ -61,8 +61,13 @@ impl Labels {
 
     /// The labels that have a value, in the order read.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.pairs().map(|(label, _)| label)
+    }
+
+    /// The labels that have a value, with it, in the order read.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let given = self.pairs.iter().filter(|(_, value)| !value.is_empty());
-        given.map(|(label, _)| &self.text[label.clone()])
+        given.map(|(label, value)| (&self.text[label.clone()], &self.text[value.clone()]))
     }
 
     /// Name, labels and values in one text: equal for the lines of one series in a row.

@@ -49,6 +49,11 @@ impl Reading {
         }
         names
     }
+
+    /// The PromQL for the highest value of each series of a metric in the time up to each step.
+    pub fn highest(metric: &str, window_ms: i64) -> String {
+        format!("max_over_time({}[{}])", selector(&[metric]), duration(window_ms))
+    }
 }
 
 /// The PromQL that selects all series of these names.
@@ -76,6 +81,8 @@ mod tests {
         assert_eq!(selector(&["a:b"]), "a:b");
         assert_eq!(selector(&["a.b"]), r#"{__name__="a.b"}"#);
         assert_eq!(selector(&["a", "b"]), r#"{__name__=~"a|b"}"#);
+        assert_eq!(Reading::highest("m", 300_000), "max_over_time(m[300s])");
+        assert_eq!(Reading::highest("m", 1_500), "max_over_time(m[1500ms])");
     }
 
     #[test]

@@ -303,6 +303,35 @@ impl Samples {
         }
     }
 
+    /// Raises the samples of some origins to the highest values that are known of the time between
+    /// them: each is of the time up to its own, for `window_ms` at most, and raises the sample of its
+    /// time, or the last before where the series had ended by then. After [`Samples::settle`].
+    pub(in crate::demand) fn raise(
+        &mut self,
+        is_raised: impl Fn(Origin) -> bool,
+        highest: &Samples,
+        window_ms: i64,
+    ) {
+        let raised = || self.tracks.iter().filter(|track| is_raised(track.origin));
+        let times: Vec<i64> = merged(raised()).map(|(at_ms, _)| at_ms).collect();
+        let mut most = vec![0; times.len()];
+        for (at_ms, mib) in together(std::iter::once(highest)) {
+            let before = times.partition_point(|time| *time <= at_ms).checked_sub(1);
+            if let Some(at) = before.filter(|at| at_ms.saturating_sub(times[*at]) <= window_ms) {
+                most[at] = mib.max(most[at]);
+            }
+        }
+        for track in self.tracks.iter_mut().filter(|track| is_raised(track.origin)) {
+            let mut raised = Track { step_ms: track.step_ms, ..Track::of(track.origin) };
+            let mut at = 0;
+            for (at_ms, mib) in track.iter() {
+                at += times[at..].partition_point(|time| *time < at_ms);
+                raised.push(at_ms, mib.max(most[at]));
+            }
+            *track = raised;
+        }
+    }
+
     pub(in crate::demand) fn tracks(&self) -> impl Iterator<Item = &Track> {
         self.tracks.iter()
     }
@@ -399,6 +428,35 @@ mod tests {
         let expected =
             [(Origin::Scrapes, Some(1)), (Origin::Range(0), Some(2)), (Origin::Range(1), Some(2))];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn the_highest_between_two_samples_raises_one_of_them() {
+        let mut samples = Samples::default();
+        for at in [10, 20, 30, 60] {
+            samples.push(Origin::Range(0), at, 5);
+        }
+        // The same part of the range read again.
+        samples.push(Origin::Range(0), 20, 5);
+        samples.push(Origin::Scrapes, 20, 4);
+        samples.settle();
+        let before = samples.clone();
+        let mut highest = Samples::default();
+        // Of a time before the first; of a step; of one that has ended; too late after it; lower.
+        for (at, mib) in [(5, 9), (20, 8), (40, 7), (50, 9), (60, 3)] {
+            highest.push(Origin::default(), at, mib);
+        }
+        highest.settle();
+        samples.raise(|origin| origin == Origin::Range(0), &highest, 10);
+        assert_eq!(all(&samples), [(10, 5), (20, 8), (30, 7), (60, 5)]);
+        let scraped = samples.tracks().find(|t| t.origin() == Origin::Scrapes);
+        assert_eq!(scraped.unwrap().iter().collect::<Vec<_>>(), [(20, 4)]);
+        let steps = |s: &Samples| s.tracks().map(|t| (t.step_ms(), t.len)).collect::<Vec<_>>();
+        assert_eq!(steps(&samples), steps(&before));
+        // What is known already changes nothing.
+        let mut again = before.clone();
+        again.raise(|_| true, &before, 10);
+        assert_eq!(all(&again), all(&before));
     }
 
     #[test]

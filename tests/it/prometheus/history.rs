@@ -170,6 +170,47 @@ fn requests_owners_and_ends_are_asked_for_as_well() {
 }
 
 #[test]
+fn peaks_between_the_steps_and_no_other_counts() {
+    if !tools() {
+        return;
+    }
+    let end = now() / (5 * MINUTE) * (5 * MINUTE);
+    let of = |pod: &str| format!("namespace=\"nlp\",pod=\"{pod}\",container=\"c\"");
+    let mut history = History::default();
+    let memory = "DCGM_FI_DEV_FB_USED";
+    // One minute of each hour, between two steps.
+    let labels = instance(1, "3g.40gb", &of("train-0"));
+    history.series(memory, &labels, (end - 3 * HOUR, end, 15), |at| {
+        if (1_875..1_935).contains(&(at % HOUR)) { 38_000 } else { 5_000 }
+    });
+    // Its memory rises after the last whole hour at which it is there, and the next one follows on
+    // the same instance.
+    let hour = now() / HOUR * HOUR - HOUR;
+    for (pod, from, to) in [
+        ("serve-7d9c5b6f4-b2x7k", end - 3 * HOUR, hour + 2 * MINUTE),
+        ("serve-7d9c5b6f4-c2x7k", hour + 9 * MINUTE, end),
+    ] {
+        let labels = instance(2, "3g.40gb", &of(pod));
+        history.series(memory, &labels, (from, to, 15), |at| {
+            if (hour + MINUTE..hour + 2 * MINUTE).contains(&at) { 30_000 } else { 6_000 }
+        });
+    }
+    let server = Served::new(&history);
+    let highest = ["nlp,serve,30000,1", "nlp,train,38000,1"];
+    let at_hours = ["nlp,serve,6000,1", "nlp,train,5000,1"];
+    for (flags, expected) in [
+        (&[][..], highest),
+        (&["--step", "1h"], highest),
+        (&["--step", "11s"], highest),
+        (&["--step", "1h", "--quantile", "0.99"], at_hours),
+        (&["--step", "1h", "--query", memory], at_hours),
+    ] {
+        let (rows, said) = server.asked(flags);
+        assert_eq!(rows, expected, "{flags:?}: {said}");
+    }
+}
+
+#[test]
 fn what_a_server_had_before_is_told_as_that() {
     if !tools() {
         return;

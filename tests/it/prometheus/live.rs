@@ -168,6 +168,13 @@ fn refusals_of_size_are_answered_by_smaller_parts() {
     }
 }
 
+/// The answer to the question for the highest values: they have no name.
+fn highest(values: &str) -> Answer {
+    ok(&format!(
+        r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{"UUID":"GPU-1","pod":"rerank-0","namespace":"nlp"}},"values":[{values}]}},{{"metric":{{"UUID":"GPU-2","namespace":"nlp","pod":"short-0"}},"values":[{values}]}}]}}}}"#
+    ))
+}
+
 /// stderr of a `migplan demand` that asks this server, and its rows.
 fn asked(url: &str, more: &[&str]) -> (String, Vec<String>) {
     let window = ["--prometheus-url", url, "--window", "1h", "--retries", "0"];
@@ -175,6 +182,61 @@ fn asked(url: &str, more: &[&str]) -> (String, Vec<String>) {
     let output = super::migplan(&[&["demand"], &arguments[..]].concat());
     assert!(output.status.success(), "{}", super::stderr(&output));
     (super::stderr(&output), demand(&arguments))
+}
+
+#[test]
+fn what_is_higher_between_the_steps_is_asked_for() {
+    let is_peaks = |request: &&String| request.contains("max_over_time");
+    // Whatever it is asked, it answers the same: nothing counts twice.
+    let (url, seen) = serve(vec![ok(SERIES)]);
+    let (said, rows) = asked(&url, &[]);
+    assert_eq!(rows, ["nlp,rerank,3000,1"]);
+    assert!(said.contains("1 workload from 1 sample of 1 pod"), "{said}");
+    assert!(!said.contains("between"), "{said}");
+    assert!(seen.lock().unwrap().iter().any(|request| is_peaks(&request)));
+    let facts = seen.lock().unwrap().iter().any(|request| request.contains("kube_pod_owner"));
+    assert!(facts, "{:?}", seen.lock().unwrap());
+    // Samples at the steps are what a smaller quantile and a query of one's own are about.
+    for more in [&["--quantile", "0.99"][..], &ONE] {
+        let (url, seen) = serve(vec![ok(SERIES)]);
+        asked(&url, more);
+        assert!(!seen.lock().unwrap().iter().any(|request| is_peaks(&request)), "{more:?}");
+    }
+}
+
+#[test]
+fn the_highest_values_raise_samples_and_add_none() {
+    // Before the first sample, at it, and within a step after the last; too late; no number; and all
+    // that of a pod that no step shows.
+    for (values, mib) in [
+        (r#"[1795343700,"9000"]"#, 3000),
+        (r#"[1795344000,"9000.5"],[1795344900,"9500"]"#, 9001),
+        (r#"[1795344000,"2000"],[1795344300,"9100"]"#, 9100),
+        (r#"[1795344000,"NaN"],[1795344001,"2147483647"]"#, 3000),
+    ] {
+        let (url, _) = serve_by(move |request| match request.contains("max_over_time") {
+            true => highest(values),
+            false => ok(SERIES),
+        });
+        let (said, rows) = asked(&url, &[]);
+        assert_eq!(rows, [format!("nlp,rerank,{mib},1")], "{values}");
+        assert!(said.contains("1 workload from 1 sample of 1 pod"), "{said}");
+    }
+}
+
+#[test]
+fn a_server_that_keeps_what_is_between_to_itself_is_named() {
+    let refused =
+        r#"{"status":"error","errorType":"bad_data","error":"functions are not allowed"}"#;
+    let (url, _) = serve_by(|request| match request.contains("max_over_time") {
+        true => status("422 Unprocessable Entity", refused),
+        false => ok(SERIES),
+    });
+    let (said, rows) = asked(&url, &[]);
+    assert_eq!(rows, ["nlp,rerank,3000,1"]);
+    let warned: Vec<&str> = said.lines().filter(|line| line.contains("functions are")).collect();
+    assert_eq!(warned.len(), 1, "{said}");
+    assert!(warned[0].contains("memory is the highest at the steps of 5m"), "{said}");
 }
 
 #[test]
