@@ -10,10 +10,15 @@
 use super::model::{LinearObjective, Model, dot};
 use super::solver::relaxation::Relaxation;
 
-/// So many windows are tried where there is no solution in them.
-const MOST_EMPTY: usize = 2;
-/// By this a window grows. Large windows without a solution take long.
+/// In the first window a column may move by so many steps. The best memory is close to its
+/// relaxation, since it is not a sum of whole columns alone; what counts is farther away, and windows
+/// that have no solution cost more than they save.
+const FIRST_STEPS_OF_MEMORY: f64 = 0.5;
+const FIRST_STEPS: f64 = 8.0;
+/// By this a window grows that has no solution, up to so many steps. Large windows without one take
+/// long.
 const GROWS: i128 = 4;
+const MOST_STEPS: f64 = 32.0;
 
 /// A part of a model that has all solutions of at least some value.
 pub(super) struct Window {
@@ -31,8 +36,8 @@ pub(super) struct Windows {
     best: i128,
     /// What the next window's solutions may lose against it.
     loss: i128,
-    /// How many had no solution.
-    empty: usize,
+    /// And what at most.
+    most: i128,
     /// Whether windows of another value than that of the best solution known are looked at.
     may_grow: bool,
 }
@@ -49,8 +54,10 @@ impl Windows {
         if !relaxation.has_wide_columns(model, objective) {
             return None;
         }
-        let (best, loss) = (best?, relaxation.a_few_steps(model, objective)?);
-        Some(Windows { best, loss, empty: 0, may_grow: true })
+        let is_memory = objective.terms.iter().any(|(column, _)| !model.columns[*column].integer);
+        let first = if is_memory { FIRST_STEPS_OF_MEMORY } else { FIRST_STEPS };
+        let loss = |steps| relaxation.loss_of_steps(model, objective, steps);
+        Some(Windows { best: best?, loss: loss(first)?, most: loss(MOST_STEPS)?, may_grow: true })
     }
 
     /// The window to look at now: of the solutions that lose no more than the windows have come to, or
@@ -84,9 +91,8 @@ impl Windows {
 
     /// The last one had no solution.
     pub(super) fn was_empty(&mut self) {
-        self.empty += 1;
         self.loss = self.loss.saturating_mul(GROWS);
-        self.may_grow = self.empty < MOST_EMPTY;
+        self.may_grow = self.loss <= self.most;
     }
 
     /// Only what is no worse than the best solution known is still looked at.

@@ -246,9 +246,13 @@ impl Relaxation {
     }
 
     /// What the objective may lose so that a column, at the median of the reduced costs in the last
-    /// relaxation of that objective, moves by a few; `None` where there was none.
-    pub(crate) fn a_few_steps(&self, model: &Model, objective: &LinearObjective) -> Option<i128> {
-        const A_FEW: f64 = 8.0;
+    /// relaxation of that objective, moves by so many steps; `None` where there was none.
+    pub(crate) fn loss_of_steps(
+        &self,
+        model: &Model,
+        objective: &LinearObjective,
+        steps: f64,
+    ) -> Option<i128> {
         let answer = self.last_of(objective)?;
         let costs = model.columns.iter().zip(&answer.reduced_costs);
         let mut costs: Vec<f64> = costs
@@ -257,7 +261,7 @@ impl Relaxation {
             .collect();
         costs.sort_by(f64::total_cmp);
         let scale = Scale::of(&objective.terms, model);
-        let median = costs.get(costs.len() / 2).map_or(0.0, |cost| A_FEW * cost * scale.unit());
+        let median = costs.get(costs.len() / 2).map_or(0.0, |cost| steps * cost * scale.unit());
         Some((median as i128).max(scale.step()))
     }
 
@@ -544,10 +548,10 @@ mod tests {
         assert_eq!(relaxation.narrowed_by(&model, &best, 250), [(y, 0, 0)]);
         assert!(relaxation.narrowed_by(&model, &best, -3_000).is_empty());
         assert!(relaxation.has_wide_columns(&model, &best));
-        assert_eq!(relaxation.a_few_steps(&model, &best), Some(16));
+        assert_eq!(relaxation.loss_of_steps(&model, &best, 8.0), Some(16));
         let other = objective(Sense::Maximise, &[(x, 1)]);
         assert!(relaxation.narrowed_by(&model, &other, 0).is_empty());
-        assert_eq!(relaxation.a_few_steps(&model, &other), None);
+        assert_eq!(relaxation.loss_of_steps(&model, &other, 8.0), None);
         let fewest = objective(Sense::Minimise, &[(x, 2), (y, 3)]);
         model.at_least(vec![(x, 1), (y, 1)], 7);
         assert_eq!(relaxation.solve(&model, &fewest).unwrap().unwrap().bound, 14);
