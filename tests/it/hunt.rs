@@ -47,6 +47,9 @@ fn case(seed: u64, catalogue: &Catalogue) -> (Demand, Fleet, PlanOptions) {
         if numbers.one_in(3) {
             workload.weight = Weight(1 + numbers.below(3_000_000));
         }
+        if numbers.one_in(10) {
+            workload.weight = Weight(1 + numbers.below(10_000 * Weight::SCALE));
+        }
         workload.compute_slices = if numbers.one_in(3) { 1 + numbers.below(4) as u32 } else { 1 };
         workload.media = numbers.one_in(6);
         if numbers.one_in(4) {

@@ -11,26 +11,37 @@ const LARGEST_COEFFICIENT: i64 = 1024;
 /// is to be gained, and a relaxation where no reduced cost is above `dual_feasibility_tolerance`.
 const MIP_TOLERANCE: f64 = 1e-6;
 const LP_TOLERANCE: f64 = 1e-7;
+/// The tolerances of an integer program that is solved with care.
+pub(super) const TIGHT: f64 = 1e-9;
 
 /// How far a bound that the solver states may be off.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Margin {
     /// In what the solver sees.
     tolerance: f64,
+    /// As a part of the bound: what sums in floats may be off.
+    rounding: f64,
     /// In units of the sum, where the solver sees the sum itself.
     units: f64,
 }
 
 impl Margin {
     /// Of an integer program, which ends where less than that is left.
-    pub(super) const MIP: Margin = Margin { tolerance: MIP_TOLERANCE, units: FORGIVEN };
+    pub(super) const MIP: Margin =
+        Margin { tolerance: MIP_TOLERANCE, rounding: 0.0, units: FORGIVEN };
+    /// Of one with tolerances of [`TIGHT`], ten times as much; then rounding is no longer far below.
+    pub(super) const MIP_TIGHT: Margin =
+        Margin { tolerance: 10.0 * TIGHT, rounding: 1e-14, units: FORGIVEN };
     /// Of a relaxation.
-    pub(super) const LP: Margin = Margin { tolerance: LP_TOLERANCE, units: FORGIVEN };
+    pub(super) const LP: Margin =
+        Margin { tolerance: LP_TOLERANCE, rounding: 0.0, units: FORGIVEN };
     /// Of a relaxation whose tolerance is accepted.
-    pub(super) const LP_AS_STATED: Margin = Margin { tolerance: 0.0, units: FORGIVEN };
+    pub(super) const LP_AS_STATED: Margin =
+        Margin { tolerance: 0.0, rounding: 0.0, units: FORGIVEN };
     /// Of a relaxation with all that its reduced costs leave to be gained added: 3,562.875 replicas
     /// are 3,562, not 3,563.
-    pub(super) const LP_BY_PRICES: Margin = Margin { tolerance: LP_TOLERANCE, units: 0.02 };
+    pub(super) const LP_BY_PRICES: Margin =
+        Margin { tolerance: LP_TOLERANCE, rounding: 0.0, units: 0.02 };
 }
 
 /// So much of a unit the solver is forgiven where a unit is far above its tolerance.
@@ -108,7 +119,8 @@ impl Scale {
     pub(super) fn bound(&self, stated: f64, margin: Margin, sense: Sense) -> i128 {
         let power = self.power as f64;
         let units = if self.power == 1 { margin.units } else { FORGIVEN };
-        let forgiven = (margin.tolerance * power).max(units);
+        let tolerance = margin.tolerance + margin.rounding * stated.abs();
+        let forgiven = (tolerance * power).max(units);
         integer_bound(stated * power, forgiven, sense) * i128::from(self.common)
     }
 }

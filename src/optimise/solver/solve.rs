@@ -10,7 +10,7 @@ use good_lp::{Expression, SolverModel, constraint, variable, variables};
 use highs::{HighsModelStatus, HighsSolutionStatus};
 
 use super::processors::AFewProcessors;
-use super::scale::{Margin, Scale, range};
+use super::scale::{Margin, Scale, TIGHT, range};
 use crate::error::{Error, Result};
 use crate::optimise::model::{Answer, LinearObjective, Model, Terms};
 use crate::plan::goal::Sense;
@@ -45,13 +45,22 @@ impl Care {
         Care::AnotherSeed(3),
     ];
 
+    fn is_tight(self) -> bool {
+        !matches!(self, Care::Usual | Care::WithoutStart)
+    }
+
+    /// How far the bound may be off.
+    fn margin(self) -> Margin {
+        if self.is_tight() { Margin::MIP_TIGHT } else { Margin::MIP }
+    }
+
     fn set(self, highs: &mut highs::Model) {
-        if matches!(self, Care::Usual | Care::WithoutStart) {
+        if !self.is_tight() {
             return;
         }
-        highs.set_option("mip_feasibility_tolerance", 1e-9);
-        highs.set_option("primal_feasibility_tolerance", 1e-9);
-        highs.set_option("dual_feasibility_tolerance", 1e-9);
+        highs.set_option("mip_feasibility_tolerance", TIGHT);
+        highs.set_option("primal_feasibility_tolerance", TIGHT);
+        highs.set_option("dual_feasibility_tolerance", TIGHT);
         match self {
             Care::Usual | Care::WithoutStart | Care::Tight => {}
             Care::WithoutPresolve => highs.set_option("presolve", "off"),
@@ -191,7 +200,7 @@ fn solve_here(
     };
     Ok(Solved::Answer(Answer {
         values,
-        bound: scale.bound(bound, Margin::MIP, objective.sense),
+        bound: scale.bound(bound, care.margin(), objective.sense),
         iterations: u64::try_from(solved.simplex_iteration_count()).unwrap_or(0),
     }))
 }
