@@ -4,6 +4,7 @@
 //! only name the exporter. It keeps every sample packed, draws no conclusion and knows no sizes.
 
 mod device;
+mod identity;
 mod metrics;
 mod peaks;
 mod pods;
@@ -12,23 +13,23 @@ mod reading;
 mod stale;
 mod track;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 pub(super) use device::Device;
+pub use identity::NO_TEAM;
 pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
 pub(super) use track::{Origin, Samples, Track, merged, together};
 
 use self::device::Nodes;
-use self::metrics::{LabelNames, NVIDIA_RESOURCE, known};
+use self::identity::{Identity, Spelling};
+use self::metrics::{NVIDIA_RESOURCE, known};
 use self::peaks::Peaks;
 use self::pods::{Event, Fact, PodFacts};
 use self::stale::Staleness;
-use super::owner;
 use super::pods::Listed;
 use super::prometheus::{About, Labels, Sink};
 use super::time::{DAY_MS, MINUTE_MS};
@@ -39,23 +40,6 @@ const MAX_MIB: f64 = (4u64 << 20) as f64;
 /// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
 /// takes more than this.
 pub(super) const IN_USE_MIB: u32 = 128;
-
-/// Which labels name the pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Spelling {
-    /// `exported_pod`: the server kept the exporter's own labels beside those of the workload.
-    Exported,
-    /// `pod_name`: dcgm-exporter with `--use-old-namespace`.
-    Old,
-    /// `pod`: the workload's, or, on an idle device of a server that does not honour labels, the
-    /// exporter's own. One job may have both: labels were honoured later on, or by one of several
-    /// servers.
-    Plain,
-    /// None: chosen by another label.
-    Unnamed,
-    /// Labels of a known metric that only it has.
-    Own,
-}
 
 /// The samples of a pod on one device, as one job's series give them.
 #[derive(Debug)]
@@ -337,47 +321,6 @@ impl Usage {
         self.facts.was_killed(&series.namespace, &series.pod)
     }
 
-    /// Whether a series may have the exporter's own names, for all that its labels tell: it came by a
-    /// server, which may not honour them.
-    pub(super) fn may_name_exporter(&self, series: &PodSeries) -> bool {
-        let without_job = self.jobs.get("") == Some(&series.job);
-        series.spelling == Spelling::Plain && !series.per_pod && !without_job
-    }
-
-    /// Whether a series has the exporter's own names for want of others: a pod or container of the
-    /// exporters that series of the same job name beside a workload's, or one that uses no memory and
-    /// is called as the job is.
-    fn names_exporter(&self, series: &PodSeries) -> bool {
-        if series.spelling != Spelling::Plain || series.resource.is_some() {
-            return false;
-        }
-        let owner = owner::of_pod(&series.pod);
-        let is_job = |name: &str| self.jobs.get(name) == Some(&series.job);
-        // A job is called after the Service of its exporters, or after their monitor with its namespace.
-        if (is_job(owner) || is_job(&format!("{}/{owner}", series.namespace)))
-            && series.peak() < IN_USE_MIB
-        {
-            return true;
-        }
-        !self.exporters.is_empty()
-            && exporter_keys(series.job, &series.namespace, [owner, &series.container])
-                .any(|key| self.exporters.contains(key.as_str()))
-    }
-
-    /// Remembers the exporter that a series names beside the workload.
-    fn add_exporter(&mut self, job: u32, labels: &Labels) {
-        if self.series_text == labels.text() {
-            return;
-        }
-        let value = |label: &str| clean_name(labels.get(label).unwrap_or(""));
-        let (namespace, pod, container) = (value("namespace"), value("pod"), value("container"));
-        for key in exporter_keys(job, &namespace, [owner::of_pod(&pod), &container]) {
-            if !self.exporters.contains(key.as_str()) {
-                self.exporters.insert(key.into());
-            }
-        }
-    }
-
     pub(super) fn devices(&self) -> &[Device] {
         &self.devices
     }
@@ -478,16 +421,6 @@ impl Usage {
         name
     }
 
-    fn job_of(&mut self, labels: &Labels) -> u32 {
-        let job = labels.get("job").unwrap_or("");
-        if let Some(known) = self.jobs.get(job) {
-            return *known;
-        }
-        let index = index(self.jobs.len());
-        self.jobs.insert(job.into(), index);
-        index
-    }
-
     /// Whether a series is of the metric, and what its values are.
     fn is_wanted(&mut self, labels: &Labels) -> Option<Unit> {
         let source = self.sources.last_mut()?;
@@ -525,62 +458,6 @@ impl Usage {
         Some(match unit.unwrap_or_else(by_name) {
             UsageUnit::Bytes => Unit::Bytes,
             UsageUnit::Mebibytes => Unit::Mebibytes,
-        })
-    }
-
-    /// Whose memory a series is, `None` where no pod is named.
-    fn identity(&mut self, labels: &Labels) -> Option<Identity> {
-        let names = labels.name().and_then(known).map(|metric| metric.labels);
-        let (spelling, [namespace, pod, container], workload) = match names {
-            Some(LabelNames::Named { team, pod, container, workload }) => {
-                (Spelling::Own, [team, pod, container], workload)
-            }
-            _ => {
-                let (spelling, names) = kubernetes_labels(labels);
-                (spelling, names, None)
-            }
-        };
-        let value = |label: &str| clean_name(labels.get(label).unwrap_or(""));
-        let (namespace, pod, container) = (value(namespace), value(pod), value(container));
-        if container.contains("dcgm-exporter") || pod.contains("dcgm-exporter") {
-            return None;
-        }
-        let own = |label: &str| {
-            // With labels not honoured, the workload's own is under its exported name.
-            let value = labels.get(&format!("exported_{label}")).or_else(|| labels.get(label));
-            clean_name(value.unwrap_or(""))
-        };
-        if let GroupBy::Label(label) = &self.reading.group_by {
-            self.has_group_label |= !own(label).is_empty();
-        }
-        if let Some(label) = &self.reading.team_label {
-            self.has_team_label |= !own(label).is_empty();
-        }
-        let group = match &self.reading.group_by {
-            GroupBy::Owner => workload.map(value),
-            GroupBy::Pod => Some(pod.clone()),
-            GroupBy::Container => Some(container.clone()),
-            GroupBy::Label(label) => Some(own(label)),
-        };
-        if group.as_ref().unwrap_or(&pod).is_empty() {
-            return None;
-        }
-        let team = match &self.reading.team_label {
-            Some(label) => own(label),
-            None => namespace.clone(),
-        };
-        let job = self.job_of(labels);
-        if matches!(spelling, Spelling::Exported | Spelling::Old) {
-            self.add_exporter(job, labels);
-        }
-        Some(Identity {
-            job,
-            spelling,
-            team: if team.is_empty() { NO_TEAM.to_string() } else { team.into_owned() },
-            namespace: namespace.into_owned(),
-            pod: pod.into_owned(),
-            container: container.into_owned(),
-            group: group.map(Cow::into_owned),
         })
     }
 
@@ -671,56 +548,6 @@ impl Usage {
             self.blocks.push(BTreeSet::new());
         }
     }
-}
-
-/// The team of pods that name no namespace.
-pub const NO_TEAM: &str = "default";
-
-/// Whose memory a series is, by its labels.
-struct Identity {
-    job: u32,
-    spelling: Spelling,
-    team: String,
-    namespace: String,
-    pod: String,
-    container: String,
-    group: Option<String>,
-}
-
-/// A label's value as a name that a workloads CSV can hold: without control characters and outer
-/// blanks.
-fn clean_name(text: &str) -> Cow<'_, str> {
-    if text.chars().any(char::is_control) {
-        let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        return clean.trim().to_string().into();
-    }
-    text.trim().into()
-}
-
-/// Which labels name namespace, pod and container.
-fn kubernetes_labels(labels: &Labels) -> (Spelling, [&'static str; 3]) {
-    const PLAIN: [&str; 3] = ["namespace", "pod", "container"];
-    if labels.get("exported_pod").is_some() {
-        (Spelling::Exported, ["exported_namespace", "exported_pod", "exported_container"])
-    } else if labels.get("pod_name").is_some() {
-        (Spelling::Old, ["pod_namespace", "pod_name", "container_name"])
-    } else if labels.get("pod").is_some() {
-        (Spelling::Plain, PLAIN)
-    } else {
-        (Spelling::Unnamed, PLAIN)
-    }
-}
-
-/// How an exporter is remembered, by each of its names that are not empty.
-fn exporter_keys<'n>(
-    job: u32,
-    namespace: &'n str,
-    [owner, container]: [&'n str; 2],
-) -> impl Iterator<Item = String> + 'n {
-    [("owner", owner), ("container", container)]
-        .into_iter()
-        .filter(|(_, name)| !name.is_empty())
-        .map(move |(kind, name)| format!("{job}\0{namespace}\0{kind}\0{name}"))
 }
 
 fn index(at: usize) -> u32 {

@@ -577,13 +577,53 @@ fn owners_are_found_where_labels_are_not_honoured() {
 }
 
 #[test]
+fn a_target_may_have_some_of_a_pods_labels_and_lack_others() {
+    let gpu = |labels: &str, uuid: &str, mib: u32| {
+        format!(
+            "DCGM_FI_DEV_FB_USED{{UUID=\"{uuid}\",job=\"endpoints\",service=\"metrics\",{labels}}} {mib}\n"
+        )
+    };
+    // Its namespace alone, as of an endpoint.
+    let text = gpu(
+        "namespace=\"ops\",exported_namespace=\"nlp\",pod=\"serve-7d9c5b6f4-x2x7k\",container=\"main\"",
+        "a",
+        5_000,
+    ) + &gpu(
+        "namespace=\"ops\",exported_namespace=\"search\",pod=\"serve-6b8f9c7d4-k2lpz\",container=\"main\"",
+        "b",
+        7_000,
+    ) + &gpu("namespace=\"ops\"", "c", 12);
+    let expected = ["nlp/serve 5000x1", "search/serve 7000x1"];
+    assert_eq!(plain(&[&text]), expected);
+    // Its pod alone.
+    let exported_pod = |namespace: &str, pod: &str| {
+        format!("namespace=\"{namespace}\",pod=\"m-0\",exported_pod=\"{pod}\",container=\"main\"")
+    };
+    let text = gpu(&exported_pod("nlp", "serve-7d9c5b6f4-x2x7k"), "a", 5_000)
+        + &gpu(&exported_pod("search", "serve-6b8f9c7d4-k2lpz"), "b", 7_000);
+    assert_eq!(plain(&[&text]), expected);
+    let reading = Reading { group_by: GroupBy::Container, ..Reading::default() };
+    let by_container = rows(&sized(&[&text], reading, Rules::default()));
+    assert_eq!(by_container, ["nlp/main 5000x1", "search/main 7000x1"]);
+    // What is known of pods is read the same way: this one asks for an instance, and has ended.
+    let of = "namespace=\"kube-system\",exported_namespace=\"nlp\",pod=\"train-7d9c5b6f4-x2x7k\"";
+    let request =
+        format!("{REQUESTS}{{{of},container=\"c\",resource=\"nvidia_com_mig_3g_40gb\"}} 1\n");
+    assert_eq!(plain(&[&request]), ["nlp/train 40192x1"]);
+    let owner = format!("kube_pod_owner{{{of},owner_kind=\"PyTorchJob\",owner_name=\"bert\"}} 1\n");
+    assert_eq!(plain(&[&(owner + &request)]), ["nlp/bert 40192x1"]);
+    let ended = format!("kube_pod_status_phase{{{of},phase=\"Succeeded\"}} 1\n");
+    assert_eq!(plain(&[&(ended + &request)]), [""; 0]);
+}
+
+#[test]
 fn a_job_that_comes_to_honour_labels_keeps_its_pods() {
     let exporter = "\"job\":\"j\",\"pod\":\"metrics-k8f9t\",\"container\":\"exporter\"";
     let elsewhere = "\"job\":\"j\",\"pod\":\"gpu-metrics\",\"container\":\"exporter\"";
     let all = answer(&[
         series(
             &format!(
-                "{exporter},\"UUID\":\"g1\",\"exported_pod\":\"old-0\",\"exported_namespace\":\"t\""
+                "{exporter},\"UUID\":\"g1\",\"exported_pod\":\"old-0\",\"exported_namespace\":\"t\",\"exported_container\":\"c\""
             ),
             &[(0, 7), (5, 7)],
         ),

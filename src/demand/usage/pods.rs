@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::clean_name;
+use super::identity::{clean_name, of_workload};
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
 };
@@ -187,17 +187,11 @@ impl Ended {
     }
 }
 
-/// What a series is about: a namespace, and the value of a label. A server that does not honour
-/// labels has under exported names what the target has labels for as well: the namespace and the pod,
-/// but no job or ReplicaSet.
+/// What a series is about: a namespace, and the value of a label.
 fn subject(labels: &Labels, label: &str) -> Option<Key> {
-    let exported = labels.get(&format!("exported_{label}"));
-    let namespace = match (labels.get("exported_namespace"), exported) {
-        (None, None) => labels.get("namespace"),
-        (namespace, _) => namespace,
-    };
-    let name = exported.or_else(|| labels.get(label))?;
-    Some((clean_name(namespace.unwrap_or("")).into(), clean_name(name).into()))
+    let namespace = of_workload(labels, "namespace").unwrap_or("");
+    let name = of_workload(labels, label)?;
+    Some((clean_name(namespace).into(), clean_name(name).into()))
 }
 
 /// The owner that a series names; `None` where there is none, or only a node or a second owner.
