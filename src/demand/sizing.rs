@@ -22,7 +22,7 @@ use self::intervals::Interval;
 use self::quantile::Values;
 use super::names::Names;
 use super::time::MINUTE_MS;
-use super::usage::{PodSeries, Samples, Usage, together};
+use super::usage::{Key, PodSeries, Samples, Usage, together};
 use super::{Demand, Limited, MAX_WHOLE_GPUS, Observed, Workload};
 use crate::error::Diagnostic;
 use crate::hardware::Catalogue;
@@ -199,7 +199,7 @@ impl Sizer<'_, '_> {
             _ => pods.iter().filter_map(|(_, on_node)| Allocation::joined(on_node)).collect(),
         };
         let replicas = if gpus == 0 { all.clone() } else { joined.iter().collect() };
-        let names: BTreeSet<&str> = pods.iter().map(|(pod, _)| *pod).collect();
+        let names: BTreeSet<&Key> = pods.iter().map(|(pod, _)| *pod).collect();
         let mut values = Values::default();
         let mut origin = Origin { pods: names.len() as u64, ..Origin::default() };
         for allocation in &all {
@@ -255,8 +255,8 @@ impl Sizer<'_, '_> {
     ) -> Option<Limited> {
         let highest = all.iter().max_by_key(|a| a.peak()).filter(|_| !shares_device);
         let device = highest.map(|a| &self.usage.devices()[a.device as usize]);
-        let killed: BTreeSet<&str> =
-            all.iter().filter(|a| a.was_killed(self.usage)).map(|a| &**a.pod()).collect();
+        let killed: BTreeSet<&Key> =
+            all.iter().filter(|a| a.was_killed(self.usage)).map(|a| a.pod()).collect();
         limits::limited(peak, device, killed.len() as u64, self.catalogue)
     }
 }
@@ -276,7 +276,7 @@ fn spans(
         spans.extend(allocation.intervals.iter().map(|interval| PodSpan {
             team: team.clone(),
             workload: workload.clone(),
-            pod: allocation.pod().clone(),
+            pod: allocation.pod().name.clone(),
             start_ms: interval.first_ms,
             last_ms: interval.last_ms,
             end_ms: interval.end_ms(usual_ms),

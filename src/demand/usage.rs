@@ -19,6 +19,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 pub(super) use device::Device;
+pub(super) use identity::Key;
 pub use identity::NO_TEAM;
 pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
@@ -47,8 +48,7 @@ pub(super) struct PodSeries {
     job: u32,
     spelling: Spelling,
     pub(super) team: Arc<str>,
-    namespace: Arc<str>,
-    pub(super) pod: Arc<str>,
+    pub(super) pod: Key,
     pub(super) container: Arc<str>,
     /// The workload's name, where it is not to be read from the pod's name.
     pub(super) group: Option<Arc<str>>,
@@ -160,7 +160,7 @@ struct Now {
     device: u32,
     unit: Unit,
     /// What happened to a pod, in samples above 0.
-    event: Option<(Event, pods::Key)>,
+    event: Option<(Event, Key)>,
     staleness: Staleness,
     samples: u64,
 }
@@ -251,31 +251,48 @@ impl Usage {
         for device in &mut self.devices {
             device.idle.set_steps(&steps);
         }
+        self.find_clusters();
         self.apply_facts();
+    }
+
+    /// Gives pods whose cluster no label tells the one that has a pod of that name, where only one
+    /// has: so one pod is one, whichever of two servers shows it.
+    fn find_clusters(&mut self) {
+        let of_series = || self.pod_series.iter().map(|series| &series.pod);
+        if of_series().all(|pod| !pod.cluster.is_empty()) {
+            return;
+        }
+        // By pods without their cluster; `None` where several have one of that name.
+        let mut found: HashMap<Key, Option<Arc<str>>> = HashMap::new();
+        for pod in of_series().chain(self.facts.pods()) {
+            let Some(unnamed) = pod.without_cluster() else { continue };
+            let cluster = found.entry(unnamed).or_insert_with(|| Some(pod.cluster.clone()));
+            cluster.take_if(|known| *known != pod.cluster);
+        }
+        for pod in self.pod_series.iter_mut().map(|series| &mut series.pod) {
+            if let Some(Some(cluster)) = found.get(pod) {
+                pod.cluster = cluster.clone();
+            }
+        }
     }
 
     /// Gives pods the workloads that are known, and each pod the metric that is its own.
     fn apply_facts(&mut self) {
-        let own: HashSet<(Arc<str>, Arc<str>)> = self
-            .pod_series
-            .iter()
-            .filter(|series| series.per_pod && series.resource.is_none())
-            .map(|series| (series.namespace.clone(), series.pod.clone()))
-            .collect();
+        let per_pod = |series: &&PodSeries| series.per_pod && series.resource.is_none();
+        let own: HashSet<Key> =
+            self.pod_series.iter().filter(per_pod).map(|series| series.pod.clone()).collect();
         let no_team = self.intern(NO_TEAM);
         for at in 0..self.pod_series.len() {
             let series = &self.pod_series[at];
-            let superseded = !series.per_pod
-                && !own.is_empty()
-                && own.contains(&(series.namespace.clone(), series.pod.clone()));
-            let (namespace, pod) = (series.namespace.clone(), series.pod.clone());
+            let superseded = !series.per_pod && own.contains(&series.pod);
+            let pod = series.pod.clone();
             let by_owner = series.group.is_none();
-            let listed = self.facts.listed(&namespace, &pod, by_owner).cloned();
+            let listed = self.facts.listed(&pod, by_owner).cloned();
             let group = match (&listed, &series.group) {
                 (Some(_), _) => listed.clone(),
                 (None, Some(group)) => Some(group.clone()),
                 (None, None) => {
-                    let owner = self.facts.owner(&namespace, &pod).map(str::to_string);
+                    let owner = self.facts.owner(&pod).map(str::to_string);
                     owner.map(|owner| self.intern(&owner))
                 }
             };
@@ -284,11 +301,12 @@ impl Usage {
             (series.superseded, series.of_exporter, series.group) =
                 (superseded, of_exporter, group);
             if listed.is_some() {
+                let namespace = &pod.namespace;
                 series.team =
                     if namespace.is_empty() { no_team.clone() } else { namespace.clone() };
             }
             if series.resource.is_some()
-                && let Some(ended) = self.facts.ended(&namespace, &pod)
+                && let Some(ended) = self.facts.ended(&pod)
             {
                 series.samples = ended.without(&series.samples);
                 series.untimed.retain(|(block, _)| !ended.in_block(*block));
@@ -318,7 +336,7 @@ impl Usage {
 
     /// Whether the pod of a series was ended for lack of memory.
     pub(super) fn was_killed(&self, series: &PodSeries) -> bool {
-        self.facts.was_killed(&series.namespace, &series.pod)
+        self.facts.was_killed(&series.pod)
     }
 
     pub(super) fn devices(&self) -> &[Device] {
@@ -469,10 +487,11 @@ impl Usage {
         per_pod: bool,
         resource: Option<&str>,
     ) -> u32 {
-        let Identity { job, spelling, team, namespace, pod, container, group } = identity;
+        let Identity { job, spelling, team, cluster, namespace, pod, container, group } = identity;
         self.key.clear();
         let group_key = group.as_deref().unwrap_or("");
-        for part in [&*team, &namespace, &pod, &container, group_key, resource.unwrap_or("")] {
+        let resource_key = resource.unwrap_or("");
+        for part in [&*team, &cluster, &namespace, &pod, &container, group_key, resource_key] {
             self.key.push_str(part);
             self.key.push('\0');
         }
@@ -484,8 +503,11 @@ impl Usage {
             job,
             spelling,
             team: self.intern(&team),
-            namespace: self.intern(&namespace),
-            pod: self.intern(&pod),
+            pod: Key {
+                name: self.intern(&pod),
+                namespace: self.intern(&namespace),
+                cluster: self.intern(&cluster),
+            },
             container: self.intern(&container),
             group: group.map(|group| self.intern(&group)),
             device,
@@ -525,7 +547,8 @@ impl Usage {
     /// All that a pod requests of a resource, as if it were a device: whatever container it is for,
     /// and whichever kube-state-metrics of several says so.
     fn requests_of(&mut self, identity: &Identity, resource: &str) -> u32 {
-        let key = format!("{}\0{}\0{resource}\0request", identity.namespace, identity.pod);
+        let Identity { cluster, namespace, pod, .. } = identity;
+        let key = format!("{cluster}\0{namespace}\0{pod}\0{resource}\0request");
         if let Some(known) = self.device_index.get(key.as_str()) {
             return *known;
         }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::intervals::{self, Interval, LOOKBACK_MS};
 use super::quantile::Quantile;
 use crate::demand::owner;
-use crate::demand::usage::{Origin, PodSeries, Usage, together};
+use crate::demand::usage::{Key, Origin, PodSeries, Usage, together};
 
 /// All that one pod shows of one GPU or instance, or of all that it has on a node.
 pub(super) struct Allocation<'u> {
@@ -37,8 +37,8 @@ impl<'u> Allocation<'u> {
         })
     }
 
-    /// The pod's name.
-    pub(super) fn pod(&self) -> &Arc<str> {
+    /// Whose it is.
+    pub(super) fn pod(&self) -> &'u Key {
         &self.series[0].pod
     }
 
@@ -89,11 +89,11 @@ pub(super) fn untimed_of<'u>(
     untimed
 }
 
-/// The allocations of each pod, by the pod's name.
-pub(super) type Pods<'u> = BTreeMap<&'u str, Vec<Allocation<'u>>>;
+/// The allocations of each pod.
+pub(super) type Pods<'u> = BTreeMap<&'u Key, Vec<Allocation<'u>>>;
 
-/// What a pod of this name had on one node: a replica where it needs several GPUs.
-pub(super) type OnNode<'p, 'u> = (&'p str, Vec<&'p Allocation<'u>>);
+/// What a pod had on one node: a replica where it needs several GPUs.
+pub(super) type OnNode<'p, 'u> = (&'u Key, Vec<&'p Allocation<'u>>);
 
 /// What all pods had, by team and workload.
 pub(super) struct Allocations<'u> {
@@ -120,7 +120,12 @@ impl<'u> Allocations<'u> {
             let name = workload_name(series);
             let pods = workloads.entry((series.team.clone(), name)).or_default();
             let allocations = pods.entry(&series.pod).or_default();
-            match allocations.iter_mut().find(|a| a.device == series.device) {
+            // What a pod asks for is one, also where two servers tell it, of which one names its cluster.
+            let is_same = |a: &Allocation<'_>| match &series.resource {
+                Some(resource) => a.resource() == Some(resource),
+                None => a.device == series.device,
+            };
+            match allocations.iter_mut().find(|a| is_same(a)) {
                 Some(allocation) => allocation.series.push(series),
                 None => allocations.push(Allocation {
                     series: vec![series],
@@ -197,8 +202,8 @@ impl<'u> Allocations<'u> {
     }
 
     /// What pods had on each node, by the number of whole GPUs that they had there at once; 0 stands
-    /// for one GPU or instances. GPUs of two nodes are never one replica's: pods of one name may be
-    /// in two clusters, and a job on several nodes has a part on each.
+    /// for one GPU or instances. GPUs of two nodes are never one replica's: a job on several nodes has a
+    /// part on each.
     pub(super) fn by_whole_gpus<'p>(
         &self,
         pods: &'p Pods<'u>,
@@ -306,7 +311,7 @@ pub(super) fn usual_ms<'h, 'u: 'h>(of: impl Iterator<Item = &'h Allocation<'u>>)
 pub(super) fn workload_name(series: &PodSeries) -> Arc<str> {
     match &series.group {
         Some(group) => group.clone(),
-        None => owner::of_pod(&series.pod).into(),
+        None => owner::of_pod(&series.pod.name).into(),
     }
 }
 

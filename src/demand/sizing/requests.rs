@@ -9,7 +9,7 @@ use super::{Origin, PodSpan, Rules, Unused, spans};
 use crate::demand::Workload;
 use crate::demand::names::Names;
 use crate::demand::pods::{self, Ask};
-use crate::demand::usage::{PodSeries, Usage, together};
+use crate::demand::usage::{Key, PodSeries, Usage, together};
 use crate::hardware::Catalogue;
 use crate::text::plural;
 
@@ -76,7 +76,7 @@ pub(super) fn workloads(
             let count = allocations.quantile(replicas.iter().copied(), rules.count);
             let workload = pods::workload(team, &name, &ask, count, catalogue);
             let memory = workload.memory.unwrap_or_default();
-            let mut of_pods: Vec<&str> = replicas.iter().map(|a| &**a.pod()).collect();
+            let mut of_pods: Vec<&Key> = replicas.iter().map(|a| a.pod()).collect();
             of_pods.dedup();
             let times = || replicas.iter().flat_map(|a| &a.intervals);
             let seen_ms = times().map(|i| i.first_ms).min().zip(times().map(|i| i.last_ms).max());

@@ -6,7 +6,9 @@
 //! what is known of pods alike, and what tells that a series is of a workload at all is its pod.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use super::device::CLUSTERS;
 use super::metrics::{LabelNames, known};
 use super::{GroupBy, IN_USE_MIB, PodSeries, Usage};
 use crate::demand::owner;
@@ -14,6 +16,39 @@ use crate::demand::prometheus::Labels;
 
 /// The team of pods that name no namespace.
 pub const NO_TEAM: &str = "default";
+
+/// What tells one pod from all others, and one ReplicaSet or Job: a name may be there in several
+/// namespaces, and in several clusters that one server or several files show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::demand) struct Key {
+    pub(in crate::demand) name: Arc<str>,
+    pub(in crate::demand) namespace: Arc<str>,
+    /// Empty where no label tells.
+    pub(in crate::demand) cluster: Arc<str>,
+}
+
+impl Key {
+    /// What a series is about: a namespace, and the value of a label.
+    pub(super) fn of(labels: &Labels, label: &str) -> Option<Key> {
+        let name = of_workload(labels, label)?;
+        let namespace = of_workload(labels, PLAIN[0]).unwrap_or("");
+        Some(Key {
+            name: clean_name(name).into(),
+            namespace: clean_name(namespace).into(),
+            cluster: cluster(labels).into(),
+        })
+    }
+
+    /// Another object of the same namespace.
+    pub(super) fn beside(&self, name: &str) -> Key {
+        Key { name: name.into(), ..self.clone() }
+    }
+
+    /// The same where no label tells the cluster; `None` for such a key.
+    pub(super) fn without_cluster(&self) -> Option<Key> {
+        (!self.cluster.is_empty()).then(|| Key { cluster: "".into(), ..self.clone() })
+    }
+}
 
 /// Which labels name the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +73,7 @@ pub(super) struct Identity {
     pub(super) job: u32,
     pub(super) spelling: Spelling,
     pub(super) team: String,
+    pub(super) cluster: String,
     pub(super) namespace: String,
     pub(super) pod: String,
     pub(super) container: String,
@@ -56,6 +92,11 @@ const EXPORTER: &str = "dcgm-exporter";
 /// label too.
 pub(super) fn of_workload<'l>(labels: &'l Labels, label: &str) -> Option<&'l str> {
     labels.get(&format!("exported_{label}")).or_else(|| labels.get(label))
+}
+
+/// The cluster of a series, empty where no label tells.
+fn cluster(labels: &Labels) -> Cow<'_, str> {
+    clean_name(labels.first_of(&CLUSTERS).unwrap_or(""))
 }
 
 /// A label's value as a name that a workloads CSV can hold: without control characters and outer
@@ -130,6 +171,7 @@ impl Usage {
             job,
             spelling,
             team: if team.is_empty() { NO_TEAM.to_string() } else { team.into_owned() },
+            cluster: cluster(labels).into_owned(),
             namespace: namespace.into_owned(),
             pod: pod.into_owned(),
             container: container.into_owned(),
@@ -171,16 +213,16 @@ impl Usage {
         if series.spelling != Spelling::Plain || series.resource.is_some() {
             return false;
         }
-        let owner = owner::of_pod(&series.pod);
+        let owner = owner::of_pod(&series.pod.name);
         let is_job = |name: &str| self.jobs.get(name) == Some(&series.job);
         // A job is called after the Service of its exporters, or after their monitor with its namespace.
-        if (is_job(owner) || is_job(&format!("{}/{owner}", series.namespace)))
+        if (is_job(owner) || is_job(&format!("{}/{owner}", series.pod.namespace)))
             && series.peak() < IN_USE_MIB
         {
             return true;
         }
         !self.exporters.is_empty()
-            && exporter_keys(series.job, &series.namespace, [owner, &series.container])
+            && exporter_keys(series.job, &series.pod.namespace, [owner, &series.container])
                 .any(|key| self.exporters.contains(key.as_str()))
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::identity::{clean_name, of_workload};
+use super::identity::{Key, clean_name};
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
 };
@@ -13,9 +13,6 @@ use crate::demand::owner;
 use crate::demand::pods::Listed;
 use crate::demand::prometheus::Labels;
 use crate::demand::time::MINUTE_MS;
-
-/// A name within a namespace.
-pub(super) type Key = (Box<str>, Box<str>);
 
 /// A controller: its kind and name.
 type Controller = (Box<str>, Box<str>);
@@ -70,12 +67,12 @@ impl PodFacts {
             return Fact::Other;
         };
         if name == POD_OWNER {
-            if let Some((pod, owner)) = subject(labels, "pod").zip(controller(labels)) {
+            if let Some((pod, owner)) = Key::of(labels, "pod").zip(controller(labels)) {
                 self.owners.insert(pod, owner);
             }
             return Fact::Taken;
         }
-        let event = |event, happened: bool| match subject(labels, "pod").filter(|_| happened) {
+        let event = |event, happened: bool| match Key::of(labels, "pod").filter(|_| happened) {
             Some(pod) => Fact::Event(event, pod),
             None => Fact::Taken,
         };
@@ -90,7 +87,7 @@ impl PodFacts {
         else {
             return Fact::Other;
         };
-        if let Some((of, owner)) = subject(labels, label).zip(controller(labels)) {
+        if let Some((of, owner)) = Key::of(labels, label).zip(controller(labels)) {
             self.controllers.entry(kind).or_default().insert(of, owner);
         }
         Fact::Taken
@@ -130,40 +127,50 @@ impl PodFacts {
         self.ended.values_mut().for_each(|ended| ended.samples.settle());
     }
 
+    /// The pods that anything is known of, in one cluster or another.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Key> {
+        self.owners.keys().chain(&self.killed).chain(self.ended.keys())
+    }
+
     /// Whether a pod was ended for lack of memory.
-    pub(super) fn was_killed(&self, namespace: &str, pod: &str) -> bool {
-        !self.killed.is_empty() && self.killed.contains(&(namespace.into(), pod.into()))
+    pub(super) fn was_killed(&self, pod: &Key) -> bool {
+        known_of(pod, |pod| self.killed.get(pod)).is_some()
     }
 
     /// When a pod had ended, if it has.
-    pub(super) fn ended(&self, namespace: &str, pod: &str) -> Option<&Ended> {
-        let ended = (!self.ended.is_empty()).then_some(&self.ended)?;
-        ended.get(&(namespace.into(), pod.into()))
+    pub(super) fn ended(&self, pod: &Key) -> Option<&Ended> {
+        known_of(pod, |pod| self.ended.get(pod))
     }
 
     /// The workload that a list has of a pod, or, where `by_owner` allows, of others with its owner.
-    pub(super) fn listed(&self, namespace: &str, pod: &str, by_owner: bool) -> Option<&Arc<str>> {
+    /// A list is of one cluster, and does not say of which.
+    pub(super) fn listed(&self, pod: &Key, by_owner: bool) -> Option<&Arc<str>> {
         let of_owner = || {
-            let told = self.owner(namespace, pod).unwrap_or_else(|| owner::of_pod(pod));
-            self.listed.of_owner(namespace, told)
+            let told = self.owner(pod).unwrap_or_else(|| owner::of_pod(&pod.name));
+            self.listed.of_owner(&pod.namespace, told)
         };
-        self.listed.of_pod(namespace, pod).or_else(|| by_owner.then(of_owner)?)
+        self.listed.of_pod(&pod.namespace, &pod.name).or_else(|| by_owner.then(of_owner)?)
     }
 
     /// The owner of a pod, where one is known: the Deployment behind a ReplicaSet, the CronJob
     /// behind a Job.
-    pub(super) fn owner(&self, namespace: &str, pod: &str) -> Option<&str> {
+    pub(super) fn owner(&self, pod: &Key) -> Option<&str> {
         if self.owners.is_empty() {
             return None;
         }
-        let (kind, name) = self.owners.get(&(namespace.into(), pod.into()))?;
+        let (kind, name) = known_of(pod, |pod| self.owners.get(pod))?;
         let behind = self.controllers.get(&**kind);
-        let behind = behind.and_then(|all| all.get(&(namespace.into(), name.clone())));
+        let behind = behind.and_then(|all| known_of(&pod.beside(name), |key| all.get(key)));
         Some(match behind {
             Some((_, name)) => name,
             None => owner::of_controller(kind, name),
         })
     }
+}
+
+/// What is known of a pod or controller: of this very one, or where no label tells the cluster.
+fn known_of<'f, T>(of: &Key, find: impl Fn(&Key) -> Option<&'f T>) -> Option<&'f T> {
+    find(of).or_else(|| find(&of.without_cluster()?))
 }
 
 impl Ended {
@@ -185,13 +192,6 @@ impl Ended {
     pub(super) fn in_block(&self, block: u32) -> bool {
         self.block.is_some_and(|first| first <= block)
     }
-}
-
-/// What a series is about: a namespace, and the value of a label.
-fn subject(labels: &Labels, label: &str) -> Option<Key> {
-    let namespace = of_workload(labels, "namespace").unwrap_or("");
-    let name = of_workload(labels, label)?;
-    Some((clean_name(namespace).into(), clean_name(name).into()))
 }
 
 /// The owner that a series names; `None` where there is none, or only a node or a second owner.

@@ -4,6 +4,7 @@ mod history;
 mod live;
 mod peaks;
 mod promtool;
+mod requests;
 mod samples;
 mod server;
 
