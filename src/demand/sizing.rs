@@ -208,7 +208,7 @@ impl Sizer<'_, '_> {
                 let (first, last) = origin.seen_ms.unwrap_or((at, at));
                 origin.seen_ms = Some((first.min(at), last.max(at)));
             }
-            allocation.untimed(&counting.instants).values().for_each(|mib| values.add(*mib));
+            allocation.untimed(counting.instants).values().for_each(|mib| values.add(*mib));
             origin.shares_device |= counting.shared.contains(&allocation.device);
             origin.any_device |= self.usage.devices()[allocation.device as usize].is_any_of_pod;
         }

@@ -10,10 +10,11 @@ mod peaks;
 mod pods;
 mod promql;
 mod reading;
+mod scrapes;
 mod stale;
 mod track;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -30,6 +31,7 @@ use self::identity::{Identity, Spelling};
 use self::metrics::{NVIDIA_RESOURCE, known};
 use self::peaks::Peaks;
 use self::pods::{Event, Fact, PodFacts};
+use self::scrapes::Scrapes;
 use self::stale::Staleness;
 use super::pods::Listed;
 use super::prometheus::{About, Labels, Sink};
@@ -64,7 +66,7 @@ pub(super) struct PodSeries {
     /// Whether these are requests, and all of a pod that had ended.
     pub(super) ended: bool,
     pub(super) samples: Samples,
-    /// Samples without a time: the block they stand in, and MiB.
+    /// Samples without a time: the scrape that they are of, and MiB.
     pub(super) untimed: Vec<(u32, u32)>,
     pub(super) rejected: [u64; REJECTIONS],
 }
@@ -128,8 +130,10 @@ pub struct Usage {
     peaks: Peaks,
     /// Units that a file's `# HELP` lines give.
     units: BTreeMap<String, UsageUnit>,
-    /// For each scrape without times, the devices in it.
-    blocks: Vec<BTreeSet<u32>>,
+    /// The scrapes without times.
+    scrapes: Scrapes,
+    /// For each of them its moment, once all is in order.
+    instants: Vec<u32>,
     /// Series with a namespace, but neither pod nor device: aggregated away.
     aggregated: u64,
     /// Whether any series has the label that names the team, and the one that names the workload.
@@ -206,7 +210,7 @@ impl Usage {
         self.evaluated = false;
         self.in_range = false;
         self.in_parts = false;
-        self.blocks.push(BTreeSet::new());
+        self.scrapes.begin();
     }
 
     /// Starts a source whose answers are the parts of one range.
@@ -251,6 +255,7 @@ impl Usage {
         for device in &mut self.devices {
             device.idle.set_steps(&steps);
         }
+        self.instants = self.scrapes.instants();
         self.find_clusters();
         self.apply_facts();
     }
@@ -309,7 +314,7 @@ impl Usage {
                 && let Some(ended) = self.facts.ended(&pod)
             {
                 series.samples = ended.without(&series.samples);
-                series.untimed.retain(|(block, _)| !ended.in_block(*block));
+                series.untimed.retain(|(scrape, _)| !ended.in_scrape(*scrape, &self.instants));
                 series.ended = series.samples.is_empty() && series.untimed.is_empty();
             }
         }
@@ -351,8 +356,9 @@ impl Usage {
         &self.sources
     }
 
-    pub(super) fn blocks(&self) -> &[BTreeSet<u32>] {
-        &self.blocks
+    /// The moment of each scrape without times: those of one moment have the same number.
+    pub(super) fn instants(&self) -> &[u32] {
+        &self.instants
     }
 
     pub(super) fn has_scrape_times(&self) -> bool {
@@ -565,12 +571,6 @@ impl Usage {
         let staleness = if goes_on { self.now.staleness } else { Staleness::default() };
         self.now = Now { series, device, unit, staleness, ..Now::default() };
     }
-
-    fn open_block(&mut self) {
-        if self.blocks.last().is_none_or(|block| !block.is_empty()) {
-            self.blocks.push(BTreeSet::new());
-        }
-    }
 }
 
 fn index(at: usize) -> u32 {
@@ -633,9 +633,8 @@ impl Sink for Usage {
         if self.peaks.come() {
             return self.peaks.sample(at_ms, value);
         }
-        let block = index(self.blocks.len().saturating_sub(1));
         if let Some((event, pod)) = &self.now.event {
-            self.facts.note(*event, pod, value > 0.0, at_ms, block);
+            self.facts.note(*event, pod, value > 0.0, at_ms, self.scrapes.present());
             return;
         }
         let Now { series, origin, device, unit, .. } = self.now;
@@ -651,8 +650,9 @@ impl Sink for Usage {
             let device = &mut self.devices[device as usize];
             let mib = mib.unwrap_or(0);
             device.idle_peak = device.idle_peak.max(mib);
-            if let Some(at_ms) = at_ms {
-                device.idle.push(origin, at_ms, mib);
+            match at_ms {
+                Some(at_ms) => device.idle.push(origin, at_ms, mib),
+                None => self.scrapes.add_idle(self.now.device),
             }
             return;
         };
@@ -674,16 +674,9 @@ impl Sink for Usage {
             self.pod_series[series as usize].samples.push(origin, at_ms, mib);
             return;
         }
-        // The same series again is the next scrape, appended to the same file.
-        let last = self.pod_series[series as usize].untimed.last().map(|(block, _)| *block);
-        if last == Some(index(self.blocks.len() - 1)) {
-            self.open_block();
-        }
-        let block = index(self.blocks.len() - 1);
-        if let Some(devices) = self.blocks.last_mut() {
-            devices.insert(device);
-        }
-        self.pod_series[series as usize].untimed.push((block, mib));
+        let untimed = &mut self.pod_series[series as usize].untimed;
+        let again = untimed.last().is_some_and(|(scrape, _)| *scrape == self.scrapes.present());
+        untimed.push((self.scrapes.add_held(device, again), mib));
     }
 
     fn evaluated(&mut self) {
@@ -706,11 +699,16 @@ impl Sink for Usage {
     }
 
     fn about(&mut self, metric: &str, kind: About, text: &str) {
-        if !self.reading.is_metric(metric) {
+        let is_metric = self.reading.is_metric(metric);
+        let is_requests = metric == REQUESTS && self.reading.wants_requests();
+        if !(is_metric || is_requests) {
             return;
         }
         // A metric is described once per scrape.
-        self.open_block();
+        self.scrapes.next();
+        if !is_metric {
+            return;
+        }
         let text = text.to_ascii_lowercase();
         let unit = match kind {
             About::Help if text.contains("in mib") => UsageUnit::Mebibytes,

@@ -99,7 +99,7 @@ pub(super) type OnNode<'p, 'u> = (&'u Key, Vec<&'p Allocation<'u>>);
 pub(super) struct Allocations<'u> {
     pub(super) workloads: BTreeMap<(Arc<str>, Arc<str>), Pods<'u>>,
     /// For each scrape without times, the instant that it belongs to.
-    pub(super) instants: Vec<u32>,
+    pub(super) instants: &'u [u32],
     /// How far apart samples may lie and still count as seen together, in milliseconds.
     tolerance_ms: i64,
     /// Devices that several pods had at the same time.
@@ -141,7 +141,7 @@ impl<'u> Allocations<'u> {
         });
         let mut allocations = Allocations {
             workloads,
-            instants: instants(usage),
+            instants: usage.instants(),
             tolerance_ms: 0,
             shared: BTreeSet::new(),
         };
@@ -178,7 +178,7 @@ impl<'u> Allocations<'u> {
                 intervals::hand_over(&mut of_pod.collect::<Vec<_>>());
             }
             for allocation in allocations {
-                let instants = allocation.untimed(&self.instants).into_keys();
+                let instants = allocation.untimed(self.instants).into_keys();
                 in_scrapes.entry(allocation.device).or_default().extend(instants);
                 by_device.entry(allocation.device).or_default().extend(&mut allocation.intervals);
             }
@@ -278,7 +278,7 @@ impl<'u> Allocations<'u> {
                 edges.push((interval.first_ms, 1));
                 edges.push((end, -1));
             }
-            for instant in allocation.untimed(&self.instants).into_keys() {
+            for instant in allocation.untimed(self.instants).into_keys() {
                 *at_instant.entry(instant).or_insert(0) += 1;
             }
         }
@@ -313,16 +313,4 @@ pub(super) fn workload_name(series: &PodSeries) -> Arc<str> {
         Some(group) => group.clone(),
         None => owner::of_pod(&series.pod.name).into(),
     }
-}
-
-/// For each scrape without times, the instant that it belongs to: scrapes of different devices are
-/// of one instant, a device that is met again is of the next.
-fn instants(usage: &Usage) -> Vec<u32> {
-    let mut next = vec![0; usage.devices().len()];
-    let of_block = |devices: &BTreeSet<u32>| {
-        let instant = devices.iter().map(|device| next[*device as usize]).max().unwrap_or(0);
-        devices.iter().for_each(|device| next[*device as usize] = instant + 1);
-        instant
-    };
-    usage.blocks().iter().map(of_block).collect()
 }

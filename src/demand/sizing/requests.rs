@@ -45,7 +45,7 @@ pub(super) fn workloads(
         let mut by_ask: BTreeMap<Ask, Vec<&Allocation<'_>>> = BTreeMap::new();
         for allocation in pods.values().flatten() {
             let resource = pods::resource_of_label(allocation.resource().unwrap_or(""));
-            let count = most_at_once(allocation, &allocations.instants);
+            let count = most_at_once(allocation, allocations.instants);
             match pods::ask(&resource, count, None, catalogue) {
                 _ if count == 0 => {}
                 _ if count > MAX_PER_POD => {

@@ -37,8 +37,8 @@ pub(super) struct PodFacts {
 pub(super) struct Ended {
     /// More than 0 where it was.
     samples: Samples,
-    /// The block in which a sample without a time says so first.
-    block: Option<u32>,
+    /// The scrape in which a sample without a time says so first.
+    scrape: Option<u32>,
 }
 
 /// What a series of kube-state-metrics is about.
@@ -93,14 +93,14 @@ impl PodFacts {
         Fact::Taken
     }
 
-    /// Notes a sample of an event: whether it was so, when, and in which block.
+    /// Notes a sample of an event: whether it was so, when, and in which scrape without times.
     pub(super) fn note(
         &mut self,
         event: Event,
         pod: &Key,
         is_so: bool,
         at_ms: Option<i64>,
-        block: u32,
+        scrape: u32,
     ) {
         match event {
             Event::Killed if is_so => {
@@ -114,7 +114,7 @@ impl PodFacts {
                 match at_ms {
                     Some(at_ms) => ended.samples.push(Origin::default(), at_ms, u32::from(is_so)),
                     None if is_so => {
-                        ended.block = Some(ended.block.map_or(block, |first| first.min(block)));
+                        ended.scrape.get_or_insert(scrape);
                     }
                     None => {}
                 }
@@ -188,9 +188,10 @@ impl Ended {
         })
     }
 
-    /// Whether it had ended in this block of samples without a time.
-    pub(super) fn in_block(&self, block: u32) -> bool {
-        self.block.is_some_and(|first| first <= block)
+    /// Whether it had ended in this scrape without times, given the moments of all.
+    pub(super) fn in_scrape(&self, scrape: u32, instants: &[u32]) -> bool {
+        let instant = |scrape: u32| instants.get(scrape as usize).copied().unwrap_or(0);
+        self.scrape.is_some_and(|first| instant(first) <= instant(scrape))
     }
 }
 
