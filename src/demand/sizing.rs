@@ -8,6 +8,7 @@
 mod allocation;
 mod intervals;
 mod limits;
+mod looks;
 mod quantile;
 mod report;
 mod requests;

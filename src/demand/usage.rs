@@ -148,8 +148,10 @@ pub struct Usage {
     in_range: bool,
     /// Whether all that the present source holds is one range, asked for in parts.
     in_parts: bool,
-    /// Whether any input has the times of scrapes, which differ between targets.
-    scrape_times: bool,
+    /// For each device an earlier one that was in an answer with it, or itself.
+    watched: Vec<u32>,
+    /// A device of the present answer.
+    in_answer: Option<u32>,
     key: String,
     /// The present series as its input spells it.
     series_text: String,
@@ -208,6 +210,7 @@ impl Usage {
         }
         self.units.clear();
         self.evaluated = false;
+        self.in_answer = None;
         self.in_range = false;
         self.in_parts = false;
         self.scrapes.begin();
@@ -361,10 +364,6 @@ impl Usage {
         &self.instants
     }
 
-    pub(super) fn has_scrape_times(&self) -> bool {
-        self.scrape_times
-    }
-
     pub(super) fn aggregated(&self) -> u64 {
         self.aggregated
     }
@@ -395,6 +394,33 @@ impl Usage {
     /// Every sample there is of anything, busy or idle: the times at which it was looked.
     pub(super) fn all_samples(&self) -> impl Iterator<Item = &Samples> {
         self.pod_series.iter().map(|s| &s.samples).chain(self.devices.iter().map(|d| &d.idle))
+    }
+
+    /// The samples of each device, busy or idle: when it was looked at.
+    pub(super) fn looks(&self) -> impl Iterator<Item = (u32, &Samples)> {
+        let of_pods = self.pod_series.iter().map(|series| (series.device, &series.samples));
+        of_pods.chain(self.without_pod())
+    }
+
+    /// What is looked at together with a device, as one number: all that was in one answer with it,
+    /// and so on.
+    pub(super) fn watch(&self, mut device: u32) -> u32 {
+        while let Some(earlier) = self.watched.get(device as usize).filter(|d| **d != device) {
+            device = *earlier;
+        }
+        device
+    }
+
+    /// Notes that a device is in the present answer.
+    fn watch_in_answer(&mut self, device: u32) {
+        self.watched.extend(index(self.watched.len())..index(self.devices.len()));
+        let found = self.watch(device);
+        let first = self.in_answer.map_or(found, |other| self.watch(other));
+        let earlier = found.min(first);
+        for device in [device, found, first] {
+            self.watched[device as usize] = earlier;
+        }
+        self.in_answer = Some(earlier);
     }
 
     /// The times of the first and the last sample of anything, in milliseconds since 1970; once
@@ -639,12 +665,14 @@ impl Sink for Usage {
         }
         let Now { series, origin, device, unit, .. } = self.now;
         self.now.samples += 1;
+        if self.now.samples == 1 && self.evaluated && !matches!(origin, Origin::Range(_)) {
+            self.watch_in_answer(device);
+        }
         if self.now.samples == 2
             && let Some(source) = self.sources.last_mut()
         {
             source.has_history = true;
         }
-        self.scrape_times |= at_ms.is_some() && !self.evaluated;
         let mib = to_mib(value, unit == Unit::Bytes);
         let Some(series) = series else {
             let device = &mut self.devices[device as usize];
@@ -684,6 +712,7 @@ impl Sink for Usage {
             return;
         }
         self.evaluated = true;
+        self.in_answer = None;
         self.in_range &= self.in_parts;
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::intervals::{self, Interval, LOOKBACK_MS};
+use super::looks;
 use super::quantile::Quantile;
 use crate::demand::owner;
 use crate::demand::usage::{Key, Origin, PodSeries, Usage, together};
@@ -100,8 +101,6 @@ pub(super) struct Allocations<'u> {
     pub(super) workloads: BTreeMap<(Arc<str>, Arc<str>), Pods<'u>>,
     /// For each scrape without times, the instant that it belongs to.
     pub(super) instants: &'u [u32],
-    /// How far apart samples may lie and still count as seen together, in milliseconds.
-    tolerance_ms: i64,
     /// Devices that several pods had at the same time.
     pub(super) shared: BTreeSet<u32>,
 }
@@ -139,31 +138,19 @@ impl<'u> Allocations<'u> {
         workloads.par_iter_mut().for_each(|(_, pods)| {
             pods.values_mut().flatten().for_each(Allocation::find_intervals);
         });
-        let mut allocations = Allocations {
-            workloads,
-            instants: usage.instants(),
-            tolerance_ms: 0,
-            shared: BTreeSet::new(),
-        };
-        let tolerance_ms = allocations.tolerance_ms();
+        let mut allocations =
+            Allocations { workloads, instants: usage.instants(), shared: BTreeSet::new() };
+        let is_steady = usual_ms(allocations.all()).is_some_and(|step| step <= 2 * LOOKBACK_MS);
         allocations.shared = allocations.hand_over();
-        if usage.has_scrape_times() {
-            allocations.tolerance_ms = tolerance_ms;
+        if !is_steady {
+            let pods = allocations.workloads.values_mut().flat_map(BTreeMap::values_mut);
+            looks::hold(usage, pods.flatten());
         }
         allocations
     }
 
     fn all(&self) -> impl Iterator<Item = &Allocation<'u>> {
         self.workloads.values().flat_map(BTreeMap::values).flatten()
-    }
-
-    /// Two servers or targets are never scraped at the very same time. Where pods were seen at a
-    /// steady pace their intervals overlap anyway.
-    fn tolerance_ms(&self) -> i64 {
-        match usual_ms(self.all()) {
-            Some(step) if step <= 2 * LOOKBACK_MS => 0,
-            _ => LOOKBACK_MS - 1,
-        }
     }
 
     /// Ends what a pod had of a device where the next pod has it, or where the pod has gone on to
@@ -273,7 +260,7 @@ impl<'u> Allocations<'u> {
         for allocation in of {
             for interval in &allocation.intervals {
                 // Both ends belong to the interval.
-                let last = interval.last_ms.saturating_add(1 + self.tolerance_ms);
+                let last = interval.seen_ms.saturating_add(1);
                 let end = if hold { interval.end_ms(usual_ms).max(last) } else { last };
                 edges.push((interval.first_ms, 1));
                 edges.push((end, -1));

@@ -31,6 +31,8 @@ pub(super) struct Interval {
     /// When the samples of all files have ended to hold, as far as distances tell: a file that shows
     /// more samples may end within the step of another.
     until_ms: i64,
+    /// Until when it counts as seen: to its last sample, or a little longer (see `looks`).
+    pub(super) seen_ms: i64,
     /// The most MiB that a sample of it shows.
     pub(super) peak: u32,
     /// Where its samples are from; of several the one that tells the most.
@@ -41,7 +43,8 @@ impl Interval {
     /// Of one sample; it holds for `holds_ms`.
     fn of_sample(at_ms: i64, peak: u32, holds_ms: Option<i64>, origin: Origin) -> Interval {
         let until_ms = at_ms + holds_ms.unwrap_or(0);
-        Interval { first_ms: at_ms, last_ms: at_ms, holds_ms, until_ms, peak, origin }
+        let (first_ms, last_ms, seen_ms) = (at_ms, at_ms, at_ms);
+        Interval { first_ms, last_ms, holds_ms, until_ms, seen_ms, peak, origin }
     }
 
     /// When it ends to hold; `usual_ms` is for how long a sample does where nothing else tells.
@@ -52,6 +55,7 @@ impl Interval {
     /// Ends it where another begins.
     fn end_at(&mut self, other_ms: i64) {
         self.last_ms = other_ms - 1;
+        self.seen_ms = self.last_ms;
         self.holds_ms = Some(1);
         self.until_ms = other_ms;
     }
@@ -67,6 +71,7 @@ impl Interval {
             Ordering::Greater => other.holds_ms,
         };
         self.last_ms = self.last_ms.max(other.last_ms);
+        self.seen_ms = self.seen_ms.max(other.seen_ms);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod history;
 mod live;
+mod moments;
 mod peaks;
 mod promtool;
 mod requests;
