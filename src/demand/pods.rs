@@ -142,6 +142,9 @@ impl Listed {
     }
 }
 
+/// The most instances or GPUs that a pod may ask for, several times what any node has.
+pub(super) const MAX_PER_POD: u32 = 1_024;
+
 /// What one pod asks for of one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ask {

@@ -21,6 +21,7 @@ pub use quantile::Quantile;
 use self::allocation::{Allocation, Allocations, OnNode, usual_ms, workload_name};
 use self::intervals::Interval;
 use self::quantile::Values;
+use self::requests::Asks;
 use super::names::Names;
 use super::time::MINUTE_MS;
 use super::usage::{Key, PodSeries, Samples, Usage, together};
@@ -64,6 +65,9 @@ pub struct Origin {
     pub instances_per_pod: u64,
     /// Whether it is what the pods ask for, since no sample shows their memory.
     pub requested: bool,
+    /// Pods that the count has beside those that are measured, by what they ask for while no sample
+    /// shows them: such as wait for an instance.
+    pub asking_pods: u64,
 }
 
 /// One replica of a workload on the time line: a pod that had a GPU or an instance, without a gap
@@ -141,9 +145,11 @@ pub fn size(usage: &mut Usage, rules: Rules, catalogue: &Catalogue) -> Sizing {
         without_memory: Vec::new(),
     };
     let requests = Allocations::new(usage, usage.request_series());
+    let mut asks = Asks::new(usage, catalogue, &requests);
     let keys = allocations.workloads.keys().chain(requests.workloads.keys());
     let mut names = Names::new(keys.cloned());
-    for ((team, name), pods) in &allocations.workloads {
+    for (key, pods) in &allocations.workloads {
+        let (team, name) = key;
         let mut classes = allocations.by_whole_gpus(pods);
         if usage.is_listed(team, name)
             && let Some((gpus, mut pods)) = classes.pop_last()
@@ -159,20 +165,43 @@ pub fn size(usage: &mut Usage, rules: Rules, catalogue: &Catalogue) -> Sizing {
                 gpus if gpus > 0 && !alone => names.take(team, &format!("{name}-{gpus}gpus")),
                 _ => name.clone(),
             };
-            sizer.workload(team, &name, gpus, &pods);
+            let instances = pods.iter().map(|(_, a)| allocations.most(a.iter().copied())).max();
+            let instances = instances.unwrap_or(1);
+            let beside = asks.beside(key, gpus, instances, usage);
+            let alike = Alike { gpus, instances, pods: &pods, asking: &beside.replicas };
+            if sizer.workload(team, &name, &alike) {
+                asks.take(key, &beside.asks);
+            }
         }
     }
     let Sizer { mut sizing, mut workloads, too_few, without_memory, .. } = sizer;
-    let asked = requests::workloads(usage, rules, catalogue, &allocations, &requests, &mut names);
+    let has = |key: &(Arc<str>, Arc<str>)| sizing.origins.contains_key(key);
+    let asked = asks.workloads(usage, rules, catalogue, &requests, &mut names, has);
     workloads.extend(asked.workloads);
     sizing.origins.extend(asked.origins);
     sizing.spans.extend(asked.spans);
-    sizing.spans.sort_by(|a, b| (&a.team, &a.workload).cmp(&(&b.team, &b.workload)));
+    fn place(span: &PodSpan) -> (&str, &str, &str, i64) {
+        (&span.team, &span.workload, &span.pod, span.start_ms)
+    }
+    sizing.spans.sort_by(|a, b| place(a).cmp(&place(b)));
     sizing.demand = Demand::new(workloads);
     sizing.unused = report::unused(usage, rules, &too_few, &without_memory);
     sizing.unused.extend(asked.unused);
     sizing.warnings = report::warnings(usage, &sizing);
+    sizing.warnings.extend(requests::warning(&sizing));
     sizing
+}
+
+/// Pods of a workload that are sized together.
+struct Alike<'p, 'u> {
+    /// Whole GPUs per pod, 0 for instances and single GPUs.
+    gpus: u64,
+    /// The most that one of them had at once.
+    instances: u64,
+    /// What samples show of them.
+    pods: &'p [OnNode<'p, 'u>],
+    /// The replicas that others ask for, or the same ones before samples show them.
+    asking: &'p [&'p Allocation<'u>],
 }
 
 /// What is found on the way from allocations to workloads.
@@ -190,9 +219,10 @@ struct Sizer<'a, 'u> {
 }
 
 impl Sizer<'_, '_> {
-    /// Sizes one workload; `gpus` whole GPUs per pod, 0 for instances and single GPUs.
-    fn workload(&mut self, team: &Arc<str>, name: &Arc<str>, gpus: u64, pods: &[OnNode<'_, '_>]) {
+    /// Sizes one workload; whether it is demand.
+    fn workload(&mut self, team: &Arc<str>, name: &Arc<str>, alike: &Alike<'_, '_>) -> bool {
         let counting = self.allocations;
+        let Alike { gpus, instances, pods, asking } = *alike;
         let all: Vec<&Allocation<'_>> = pods.iter().flat_map(|(_, a)| a).copied().collect();
         // A pod with several GPUs of a node is one replica there.
         let joined: Vec<Allocation<'_>> = match gpus {
@@ -216,15 +246,17 @@ impl Sizer<'_, '_> {
         let peak = Mebibytes(u64::from(values.highest));
         if values.count < self.rules.min_samples {
             self.too_few.push(format!("{team}/{name} ({})", values.count));
-            return;
+            return false;
         }
         if peak == Mebibytes::ZERO {
             self.without_memory.push(format!("{team}/{name}"));
-            return;
+            return false;
         }
-        origin.instances_per_pod =
-            pods.iter().map(|(_, a)| counting.most(a.iter().copied())).max().unwrap_or(1);
-        let count = counting.quantile(replicas.iter().copied(), self.rules.count);
+        origin.instances_per_pod = instances;
+        origin.asking_pods = requests::pods_of(asking);
+        // A pod that only asks says nothing of the memory that it will use.
+        let counted = replicas.iter().chain(asking).copied();
+        let count = counting.quantile(counted, self.rules.count);
         // Less than one MiB at the quantile is still a pod that holds an instance.
         let memory = Mebibytes(u64::from(values.quantile(self.rules.memory)).max(1));
         let above = values.above(u32::try_from(memory.0).unwrap_or(u32::MAX));
@@ -242,9 +274,12 @@ impl Sizer<'_, '_> {
             workload.memory = None;
             workload.whole_gpus = u32::try_from(gpus).unwrap_or(MAX_WHOLE_GPUS).min(MAX_WHOLE_GPUS);
         }
+        let memory = workload.memory.unwrap_or_default();
         self.sizing.spans.extend(spans(team, name, &replicas, None));
+        self.sizing.spans.extend(spans(team, name, asking, Some(memory)));
         self.sizing.origins.insert((workload.team.clone(), workload.name.clone()), origin);
         self.workloads.push(workload);
+        true
     }
 
     /// Whether a workload with these allocations may need more than its highest sample.

@@ -11,20 +11,19 @@ mod pods;
 mod promql;
 mod reading;
 mod scrapes;
+mod settle;
 mod stale;
 mod track;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 pub(super) use device::Device;
 pub(super) use identity::Key;
 pub use identity::NO_TEAM;
 pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
-pub(super) use track::{Origin, Samples, Track, merged, together};
+pub(super) use track::{LOOKBACK_MS, Origin, Samples, Track, merged, together};
 
 use self::device::Nodes;
 use self::identity::{Identity, Spelling};
@@ -63,6 +62,8 @@ pub(super) struct PodSeries {
     superseded: bool,
     /// Whether it only names the exporter.
     of_exporter: bool,
+    /// Whether these are requests of a pod that samples show.
+    pub(super) is_measured: bool,
     /// Whether these are requests, and all of a pod that had ended.
     pub(super) ended: bool,
     pub(super) samples: Samples,
@@ -152,6 +153,8 @@ pub struct Usage {
     watched: Vec<u32>,
     /// A device of the present answer.
     in_answer: Option<u32>,
+    /// Whether all that was read is in order.
+    settled: bool,
     key: String,
     /// The present series as its input spells it.
     series_text: String,
@@ -208,6 +211,7 @@ impl Usage {
         if self.sources.last().is_none_or(|source| source.name != name) {
             self.sources.push(Source { name: name.to_string(), ..Source::default() });
         }
+        self.settled = false;
         self.units.clear();
         self.evaluated = false;
         self.in_answer = None;
@@ -236,91 +240,6 @@ impl Usage {
     /// Whether a workload is one of a list of pods.
     pub(super) fn is_listed(&self, team: &str, workload: &str) -> bool {
         self.facts.listed.has(team, workload)
-    }
-
-    /// Puts everything in order, once all is read.
-    pub(super) fn settle(&mut self) {
-        self.facts.settle();
-        let of_pods = self.pod_series.par_iter_mut().map(|series| &mut series.samples);
-        let idle = self.devices.par_iter_mut().map(|device| &mut device.idle);
-        of_pods.chain(idle).for_each(Samples::settle);
-        self.peaks.raise(&mut self.pod_series);
-        let mut steps: Vec<Option<i64>> = vec![None; self.ranges as usize];
-        for track in self.all_samples().flat_map(Samples::tracks) {
-            if let (Origin::Range(range), Some(step)) = (track.origin(), track.step_ms()) {
-                let least = &mut steps[range as usize];
-                *least = Some(least.map_or(step, |least| least.min(step)));
-            }
-        }
-        for series in &mut self.pod_series {
-            series.samples.set_steps(&steps);
-        }
-        for device in &mut self.devices {
-            device.idle.set_steps(&steps);
-        }
-        self.instants = self.scrapes.instants();
-        self.find_clusters();
-        self.apply_facts();
-    }
-
-    /// Gives pods whose cluster no label tells the one that has a pod of that name, where only one
-    /// has: so one pod is one, whichever of two servers shows it.
-    fn find_clusters(&mut self) {
-        let of_series = || self.pod_series.iter().map(|series| &series.pod);
-        if of_series().all(|pod| !pod.cluster.is_empty()) {
-            return;
-        }
-        // By pods without their cluster; `None` where several have one of that name.
-        let mut found: HashMap<Key, Option<Arc<str>>> = HashMap::new();
-        for pod in of_series().chain(self.facts.pods()) {
-            let Some(unnamed) = pod.without_cluster() else { continue };
-            let cluster = found.entry(unnamed).or_insert_with(|| Some(pod.cluster.clone()));
-            cluster.take_if(|known| *known != pod.cluster);
-        }
-        for pod in self.pod_series.iter_mut().map(|series| &mut series.pod) {
-            if let Some(Some(cluster)) = found.get(pod) {
-                pod.cluster = cluster.clone();
-            }
-        }
-    }
-
-    /// Gives pods the workloads that are known, and each pod the metric that is its own.
-    fn apply_facts(&mut self) {
-        let per_pod = |series: &&PodSeries| series.per_pod && series.resource.is_none();
-        let own: HashSet<Key> =
-            self.pod_series.iter().filter(per_pod).map(|series| series.pod.clone()).collect();
-        let no_team = self.intern(NO_TEAM);
-        for at in 0..self.pod_series.len() {
-            let series = &self.pod_series[at];
-            let superseded = !series.per_pod && own.contains(&series.pod);
-            let pod = series.pod.clone();
-            let by_owner = series.group.is_none();
-            let listed = self.facts.listed(&pod, by_owner).cloned();
-            let group = match (&listed, &series.group) {
-                (Some(_), _) => listed.clone(),
-                (None, Some(group)) => Some(group.clone()),
-                (None, None) => {
-                    let owner = self.facts.owner(&pod).map(str::to_string);
-                    owner.map(|owner| self.intern(&owner))
-                }
-            };
-            let of_exporter = self.names_exporter(&self.pod_series[at]);
-            let series = &mut self.pod_series[at];
-            (series.superseded, series.of_exporter, series.group) =
-                (superseded, of_exporter, group);
-            if listed.is_some() {
-                let namespace = &pod.namespace;
-                series.team =
-                    if namespace.is_empty() { no_team.clone() } else { namespace.clone() };
-            }
-            if series.resource.is_some()
-                && let Some(ended) = self.facts.ended(&pod)
-            {
-                series.samples = ended.without(&series.samples);
-                series.untimed.retain(|(scrape, _)| !ended.in_scrape(*scrape, &self.instants));
-                series.ended = series.samples.is_empty() && series.untimed.is_empty();
-            }
-        }
     }
 
     /// The series of workloads: without those that only name the exporter, which a server that
@@ -547,6 +466,7 @@ impl Usage {
             resource: resource.map(|resource| self.intern(resource)),
             superseded: false,
             of_exporter: false,
+            is_measured: false,
             ended: false,
             samples: Samples::default(),
             untimed: Vec::new(),

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::intervals::{self, Interval, LOOKBACK_MS};
+use super::intervals::{self, Interval};
 use super::looks;
 use super::quantile::Quantile;
 use crate::demand::owner;
-use crate::demand::usage::{Key, Origin, PodSeries, Usage, together};
+use crate::demand::usage::{Key, LOOKBACK_MS, Origin, PodSeries, Usage, together};
 
 /// All that one pod shows of one GPU or instance, or of all that it has on a node.
 pub(super) struct Allocation<'u> {

@@ -7,11 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::demand::time::MINUTE_MS;
-use crate::demand::usage::{Origin, Samples, Track, merged};
-
-/// Prometheus looks back this far for a value; what is closer counts as seen together.
-pub(super) const LOOKBACK_MS: i64 = 5 * MINUTE_MS;
+use crate::demand::usage::{LOOKBACK_MS, Origin, Samples, Track, merged};
 
 /// The longest distance of two samples between which nothing ended, `step_ms` being the usual one.
 fn bridge_ms(step_ms: Option<i64>) -> i64 {

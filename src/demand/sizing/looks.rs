@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::allocation::Allocation;
-use super::intervals::{Interval, LOOKBACK_MS};
-use crate::demand::usage::{Origin, Samples, Usage, together};
+use super::intervals::Interval;
+use crate::demand::usage::{LOOKBACK_MS, Origin, Samples, Usage, together};
 
 /// Lets what these show count as seen for that long. Only where samples are so far apart that
 /// nothing else tells what was there together: at a steady pace intervals overlap anyway, and all

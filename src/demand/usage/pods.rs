@@ -8,17 +8,13 @@ use super::identity::{Key, clean_name};
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
 };
-use super::track::{Origin, Samples, Track, together};
+use super::track::{LOOKBACK_MS, Origin, Samples, Track, together};
 use crate::demand::owner;
 use crate::demand::pods::Listed;
 use crate::demand::prometheus::Labels;
-use crate::demand::time::MINUTE_MS;
 
 /// A controller: its kind and name.
 type Controller = (Box<str>, Box<str>);
-
-/// Prometheus looks back this far for a value.
-const LEAST_HOLD_MS: i64 = 5 * MINUTE_MS;
 
 /// What is known of pods beside their samples.
 #[derive(Debug, Default)]
@@ -179,7 +175,7 @@ impl Ended {
     /// runs again.
     pub(super) fn without(&self, asked: &Samples) -> Samples {
         let step = self.samples.tracks().filter_map(Track::step_ms).min();
-        let holds_ms = step.map_or(0, |step| step.saturating_mul(3) / 2).max(LEAST_HOLD_MS);
+        let holds_ms = step.map_or(0, |step| step.saturating_mul(3) / 2).max(LOOKBACK_MS);
         let told: Vec<(i64, u32)> = together(std::iter::once(&self.samples)).collect();
         asked.only(|at_ms| {
             let last = told.partition_point(|(from, _)| *from <= at_ms).checked_sub(1);

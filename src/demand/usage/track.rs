@@ -7,6 +7,11 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
+use crate::demand::time::MINUTE_MS;
+
+/// Prometheus looks back this far for a value.
+pub(in crate::demand) const LOOKBACK_MS: i64 = 5 * MINUTE_MS;
+
 /// Where samples come from, as far as it says what their distances and their being at the same time
 /// mean. In order of how much they tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -78,6 +78,9 @@ pub struct OriginRow {
     pub peak_mib: Mebibytes,
     /// Whether it is what the pods ask for, since no sample shows their memory.
     pub requested: bool,
+    /// Pods that the count has beside the measured ones, by what they ask for while no sample shows
+    /// them.
+    pub asking_pods: u64,
     /// Why the need may be higher than any sample shows.
     pub limited: Option<Limited>,
     /// Whether its pods shared a GPU, so that each reports the memory of all.
@@ -178,6 +181,7 @@ impl OriginRow {
             last_ms: origin.seen_ms.map(|(_, last)| last),
             peak_mib: origin.observed.peak,
             requested: origin.requested,
+            asking_pods: origin.asking_pods,
             limited: origin.observed.limited.clone(),
             shares_device: origin.shares_device,
             instances_per_pod: origin.instances_per_pod,

@@ -50,6 +50,10 @@ pub fn note(workload: &Workload, origin: &Origin) -> String {
     if let Some((first, last)) = origin.seen_ms {
         note.push_str(&format!(", {}", utc_range(first, last)));
     }
+    if origin.asking_pods > 0 {
+        let pods = plural(origin.asking_pods, "pod");
+        note.push_str(&format!("; asked for by {pods} while no sample shows them"));
+    }
     if origin.shares_device {
         note.push_str("; shares a GPU, so this is the memory of all pods on it");
     }
