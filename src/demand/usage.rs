@@ -14,6 +14,8 @@ mod scrapes;
 mod settle;
 mod stale;
 mod track;
+mod value;
+mod watched;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub use identity::NO_TEAM;
 pub use metrics::{KNOWN_METRICS, KnownMetric, REQUESTS, UsageUnit};
 pub use reading::{DEFAULT_METRIC, GroupBy, Reading, label_name, objection};
 pub(super) use track::{LOOKBACK_MS, Origin, Samples, Track, merged, together};
+pub(super) use value::{REJECTIONS, Rejection};
 
 use self::device::Nodes;
 use self::identity::{Identity, Spelling};
@@ -32,12 +35,11 @@ use self::peaks::Peaks;
 use self::pods::{Event, Fact, PodFacts};
 use self::scrapes::Scrapes;
 use self::stale::Staleness;
+use self::value::{Unit, to_mib};
+use self::watched::Watched;
 use super::pods::Listed;
 use super::prometheus::{About, Labels, Sink};
 use super::time::{DAY_MS, MINUTE_MS};
-
-/// More than any GPU has: what is above is in another unit, or a counter.
-const MAX_MIB: f64 = (4u64 << 20) as f64;
 
 /// An idle instance shows a few MiB (12 on an A100's 1g.10gb); a CUDA context alone
 /// takes more than this.
@@ -79,16 +81,6 @@ impl PodSeries {
         timed.chain(self.untimed.iter().map(|(_, mib)| *mib)).max().unwrap_or(0)
     }
 }
-
-/// Why a sample cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rejection {
-    NotANumber,
-    Negative,
-    Blank,
-    Implausible,
-}
-pub(super) const REJECTIONS: usize = 4;
 
 /// What one file or answer held.
 #[derive(Debug, Clone, Default)]
@@ -149,10 +141,8 @@ pub struct Usage {
     in_range: bool,
     /// Whether all that the present source holds is one range, asked for in parts.
     in_parts: bool,
-    /// For each device an earlier one that was in an answer with it, or itself.
-    watched: Vec<u32>,
-    /// A device of the present answer.
-    in_answer: Option<u32>,
+    /// The devices that are looked at together.
+    watched: Watched,
     /// Whether all that was read is in order.
     settled: bool,
     key: String,
@@ -172,16 +162,6 @@ struct Now {
     event: Option<(Event, Key)>,
     staleness: Staleness,
     samples: u64,
-}
-
-/// What the values of a series are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Unit {
-    #[default]
-    Mebibytes,
-    Bytes,
-    /// Not memory: how many of a resource.
-    Count,
 }
 
 const DEVICE_LABELS: [&str; 10] = [
@@ -214,7 +194,7 @@ impl Usage {
         self.settled = false;
         self.units.clear();
         self.evaluated = false;
-        self.in_answer = None;
+        self.watched.next_answer();
         self.in_range = false;
         self.in_parts = false;
         self.scrapes.begin();
@@ -321,25 +301,9 @@ impl Usage {
         of_pods.chain(self.without_pod())
     }
 
-    /// What is looked at together with a device, as one number: all that was in one answer with it,
-    /// and so on.
-    pub(super) fn watch(&self, mut device: u32) -> u32 {
-        while let Some(earlier) = self.watched.get(device as usize).filter(|d| **d != device) {
-            device = *earlier;
-        }
-        device
-    }
-
-    /// Notes that a device is in the present answer.
-    fn watch_in_answer(&mut self, device: u32) {
-        self.watched.extend(index(self.watched.len())..index(self.devices.len()));
-        let found = self.watch(device);
-        let first = self.in_answer.map_or(found, |other| self.watch(other));
-        let earlier = found.min(first);
-        for device in [device, found, first] {
-            self.watched[device as usize] = earlier;
-        }
-        self.in_answer = Some(earlier);
+    /// What is looked at together with a device, as one number.
+    pub(super) fn watch(&self, device: u32) -> u32 {
+        self.watched.of(device)
     }
 
     /// The times of the first and the last sample of anything, in milliseconds since 1970; once
@@ -586,7 +550,7 @@ impl Sink for Usage {
         let Now { series, origin, device, unit, .. } = self.now;
         self.now.samples += 1;
         if self.now.samples == 1 && self.evaluated && !matches!(origin, Origin::Range(_)) {
-            self.watch_in_answer(device);
+            self.watched.add(device);
         }
         if self.now.samples == 2
             && let Some(source) = self.sources.last_mut()
@@ -632,7 +596,7 @@ impl Sink for Usage {
             return;
         }
         self.evaluated = true;
-        self.in_answer = None;
+        self.watched.next_answer();
         self.in_range &= self.in_parts;
     }
 
@@ -666,52 +630,5 @@ impl Sink for Usage {
             _ => return,
         };
         self.units.insert(metric.to_string(), unit);
-    }
-}
-
-/// A value in whole MiB, rounded up.
-fn to_mib(value: f64, bytes: bool) -> Result<u32, Rejection> {
-    if !value.is_finite() {
-        return Err(Rejection::NotANumber);
-    }
-    if value < 0.0 {
-        return Err(Rejection::Negative);
-    }
-    if is_blank(value, bytes) {
-        return Err(Rejection::Blank);
-    }
-    // Averages and quantiles carry the noise of floating point, which must not add a MiB.
-    let mib = if bytes { value.round() / f64::from(1 << 20) } else { (value - 1e-6).max(0.0) };
-    let mib = mib.ceil();
-    if mib > MAX_MIB { Err(Rejection::Implausible) } else { Ok(mib as u32) }
-}
-
-/// The numbers that DCGM gives for "not available": the last of 32-bit and 64-bit integers, and
-/// 2^47 for floats (`DCGM_INT32_BLANK` and its kin in dcgm_structs.h).
-fn is_blank(value: f64, bytes: bool) -> bool {
-    const INT32: std::ops::RangeInclusive<f64> = 2_147_483_632.0..=2_147_483_647.0;
-    const FLOAT: std::ops::RangeInclusive<f64> = 140_737_488_355_328.0..=140_737_488_355_343.0;
-    value >= 9_223_372_036_854_774_784.0
-        || FLOAT.contains(&value)
-        || (!bytes && INT32.contains(&value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_become_whole_mib() {
-        assert_eq!(to_mib(36_634.0, false), Ok(36_634));
-        assert_eq!(to_mib(0.5, false), Ok(1));
-        assert_eq!(to_mib(99.000_000_000_1, false), Ok(99));
-        assert_eq!(to_mib(1_048_577.0, true), Ok(2));
-        assert_eq!(to_mib(7.335_418_265_7e10, true), Ok(69_957));
-        assert_eq!(to_mib(f64::NAN, false), Err(Rejection::NotANumber));
-        assert_eq!(to_mib(-1.0, false), Err(Rejection::Negative));
-        for blank in [9_223_372_036_854_775_794.0, 2_147_483_632.0, 140_737_488_355_328.0] {
-            assert_eq!(to_mib(blank, false), Err(Rejection::Blank));
-        }
-        assert_eq!(to_mib(3.8e10, false), Err(Rejection::Implausible));
     }
 }
