@@ -4,12 +4,15 @@
 //! The same samples that size the workloads know when that is. Days are compared with each other,
 //! and weekdays as well where there is history for it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::over_time::Zone;
+use super::pods::MAX_PER_POD;
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, Span, clock};
-use super::usage::{IN_USE_MIB, Samples, Track, Usage};
+use super::usage::{IN_USE_MIB, Key, Samples, Track, Usage, together};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::plural;
 
@@ -115,8 +118,10 @@ struct Slots {
     /// The slots in which anything was scraped, busy or idle.
     seen: BTreeSet<i64>,
     /// The GPUs and instances in use, by slot: those that a pod held, and those with memory in use
-    /// by nobody that has a name.
+    /// by nobody that has a name. What pods hold by their requests alone has numbers of its own.
     held: BTreeMap<i64, BTreeSet<u32>>,
+    /// How long nobody looked, between the first and the last sample.
+    unseen_ms: i64,
 }
 
 impl Slots {
@@ -131,7 +136,7 @@ impl Slots {
             .unwrap_or(DAY_MS);
         let slot_of = |at_ms: i64| (at_ms + zone.offset_ms(at_ms)).div_euclid(slot_ms);
         let seen = usage.seen_slots(slot_of);
-        let seen = seen.into_iter().flat_map(|(first, last)| first..=last).collect();
+        let seen: BTreeSet<i64> = seen.into_iter().flat_map(|(first, last)| first..=last).collect();
         let mut held: BTreeMap<i64, BTreeSet<u32>> = BTreeMap::new();
         let mut hold = |device: u32, track: &Track, least_mib: u32| {
             // A sample holds for its step, which is several slots where others have a shorter one.
@@ -153,7 +158,19 @@ impl Slots {
         for (device, samples) in usage.without_pod() {
             samples.tracks().for_each(|track| hold(device, track, IN_USE_MIB));
         }
-        Slots { slot_ms, seen, held }
+        for (numbers, samples) in asked(usage) {
+            for number in numbers {
+                samples.tracks().for_each(|track| hold(number, track, 1));
+            }
+        }
+        let mut slots = Slots { slot_ms, seen, held, unseen_ms: 0 };
+        if slots.history_ms() > slots.seen.len() as i64 * slot_ms {
+            // Not by the clock on the wall, which leaves out an hour in spring.
+            let seen = usage.seen_slots(|at_ms| at_ms.div_euclid(slot_ms));
+            let gaps = seen.windows(2).map(|pair| pair[1].0 - pair[0].1 - 1);
+            slots.unseen_ms = gaps.sum::<i64>() * slot_ms;
+        }
+        slots
     }
 
     /// From the first to the last sample, in milliseconds.
@@ -166,11 +183,10 @@ impl Slots {
 
     /// A warning about times between the first and the last sample that nobody saw.
     fn unseen(&self) -> Option<Diagnostic> {
-        let all_ms = self.history_ms() - self.seen.len() as i64 * self.slot_ms;
-        (all_ms > 0).then(|| {
+        (self.unseen_ms > 0).then(|| {
             Diagnostic::new(format!(
                 "{} of the history have no samples, and no window reaches into them; if the GPUs were idle then, ask for those without a pod as well (no pod!=\"\" in the query): such hours may be the quietest",
-                Span::from_ms(all_ms)
+                Span::from_ms(self.unseen_ms)
             ))
         })
     }
@@ -214,6 +230,34 @@ impl Slots {
         }
         (daily.into_values().collect(), weekly.into_values().collect())
     }
+}
+
+/// What pods hold by what they ask for, where no sample shows them: the numbers of these GPUs or
+/// instances, behind those of all devices, and when. Containers of a pod have theirs, whoever tells
+/// what they ask for.
+fn asked(usage: &Usage) -> Vec<(Range<u32>, Cow<'_, Samples>)> {
+    let mut most: BTreeMap<(&Key, &str, &str), u32> = BTreeMap::new();
+    let held: Vec<_> = usage
+        .held_requests()
+        .map(|(series, samples)| {
+            let what = (&series.pod, &*series.container, series.resource.as_deref().unwrap_or(""));
+            let counts = together(std::iter::once(&*samples)).map(|(_, count)| count);
+            let count = counts.max().unwrap_or(0).min(MAX_PER_POD);
+            let known = most.entry(what).or_default();
+            *known = count.max(*known);
+            (what, samples)
+        })
+        .collect();
+    let mut next = u32::try_from(usage.devices().len()).unwrap_or(u32::MAX);
+    let numbers: BTreeMap<_, Range<u32>> = most
+        .into_iter()
+        .map(|(what, count)| {
+            let first = next;
+            next = next.saturating_add(count);
+            (what, first..next)
+        })
+        .collect();
+    held.into_iter().map(|(what, samples)| (numbers[&what].clone(), samples)).collect()
 }
 
 /// Finds the quietest windows of this length, by the clock of `zone`.
@@ -342,6 +386,23 @@ mod tests {
         // Both ends of the busy hours are seen by two clocks.
         assert_eq!(quiet.busiest.when(), "every day 09:00-11:00");
         assert_eq!(quiet.busiest.busy_sum, quiet.busiest.days);
+    }
+
+    #[test]
+    fn an_hour_that_a_clock_leaves_out_is_not_missing() {
+        // New York put its clocks forward at 07:00 UTC on 1970-04-26, the 115th day.
+        let mut all = usage(&[("a", &|_| true)], 24 * 130);
+        let gap = |h: i64| !(24 * 115..24 * 115 + 9).contains(&h);
+        let mut with_gap = usage(&[("a", &gap)], 24 * 130);
+        for name in ["UTC", "America/New_York", "Asia/Kolkata"] {
+            let zone: Zone = name.parse().unwrap();
+            let quiet = windows(&mut all, "2h".parse().unwrap(), &zone).unwrap();
+            assert_eq!(quiet.warnings, [], "{name}");
+            // A gap over the change of clocks is as long as it was.
+            let quiet = windows(&mut with_gap, "2h".parse().unwrap(), &zone).unwrap();
+            let [unseen] = &quiet.warnings[..] else { panic!("{name}: {:?}", quiet.warnings) };
+            assert!(unseen.message.starts_with("9h of the history"), "{name}: {unseen}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod track;
 mod value;
 mod watched;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub(super) use value::{REJECTIONS, Rejection};
 
 use self::device::Nodes;
 use self::identity::{Identity, Spelling};
-use self::metrics::{NVIDIA_RESOURCE, known};
+use self::metrics::{NVIDIA_RESOURCE, is_of_devices, known};
 use self::peaks::Peaks;
 use self::pods::{Event, Fact, PodFacts};
 use self::scrapes::Scrapes;
@@ -69,6 +70,8 @@ pub(super) struct PodSeries {
     /// Whether these are requests, and all of a pod that had ended.
     pub(super) ended: bool,
     pub(super) samples: Samples,
+    /// Of requests those after the pod's end as well, where there are any: it was looked then.
+    looked: Samples,
     /// Samples without a time: the scrape that they are of, and MiB.
     pub(super) untimed: Vec<(u32, u32)>,
     pub(super) rejected: [u64; REJECTIONS],
@@ -241,6 +244,21 @@ impl Usage {
         self.pod_series.iter().filter(|series| series.resource.is_some())
     }
 
+    /// What pods hold by what they ask for, and when: those that no sample shows, while they do not
+    /// wait.
+    pub(super) fn held_requests(&self) -> impl Iterator<Item = (&PodSeries, Cow<'_, Samples>)> {
+        let holds = |series: &&PodSeries| {
+            !series.is_measured && series.resource.as_deref().is_some_and(is_of_devices)
+        };
+        self.pod_series.iter().filter(holds).map(|series| {
+            let held = match self.facts.waiting(&series.pod) {
+                Some(waiting) => Cow::Owned(waiting.without(&series.samples)),
+                None => Cow::Borrowed(&series.samples),
+            };
+            (series, held)
+        })
+    }
+
     /// Whether the pod of a series was ended for lack of memory.
     pub(super) fn was_killed(&self, series: &PodSeries) -> bool {
         self.facts.was_killed(&series.pod)
@@ -292,7 +310,8 @@ impl Usage {
 
     /// Every sample there is of anything, busy or idle: the times at which it was looked.
     pub(super) fn all_samples(&self) -> impl Iterator<Item = &Samples> {
-        self.pod_series.iter().map(|s| &s.samples).chain(self.devices.iter().map(|d| &d.idle))
+        let of_pods = self.pod_series.iter().flat_map(|s| [&s.samples, &s.looked]);
+        of_pods.chain(self.devices.iter().map(|d| &d.idle))
     }
 
     /// The samples of each device, busy or idle: when it was looked at.
@@ -433,6 +452,7 @@ impl Usage {
             is_measured: false,
             ended: false,
             samples: Samples::default(),
+            looked: Samples::default(),
             untimed: Vec::new(),
             rejected: [0; REJECTIONS],
         };

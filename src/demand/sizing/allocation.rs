@@ -144,7 +144,7 @@ impl<'u> Allocations<'u> {
         allocations.shared = allocations.hand_over();
         if !is_steady {
             let pods = allocations.workloads.values_mut().flat_map(BTreeMap::values_mut);
-            looks::hold(usage, pods.flatten());
+            looks::hold(usage, pods.flatten().map(|a| (a.device, &mut a.intervals)));
         }
         allocations
     }

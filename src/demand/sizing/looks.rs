@@ -7,19 +7,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::allocation::Allocation;
 use super::intervals::Interval;
 use crate::demand::usage::{LOOKBACK_MS, Origin, Samples, Usage, together};
 
-/// Lets what these show count as seen for that long. Only where samples are so far apart that
-/// nothing else tells what was there together: at a steady pace intervals overlap anyway, and all
-/// of an answer for a range has the same times.
-pub(super) fn hold<'h, 'u: 'h>(usage: &Usage, all: impl Iterator<Item = &'h mut Allocation<'u>>) {
+/// Lets what samples show of these devices count as seen for that long. Only where samples are so far
+/// apart that nothing else tells what was there together: at a steady pace intervals overlap anyway,
+/// and all of an answer for a range has the same times.
+pub(super) fn hold<'i>(usage: &Usage, all: impl Iterator<Item = (u32, &'i mut Vec<Interval>)>) {
     let mut by_watch: BTreeMap<u32, Vec<&mut Interval>> = BTreeMap::new();
-    for allocation in all {
-        let intervals = allocation.intervals.iter_mut();
-        let watch = usage.watch(allocation.device);
-        let held = intervals.filter(|interval| !matches!(interval.origin, Origin::Range(_)));
+    for (device, intervals) in all {
+        let watch = usage.watch(device);
+        let held = intervals.iter_mut().filter(|i| !matches!(i.origin, Origin::Range(_)));
         held.for_each(|interval| by_watch.entry(watch).or_default().push(interval));
     }
     if by_watch.is_empty() {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Identity, Samples, Usage, index};
+use super::identity::{CLUSTERS, Identity};
+use super::{Samples, Usage, index};
 use crate::demand::prometheus::Labels;
 
 /// A GPU or an instance.
@@ -46,7 +47,6 @@ const UNKNOWN: &str = "unknown profile";
 const UUIDS: [&str; 5] = ["UUID", "uuid", "gpu_uuid", "device_uuid", "deviceuuid"];
 /// Names of a node. `instance` is that of the exporter.
 const NODES: [&str; 5] = ["node", "kubernetes_node", "Hostname", "hostname", "instance"];
-pub(super) const CLUSTERS: [&str; 3] = ["cluster", "cluster_name", "cluster_id"];
 /// Numbers of the GPU on its node.
 const NUMBERS: [&str; 4] = ["gpu", "device", "minor_number", "gpu_id"];
 

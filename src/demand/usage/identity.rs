@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::device::CLUSTERS;
 use super::metrics::{LabelNames, known};
 use super::{GroupBy, IN_USE_MIB, PodSeries, Usage};
 use crate::demand::owner;
@@ -84,6 +83,9 @@ pub(super) struct Identity {
 const PLAIN: [&str; 3] = ["namespace", "pod", "container"];
 const EXPORTED: [&str; 3] = ["exported_namespace", "exported_pod", "exported_container"];
 const OLD: [&str; 3] = ["pod_namespace", "pod_name", "container_name"];
+
+/// Names of a cluster.
+pub(super) const CLUSTERS: [&str; 3] = ["cluster", "cluster_name", "cluster_id"];
 
 /// How the pod and the container of dcgm-exporter are called, whatever installs it.
 const EXPORTER: &str = "dcgm-exporter";

@@ -8,6 +8,13 @@ use std::str::FromStr;
 pub const REQUESTS: &str = "kube_pod_container_resource_requests";
 /// How the resources of NVIDIA's device plugin start there.
 pub(super) const NVIDIA_RESOURCE: &str = "nvidia_com_";
+/// Whether a resource there is of GPUs or instances, or of shares of them; others are such as HAMi's
+/// memory.
+pub(super) fn is_of_devices(resource: &str) -> bool {
+    resource
+        .strip_prefix(NVIDIA_RESOURCE)
+        .is_some_and(|rest| rest == "gpu" || rest == "gpu_shared" || rest.starts_with("mig_"))
+}
 /// The controller of a pod (kube-state-metrics): labels namespace, pod, owner_kind, owner_name.
 pub(super) const POD_OWNER: &str = "kube_pod_owner";
 /// The controllers of controllers (kube-state-metrics): the metric, the kind that it is about and
@@ -19,6 +26,8 @@ pub(super) const CONTROLLER_OWNERS: [(&str, &str, &str); 2] =
 pub(super) const POD_PHASE: &str = "kube_pod_status_phase";
 /// The phases in which a pod has ended, and holds nothing.
 pub(super) const ENDED_PHASES: [&str; 2] = ["Succeeded", "Failed"];
+/// The phase in which a pod has not started, and holds nothing that would be disturbed.
+pub(super) const WAITING_PHASE: &str = "Pending";
 /// Why a container ended last (kube-state-metrics): labels namespace, pod, container, reason.
 pub(super) const TERMINATED_REASON: &str = "kube_pod_container_status_last_terminated_reason";
 /// That reason, where the kernel ended the container for lack of memory.

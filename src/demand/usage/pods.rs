@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::identity::{Key, clean_name};
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, OOM_KILLED, POD_OWNER, POD_PHASE, TERMINATED_REASON,
+    WAITING_PHASE,
 };
 use super::track::{LOOKBACK_MS, Origin, Samples, Track, together};
 use crate::demand::owner;
@@ -23,14 +24,15 @@ pub(super) struct PodFacts {
     /// The controllers of ReplicaSets and Jobs, by their kind.
     controllers: HashMap<&'static str, HashMap<Key, Controller>>,
     killed: HashSet<Key>,
-    ended: HashMap<Key, Ended>,
+    ended: HashMap<Key, Phase>,
+    waiting: HashMap<Key, Phase>,
     /// The pods of a list that is read beside samples.
     pub(super) listed: Listed,
 }
 
-/// When a pod was in a phase in which it has ended.
+/// When a pod was in a phase: in one in which it has ended, or in the one in which it waits.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct Phase {
     /// More than 0 where it was.
     samples: Samples,
     /// The scrape in which a sample without a time says so first.
@@ -54,6 +56,8 @@ pub(super) enum Event {
     Killed,
     /// It has ended, well or not.
     Ended,
+    /// It waits to start.
+    Waits,
 }
 
 impl PodFacts {
@@ -77,7 +81,10 @@ impl PodFacts {
         }
         if name == POD_PHASE {
             let phase = labels.get("phase").unwrap_or("");
-            return event(Event::Ended, ENDED_PHASES.contains(&phase));
+            return match phase == WAITING_PHASE {
+                true => event(Event::Waits, true),
+                false => event(Event::Ended, ENDED_PHASES.contains(&phase)),
+            };
         }
         let Some((_, kind, label)) = CONTROLLER_OWNERS.iter().find(|(metric, ..)| *metric == name)
         else {
@@ -103,14 +110,20 @@ impl PodFacts {
                 self.killed.insert(pod.clone());
             }
             Event::Killed => {}
-            // What is before a pod's first end says nothing, and most pods have not ended.
-            Event::Ended if !is_so && !self.ended.contains_key(pod) => {}
-            Event::Ended => {
-                let ended = self.ended.entry(pod.clone()).or_default();
+            Event::Ended | Event::Waits => {
+                let phases = match event {
+                    Event::Ended => &mut self.ended,
+                    _ => &mut self.waiting,
+                };
+                // What is before the first time says nothing, and most pods have not ended.
+                if !is_so && !phases.contains_key(pod) {
+                    return;
+                }
+                let phase = phases.entry(pod.clone()).or_default();
                 match at_ms {
-                    Some(at_ms) => ended.samples.push(Origin::default(), at_ms, u32::from(is_so)),
+                    Some(at_ms) => phase.samples.push(Origin::default(), at_ms, u32::from(is_so)),
                     None if is_so => {
-                        ended.scrape.get_or_insert(scrape);
+                        phase.scrape.get_or_insert(scrape);
                     }
                     None => {}
                 }
@@ -120,12 +133,13 @@ impl PodFacts {
 
     /// Puts everything in order, once all is read.
     pub(super) fn settle(&mut self) {
-        self.ended.values_mut().for_each(|ended| ended.samples.settle());
+        let phases = self.ended.values_mut().chain(self.waiting.values_mut());
+        phases.for_each(|phase| phase.samples.settle());
     }
 
     /// The pods that anything is known of, in one cluster or another.
     pub(super) fn pods(&self) -> impl Iterator<Item = &Key> {
-        self.owners.keys().chain(&self.killed).chain(self.ended.keys())
+        self.owners.keys().chain(&self.killed).chain(self.ended.keys()).chain(self.waiting.keys())
     }
 
     /// Whether a pod was ended for lack of memory.
@@ -134,8 +148,13 @@ impl PodFacts {
     }
 
     /// When a pod had ended, if it has.
-    pub(super) fn ended(&self, pod: &Key) -> Option<&Ended> {
+    pub(super) fn ended(&self, pod: &Key) -> Option<&Phase> {
         known_of(pod, |pod| self.ended.get(pod))
+    }
+
+    /// When a pod waited, if it did.
+    pub(super) fn waiting(&self, pod: &Key) -> Option<&Phase> {
+        known_of(pod, |pod| self.waiting.get(pod))
     }
 
     /// The workload that a list has of a pod, or, where `by_owner` allows, of others with its owner.
@@ -169,8 +188,8 @@ fn known_of<'f, T>(of: &Key, find: impl Fn(&Key) -> Option<&'f T>) -> Option<&'f
     find(of).or_else(|| find(&of.without_cluster()?))
 }
 
-impl Ended {
-    /// The samples of what a pod asks for without those at which it had ended. What a sample says holds
+impl Phase {
+    /// The samples of what a pod asks for without those at which it was in the phase. What a sample says holds
     /// until the next, which may be missing where a query leaves out zeros: a pod of the same name
     /// runs again.
     pub(super) fn without(&self, asked: &Samples) -> Samples {
@@ -179,12 +198,12 @@ impl Ended {
         let told: Vec<(i64, u32)> = together(std::iter::once(&self.samples)).collect();
         asked.only(|at_ms| {
             let last = told.partition_point(|(from, _)| *from <= at_ms).checked_sub(1);
-            let (from, ended) = last.map_or((i64::MIN, 0), |last| told[last]);
-            ended == 0 || at_ms > from.saturating_add(holds_ms)
+            let (from, is_so) = last.map_or((i64::MIN, 0), |last| told[last]);
+            is_so == 0 || at_ms > from.saturating_add(holds_ms)
         })
     }
 
-    /// Whether it had ended in this scrape without times, given the moments of all.
+    /// Whether it was so in this scrape without times on, given the moments of all.
     pub(super) fn in_scrape(&self, scrape: u32, instants: &[u32]) -> bool {
         let instant = |scrape: u32| instants.get(scrape as usize).copied().unwrap_or(0);
         self.scrape.is_some_and(|first| instant(first) <= instant(scrape))

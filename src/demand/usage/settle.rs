@@ -95,7 +95,8 @@ impl Usage {
             {
                 let is_empty = |s: &PodSeries| s.samples.is_empty() && s.untimed.is_empty();
                 let had_any = !is_empty(series);
-                series.samples = ended.without(&series.samples);
+                let before_end = ended.without(&series.samples);
+                series.looked = std::mem::replace(&mut series.samples, before_end);
                 series.untimed.retain(|(scrape, _)| !ended.in_scrape(*scrape, &self.instants));
                 series.ended |= had_any && is_empty(series);
             }

@@ -205,3 +205,49 @@ fn scrapes_without_times_count_pods_that_wait_as_well() {
     std::fs::write(&file, scrape("a-0", "") + &scrape("a-1", &second)).unwrap();
     assert_eq!(demand(&["-q", "--prometheus", &file]), ["n,a,6000,2"]);
 }
+
+#[test]
+fn pods_that_are_known_by_what_they_ask_for_are_not_idle() {
+    // One pod is measured by day; six hold an instance each by night.
+    let mut all = Vec::new();
+    for day in 0..3 {
+        let hour = |hour: i64| day * 24 * 60 + hour * 60;
+        all.push(running("serve-0", 5_000, (hour(8), hour(20))));
+        for pod in 0..6 {
+            let name = format!("night-{pod}");
+            all.push(request(&name, MIG, json!({}), (hour(0), hour(8))));
+            all.push(request(&name, MIG, json!({}), (hour(20), hour(24))));
+        }
+    }
+    let quiet = |all: &[Value]| {
+        let file = File::of(all);
+        let output = migplan(&["demand", "--prometheus", &file.path(), "--quiet-window", "2h"]);
+        stdout(&output)
+    };
+    let said = quiet(&all);
+    assert!(said.contains("# quiet: every day 08:00-10:00 UTC: 1.0 in use on average"), "{said}");
+    // All of those that it would disturb.
+    assert!(said.contains("# busiest: every day 06:15-08:15 UTC: 7.0 in use on average"), "{said}");
+    assert!(said.contains("nlp,night,9728,6"), "{said}");
+    // While they wait they hold nothing, and what has ended is no gap in the history.
+    let days = (0, 3 * 24 * 60);
+    for (phase, busy) in [("Pending", "1.0"), ("Running", "2.0")] {
+        let mut all = vec![running("serve-0", 5_000, days), request("b-0", MIG, json!({}), days)];
+        all.push(series(PHASE, "b-0", &json!({"phase": phase}), 1, days));
+        let said = quiet(&all);
+        let expected = format!("# busiest: every day 00:00-02:00 UTC: {busy} in use on average");
+        assert!(said.contains(&expected), "{phase}: {said}");
+    }
+    let half = 36 * 60;
+    let ended = [
+        series(REQUESTS, "c-0", &json!({"container": "c", "resource": "nvidia_com_gpu"}), 4, days),
+        series(PHASE, "c-0", &json!({"phase": "Succeeded"}), 1, (half, days.1)),
+    ];
+    let said = quiet(&ended);
+    assert!(
+        said.contains(
+            "# busiest: every day 00:00-02:00 UTC: 2.7 in use on average, 4 at most, seen on 3 days"
+        ),
+        "{said}"
+    );
+}
