@@ -516,7 +516,7 @@ impl MigPartedArgs {
         write_beside(self.assignments.as_deref(), |out| {
             mig_parted::write_assignments(&file.assignments, out)
         })?;
-        Ok(file.text.into())
+        Ok(Emitted { text: file.text, warnings: file.warnings, ..Emitted::default() })
     }
 }
 

@@ -202,6 +202,7 @@ fn run_once(
         },
     )?;
     let document = PlanDocument::new(plan, &args.name, options.recorded(), catalogue, demand);
+    console.warn(&file.warnings);
     files_beside(args, &file, &document)?;
     if let Some(report_file) = &args.report {
         let comparison = compare::compare_plan(plan.clone(), demand, fleet, options)?;

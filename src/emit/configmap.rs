@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::mig_parted::{self, MigPartedFile};
 use super::plan_view::PlanView;
-use super::presets::{self, Presets};
+use super::presets::{self, Which};
 use super::{template, yaml};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::{KubernetesNode, nodes_json};
@@ -58,7 +58,7 @@ pub fn write(view: &PlanView<'_>, options: &ConfigMapOptions) -> Result<ConfigMa
     view.require_advertised()?;
     naming::check_object_name(&options.configmap)?;
     naming::check_namespace(&options.namespace)?;
-    let which = if options.with_presets { Presets::Uniform } else { Presets::AllDisabled };
+    let which = if options.with_presets { Which::Uniform } else { Which::AllDisabled };
     let mut presets = presets::of_nodes(&view.nodes, view.catalogue, which)?;
     let (mut notes, mut warnings) = (Vec::new(), Vec::new());
     if let Some(nodes) = &options.nodes {
@@ -69,17 +69,19 @@ pub fn write(view: &PlanView<'_>, options: &ConfigMapOptions) -> Result<ConfigMa
         let mut known = presets::of_boards(&boards);
         if options.with_presets {
             // The other boards of the cluster have their own numbers of instances.
-            presets.extend(known.clone().into_iter().filter(|(label, _)| which.has(label)));
+            presets = known.clone();
+            presets.configs.retain(|label, _| which.has(label));
         }
         for (label, users) in in_use(view, nodes) {
-            if own.contains(&label) || presets.contains_key(&label) {
+            if own.contains(&label) || presets.configs.contains_key(&label) {
                 continue;
             }
             let names = list::names(&users);
-            match known.remove(&label) {
+            match known.configs.remove(&label) {
                 Some(entries) => {
                     notes.push(format!("carried along: {label}, in use by {names}"));
-                    presets.insert(label, entries);
+                    presets.configs.insert(label, entries);
+                    presets.left_out.clone_from(&known.left_out);
                 }
                 None => warnings.push(Diagnostic::new(format!(
                     "{names} {} the MIG configuration '{label}', which this ConfigMap lacks: add it before you replace the present one",
@@ -93,11 +95,8 @@ pub fn write(view: &PlanView<'_>, options: &ConfigMapOptions) -> Result<ConfigMa
         return Err(too_large(&file));
     }
     let text = object(view, options, &file.text);
-    Ok(ConfigMapFile {
-        file: MigPartedFile { text, assignments: file.assignments },
-        notes,
-        warnings,
-    })
+    warnings.extend(file.warnings.iter().cloned());
+    Ok(ConfigMapFile { file: MigPartedFile { text, ..file }, notes, warnings })
 }
 
 /// The boards of the plan and of the cluster's nodes, by id.

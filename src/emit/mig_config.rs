@@ -1,10 +1,11 @@
 //! One MIG configuration of mig-parted's file: which GPUs of a node become what, and how that is
 //! written (`api/spec/v1/spec.go` of NVIDIA/mig-parted v0.15.0). It knows no plan.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::yaml;
-use crate::hardware::ProfileName;
+use crate::hardware::{Board, ProfileName};
 
 /// One item under a label: which GPUs, and what becomes of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,6 +30,21 @@ pub(super) enum Devices {
 pub(super) enum GpuConfig {
     MigOff,
     Instances(Vec<(ProfileName, u32)>),
+}
+
+/// For each of these boards, which are distinct, the filter that only its GPUs pass. A board has none
+/// where PCI ids do not tell it from the others: its own are not known, or another has one of them too
+/// (GB200 and GB300 come with different memory under one id).
+pub(super) fn filters<'b>(boards: &[&'b Board]) -> BTreeMap<&'b str, Vec<String>> {
+    let mut owners: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for board in boards {
+        for id in &board.pci_ids {
+            owners.entry(id.to_lowercase()).or_default().insert(&board.id);
+        }
+    }
+    let is_own = |id: &String| owners.get(&id.to_lowercase()).is_some_and(|of| of.len() == 1);
+    let own = boards.iter().filter(|b| !b.pci_ids.is_empty() && b.pci_ids.iter().all(is_own));
+    own.map(|board| (board.id.as_str(), board.pci_ids.clone())).collect()
 }
 
 /// Writes a configuration under its label, as it stands below `mig-configs:`.

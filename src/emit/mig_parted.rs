@@ -5,18 +5,18 @@
 //! unknown key, so notes for people go into comments. Each distinct node becomes one label. See
 //! `api/spec/v1/spec.go` of NVIDIA/mig-parted v0.15.0.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 
-use super::mig_config::{Devices, Entry, GpuConfig, write_config};
+use super::mig_config::{self, Devices, Entry, GpuConfig, write_config};
 use super::nodes::{NodeGpus, board_of, nodes};
 use super::plan_view::PlanView;
-use super::presets::{self, Presets};
+use super::presets::{self, Presets, Which};
 use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
-use crate::hardware::{Catalogue, ProfileName};
+use crate::hardware::{Board, Catalogue, ProfileName};
 use crate::kubernetes::naming;
 use crate::plan::{Checked, GpuPlan, InstanceProfile};
 use crate::text::plural;
@@ -48,6 +48,8 @@ pub struct MigPartedFile {
     pub text: String,
     /// Every node, ordered by name, with its label.
     pub assignments: Vec<(Arc<str>, String)>,
+    /// Presets that it lacks.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Writes a plan as a mig-parted file.
@@ -61,7 +63,7 @@ pub fn write(
     options: &MigPartedOptions,
 ) -> Result<MigPartedFile> {
     let nodes = nodes(plan);
-    let which = if options.with_presets { Presets::Uniform } else { Presets::None };
+    let which = if options.with_presets { Which::Uniform } else { Which::None };
     let presets = presets::of_nodes(&nodes, catalogue, which)?;
     write_with(&nodes, catalogue, &options.name, &presets, &options.notes)
 }
@@ -148,12 +150,12 @@ pub(super) fn write_with(
     nodes: &[NodeGpus<'_>],
     catalogue: &Catalogue,
     name: &str,
-    presets: &BTreeMap<String, Vec<Entry>>,
+    presets: &Presets,
     notes: &[String],
 ) -> Result<MigPartedFile> {
     let configs = Configs::new(nodes, catalogue, name)?;
     let mut labels = (0..configs.distinct.len()).map(|config| configs.label(config));
-    if let Some(taken) = labels.find(|label| presets.contains_key(label)) {
+    if let Some(taken) = labels.find(|label| presets.configs.contains_key(label)) {
         return Err(Error::usage(format!("the configuration name '{taken}' belongs to a preset"))
             .hint("give the plan's configuration another name with --name"));
     }
@@ -161,10 +163,11 @@ pub(super) fn write_with(
     write_notes(&mut text, notes);
     text.push_str(HEAD);
     configs.write(&mut text);
-    for (label, entries) in presets {
+    for (label, entries) in &presets.configs {
         write_config(&mut text, label, entries);
     }
-    Ok(MigPartedFile { text, assignments: assignments(nodes, &configs) })
+    let warnings = presets.warning().into_iter().collect();
+    Ok(MigPartedFile { text, assignments: assignments(nodes, &configs), warnings })
 }
 
 /// Several plans for the same GPUs in one file, and for each of them which node takes which label.
@@ -267,7 +270,11 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
     let mut boards: Vec<&str> = groups.iter().map(|(board, ..)| *board).collect();
     boards.sort_unstable();
     boards.dedup();
-    let filters = if boards.len() > 1 { filters(&boards, catalogue)? } else { None };
+    let boards = boards.into_iter().map(|id| board_of(catalogue, id).map(|board| &**board));
+    let boards: Vec<&Board> = boards.collect::<Result<_>>()?;
+    // With a filter for some boards only, a GPU whose index is another could be covered twice.
+    let filters = mig_config::filters(&boards);
+    let filters = (boards.len() > 1 && filters.len() == boards.len()).then_some(filters);
     Ok(groups
         .iter()
         .map(|(board, config, indices)| {
@@ -284,26 +291,6 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
             Entry { filter, devices, gpu: config.clone() }
         })
         .collect())
-}
-
-/// The PCI ids that tell these boards apart; `None` where they do not: a board without known ids,
-/// or two boards with a common one (GB200 and GB300 come with different memory under one id).
-fn filters<'b>(
-    boards: &[&'b str],
-    catalogue: &Catalogue,
-) -> Result<Option<BTreeMap<&'b str, Vec<String>>>> {
-    let mut owners: BTreeMap<String, &str> = BTreeMap::new();
-    let mut filters = BTreeMap::new();
-    for id in boards {
-        let board = board_of(catalogue, id)?;
-        let shared =
-            board.pci_ids.iter().any(|pci| owners.insert(pci.to_lowercase(), id).is_some());
-        if board.pci_ids.is_empty() || shared {
-            return Ok(None);
-        }
-        filters.insert(*id, board.pci_ids.clone());
-    }
-    Ok(Some(filters))
 }
 
 /// What becomes of a GPU of the plan.

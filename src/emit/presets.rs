@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::mig_config::{Devices, Entry, GpuConfig};
+use super::mig_config::{self, Devices, Entry, GpuConfig};
 use super::nodes::{NodeGpus, board_of};
-use crate::error::Result;
+use crate::error::{Diagnostic, Result};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{Board, Catalogue};
 use crate::kubernetes::profile_of_label;
@@ -24,7 +24,7 @@ const ALL_BALANCED: &str = "all-balanced";
 
 /// Which presets a file gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presets {
+pub(super) enum Which {
     /// None.
     None,
     /// `all-disabled`.
@@ -33,19 +33,40 @@ pub(super) enum Presets {
     Uniform,
 }
 
+/// The presets of some boards.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Presets {
+    /// Each under its label.
+    pub(super) configs: BTreeMap<String, Vec<Entry>>,
+    /// The boards that have none of their own: an entry for them would apply to others too.
+    pub(super) left_out: Vec<String>,
+}
+
+impl Presets {
+    /// A warning on the boards without presets.
+    pub(super) fn warning(&self) -> Option<Diagnostic> {
+        (!self.left_out.is_empty()).then(|| {
+            Diagnostic::new(format!(
+                "no presets for {}: their PCI ids do not tell them from the other boards here, so an entry could apply to those as well",
+                self.left_out.join(" and ")
+            ))
+        })
+    }
+}
+
 /// Whether a label is one that mig-parted's generated file uses for some board.
 pub(super) fn is_preset(label: &str) -> bool {
     [ALL_DISABLED, ALL_ENABLED, ALL_BALANCED].contains(&label)
         || label.strip_prefix("all-").and_then(profile_of_label).is_some()
 }
 
-impl Presets {
+impl Which {
     /// Whether a file gets this preset.
     pub(super) fn has(self, label: &str) -> bool {
         match self {
-            Presets::None => false,
-            Presets::AllDisabled => label == ALL_DISABLED,
-            Presets::Uniform => label != ALL_ENABLED && label != ALL_BALANCED,
+            Which::None => false,
+            Which::AllDisabled => label == ALL_DISABLED,
+            Which::Uniform => label != ALL_ENABLED && label != ALL_BALANCED,
         }
     }
 }
@@ -57,30 +78,38 @@ impl Presets {
 pub(super) fn of_nodes(
     nodes: &[NodeGpus<'_>],
     catalogue: &Catalogue,
-    which: Presets,
-) -> Result<BTreeMap<String, Vec<Entry>>> {
+    which: Which,
+) -> Result<Presets> {
     let ids: BTreeSet<&str> =
         nodes.iter().flat_map(|node| &node.gpus).map(|gpu| gpu.board.as_ref()).collect();
     let boards = ids.into_iter().map(|id| board_of(catalogue, id).map(|board| &**board));
     let mut presets = of_boards(&boards.collect::<Result<Vec<&Board>>>()?);
-    presets.retain(|label, _| which.has(label));
+    presets.configs.retain(|label, _| which.has(label));
+    if which != Which::Uniform {
+        presets.left_out.clear();
+    }
     Ok(presets)
 }
 
 /// All presets of these boards, which are distinct.
-pub(super) fn of_boards(boards: &[&Board]) -> BTreeMap<String, Vec<Entry>> {
+pub(super) fn of_boards(boards: &[&Board]) -> Presets {
     let everywhere = |gpu| vec![Entry { filter: Vec::new(), devices: Devices::All, gpu }];
     let mut presets = BTreeMap::from([
         (ALL_DISABLED.to_string(), everywhere(GpuConfig::MigOff)),
         (ALL_ENABLED.to_string(), everywhere(GpuConfig::Instances(Vec::new()))),
     ]);
+    let mut left_out = Vec::new();
+    let mut filters = mig_config::filters(boards);
     for board in boards {
-        // One board needs no filter; of several, each gets its own number of instances. Without a
-        // known id an entry would apply to the other boards too.
-        let filter = if boards.len() > 1 { board.pci_ids.clone() } else { Vec::new() };
-        if boards.len() > 1 && filter.is_empty() {
-            continue;
-        }
+        // One board needs no filter; of several, each gets its own number of instances.
+        let filter = match (boards.len(), filters.remove(board.id.as_str())) {
+            (1, _) => Vec::new(),
+            (_, Some(filter)) => filter,
+            (_, None) => {
+                left_out.push(board.id.clone());
+                continue;
+            }
+        };
         let mut add = |label: String, counts: Counts| {
             let profiles = board.profiles.iter().zip(counts).filter(|(_, count)| *count > 0);
             let mut counts: Vec<_> =
@@ -108,5 +137,5 @@ pub(super) fn of_boards(boards: &[&Board]) -> BTreeMap<String, Vec<Entry>> {
         }
         add(ALL_BALANCED.to_string(), layout::balanced_counts(board));
     }
-    presets
+    Presets { configs: presets, left_out }
 }

@@ -43,6 +43,7 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
     let document =
         PlanDocument::new(plan, &args.name, options.recorded(), &catalogue, demand.peak())
             .with_periods(periods);
+    console.warn(&file.warnings);
     files_beside(args, &file, &document)?;
     args.format.print(
         args.output.as_deref(),
