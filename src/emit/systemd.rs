@@ -53,8 +53,8 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
         With::Migplan => ("migplan", "/usr/local/bin/migplan"),
         With::MigParted => ("nvidia-mig-parted", "/usr/bin/nvidia-mig-parted"),
     };
-    let binary = word(options.binary.as_deref().unwrap_or(binary))?;
-    let config = word(&options.config)?;
+    let binary = program_word(options.binary.as_deref().unwrap_or(binary))?;
+    let config = argument_word(&options.config)?;
     let command = match options.with {
         With::Migplan => format!("{binary} apply -f {config} -c {label} --yes"),
         With::MigParted => {
@@ -73,11 +73,13 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
     // choose.
     let confinement = if options.with == With::Migplan { CONFINEMENT } else { "" };
     let file = yaml::comment(&options.config);
+    let environment = quoted(&format!("MIG_PARTED_CONFIG_FILE={}", options.config), &['%']);
     let node = yaml::comment(options.node.as_deref().unwrap_or("every node of the plan"));
     let values = [
         ("NODE", node.as_str()),
         ("LABEL", label),
         ("FILE", &file),
+        ("ENVIRONMENT", &environment),
         ("RESET", reset),
         ("PROGRAM", program),
         ("ORDER", ORDER),
@@ -101,26 +103,42 @@ const RESET: &str = "\
 # survives reboots, so the first time is the only one.
 ";
 
-/// A path as one word of a unit's command line.
-fn word(path: &str) -> Result<String> {
+/// The path of a program as the first word of a command line, in which systemd replaces no variables.
+fn program_word(path: &str) -> Result<String> {
+    if path.contains(['"', '\'', '\\']) {
+        return Err(Error::usage(format!("systemd runs no program with the path '{path}'"))
+            .hint("give it a path without quotes and backslashes"));
+    }
+    word(path, &['%'])
+}
+
+/// A path as one of the words that follow.
+fn argument_word(path: &str) -> Result<String> {
+    word(path, &['%', '$'])
+}
+
+/// A path as one word, with the characters `doubled` that systemd would replace there.
+fn word(path: &str, doubled: &[char]) -> Result<String> {
     let sound = path.starts_with('/') && !path.chars().any(char::is_control);
     if !sound {
         return Err(Error::usage(format!("'{path}' is not an absolute path"))
             .hint("a unit needs full paths, such as /etc/migplan/config.yaml"));
     }
     let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@:,=".contains(&b));
-    if plain {
-        return Ok(path.to_string());
-    }
+    Ok(if plain { path.to_string() } else { quoted(path, doubled) })
+}
+
+/// A text in double quotes.
+fn quoted(text: &str, doubled: &[char]) -> String {
     let mut quoted = String::from("\"");
-    for c in path.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            // systemd expands both characters.
-            '%' | '$' => quoted.extend([c, c]),
-            c => quoted.push(c),
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        } else if doubled.contains(&c) {
+            quoted.push(c);
         }
+        quoted.push(c);
     }
     quoted.push('"');
-    Ok(quoted)
+    quoted
 }

@@ -344,6 +344,34 @@ fn systemd_takes_the_units() {
         }
         assert!(output.status.success() && !said.contains("migplan.service"), "{said}");
     }
+    // A program whose path has what systemd replaces in other words, and the lines that are offered
+    // for the driver's own unit.
+    let odd = folder.path().join("my $dir 50%n");
+    fs::create_dir(&odd).unwrap();
+    let binary = odd.join("mig%plan");
+    stand_in(&odd, binary.file_name().unwrap().to_str().unwrap(), "");
+    let config = "/etc/50% of %n/$x\"q\\z.yaml";
+    let text = emit(&[
+        "systemd",
+        "--node",
+        "gpu-1",
+        "--config",
+        config,
+        "--binary",
+        binary.to_str().unwrap(),
+    ]);
+    let text = text.replace("#   Environment=", "Environment=");
+    let (offered, unit_text) = text.split_once("[Unit]").unwrap();
+    let offered: Vec<&str> = offered.lines().filter(|l| l.starts_with("Environment=")).collect();
+    assert_eq!(
+        offered[0],
+        r#"Environment="MIG_PARTED_CONFIG_FILE=/etc/50%% of %%n/$x\"q\\z.yaml""#
+    );
+    let service = format!("[Service]\n{}\n", offered.join("\n"));
+    fs::write(&unit, format!("[Unit]{unit_text}").replace("[Service]\n", &service)).unwrap();
+    let output = Command::new("systemd-analyze").arg("verify").arg(&unit).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !said.contains("migplan.service"), "{said}");
     // As confined as root's work on GPUs can be; the package's unit likewise.
     fs::write(&unit, emit(&["systemd", "--node", "gpu-1"])).unwrap();
     for unit in [unit.clone(), root("packaging/migplan.service")] {

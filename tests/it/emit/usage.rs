@@ -70,6 +70,7 @@ fn wrong_flags_exit_2() {
         &["systemd", "--plan", plan],
         &["systemd", "--plan", plan, "--node", "elsewhere"],
         &["systemd", "--plan", plan, "--node", "gpu-1", "--config", "relative.yaml"],
+        &["systemd", "--plan", plan, "--node", "gpu-1", "--binary", "/opt/\"it\"/migplan"],
         &["pod", "--plan", plan, "--team", "nobody"],
         &["pod", "--plan", plan, "--strategy", "none"],
         &["checkpoint", "--plan", plan, "--uuids", "GPU-1"],
