@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::output::Emitted;
-use super::plan_view::PlanView;
+use super::plan_view::{PlanView, Products};
 use super::pod::{self, PodOptions, Template};
 use super::yaml;
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
             (
                 "container_resources",
                 format!(
-                    "k8s.V1ResourceRequirements(limits={{{}: \"{}\"}})",
+                    "{CLIENT}.V1ResourceRequirements(limits={{{}: \"{}\"}})",
                     python(&view.resource(request)),
                     request.per_replica
                 ),
@@ -41,7 +41,7 @@ pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
         arguments.push((
             "tolerations",
             format!(
-                "[k8s.V1Toleration(key={}, operator=\"Exists\", effect=\"NoSchedule\")]",
+                "[{CLIENT}.V1Toleration(key={}, operator=\"Exists\", effect=\"NoSchedule\")]",
                 python(GPU_TAINT)
             ),
         ));
@@ -72,11 +72,12 @@ fn function_names(templates: &[Template<'_, '_>]) -> Vec<String> {
         .iter()
         .map(|template| {
             // Pod names are distinct and have only [a-z0-9-], so this keeps them distinct. A
-            // leading digit or a keyword cannot start a function's name.
+            // function cannot be called by a keyword or begin with a digit, and one that is called
+            // as an import of the module would replace it.
             let plain = template.name.replace('-', "_");
-            let keyword = KEYWORDS.contains(&plain.as_str());
+            let taken = KEYWORDS.contains(&plain.as_str()) || plain == CLIENT;
             let digit = plain.starts_with(|c: char| c.is_ascii_digit());
-            let mut name = if keyword || digit { format!("gpu_{plain}") } else { plain };
+            let mut name = if taken || digit { format!("gpu_{plain}") } else { plain };
             let times = used.entry(name.clone()).or_default();
             *times += 1;
             if *times > 1 {
@@ -94,19 +95,20 @@ const KEYWORDS: [&str; 32] = [
     "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
+/// What the module imports the client's models as; its other import has capitals, and functions have
+/// none.
+const CLIENT: &str = "k8s";
+
 /// A text as a Python string.
 fn python(text: &str) -> String {
     // YAML's double-quoted escapes (\" \\ \n \t \uXXXX) are Python's as well.
     yaml::quoted(text)
 }
 
-fn affinity(products: &[String]) -> String {
-    let mut values: Vec<String> = products.iter().map(|p| python(p)).collect();
-    if values.is_empty() {
-        values.push(python("FILL-IN"));
-    }
+fn affinity(products: &Products<'_>) -> String {
+    let values: Vec<String> = products.values().into_iter().map(python).collect();
     format!(
-        "k8s.V1Affinity(node_affinity=k8s.V1NodeAffinity(\n            required_during_scheduling_ignored_during_execution=k8s.V1NodeSelector(node_selector_terms=[\n                k8s.V1NodeSelectorTerm(match_expressions=[k8s.V1NodeSelectorRequirement(\n                    key=\"{}\", operator=\"In\", values=[{}])])])))",
+        "{CLIENT}.V1Affinity(node_affinity={CLIENT}.V1NodeAffinity(\n            required_during_scheduling_ignored_during_execution={CLIENT}.V1NodeSelector(node_selector_terms=[\n                {CLIENT}.V1NodeSelectorTerm(match_expressions=[{CLIENT}.V1NodeSelectorRequirement(\n                    key=\"{}\", operator=\"In\", values=[{}])])])))",
         PRODUCT_LABEL,
         values.join(", ")
     )

@@ -49,6 +49,10 @@ pub fn write(view: &PlanView<'_>, options: &PodOptions) -> Result<Emitted> {
         for request in &workload.requests {
             let _ = writeln!(text, "# {}", yaml::comment(&pod::headline(workload, request)));
         }
+        for products in workload.requests.iter().filter_map(|r| view.nvml_products(r)) {
+            let label = format!("{}/{}", workload.team, workload.workload);
+            warnings.extend(products.to_fill_in(&label, "NVML's product name"));
+        }
         let replicas: u64 = workload.requests.iter().map(|r| r.replicas).sum();
         let values = [
             ("NAME", yaml::scalar(name)),
@@ -146,11 +150,8 @@ fn conditions(view: &PlanView<'_>, request: &Request<'_>) -> Vec<String> {
             request.demand.0
         ));
     }
-    if view.needs_its_boards(request) {
-        let boards = request.boards.iter().filter_map(|id| view.catalogue.by_id(id));
-        let products: BTreeSet<String> =
-            boards.flat_map(|board| &board.products).map(|product| cel(product)).collect();
-        let products: Vec<String> = products.into_iter().collect();
+    if let Some(products) = view.nvml_products(request) {
+        let products: Vec<String> = products.values().into_iter().map(cel).collect();
         conditions.push(format!(
             "device.attributes['gpu.nvidia.com'].productName in [{}]",
             products.join(", ")

@@ -118,7 +118,7 @@ fn write_choice(
         "    - display_name: {}\n      slug: {}\n      description: {}\n",
         yaml::quoted(&title),
         yaml::quoted(&slug),
-        yaml::quoted(&planned),
+        yaml::quoted(&html(&planned)),
     );
     if default {
         text.push_str("      default: true\n");
@@ -134,12 +134,25 @@ fn write_choice(
     if let Some(products) = view.products(request) {
         text.push_str("        node_affinity_required:\n");
         pod::write_term(text, "          ", &products);
-        if products.is_empty() {
-            warnings.push(Diagnostic::new(format!(
-                "'{title}': feature discovery's product name of its board is not known: fill it in"
-            )));
+        warnings.extend(products.to_fill_in(&format!("'{title}'"), pod::PRODUCT_NAME));
+    }
+}
+
+/// A text as HTML: the hub's page has a description as it is (`templates/form.html` of KubeSpawner,
+/// which is rendered without escaping).
+fn html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
         }
     }
+    escaped
 }
 
 /// What a user's pod tolerates: tainted GPU nodes, and the two spellings of the taint of nodes for

@@ -14,6 +14,49 @@ use crate::plan::{Assignment, Checked, InstanceProfile, Strategy};
 use crate::text::plural;
 use crate::units::Mebibytes;
 
+/// What stands where only the reader knows the name.
+pub(super) const FILL_IN: &str = "FILL-IN";
+
+/// The names of a request's boards as a program knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Products<'p> {
+    /// The names, ordered.
+    known: BTreeSet<String>,
+    /// The boards of which none is known.
+    unknown: Vec<&'p str>,
+}
+
+impl<'p> Products<'p> {
+    /// The names of each of these boards.
+    fn of(boards: &BTreeSet<&'p str>, names: impl Fn(&str) -> Vec<String>) -> Products<'p> {
+        let mut products = Products { known: BTreeSet::new(), unknown: Vec::new() };
+        for id in boards {
+            let names = names(id);
+            if names.is_empty() {
+                products.unknown.push(id);
+            }
+            products.known.extend(names);
+        }
+        products
+    }
+
+    /// What to write: the names, and a gap where a board has none.
+    pub(super) fn values(&self) -> Vec<&str> {
+        let gap = (!self.unknown.is_empty()).then_some(FILL_IN);
+        self.known.iter().map(String::as_str).chain(gap).collect()
+    }
+
+    /// A warning on what is to fill in for `subject`; `name` is whose name it is.
+    pub(super) fn to_fill_in(&self, subject: &str, name: &str) -> Option<Diagnostic> {
+        (!self.unknown.is_empty()).then(|| {
+            Diagnostic::new(format!(
+                "{subject} must run on {}, but {name} for it is not known: fill it in",
+                self.unknown.join(" or ")
+            ))
+        })
+    }
+}
+
 /// What a workload's replicas ask for: one kind of instance, once or several times each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'p> {
@@ -27,7 +70,8 @@ pub struct Request<'p> {
     pub boards: BTreeSet<&'p str>,
     /// The usable memory of the smallest of them.
     pub memory: Mebibytes,
-    /// The most that a replica needs of one of them.
+    /// What a replica needs of each: no more than the smallest has, since a workload of whole GPUs
+    /// that names no memory needs all that its own have.
     pub demand: Mebibytes,
 }
 
@@ -195,13 +239,15 @@ impl<'p> PlanView<'p> {
 
     /// The values of the label `nvidia.com/gpu.product` that a pod must be kept to, since other
     /// boards of the plan offer a resource of the same name; `None` where no other does.
-    pub fn products(&self, request: &Request<'_>) -> Option<Vec<String>> {
-        if !self.needs_its_boards(request) {
-            return None;
-        }
-        let products: BTreeSet<String> =
-            request.boards.iter().flat_map(|id| self.board_products(id, request.profile)).collect();
-        Some(products.into_iter().collect())
+    pub(super) fn products(&self, request: &Request<'p>) -> Option<Products<'p>> {
+        let names = |id: &str| self.board_products(id, request.profile);
+        self.needs_its_boards(request).then(|| Products::of(&request.boards, names))
+    }
+
+    /// As [`PlanView::products`], the names that NVML has.
+    pub(super) fn nvml_products(&self, request: &Request<'p>) -> Option<Products<'p>> {
+        let names = |id: &str| self.catalogue.by_id(id).map_or(Vec::new(), |b| b.products.clone());
+        self.needs_its_boards(request).then(|| Products::of(&request.boards, names))
     }
 
     /// The values of the label `nvidia.com/gpu.product` on nodes with this board and, under MIG
@@ -383,7 +429,7 @@ fn by_workload(mut allocated: Vec<Allocated<'_>>) -> Vec<PlacedWorkload<'_>> {
         request.replicas += 1;
         request.boards.extend(of_replica.iter().map(|a| a.board));
         request.memory = request.memory.min(Mebibytes(least));
-        request.demand = request.demand.max(Mebibytes(most));
+        request.demand = request.demand.max(Mebibytes(most)).min(request.memory);
     }
     for placed in &mut all {
         placed.requests.sort_by(|a, b| (a.profile, a.per_replica).cmp(&(b.profile, b.per_replica)));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::output::Emitted;
-use super::plan_view::{PlacedWorkload, PlanView, Request, describe};
+use super::plan_view::{PlacedWorkload, PlanView, Products, Request, describe};
 use super::yaml;
 use crate::error::{Diagnostic, Result};
 use crate::kubernetes::{GPU_TAINT, PRODUCT_LABEL, naming};
@@ -21,6 +21,9 @@ pub struct PodOptions {
     /// One namespace for all; without it each team's own.
     pub namespace: Option<String>,
 }
+
+/// Whose name of a board a pod is kept to.
+pub(super) const PRODUCT_NAME: &str = "feature discovery's product name";
 
 /// A request with the names that its objects get.
 pub(super) struct Template<'v, 'p> {
@@ -125,11 +128,8 @@ pub(super) fn tolerations(indent: &str) -> String {
 }
 
 /// A node selector term that keeps a pod to nodes with one of these products.
-pub(super) fn write_term(text: &mut String, indent: &str, products: &[String]) {
-    let mut quoted: Vec<String> = products.iter().map(|p| yaml::quoted(p)).collect();
-    if quoted.is_empty() {
-        quoted.push("FILL-IN".to_string());
-    }
+pub(super) fn write_term(text: &mut String, indent: &str, products: &Products<'_>) {
+    let quoted: Vec<String> = products.values().into_iter().map(yaml::quoted).collect();
     let _ = write!(
         text,
         "{indent}- matchExpressions:\n{indent}    - key: {PRODUCT_LABEL}\n{indent}      operator: In\n{indent}      values: [{}]\n",
@@ -159,15 +159,8 @@ pub(super) fn warnings(view: &PlanView<'_>) -> Vec<Diagnostic> {
         for request in &workload.requests {
             let Some(products) = view.products(request) else { continue };
             kept_to.extend(&request.boards);
-            if products.is_empty() {
-                let boards: Vec<&str> = request.boards.iter().copied().collect();
-                warnings.push(Diagnostic::new(format!(
-                    "{}/{} must run on {}, but feature discovery's product name for it is not known: fill it in",
-                    workload.team,
-                    workload.workload,
-                    boards.join(" or ")
-                )));
-            }
+            let label = format!("{}/{}", workload.team, workload.workload);
+            warnings.extend(products.to_fill_in(&label, PRODUCT_NAME));
         }
     }
     warnings.extend(view.mixed_nodes(&kept_to));

@@ -3,14 +3,15 @@
 //! Slurm finds instances itself (`AutoDetect=nvml`), but only counts those whose type in `slurm.conf`
 //! is part of the name that it derives: the device's name up to the first `-`, then slices and the
 //! usable memory in GiB, rounded (`src/plugins/gpu/nvml/gpu_nvml.c`). So a 3g.40gb of an A100 with
-//! 40,192 MiB is `nvidia_a100_3g.39gb`, and media engines do not show at all.
+//! 40,192 MiB is `nvidia_a100_3g.39gb`, and media engines do not show at all. Where the device's name is
+//! not known, the type of an instance does without it, and that of a whole GPU is left to fill in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::nodes::{self, NodeGpus, board_of};
 use super::output::Emitted;
-use super::plan_view::PlanView;
+use super::plan_view::{FILL_IN, PlanView};
 use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::Board;
@@ -45,7 +46,7 @@ pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
             .hint("Slurm accepts letters, digits, '-', '_' and '.' in node names"));
     }
     // Nodes that offer the same, in the order of their first one.
-    let mut groups: Vec<(BTreeMap<String, Offer>, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for node in &view.nodes {
         let offers = offers(view, node)?;
         match groups.iter_mut().find(|(known, _)| *known == offers) {
@@ -73,6 +74,7 @@ pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
              # finds.\n\
              GresTypes=gpu\n",
         );
+        warnings.extend(unnamed_boards(view, &groups));
         for (offers, nodes) in &groups {
             write_offers(&mut text, offers, &mut warnings);
             let gres: Vec<String> =
@@ -81,6 +83,25 @@ pub fn write(view: &PlanView<'_>, part: Option<Part>) -> Result<Emitted> {
         }
     }
     Ok(Emitted { text, warnings, ..Emitted::default() })
+}
+
+/// What nodes offer, by type, and the nodes that offer it.
+type Group<'p> = (BTreeMap<String, Offer>, Vec<&'p str>);
+
+/// A warning on whole GPUs whose type is left to fill in.
+fn unnamed_boards(view: &PlanView<'_>, groups: &[Group<'_>]) -> Option<Diagnostic> {
+    let unnamed =
+        |board: &&str| view.catalogue.by_id(board).is_some_and(|board| board.products.is_empty());
+    let whole = groups.iter().flat_map(|(offers, _)| offers.values());
+    let whole = whole.filter(|offer| offer.profiles.contains(&InstanceProfile::Full));
+    let boards: BTreeSet<&str> = whole.map(|offer| offer.board.as_str()).filter(unnamed).collect();
+    let boards: Vec<&str> = boards.into_iter().collect();
+    (!boards.is_empty()).then(|| {
+        Diagnostic::new(format!(
+            "the device name of {} is not known: fill in the type of its whole GPUs, `slurmd -G` shows it",
+            boards.join(" and ")
+        ))
+    })
 }
 
 /// Comments that say which profiles stand behind the types.
@@ -161,17 +182,29 @@ fn offers(view: &PlanView<'_>, node: &NodeGpus<'_>) -> Result<BTreeMap<String, O
     Ok(offers)
 }
 
-/// The type of a whole GPU: the device's name as Slurm spells it, without the maker's.
+/// The device's name as Slurm spells it, without the maker's; `None` where it is not known.
+fn device_name(board: &Board) -> Option<String> {
+    let name = board.products.first()?.to_lowercase().replace(' ', "_");
+    Some(name.strip_prefix("nvidia_").unwrap_or(&name).to_string())
+}
+
+/// The type of a whole GPU.
 fn device_type(board: &Board) -> String {
-    let name = board.products.first().unwrap_or(&board.id).to_lowercase().replace(' ', "_");
-    name.strip_prefix("nvidia_").unwrap_or(&name).to_string()
+    // A node may have several such boards.
+    device_name(board).unwrap_or_else(|| format!("{FILL_IN}-{}", board.id))
 }
 
 /// The type of an instance.
 fn mig_type(board: &Board, slices: u32, memory_mib: u64) -> String {
-    let device = device_type(board);
-    let device = device.split('-').next().unwrap_or(&device);
-    format!("{device}_{slices}g.{}gb", (memory_mib + 512) / 1024)
+    let profile = format!("{slices}g.{}gb", (memory_mib + 512) / 1024);
+    match device_name(board) {
+        // Part of the name that Slurm derives, whatever the device is called.
+        None => profile,
+        Some(device) => {
+            let device = device.split('-').next().unwrap_or(&device);
+            format!("{device}_{profile}")
+        }
+    }
 }
 
 fn is_node_name(name: &str) -> bool {
@@ -250,5 +283,8 @@ mod tests {
         let whole = |board: &str| device_type(catalogue.by_id(board).unwrap());
         assert_eq!(whole("a100-sxm4-80gb"), "a100-sxm4-80gb");
         assert_eq!(whole("h100-sxm5-80gb"), "h100_80gb_hbm3");
+        // What this board is called is not known.
+        assert_eq!(of("h100-sxm5-94gb", 1, 11_264), "1g.11gb");
+        assert_eq!(whole("h100-sxm5-94gb"), "FILL-IN-h100-sxm5-94gb");
     }
 }

@@ -1,9 +1,68 @@
 //! Boards whose names or PCI ids are not known, or that share one, and workloads on several boards.
 
 use std::fs;
+use std::path::PathBuf;
 
-use super::support::{emit_from, mig_parted};
+use super::support::{emit_from, mig_parted, planned};
 use crate::common::{migplan, migplan_with};
+
+/// A plan for a fleet of `node,board,gpus` rows.
+fn of_fleet(folder: &tempfile::TempDir, fleet: &str, csv: &str) -> PathBuf {
+    let file = folder.path().join("fleet.csv");
+    fs::write(&file, format!("node,board,gpus\n{fleet}")).unwrap();
+    planned(folder.path(), csv, &["--fleet", file.to_str().unwrap()])
+}
+
+#[test]
+fn a_claim_for_whole_gpus_is_met_by_each_of_its_boards() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = of_fleet(
+        &folder,
+        "n1,a100-80gb,4\nn2,h200,2\nn3,a30,1\n",
+        "team,workload,memory,count,gpus,boards\nm,big,,3,2,a100-80gb|h200\nm,x,,1,1,a30\n",
+    );
+    let (text, said) = emit_from(&plan, &["dra"]);
+    // Two replicas have all of two A100, the third of two H200.
+    let products = "productName in ['NVIDIA A100-SXM4-80GB', 'NVIDIA H200']";
+    let claim = text.split("---\n").find(|t| t.contains(products)).unwrap();
+    assert!(claim.contains("memory.compareTo(quantity('81920Mi')) >= 0"), "{claim}");
+    assert!(!text.contains("143771Mi"), "{text}");
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_name_that_is_not_known_is_left_to_fill_in_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = "team,workload,memory,count,gpus,boards\n\
+        b,w,,1,1,h100-sxm5-94gb\nb,v,,3,1,h100-sxm5-94gb|a100-80gb\nc,u,,2,1,a30\n";
+    let plan = of_fleet(&folder, "gpu1,h100-sxm5-94gb,2\ngpu2,a100-80gb,2\ngpu3,a30,2\n", csv);
+    for (kind, name, gaps) in [
+        ("dra", "NVML's product name", ["['FILL-IN']", "['NVIDIA A100-SXM4-80GB', 'FILL-IN']"]),
+        (
+            "pod",
+            "feature discovery's product name",
+            ["[\"FILL-IN\"]", "\"NVIDIA-A100-SXM4-80GB\", \"FILL-IN\"]"],
+        ),
+        (
+            "airflow",
+            "feature discovery's product name",
+            ["[\"FILL-IN\"]", "\"NVIDIA-A100-SXM4-80GB\", \"FILL-IN\"]"],
+        ),
+    ] {
+        let (text, said) = emit_from(&plan, &[kind]);
+        for gap in gaps {
+            assert!(text.contains(gap), "{kind}: {gap} in {text}");
+        }
+        assert!(!text.contains("[]"), "{kind}: {text}");
+        for workload in ["b/w", "b/v"] {
+            let warning = format!(
+                "{workload} must run on h100-sxm5-94gb, but {name} for it is not known: fill it in"
+            );
+            assert!(said.contains(&warning), "{kind}: {warning} in {said}");
+        }
+        assert!(!said.contains("c/u must"), "{kind}: {said}");
+    }
+}
 
 #[test]
 fn presets_are_left_out_where_they_would_match_another_board() {

@@ -9,7 +9,7 @@ use migplan::plan::{InstanceProfile, Plan};
 
 use super::support::{
     A100, check_assignments, cluster, emit, emit_from, example, example_cluster, example_plan,
-    mig_parted,
+    mig_parted, planned,
 };
 
 /// `nvidia.com/…` as the device plugin would name it.
@@ -395,7 +395,9 @@ fn jupyterhub_offers_each_kind_of_instance_once() {
     assert_eq!(slugs.len(), profiles.len());
     assert!(profiles.iter().all(|p| migplan::kubernetes::naming::is_dns_label(&p.slug)));
     let media = profiles.iter().find(|p| p.slug == "1g-10gb-me").unwrap();
-    assert!(media.description.contains("Vision & \"Co\": #1"), "{}", media.description);
+    // KubeSpawner's page has the description as HTML, and escapes nothing.
+    let escaped = "Vision &amp; &quot;Co&quot;: #1";
+    assert!(media.description.contains(escaped), "{}", media.description);
     assert!(media.display_name.contains("1g.10gb+me"));
 
     let values: Z2jh = serde_saphyr::from_str(&emit(&["jupyterhub", "--team", "lab"])).unwrap();
@@ -403,6 +405,21 @@ fn jupyterhub_offers_each_kind_of_instance_once() {
     let terms = only.kubespawner_override.node_affinity_required.as_ref().unwrap();
     let values = terms[0].match_expressions.as_ref().unwrap()[0].values.as_ref().unwrap();
     assert_eq!(values, &["NVIDIA-A100-SXM4-80GB"]);
+}
+
+#[test]
+fn names_of_teams_are_no_markup_of_the_hubs_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv =
+        "team,workload,memory\n<img src=x onerror=alert(1)>,a,9GiB\nR&D <b>,a,9GiB\nit's,a,9GiB\n";
+    let plan = planned(folder.path(), csv, &["--gpus", "1xa100-80gb"]);
+    let values: Z2jh = serde_saphyr::from_str(&emit_from(&plan, &["jupyterhub"]).0).unwrap();
+    let profiles = values.singleuser.profile_list;
+    let text = profiles.iter().map(|p| p.description.as_str()).collect::<Vec<_>>().join("\n");
+    for escaped in ["&lt;img src=x onerror=alert(1)&gt;", "R&amp;D &lt;b&gt;", "it&#39;s"] {
+        assert!(text.contains(escaped), "{escaped} in {text}");
+    }
+    assert!(!text.contains(['<', '>']), "{text}");
 }
 
 #[test]

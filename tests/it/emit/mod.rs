@@ -11,5 +11,6 @@ mod kubernetes;
 mod programs;
 mod rollout;
 mod scale;
+mod slurm;
 mod support;
 mod usage;

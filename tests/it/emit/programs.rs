@@ -1,4 +1,4 @@
-//! Texts that programs read: shell, Python, promtool, systemd, Slurm.
+//! Texts that programs read: shell, Python, promtool, systemd.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,9 +10,9 @@ use migplan::hardware::Catalogue;
 use migplan::plan::InstanceProfile;
 use serde_json::json;
 
-use super::support::{emit, emit_from, example, example_plan, promtool};
+use super::support::{emit, emit_from, example, example_plan, planned, promtool};
+use crate::common::root;
 use crate::common::tools::{have, skip};
-use crate::common::{migplan_with, root};
 
 /// A stand-in for a program: a script that notes its arguments, a line each, and does `more`.
 fn stand_in(folder: &Path, name: &str, more: &str) {
@@ -154,6 +154,25 @@ fn airflow_tasks_ask_for_what_the_plan_has() {
         .filter(|i| i.assignment.is_some())
         .count();
     assert_eq!(instances, wanted as u64);
+}
+
+/// A function that is called as an import of the module would replace it for all of them.
+#[test]
+fn no_airflow_task_takes_the_name_of_what_the_module_needs() {
+    if !have(&["python3"], "python3") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let csv =
+        "team,workload,memory\nk8s,推薦,9GiB\nKubernetesPodOperator,推薦,9GiB\nimport,推薦,9GiB\n";
+    let plan = planned(folder.path(), csv, &["--gpus", "1xa100-80gb"]);
+    let (stand_ins, tasks) = (folder.path().join("run.py"), folder.path().join("tasks.py"));
+    fs::write(&stand_ins, include_str!("airflow_stand_in.py")).unwrap();
+    fs::write(&tasks, emit_from(&plan, &["airflow"]).0).unwrap();
+    let output = Command::new("python3").arg(&stand_ins).arg(&tasks).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tasks: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(tasks.len(), 3);
 }
 
 #[test]
@@ -389,123 +408,17 @@ fn systemd_takes_the_units() {
     assert!(!output.status.success() || !output.stderr.is_empty());
 }
 
-/// Writes the files of a Slurm controller on this machine with the plan's nodes, and returns the
-/// path of its `slurm.conf`.
-fn slurm_files(folder: &Path) -> String {
-    let at = |name: &str| folder.join(name).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let user = String::from_utf8(user).unwrap();
-    fs::create_dir(folder.join("state")).unwrap();
-    let lines = emit(&["slurm", "--part", "slurm.conf"]);
-    // The example's nodes do not exist, so their addresses are this machine's.
-    let here = |line: &str| match line.starts_with("NodeName=") {
-        true => format!("{line} NodeAddr=127.0.0.1"),
-        false => line.to_string(),
-    };
-    let lines: Vec<String> = lines.lines().map(here).collect();
-    let conf = format!(
-        "ClusterName=t\nSlurmctldHost=localhost(127.0.0.1)\nSlurmUser={}\nSlurmctldPort={port}\nAuthType=auth/none\nCredType=cred/none\nStateSaveLocation={}\nSlurmctldPidFile={}\nProctrackType=proctrack/pgid\nTaskPlugin=task/none\nSelectType=select/cons_tres\nSlurmdSpoolDir={}\n{}\nPartitionName=all Nodes=ALL Default=YES\n",
-        user.trim(),
-        at("state"),
-        at("pid"),
-        at("spool"),
-        lines.join("\n")
-    );
-    fs::write(folder.join("slurm.conf"), conf).unwrap();
-    fs::write(folder.join("gres.conf"), emit(&["slurm", "--part", "gres.conf"])).unwrap();
-    at("slurm.conf")
-}
-
-/// What `scontrol show nodes` prints once the controller answers; empty where it does not.
-fn nodes_of_slurm(conf: &str, server: &mut std::process::Child) -> String {
-    for _ in 0..60 {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        let output =
-            Command::new("scontrol").args(["show", "nodes", "-o"]).env("SLURM_CONF", conf).output();
-        if let Ok(output) = output
-            && output.status.success()
-        {
-            return String::from_utf8_lossy(&output.stdout).into_owned();
-        }
-        if server.try_wait().unwrap().is_some() {
-            break;
-        }
-    }
-    String::new()
-}
-
 #[test]
 fn a_node_without_a_name_is_told_wherever_its_name_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let plan = folder.path().join("plan.json");
-    let arguments = ["suggest", "-q", "-w", "-", "--gpus", "1xa100-80gb", "--plan"];
-    let csv = b"team,workload,memory\na,b,9GiB\n";
-    let run = migplan_with(&[&arguments[..], &[plan.to_str().unwrap()]].concat(), csv);
-    assert_eq!(run.code, 0, "{}", run.stderr);
+    let csv = "team,workload,memory\na,b,9GiB\n";
+    let plan = planned(folder.path(), csv, &["--gpus", "1xa100-80gb"]);
     for (kind, program) in [("labels", "kubectl"), ("slurm", "Slurm")] {
         let warning = format!("the plan calls its node 'local', but {program} knows it by another");
         let (_, said) = emit_from(&plan, &[kind]);
         assert!(said.contains(&warning), "{kind}: {said}");
         let (_, said) = emit_from(&example(), &[kind]);
         assert!(!said.contains("by another name"), "{kind}: {said}");
-    }
-}
-
-#[test]
-fn slurmctld_counts_what_the_plan_has() {
-    if !Path::new("/usr/sbin/slurmctld").exists() {
-        skip("slurmctld is not installed (Debian: apt-get install slurmctld)");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let conf = slurm_files(folder.path());
-    let log = fs::File::create(folder.path().join("log")).unwrap();
-    let Ok(mut server) = Command::new("/usr/sbin/slurmctld")
-        .args(["-D", "-c", "-f", &conf])
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-    else {
-        skip("slurmctld does not start");
-        return;
-    };
-    let nodes = nodes_of_slurm(&conf, &mut server);
-    let _ = server.kill();
-    let _ = server.wait();
-    let log = fs::read_to_string(folder.path().join("log")).unwrap();
-    let seen: BTreeMap<&str, &str> = nodes
-        .lines()
-        .filter_map(|line| {
-            let field = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key));
-            Some((field("NodeName=")?, field("Gres=")?))
-        })
-        .collect();
-    let alike = "gpu:a100-sxm4-80gb:1,gpu:a100_1g.10gb:11,gpu:a100_2g.20gb:2,gpu:a100_3g.39gb:2";
-    assert_eq!(
-        seen,
-        BTreeMap::from([
-            ("gpu-1", alike),
-            ("gpu-2", "gpu:a100-sxm4-80gb:4"),
-            ("gpu-3", "gpu:a30_1g.6gb:4,gpu:a30_2g.12gb:2"),
-            ("gpu-4", alike),
-            ("gpu-5", "gpu:a100_1g.10gb:2,gpu:a100_3g.20gb:1,gpu:h100_80gb_hbm3_7g.79gb:1"),
-        ]),
-        "{log}"
-    );
-    if fs::read_dir("/sys/fs/cgroup").map_or(0, Iterator::count) == 0 {
-        skip(
-            "nothing is mounted at /sys/fs/cgroup, and without control groups slurmd does not start",
-        );
-    } else if Path::new("/usr/sbin/slurmd").exists() {
-        // Debian's slurmd has no NVML, so it finds no GPU, but it reads the file.
-        let output = Command::new("/usr/sbin/slurmd")
-            .args(["-G", "-N", "gpu-1", "-f", &conf])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || said.contains("nvml"), "{said}");
-        assert!(!said.contains("Parse error"), "{said}");
     }
 }
 

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use migplan::hardware::Catalogue;
 use migplan::plan::{Checked, InstanceProfile, Plan};
 
+use crate::common::migplan_with;
+
 /// The example: several nodes, two alike, `+me`, whole GPUs, spare instances, two boards on one
 /// node, names that need care.
 pub(crate) fn example() -> PathBuf {
@@ -33,6 +35,15 @@ pub(crate) fn emit_from(plan: &Path, arguments: &[&str]) -> (String, String) {
 /// As [`emit_from`], from the example; stdout alone.
 pub(crate) fn emit(arguments: &[&str]) -> String {
     emit_from(&example(), arguments).0
+}
+
+/// Writes the plan that `migplan suggest` makes of a CSV into a folder.
+pub(crate) fn planned(folder: &Path, csv: &str, arguments: &[&str]) -> PathBuf {
+    let file = folder.join("plan.json");
+    let own = ["suggest", "-q", "-w", "-", "-o", "/dev/null", "--plan", file.to_str().unwrap()];
+    let run = migplan_with(&[&own[..], arguments].concat(), csv.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    file
 }
 
 pub(crate) fn run(plan: &Path, arguments: &[&str]) -> Output {
