@@ -3,7 +3,7 @@
 //!
 //! Nothing here prints, asks a driver or knows how a plan was found. Nothing schedules either: each
 //! kind writes what the program that does so reads. What the kinds share: `plan_view` (the plan by
-//! node and by workload), `nodes` (what a node advertises), `output` (a text with notes and
+//! node and by workload), `held` (what workloads hold in each hour), `nodes` (what a node advertises), `output` (a text with notes and
 //! warnings), `yaml` and `shell` (quoting), `template` and `snippets/` (text files with gaps). A new
 //! kind is a file here, a subcommand in `cli/emit.rs`, and a test that reads it back with a reader
 //! that is not ours in `tests/it/emit`.
@@ -16,6 +16,7 @@ pub mod device_plugin;
 pub mod dra;
 pub mod gke;
 pub mod grafana;
+pub mod held;
 pub mod jupyterhub;
 pub mod kueue;
 pub mod labels;

@@ -10,8 +10,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::held::{PlacedWorkload, Request};
 use super::output::Emitted;
-use super::plan_view::{PlacedWorkload, PlanView, Request};
+use super::plan_view::PlanView;
 use super::pod::{self, PodOptions};
 use super::{template, yaml};
 use crate::error::{Diagnostic, Result};

@@ -1,11 +1,12 @@
 //! `migplan emit jupyterhub`: the instances as a menu for users of Zero to JupyterHub: Helm values
 //! with KubeSpawner's `profileList`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use super::held::Request;
 use super::output::Emitted;
-use super::plan_view::{PlanView, Request};
+use super::plan_view::PlanView;
 use super::{pod, yaml};
 use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
@@ -24,7 +25,7 @@ struct Choice<'p> {
 
 /// Writes the menu: one entry for each kind of instance of the plan, the smallest first and the
 /// default. `named_teams` is whether the view keeps only some teams; the menu then has only what
-/// these have.
+/// these have in any hour, as many as in the hour with the most.
 ///
 /// # Errors
 /// A plan that the strategy does not advertise (exit 3).
@@ -46,43 +47,49 @@ pub fn write(view: &PlanView<'_>, named_teams: bool) -> Result<Emitted> {
 
 /// The kinds of instance to choose from, the smallest first.
 fn choices<'p>(view: &PlanView<'p>, named_teams: bool) -> Vec<Choice<'p>> {
-    let mut choices: Vec<Choice<'_>> = Vec::new();
+    let mut choices: BTreeMap<&InstanceProfile, Choice<'p>> = BTreeMap::new();
     let kept: BTreeSet<&str> = view.workloads.iter().map(|w| w.team).collect();
+    let is_kept = |team: &str| !named_teams || kept.contains(team);
+    // Which kinds, on which boards, users of the menu have in some hour.
+    let mut own: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
+    for row in view.held.rows().filter(|row| is_kept(row.team)) {
+        own.extend(row.boards.keys().map(|board| (row.profile, *board)));
+    }
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
         for instance in &gpu.instances {
-            let team = instance.assignment.as_ref().map(|a| a.team.as_ref());
             let memory = Mebibytes(instance.memory_mib);
-            let alike = |choice: &Choice<'_>| *choice.request.profile == instance.profile;
-            let at = choices.iter().position(alike).unwrap_or_else(|| {
-                choices.push(Choice {
-                    request: Request {
-                        profile: &instance.profile,
-                        per_replica: 1,
-                        replicas: 0,
-                        boards: BTreeSet::new(),
-                        memory,
-                        demand: Mebibytes(0),
-                    },
-                    instances: 0,
-                    of: 0,
-                    teams: BTreeSet::new(),
-                });
-                choices.len() - 1
+            let choice = choices.entry(&instance.profile).or_insert_with(|| Choice {
+                request: Request {
+                    profile: &instance.profile,
+                    per_replica: 1,
+                    replicas: 0,
+                    boards: BTreeSet::new(),
+                    memory: Mebibytes(u64::MAX),
+                    demand: Mebibytes(0),
+                },
+                instances: 0,
+                of: 0,
+                teams: BTreeSet::new(),
             });
-            let choice = &mut choices[at];
             choice.of += 1;
-            if named_teams && !team.is_some_and(|t| kept.contains(t)) {
-                continue;
+            if !named_teams || own.contains(&(&instance.profile, &*gpu.board)) {
+                choice.request.memory = choice.request.memory.min(memory);
+                choice.request.boards.insert(&gpu.board);
             }
-            // The instance that made the choice may be one of another team.
-            let least = if choice.instances == 0 { memory } else { choice.request.memory };
-            choice.request.memory = least.min(memory);
-            choice.instances += 1;
-            choice.teams.extend(team);
-            choice.request.boards.insert(&gpu.board);
         }
     }
-    choices.retain(|choice| choice.instances > 0);
+    let at_once = view.held.at_once(|row, _| is_kept(row.team).then_some(row.profile));
+    for row in view.held.rows().filter(|row| is_kept(row.team)) {
+        if let Some(choice) = choices.get_mut(row.profile) {
+            choice.teams.insert(row.team);
+        }
+    }
+    for (profile, choice) in &mut choices {
+        let held = at_once.get(profile).map_or(0, |held| held.most);
+        choice.instances = if named_teams { held.min(choice.of) } else { choice.of };
+    }
+    let mut choices: Vec<Choice<'_>> =
+        choices.into_values().filter(|choice| choice.instances > 0).collect();
     choices.sort_by(|a, b| {
         (a.request.memory, a.request.profile).cmp(&(b.request.memory, b.request.profile))
     });
@@ -111,6 +118,10 @@ fn write_choice(
     };
     let planned = match instances == of {
         true => format!("{} in all, {planned}", plural(*of, "instance")),
+        // Others have them at other hours.
+        false if view.hours.is_some() => {
+            format!("up to {} of {}, {planned}", thousands(*instances), plural(*of, "instance"))
+        }
         false => format!("{} of {}, {planned}", thousands(*instances), plural(*of, "instance")),
     };
     let _ = write!(

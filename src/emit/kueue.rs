@@ -1,5 +1,5 @@
 //! `migplan emit kueue`: the plan as quotas of Kueue (`kueue.x-k8s.io/v1beta2`): a ResourceFlavor
-//! for each board, a ClusterQueue for each team with exactly the instances that the plan allocates
+//! for each board, a ClusterQueue for each team with the instances that the plan allocates
 //! to it, a LocalQueue in the team's namespace, and one ClusterQueue that lends the free ones.
 //!
 //! Only pairs of flavor and resource that a ClusterQueue lists can be borrowed (Kueue issue 4848), so
@@ -14,7 +14,7 @@ use super::output::Emitted;
 use super::plan_view::PlanView;
 use super::{pod, yaml};
 use crate::error::{Diagnostic, Error, Result};
-use crate::kubernetes::{PRODUCT_LABEL, naming};
+use crate::kubernetes::{PRODUCT_LABEL, list, naming};
 use crate::plan::{InstanceProfile, Strategy};
 
 /// How the objects are called.
@@ -27,12 +27,34 @@ pub struct KueueOptions {
 /// The cohort where no other is chosen.
 pub const DEFAULT_COHORT: &str = "migplan";
 
+const HEAD: &str = "\
+# Kueue quotas: what the plan allocates to each team is the team's nominal quota, and what is
+# free belongs to the last queue. Every queue lists every profile, so a team borrows what others
+# leave idle; the owner gets it back when it asks, by preempting the borrower.
+# cpu and memory are covered without a real limit, since Kueue admits nothing that asks for a
+# resource without a quota.
+";
+
+const HEAD_OVER_TIME: &str = "\
+# Allocated to a team is the most that the plan has for it in any hour.
+";
+
+/// Where the quotas of all teams would add up to more than exists.
+const HEAD_SHARED: &str = "\
+# Some instances are for several teams, each at its hours. Kueue knows no hours and admits until the
+# quotas of all queues are used up, so these add up to what exists: of such instances a team's quota is
+# what it has in every hour. The others are the last queue's, and whoever comes first borrows them.
+";
+
 /// The most flavors and the most resources that a resource group may list (validation of
 /// `ResourceGroup` in Kueue's v1beta2).
 const MOST_LISTED: usize = 64;
 
-/// Instances by flavor and resource name.
-type Quota = BTreeMap<(String, String), u64>;
+/// Flavor and resource name.
+type Cell = (String, String);
+
+/// Instances of each.
+type Quota = BTreeMap<Cell, u64>;
 
 /// A plan as quotas.
 struct Quotas<'p> {
@@ -42,8 +64,10 @@ struct Quotas<'p> {
     resources: BTreeSet<String>,
     /// What each team has.
     teams: BTreeMap<&'p str, Quota>,
-    /// What is free.
+    /// What is no team's own.
     free: Quota,
+    /// What teams have at different hours, more of it together than exists.
+    shared: BTreeSet<Cell>,
 }
 
 /// Writes the objects.
@@ -64,13 +88,13 @@ pub fn write(view: &PlanView<'_>, options: &KueueOptions) -> Result<Emitted> {
             .hint("plan pools of nodes one by one, each with a cohort of its own"));
         }
     }
-    let mut text = String::from(
-        "# Kueue quotas: what the plan allocates to each team is the team's nominal quota, and what is\n\
-         # free belongs to the last queue. Every queue lists every profile, so a team borrows what others\n\
-         # leave idle; the owner gets it back when it asks, by preempting the borrower.\n\
-         # cpu and memory are covered without a real limit, since Kueue admits nothing that asks for a\n\
-         # resource without a quota.\n",
-    );
+    let mut text = String::from(HEAD);
+    if view.hours.is_some() {
+        text.push_str(HEAD_OVER_TIME);
+    }
+    if !quotas.shared.is_empty() {
+        text.push_str(HEAD_SHARED);
+    }
     let mut warnings = Vec::new();
     write_flavors(&mut text, &quotas, options, &mut warnings);
     warnings.extend(view.renamed_teams());
@@ -100,6 +124,14 @@ pub fn write(view: &PlanView<'_>, options: &KueueOptions) -> Result<Emitted> {
         text.push_str("# free instances; this queue only lends\n");
         cluster_queue(&mut text, &free_queue, options, &quotas, &quotas.free, None);
     }
+    if !quotas.shared.is_empty() {
+        let shared: Vec<String> =
+            quotas.shared.iter().map(|(flavor, of)| format!("{of} on {flavor}")).collect();
+        warnings.push(Diagnostic::new(format!(
+            "teams have {} at different hours, of which Kueue knows nothing: their quota is what they have in every hour, and they borrow the rest as they come",
+            list::names(&shared)
+        )));
+    }
     for team in &view.unplaced_teams {
         warnings.push(Diagnostic::new(format!(
             "the plan places nothing of {team}: its queue has no quota of its own and only borrows"
@@ -109,19 +141,31 @@ pub fn write(view: &PlanView<'_>, options: &KueueOptions) -> Result<Emitted> {
 }
 
 /// Adds a plan up by team, flavor and resource.
+///
+/// Kueue admits until the quotas of the whole cohort are used up, whatever the hour, so these add up to
+/// what exists and never to more: a workload that is admitted beyond it waits for an instance while it
+/// holds its quota. Where teams have instances of a kind at different hours, the most of each can
+/// together be more than there are. Then a team's own are what it has in every hour, and the others
+/// are lent to whoever comes first.
 fn quotas<'p>(view: &PlanView<'p>) -> Quotas<'p> {
+    let placed = view.workloads.iter().map(|workload| workload.team);
     let mut quotas = Quotas {
         flavors: BTreeMap::new(),
         resources: BTreeSet::new(),
-        teams: view.unplaced_teams.iter().map(|team| (*team, Quota::new())).collect(),
+        teams: placed
+            .chain(view.unplaced_teams.iter().copied())
+            .map(|t| (t, Quota::new()))
+            .collect(),
         free: Quota::new(),
+        shared: BTreeSet::new(),
+    };
+    let cell = |board: &str, profile: &InstanceProfile| {
+        (flavor_name(view.strategy, board, profile), resource(view.strategy, profile))
     };
     for gpu in view.nodes.iter().flat_map(|node| &node.gpus) {
-        let whole =
-            (!gpu.mig && gpu.instances.is_empty()).then_some((&InstanceProfile::Full, None));
-        let instances = gpu.instances.iter().map(|i| (&i.profile, i.assignment.as_ref()));
-        for (profile, assignment) in instances.chain(whole) {
-            let flavor = flavor_name(view.strategy, &gpu.board, profile);
+        let whole = (!gpu.mig && gpu.instances.is_empty()).then_some(&InstanceProfile::Full);
+        for profile in gpu.instances.iter().map(|i| &i.profile).chain(whole) {
+            let (flavor, resource) = cell(&gpu.board, profile);
             if !quotas.flavors.contains_key(&flavor) {
                 let mut products = view.board_products(&gpu.board, profile);
                 // Old drivers left the maker's name out.
@@ -132,15 +176,28 @@ fn quotas<'p>(view: &PlanView<'p>) -> Quotas<'p> {
                 let product = (products.len() == 1).then(|| products.remove(0));
                 quotas.flavors.insert(flavor.clone(), product);
             }
-            let resource = resource(view.strategy, profile);
             quotas.resources.insert(resource.clone());
-            let quota = match assignment {
-                Some(assignment) => quotas.teams.entry(&assignment.team).or_default(),
-                None => &mut quotas.free,
-            };
-            *quota.entry((flavor, resource)).or_default() += 1;
+            *quotas.free.entry((flavor, resource)).or_default() += 1;
         }
     }
+    let supply = quotas.free.clone();
+    let held = view.held.at_once(|row, board| Some((cell(board, row.profile), row.team)));
+    let mut most: BTreeMap<&Cell, u64> = BTreeMap::new();
+    for ((cell, _), held) in &held {
+        let sum = most.entry(cell).or_default();
+        *sum = sum.saturating_add(held.most);
+    }
+    for ((cell, team), held) in &held {
+        let Some(free) = quotas.free.get_mut(cell) else { continue };
+        let is_shared = most.get(cell).copied() > supply.get(cell).copied();
+        let own = if is_shared { held.least } else { held.most }.min(*free);
+        *free -= own;
+        if is_shared {
+            quotas.shared.insert(cell.clone());
+        }
+        quotas.teams.entry(team).or_default().insert(cell.clone(), own);
+    }
+    quotas.free.retain(|_, count| *count > 0);
     quotas
 }
 

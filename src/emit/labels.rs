@@ -135,8 +135,8 @@ struct Step<'v> {
     evicted: Option<u64>,
     /// Instances and whole GPUs that the node advertises now and will not any more.
     destroyed: u64,
-    /// Replicas that the plan assigns to the node: what a failure would cost.
-    replicas: u64,
+    /// Instances of the node that the plan allocates: what a failure would cost.
+    allocated: u64,
 }
 
 /// Writes the script.
@@ -174,7 +174,8 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
     let warnings = nodes::unnamed(steps.iter().map(|s| s.node), "kubectl", "the script");
-    steps.sort_by_key(|s| (s.evicted.is_none(), s.evicted, s.how, s.destroyed, s.replicas, s.node));
+    steps
+        .sort_by_key(|s| (s.evicted.is_none(), s.evicted, s.how, s.destroyed, s.allocated, s.node));
     let at_once = match options.max_unavailable {
         MaxUnavailable::Nodes(n) => n,
         MaxUnavailable::Percent(p) => (view.nodes.len() as u64 * p / 100).max(1),
@@ -196,14 +197,13 @@ fn step<'v>(
     present: Option<&PresentNode>,
 ) -> Option<Step<'v>> {
     let planned = nodes::allocatable(view.strategy, node).ok();
-    let assigned = node.gpus.iter().flat_map(|g| &g.instances).filter(|i| i.assignment.is_some());
     let mut step = Step {
         node: node.name,
         config,
         how: How::Drain,
         evicted: None,
         destroyed: 0,
-        replicas: assigned.count() as u64,
+        allocated: view.allocated(node),
     };
     let Some(present) = present else { return Some(step) };
     let has_label = present.config.as_deref() == Some(config);

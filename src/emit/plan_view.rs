@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::held::{Periods, PlacedWorkload, Request, describe};
 use super::nodes::{self, NodeGpus};
+use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::kubernetes::{PRODUCT_LABEL, list, naming};
 use crate::plan::over_time::OverTimeFile;
-use crate::plan::{Assignment, Checked, InstanceProfile, Strategy};
+use crate::plan::{Checked, GpuPlan, Instance, InstanceProfile, Strategy};
 use crate::text::plural;
-use crate::units::Mebibytes;
 
 /// What stands where only the reader knows the name.
 pub(super) const FILL_IN: &str = "FILL-IN";
@@ -57,35 +58,6 @@ impl<'p> Products<'p> {
     }
 }
 
-/// What a workload's replicas ask for: one kind of instance, once or several times each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request<'p> {
-    /// The profile.
-    pub profile: &'p InstanceProfile,
-    /// Instances (or whole GPUs) of each replica.
-    pub per_replica: u64,
-    /// How many replicas are assigned to such instances.
-    pub replicas: u64,
-    /// The boards that these are on.
-    pub boards: BTreeSet<&'p str>,
-    /// The usable memory of the smallest of them.
-    pub memory: Mebibytes,
-    /// What a replica needs of each: no more than the smallest has, since a workload of whole GPUs
-    /// that names no memory needs all that its own have.
-    pub demand: Mebibytes,
-}
-
-/// A workload of which replicas are placed, with what its pods ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacedWorkload<'p> {
-    /// The team.
-    pub team: &'p str,
-    /// The workload.
-    pub workload: &'p str,
-    /// Its requests; more than one where its replicas are assigned to different kinds of instance.
-    pub requests: Vec<Request<'p>>,
-}
-
 /// A plan as the kinds look at it.
 #[derive(Debug)]
 pub struct PlanView<'p> {
@@ -99,61 +71,42 @@ pub struct PlanView<'p> {
     pub workloads: Vec<PlacedWorkload<'p>>,
     /// Those of teams that are not kept: names must be distinct from theirs too.
     others: Vec<PlacedWorkload<'p>>,
-    /// Teams of which nothing is placed.
+    /// Teams of which nothing is placed in any hour.
     pub unplaced_teams: Vec<&'p str>,
+    /// What all workloads hold, in each period.
+    pub held: Periods<'p>,
+    /// The hours of a plan over time.
+    pub hours: Option<u64>,
     /// Which instances go by a resource name: profile and board.
     offers: BTreeMap<String, BTreeSet<(&'p InstanceProfile, &'p str)>>,
     /// The namespace of each team of the plan, whichever teams are kept.
     namespaces: BTreeMap<&'p str, String>,
 }
 
-/// One instance that a replica is assigned to.
-struct Allocated<'p> {
-    assignment: &'p Assignment,
-    profile: &'p InstanceProfile,
-    board: &'p str,
-    memory_mib: u64,
-}
-
 impl<'p> PlanView<'p> {
-    /// Looks at a plan. One over time places workloads in all its periods, not only in the one whose
-    /// replicas it shows.
+    /// Looks at a plan, in all its hours. `asked` is what it was made for, where its file says.
     pub fn new(
         plan: &'p Checked,
         over_time: Option<&'p OverTimeFile>,
+        asked: Option<&'p Demand>,
         catalogue: &'p Catalogue,
         strategy: Strategy,
     ) -> PlanView<'p> {
-        let mut kinds: BTreeSet<(&InstanceProfile, &str)> = BTreeSet::new();
-        let mut allocated: Vec<Allocated<'_>> = Vec::new();
-        for gpu in &plan.gpus {
-            if !gpu.mig {
-                kinds.insert((&InstanceProfile::Full, &gpu.board));
-            }
-            for instance in &gpu.instances {
-                kinds.insert((&instance.profile, &gpu.board));
-                if let Some(assignment) = &instance.assignment {
-                    allocated.push(Allocated {
-                        assignment,
-                        profile: &instance.profile,
-                        board: &gpu.board,
-                        memory_mib: instance.memory_mib,
-                    });
-                }
-            }
-        }
         let mut offers: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
-        for (profile, board) in kinds {
-            let resource = nodes::resource(strategy, profile);
-            offers.entry(resource).or_default().insert((profile, board));
+        for gpu in &plan.gpus {
+            let whole = (!gpu.mig).then_some(&InstanceProfile::Full);
+            for profile in gpu.instances.iter().map(|i| &i.profile).chain(whole) {
+                let resource = nodes::resource(strategy, profile);
+                offers.entry(resource).or_default().insert((profile, &*gpu.board));
+            }
         }
-        let mut workloads = by_workload(allocated);
-        if let Some(over_time) = over_time {
-            add_periods(&mut workloads, over_time);
-        }
+        let held = Periods::new(plan, over_time);
+        let workloads = held.workloads(plan, asked);
         let placed: BTreeSet<&str> = workloads.iter().map(|w| w.team).collect();
-        let unplaced_teams: BTreeSet<&str> =
-            plan.unplaced.iter().map(|u| u.team.as_ref()).filter(|t| !placed.contains(t)).collect();
+        // What a plan over time says is unplaced is so in one hour.
+        let asked = asked.map_or(&[][..], Demand::workloads).iter().filter(|w| w.count > 0);
+        let unplaced = plan.unplaced.iter().map(|u| &*u.team).chain(asked.map(|w| &*w.team));
+        let unplaced_teams: BTreeSet<&str> = unplaced.filter(|t| !placed.contains(t)).collect();
         let namespaces = naming::dns_labels(placed.iter().chain(&unplaced_teams).copied(), "team");
         PlanView {
             catalogue,
@@ -162,6 +115,8 @@ impl<'p> PlanView<'p> {
             workloads,
             others: Vec::new(),
             unplaced_teams: unplaced_teams.into_iter().collect(),
+            held,
+            hours: over_time.map(OverTimeFile::hours),
             offers,
             namespaces,
         }
@@ -270,23 +225,42 @@ impl<'p> PlanView<'p> {
 
     /// Warnings on workloads that one pod template cannot ask for.
     pub fn template_warnings(&self) -> Vec<Diagnostic> {
-        self.workloads
-            .iter()
-            .filter(|workload| workload.requests.len() > 1)
-            .map(|workload| {
-                let kinds: Vec<String> = workload
-                    .requests
-                    .iter()
-                    .map(|r| format!("{} × {}", r.replicas, describe(r)))
-                    .collect();
-                Diagnostic::new(format!(
-                    "{}/{} is assigned to several kinds of instance ({}); one pod template asks for one of them, so it appears once for each",
-                    workload.team,
-                    workload.workload,
+        let mut warnings = Vec::new();
+        for workload in &self.workloads {
+            let label = format!("{}/{}", workload.team, workload.workload);
+            let kinds: Vec<String> =
+                workload.at_once().map(|r| format!("{} × {}", r.replicas, describe(r))).collect();
+            if kinds.len() > 1 {
+                warnings.push(Diagnostic::new(format!(
+                    "{label} is assigned to several kinds of instance ({}); one pod template asks for one of them, so it appears once for each",
                     kinds.join(", ")
-                ))
-            })
-            .collect()
+                )));
+            }
+            let others = workload.requests.iter().filter(|r| r.replicas == 0);
+            let others: Vec<String> = others.map(describe).collect();
+            if !others.is_empty() {
+                warnings.push(Diagnostic::new(format!(
+                    "{label} is assigned to other kinds of instance at other hours ({}); a pod template knows no hours, so it asks for what the hour with most replicas has: plan with --one-profile-per-workload to fix that",
+                    others.join(", ")
+                )));
+            }
+        }
+        warnings
+    }
+
+    /// Instances of a node that are allocated. Over time a plan does not say which of several equal
+    /// ones are, so those count of which some are in any hour.
+    pub(super) fn allocated(&self, node: &NodeGpus<'_>) -> u64 {
+        let kinds = || self.held.rows().flat_map(|r| r.boards.keys().map(|b| (r.profile, *b)));
+        let kinds: BTreeSet<(&InstanceProfile, &str)> =
+            if self.hours.is_some() { kinds().collect() } else { BTreeSet::new() };
+        let of_gpu = |gpu: &&GpuPlan| {
+            let held = |i: &&Instance| {
+                i.assignment.is_some() || kinds.contains(&(&i.profile, &*gpu.board))
+            };
+            gpu.instances.iter().filter(held).count() as u64
+        };
+        node.gpus.iter().map(of_gpu).sum()
     }
 
     /// The boards of the plan.
@@ -349,90 +323,4 @@ impl<'p> PlanView<'p> {
             "node {first}{others} has several boards, but feature discovery's {PRODUCT_LABEL} names one of them: pods that are kept to the other find no node"
         )))
     }
-}
-
-/// `2g.20gb`, `4 whole GPUs`.
-pub(super) fn describe(request: &Request<'_>) -> String {
-    match (request.profile, request.per_replica) {
-        (InstanceProfile::Full, n) => plural(n, "whole GPU"),
-        (profile, 1) => profile.to_string(),
-        (profile, n) => format!("{n} of {profile}"),
-    }
-}
-
-/// Adds what replicas ask for in any period, as often as that is at the same time.
-fn add_periods<'p>(workloads: &mut Vec<PlacedWorkload<'p>>, over_time: &'p OverTimeFile) {
-    for ((team, workload, profile), of) in over_time.most_at_once() {
-        let at = workloads.binary_search_by(|w| (w.team, w.workload).cmp(&(team, workload)));
-        let at = at.unwrap_or_else(|at| {
-            workloads.insert(at, PlacedWorkload { team, workload, requests: Vec::new() });
-            at
-        });
-        let requests = &mut workloads[at].requests;
-        let memory = Mebibytes(of.memory_mib);
-        match requests.iter_mut().find(|r| r.profile == profile && r.per_replica == 1) {
-            Some(request) => {
-                request.replicas = request.replicas.max(of.replicas);
-                request.boards.extend(of.boards);
-                request.memory = request.memory.min(memory);
-            }
-            None => {
-                // All replicas of a workload need the same; 0 where the plan shows none of them.
-                let demand = requests.iter().map(|r| r.demand).max().unwrap_or(Mebibytes(0));
-                let (replicas, boards) = (of.replicas, of.boards);
-                requests.push(Request {
-                    profile,
-                    per_replica: 1,
-                    replicas,
-                    boards,
-                    memory,
-                    demand,
-                });
-            }
-        }
-        requests.sort_by(|a, b| (a.profile, a.per_replica).cmp(&(b.profile, b.per_replica)));
-    }
-}
-
-/// Groups instances into workloads and what their replicas ask for.
-fn by_workload(mut allocated: Vec<Allocated<'_>>) -> Vec<PlacedWorkload<'_>> {
-    fn replica<'p>(of: &Allocated<'p>) -> (&'p str, &'p str, u64) {
-        (&of.assignment.team, &of.assignment.workload, of.assignment.replica)
-    }
-    allocated
-        .sort_by(|a, b| (replica(a), a.profile, a.board).cmp(&(replica(b), b.profile, b.board)));
-    let mut all: Vec<PlacedWorkload<'_>> = Vec::new();
-    for of_replica in allocated.chunk_by(|a, b| replica(a) == replica(b)) {
-        let Some(first) = of_replica.first() else { continue };
-        let (team, workload, _) = replica(first);
-        let profile = first.profile;
-        if all.last().is_none_or(|last| (last.team, last.workload) != (team, workload)) {
-            all.push(PlacedWorkload { team, workload, requests: Vec::new() });
-        }
-        let Some(placed) = all.last_mut() else { continue };
-        let per_replica = of_replica.len() as u64;
-        let least = of_replica.iter().map(|a| a.memory_mib).min().unwrap_or(0);
-        let most = of_replica.iter().map(|a| a.assignment.demand_mib).max().unwrap_or(0);
-        let alike = |r: &Request<'_>| r.profile == profile && r.per_replica == per_replica;
-        let at = placed.requests.iter().position(alike).unwrap_or_else(|| {
-            placed.requests.push(Request {
-                profile,
-                per_replica,
-                replicas: 0,
-                boards: BTreeSet::new(),
-                memory: Mebibytes(least),
-                demand: Mebibytes(most),
-            });
-            placed.requests.len() - 1
-        });
-        let request = &mut placed.requests[at];
-        request.replicas += 1;
-        request.boards.extend(of_replica.iter().map(|a| a.board));
-        request.memory = request.memory.min(Mebibytes(least));
-        request.demand = request.demand.max(Mebibytes(most)).min(request.memory);
-    }
-    for placed in &mut all {
-        placed.requests.sort_by(|a, b| (a.profile, a.per_replica).cmp(&(b.profile, b.per_replica)));
-    }
-    all
 }

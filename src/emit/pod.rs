@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::held::{PlacedWorkload, Request, describe};
 use super::output::Emitted;
-use super::plan_view::{PlacedWorkload, PlanView, Products, Request, describe};
+use super::plan_view::{PlanView, Products};
 use super::yaml;
 use crate::error::{Diagnostic, Result};
 use crate::kubernetes::{GPU_TAINT, PRODUCT_LABEL, naming};
@@ -42,9 +43,9 @@ pub(super) fn templates<'v, 'p>(
         naming::check_namespace(namespace)?;
     }
     let names = view.object_names(|workload| {
-        workload.requests.iter().map(|request| text_of(workload, Some(request))).collect()
+        workload.at_once().map(|request| text_of(workload, Some(request))).collect()
     });
-    let requests = view.workloads.iter().flat_map(|w| w.requests.iter().map(move |r| (w, r)));
+    let requests = view.workloads.iter().flat_map(|w| w.at_once().map(move |r| (w, r)));
     Ok(requests
         .map(|(workload, request)| Template {
             workload,
@@ -59,7 +60,7 @@ pub(super) fn templates<'v, 'p>(
 pub(super) fn text_of(workload: &PlacedWorkload<'_>, request: Option<&Request<'_>>) -> String {
     // No name has a NUL, so it separates without clashes; in a label it becomes '-'.
     let mut text = format!("{}\0{}", workload.team, workload.workload);
-    if let Some(request) = request.filter(|_| workload.requests.len() > 1) {
+    if let Some(request) = request.filter(|_| workload.at_once().count() > 1) {
         let _ = write!(text, "\0{}", request.profile);
         if request.per_replica > 1 {
             let _ = write!(text, "\0{}", request.per_replica);
@@ -139,12 +140,15 @@ pub(super) fn write_term(text: &mut String, indent: &str, products: &Products<'_
 
 /// `nlp/train: 6 replicas, each in 2g.20gb with 19.5 GiB`.
 pub(super) fn headline(workload: &PlacedWorkload<'_>, request: &Request<'_>) -> String {
+    let replicas = match request.replicas {
+        0 => "at other hours in".to_string(),
+        1 => "1 replica in".to_string(),
+        n => format!("{}, each in", plural(n, "replica")),
+    };
     format!(
-        "{}/{}: {}{} {} with {}{}",
+        "{}/{}: {replicas} {} with {}{}",
         workload.team,
         workload.workload,
-        plural(request.replicas, "replica"),
-        if request.replicas == 1 { " in" } else { ", each in" },
         describe(request),
         request.memory.human(),
         if request.per_replica == 1 { "" } else { " each" }
@@ -156,7 +160,7 @@ pub(super) fn warnings(view: &PlanView<'_>) -> Vec<Diagnostic> {
     let mut warnings = view.template_warnings();
     let mut kept_to: BTreeSet<&str> = BTreeSet::new();
     for workload in &view.workloads {
-        for request in &workload.requests {
+        for request in workload.at_once() {
             let Some(products) = view.products(request) else { continue };
             kept_to.extend(&request.boards);
             let label = format!("{}/{}", workload.team, workload.workload);

@@ -35,8 +35,10 @@ pub struct PrometheusRulesOptions {
 struct Planned<'p> {
     /// How many instances of a profile a node has → the nodes that have so many.
     per_node: BTreeMap<(String, u64), Vec<&'p str>>,
-    /// Instances of a profile, how many of them are free, and the nodes that have them.
+    /// Instances of a profile, how many of them are allocated, and the nodes that have them.
     totals: BTreeMap<String, Total<'p>>,
+    /// The hours of a plan over time.
+    hours: Option<u64>,
     /// Whether the plan knows no node by name.
     anonymous: bool,
 }
@@ -44,7 +46,8 @@ struct Planned<'p> {
 #[derive(Default)]
 struct Total<'p> {
     instances: u64,
-    free: u64,
+    /// How many are allocated in the hour with the most.
+    allocated: u64,
     nodes: Vec<&'p str>,
 }
 
@@ -68,7 +71,7 @@ pub fn write(view: &PlanView<'_>, options: &PrometheusRulesOptions) -> Result<Em
     }
     write_nearly_full(&mut rules);
     for (profile, total) in &planned.totals {
-        write_idle(&mut rules, profile, total, planned.anonymous);
+        write_idle(&mut rules, profile, total, &planned);
     }
     let text = wrap(&rules, options)?;
     Ok(Emitted { text, warnings, ..Emitted::default() })
@@ -78,16 +81,15 @@ fn planned<'p>(view: &PlanView<'p>) -> Planned<'p> {
     let mut planned = Planned {
         per_node: BTreeMap::new(),
         totals: BTreeMap::new(),
+        hours: view.hours,
         anonymous: view.nodes.iter().any(|n| &**n.name == LOCAL_NODE),
     };
     for node in &view.nodes {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for instance in node.gpus.iter().flat_map(|g| &g.instances) {
-            let InstanceProfile::Mig(name) = &instance.profile else { continue };
-            let base = format!("{}g.{}gb", name.gpu_slices, name.gigabytes);
+            let Some(base) = base(&instance.profile) else { continue };
             let total = planned.totals.entry(base.clone()).or_default();
             total.instances += 1;
-            total.free += u64::from(instance.assignment.is_none());
             *counts.entry(base).or_default() += 1;
         }
         for (base, count) in counts {
@@ -95,7 +97,18 @@ fn planned<'p>(view: &PlanView<'p>) -> Planned<'p> {
             planned.per_node.entry((base, count)).or_default().push(node.name);
         }
     }
+    for (base, held) in view.held.at_once(|row, _| base(row.profile)) {
+        if let Some(total) = planned.totals.get_mut(&base) {
+            total.allocated = held.most.min(total.instances);
+        }
+    }
     planned
+}
+
+/// A profile without attributes; `None` for whole GPUs.
+fn base(profile: &InstanceProfile) -> Option<String> {
+    let InstanceProfile::Mig(name) = profile else { return None };
+    Some(format!("{}g.{}gb", name.gpu_slices, name.gigabytes))
 }
 
 /// One rule: its keys and values in order, then more lines as they are.
@@ -108,7 +121,7 @@ fn write_rule(rules: &mut String, lines: &[(&str, &str)], more: &str) {
 }
 
 fn write_records(rules: &mut String, planned: &Planned<'_>) {
-    let mut record = |name: &str, expr: &str, labels: &str| {
+    let record = |rules: &mut String, name: &str, expr: &str, labels: &str| {
         write_rule(rules, &[("record", name), ("expr", &yaml::quoted(expr))], labels);
     };
     let by_node = |expr: &str| {
@@ -116,18 +129,28 @@ fn write_records(rules: &mut String, planned: &Planned<'_>) {
             "max by (node, gpu, GPU_I_ID, GPU_I_PROFILE) (label_replace(label_replace({expr}, \"node\", \"$1\", \"hostname\", \"(.+)\"), \"node\", \"$1\", \"Hostname\", \"(.+)\"))"
         )
     };
-    record("migplan:instance_memory_used_mib", &by_node(USED), "");
-    record("migplan:instance_memory_usable_mib", &by_node(&format!("{USED} + {FREE}")), "");
+    record(rules, "migplan:instance_memory_used_mib", &by_node(USED), "");
+    record(rules, "migplan:instance_memory_usable_mib", &by_node(&format!("{USED} + {FREE}")), "");
     record(
+        rules,
         "migplan:instances:count",
         "count by (node, GPU_I_PROFILE) (migplan:instance_memory_usable_mib)",
         "",
     );
+    if planned.hours.is_some() {
+        rules
+            .push_str("      # allocated: in the hour in which the plan has most of the profile\n");
+    }
     for (profile, total) in &planned.totals {
         let labels = format!("        labels:\n          profile: {}\n", yaml::quoted(profile));
-        record("migplan:instances_planned", &format!("vector({})", total.instances), &labels);
-        let allocated = total.instances - total.free;
-        record("migplan:instances_allocated", &format!("vector({allocated})"), &labels);
+        record(
+            rules,
+            "migplan:instances_planned",
+            &format!("vector({})", total.instances),
+            &labels,
+        );
+        let allocated = format!("vector({})", total.allocated);
+        record(rules, "migplan:instances_allocated", &allocated, &labels);
     }
 }
 
@@ -181,22 +204,38 @@ fn write_nearly_full(rules: &mut String) {
     );
 }
 
-fn write_idle(rules: &mut String, profile: &str, total: &Total<'_>, anonymous: bool) {
-    let free = total.free;
-    let selector = selector(profile, &total.nodes, anonymous);
+/// Over time instances idle outside of their hours, as planned. So the alert waits for as many hours as
+/// the plan has: the one that needs most instances is among them.
+fn write_idle(rules: &mut String, profile: &str, total: &Total<'_>, planned: &Planned<'_>) {
+    let free = total.instances - total.allocated;
+    let selector = selector(profile, &total.nodes, planned.anonymous);
     let expr = format!(
         "count(max_over_time(migplan:instance_memory_used_mib{{{selector}}}[6h]) < {IDLE_MIB}) > {free}"
     );
+    let (wait, summary) = match planned.hours {
+        None => (
+            "1h".to_string(),
+            format!(
+                "{{{{ $value }}}} {{{{ if eq $value 1.0 }}}}instance of {profile} was{{{{ else }}}}instances of {profile} were{{{{ end }}}} idle for 6 hours; the plan leaves {free} free"
+            ),
+        ),
+        Some(hours) => (
+            format!("{hours}h"),
+            format!(
+                "{{{{ $value }}}} of {} of {profile} idle now, and for {} always more than the {free} that the plan's fullest hour leaves free",
+                plural(total.instances, "instance"),
+                plural(hours, "hour")
+            ),
+        ),
+    };
     write_rule(
         rules,
-        &[("alert", "MigplanInstancesIdle"), ("expr", &yaml::quoted(&expr)), ("for", "1h")],
+        &[("alert", "MigplanInstancesIdle"), ("expr", &yaml::quoted(&expr)), ("for", &wait)],
         &annotations(
             "info",
             profile,
             free,
-            &format!(
-                "{{{{ $value }}}} {{{{ if eq $value 1.0 }}}}instance of {profile} was{{{{ else }}}}instances of {profile} were{{{{ end }}}} idle for 6 hours; the plan leaves {free} free"
-            ),
+            &summary,
             "Teams use less than they asked for: `migplan demand --prometheus` shows what they need.",
         ),
     );

@@ -3,6 +3,7 @@
 
 use super::mig_parted::DEFAULT_NAME;
 use super::plan_view::PlanView;
+use crate::demand::Demand;
 use crate::error::{Error, Result};
 use crate::hardware::Catalogue;
 use crate::plan::file::PlanFile;
@@ -10,7 +11,7 @@ use crate::plan::over_time::OverTimeFile;
 use crate::plan::{Checked, Strategy};
 
 /// A plan to emit from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct PlanSource<'p> {
     /// The plan.
     pub plan: &'p Checked,
@@ -20,6 +21,8 @@ pub struct PlanSource<'p> {
     pub name: Option<&'p str>,
     /// The MIG strategy that it was made for, where its file says so.
     pub strategy: Option<Strategy>,
+    /// What it was made for, where its file says so.
+    pub asked: Option<&'p Demand>,
     /// The periods, where the plan is one over time.
     pub over_time: Option<&'p OverTimeFile>,
 }
@@ -31,6 +34,7 @@ impl<'p> From<&'p PlanFile> for PlanSource<'p> {
             catalogue: &file.catalogue,
             name: file.name.as_deref(),
             strategy: file.policy.as_ref().map(|policy| policy.rules.strategy),
+            asked: file.demand.as_ref(),
             over_time: file.over_time.as_ref(),
         }
     }
@@ -69,7 +73,7 @@ impl<'p> PlanSource<'p> {
 
     /// The plan under a MIG strategy that the kind prescribes.
     pub fn view_as(&self, strategy: Strategy) -> PlanView<'p> {
-        PlanView::new(self.plan, self.over_time, self.catalogue, strategy)
+        PlanView::new(self.plan, self.over_time, self.asked, self.catalogue, strategy)
     }
 
     /// As [`PlanSource::view`], of these teams' workloads alone; none named is all.

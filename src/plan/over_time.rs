@@ -4,7 +4,7 @@
 //! A plan names one replica for each instance. Over time it shows those of one period; the others
 //! are counts, since which of several equal instances a replica gets is up to the scheduler.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -84,17 +84,6 @@ pub(crate) fn names(
     names
 }
 
-/// Replicas of a workload in one kind of instance, in the hour that has most of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AtOnce<'p> {
-    /// The replicas.
-    pub replicas: u64,
-    /// The boards on which some are in any hour.
-    pub boards: BTreeSet<&'p str>,
-    /// Usable memory of the smallest of the instances, in MiB.
-    pub memory_mib: u64,
-}
-
 /// What a plan's file says of the periods, under `over_time`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -119,15 +108,22 @@ struct PeriodFile {
     allocated: Vec<AllocatedFile>,
 }
 
+/// Replicas of one workload in instances of one kind, as the file has them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct AllocatedFile {
-    team: Arc<str>,
-    workload: Arc<str>,
-    board: Arc<str>,
-    profile: InstanceProfile,
-    memory_mib: u64,
-    replicas: u64,
+pub struct AllocatedFile {
+    /// The team.
+    pub team: Arc<str>,
+    /// The workload.
+    pub workload: Arc<str>,
+    /// The board's id.
+    pub board: Arc<str>,
+    /// The kind of instance.
+    pub profile: InstanceProfile,
+    /// The usable memory of one of them.
+    pub memory_mib: u64,
+    /// How many replicas, one in each.
+    pub replicas: u64,
 }
 
 impl OverTimeFile {
@@ -176,30 +172,14 @@ impl OverTimeFile {
         format!("{} ({})", self.shown, self.timezone)
     }
 
-    /// For each workload and kind of instance, the most replicas that are in such at the same time.
-    pub fn most_at_once(&self) -> BTreeMap<(&str, &str, &InstanceProfile), AtOnce<'_>> {
-        let mut most: BTreeMap<(&str, &str, &InstanceProfile), AtOnce<'_>> = BTreeMap::new();
-        for period in &self.periods {
-            let mut now: BTreeMap<(&str, &str, &InstanceProfile), u64> = BTreeMap::new();
-            for row in &period.allocated {
-                let key = (&*row.team, &*row.workload, &row.profile);
-                let replicas = now.entry(key).or_default();
-                *replicas = replicas.saturating_add(row.replicas);
-                let known = most.entry(key).or_insert_with(|| AtOnce {
-                    replicas: 0,
-                    boards: BTreeSet::new(),
-                    memory_mib: row.memory_mib,
-                });
-                known.boards.insert(&row.board);
-                known.memory_mib = known.memory_mib.min(row.memory_mib);
-            }
-            for (key, replicas) in now {
-                if let Some(known) = most.get_mut(&key) {
-                    known.replicas = known.replicas.max(replicas);
-                }
-            }
-        }
-        most
+    /// Hours in all.
+    pub fn hours(&self) -> u64 {
+        self.hours
+    }
+
+    /// What is allocated, for each period.
+    pub fn periods(&self) -> impl Iterator<Item = &[AllocatedFile]> {
+        self.periods.iter().map(|period| &*period.allocated)
     }
 
     /// As [`OverTimePlan::names`].

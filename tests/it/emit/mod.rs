@@ -8,6 +8,7 @@ mod gke;
 mod golden;
 mod grafana;
 mod kubernetes;
+mod over_time;
 mod programs;
 mod rollout;
 mod scale;
