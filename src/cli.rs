@@ -31,6 +31,7 @@ mod status;
 mod suggest;
 mod values;
 mod watch;
+mod write;
 
 use std::process::ExitCode as ProcessExit;
 

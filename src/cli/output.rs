@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::write::{Failure, folder_of, is_stdout, target_of};
 use crate::error::{Diagnostic, Error, ExitCode, Result, is_full};
 use crate::view::text::Layout;
 
@@ -43,7 +45,7 @@ impl Console {
 
     /// How a result is laid out on stdout, or in `file` where one is named.
     pub fn layout(&self, file: Option<&Path>) -> Layout {
-        let stdout = file.is_none_or(|f| f == Path::new("-"));
+        let stdout = file.is_none_or(is_stdout);
         let width = if stdout { columns(io::stdout()) } else { None };
         Layout { width, all_rows: self.verbose > 0 }
     }
@@ -128,15 +130,14 @@ pub fn check_outputs<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
     let inputs = inputs.into_iter().filter(|input| *input != Path::new("-"));
-    let read: Vec<PathBuf> = inputs.filter_map(place_of).collect();
+    let read: Vec<Place> = inputs.filter_map(place_of).collect();
     let result = result.unwrap_or(Path::new("-"));
     let outputs = [result].into_iter().chain(beside.iter().filter_map(|file| file.as_deref()));
-    let mut taken: Vec<PathBuf> = Vec::new();
+    let mut taken: Vec<Place> = Vec::new();
     for file in outputs {
-        check_writable(Some(file))?;
+        check_writable(file)?;
         let Some(place) = place_of(file) else { continue };
-        let name =
-            if file == Path::new("-") { "stdout".into() } else { file.display().to_string() };
+        let name = if is_stdout(file) { "stdout".into() } else { file.display().to_string() };
         if taken.contains(&place) {
             return Err(Error::usage(format!("two outputs go to {name}"))
                 .hint("name another file for each output; without -o the result goes to stdout"));
@@ -150,33 +151,54 @@ pub fn check_outputs<'a>(
     Ok(())
 }
 
-/// Where a file lies, whatever it is called; `None` for what takes any number of outputs, such as
-/// `/dev/null`.
-fn place_of(file: &Path) -> Option<PathBuf> {
-    if file == Path::new("-") {
-        return Some(file.into());
+/// What tells a file from all others, whatever it is called.
+#[derive(PartialEq)]
+enum Place {
+    Stdout,
+    /// Device and inode of what is there.
+    There(u64, u64),
+    /// Where it will be.
+    New(PathBuf),
+}
+
+/// Where a file lies; `None` for what takes any number of outputs, such as `/dev/null`.
+fn place_of(file: &Path) -> Option<Place> {
+    if is_stdout(file) {
+        return Some(Place::Stdout);
     }
-    if let Ok(place) = fs::canonicalize(file) {
-        return place.is_file().then_some(place);
+    if let Ok(there) = fs::metadata(file) {
+        return there.is_file().then_some(Place::There(there.dev(), there.ino()));
     }
-    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let target = target_of(file).unwrap_or_else(|_| file.into());
+    let folder = folder_of(&target);
     let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.into());
-    Some(folder.join(file.file_name()?))
+    Some(Place::New(folder.join(target.file_name()?)))
 }
 
 /// Checks that a result can be written to `file`, before the work that makes it.
-fn check_writable(file: Option<&Path>) -> Result<()> {
-    let Some(file) = file.filter(|f| *f != Path::new("-")) else { return Ok(()) };
-    let folder = match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let problem = if file.is_dir() {
-        "is a folder, not a file".to_string()
-    } else if !folder.is_dir() {
-        format!("cannot be written: there is no folder {}", folder.display())
-    } else {
+fn check_writable(file: &Path) -> Result<()> {
+    if is_stdout(file) {
         return Ok(());
+    }
+    let problem = match target_of(file) {
+        Err(e) => format!("cannot be written: {e}"),
+        Ok(target) if target.is_dir() => "is a folder, not a file".to_string(),
+        Ok(target) if !folder_of(&target).is_dir() => {
+            let folder = folder_of(&target).display();
+            match target == file {
+                true => format!("cannot be written: there is no folder {folder}"),
+                false => format!(
+                    "cannot be written: it is a symbolic link to {}, and there is no folder {folder}",
+                    target.display()
+                ),
+            }
+        }
+        // To open a pipe would wait for its reader.
+        Ok(target) if target.is_file() => match fs::OpenOptions::new().write(true).open(target) {
+            Err(e) => format!("cannot be written: {e}"),
+            Ok(_) => return Ok(()),
+        },
+        Ok(_) => return Ok(()),
     };
     Err(Error::input(Diagnostic::new(problem).in_file(file.display().to_string())).hint(WRITABLE))
 }
@@ -184,7 +206,7 @@ fn check_writable(file: Option<&Path>) -> Result<()> {
 const WRITABLE: &str = "name a file in a folder that exists and that you may write to";
 
 /// Writes a result to stdout, or to `file` where one is named (`-` is stdout). A file appears
-/// whole or not at all.
+/// whole or not at all, where that can be, and keeps its owner and mode.
 ///
 /// # Errors
 /// The file cannot be written (exit 3). A reader that closed the pipe is no error.
@@ -192,31 +214,28 @@ pub fn write_result(
     file: Option<&Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    match file.filter(|f| *f != Path::new("-")) {
-        None => {
-            let mut stdout = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            match write(&mut stdout).and_then(|()| stdout.flush()) {
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                Err(e) => {
-                    Err(Error::new(ExitCode::BadInput, format!("cannot write to stdout: {e}")))
-                }
-                Ok(()) => Ok(()),
+    let Some(file) = file.filter(|f| !is_stdout(f)) else {
+        let mut stdout = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        return match write(&mut stdout).and_then(|()| stdout.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::new(ExitCode::BadInput, format!("cannot write to stdout: {e}")))
             }
-        }
-        Some(file) => match write_file(file, write) {
-            // `-o /dev/stdout` is a pipe as well.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(e) => {
-                let problem = Diagnostic::new(format!("cannot be written: {e}"));
-                let problem = problem.in_file(file.display().to_string());
-                Err(Error::input(problem).hint(match is_full(&e) {
-                    true => "free some space, or name a file on another disk",
-                    false => WRITABLE,
-                }))
-            }
-            Ok(()) => Ok(()),
-        },
+            _ => Ok(()),
+        };
+    };
+    let Err(Failure { cause, partly }) = super::write::write(file, write) else { return Ok(()) };
+    if cause.kind() == io::ErrorKind::BrokenPipe {
+        return Ok(());
     }
+    let problem = match partly {
+        true => format!("is written in part only, and its old content is lost: {cause}"),
+        false => format!("cannot be written: {cause}"),
+    };
+    let problem = Diagnostic::new(problem).in_file(file.display().to_string());
+    Err(Error::input(problem).hint(match is_full(&cause) {
+        true => "free some space, or name a file on another disk",
+        false => WRITABLE,
+    }))
 }
 
 /// Writes a second result to `file`, where one is named.
@@ -228,26 +247,4 @@ pub fn write_beside(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     file.map_or(Ok(()), |file| write_result(Some(file), write))
-}
-
-fn write_file(file: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // A device or pipe cannot be replaced by a new file, only written to.
-    if fs::metadata(file).is_ok_and(|m| !m.is_file()) {
-        let mut out = BufWriter::new(fs::OpenOptions::new().write(true).open(file)?);
-        write(&mut out)?;
-        return out.flush();
-    }
-    let mut name = file.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = file.with_file_name(name);
-    let written = (|| {
-        let mut out = BufWriter::with_capacity(1 << 16, fs::File::create(&temporary)?);
-        write(&mut out)?;
-        out.flush()?;
-        fs::rename(&temporary, file)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
 }

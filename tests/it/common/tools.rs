@@ -18,12 +18,18 @@ pub fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Says that a test is skipped, past the test runner, which keeps what a passing test prints.
+/// Says that a test is skipped for want of a program.
 ///
 /// # Panics
 /// Where `MIGPLAN_REQUIRE_TOOLS` is `1`.
 pub fn skip(why: &str) {
     let required = std::env::var("MIGPLAN_REQUIRE_TOOLS").is_ok_and(|v| v == "1");
     assert!(!required, "{why}, and MIGPLAN_REQUIRE_TOOLS=1 asks for every test");
+    note(why);
+}
+
+/// Says that a test is skipped for want of what no package brings, such as a right of this machine;
+/// past the test runner, which keeps what a passing test prints.
+pub fn note(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
