@@ -393,6 +393,13 @@ pub enum Status {
     SolverGap,
 }
 
+impl Status {
+    /// The status of two searches together: the first that is not proved says why.
+    pub fn and(self, other: Status) -> Status {
+        if self == Status::Optimal { other } else { self }
+    }
+}
+
 /// One stage of the goal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -15,7 +15,7 @@ use crate::hardware::BoardRef;
 use crate::optimise::fewest::{self, ToServe};
 use crate::optimise::problem::Problem;
 use crate::optimise::{self, PlanOptions, explain};
-use crate::plan::Unplaced;
+use crate::plan::{Status, Unplaced};
 use crate::text::thousands;
 use crate::units::{Percent, Weight};
 
@@ -28,8 +28,8 @@ pub struct Sizing {
     pub gpus: u64,
     /// The fewest nodes with those GPUs, where some replica takes several GPUs of one node.
     pub nodes: Option<u64>,
-    /// Whether it is proved that fewer will not do.
-    pub proved: bool,
+    /// [`Status::Optimal`] where it is proved that fewer will not do, else why it is not.
+    pub status: Status,
     /// What the board cannot serve at all, however many there are.
     pub unserved: Vec<Unplaced>,
     /// The most that fits on fewer GPUs, up to `gpus`.
@@ -43,8 +43,8 @@ pub struct SizingMix {
     pub boards: Vec<MixBoard>,
     /// The price of all of them, in millionths.
     pub cost: u128,
-    /// Whether it is proved that nothing cheaper will do.
-    pub proved: bool,
+    /// [`Status::Optimal`] where it is proved that nothing cheaper will do, else why it is not.
+    pub status: Status,
     /// What none of the boards can serve.
     pub unserved: Vec<Unplaced>,
 }
@@ -113,7 +113,7 @@ fn size_one(
         let problem = Problem::new(demand, &close, options);
         steps = comparison::up_to(&problem, &baselines::priorities(demand), gpus, options)?;
     }
-    Ok(Sizing { board: board.clone(), gpus, nodes, proved: cheapest.proved, unserved, steps })
+    Ok(Sizing { board: board.clone(), gpus, nodes, status: cheapest.status, unserved, steps })
 }
 
 /// The cheapest GPUs of several boards that serve all that any of them can serve; of equally cheap
@@ -138,7 +138,7 @@ pub fn size_mix(
     let cost = each.iter().zip(&cheapest.gpus).map(|(p, n)| *p as u128 * u128::from(*n)).sum();
     Ok(SizingMix {
         cost,
-        proved: cheapest.proved,
+        status: cheapest.status,
         unserved: unserved(demand, &boards, &problem, gpus_per_node),
         boards: prices
             .into_iter()
@@ -164,12 +164,12 @@ pub fn size_over_time(
     let size = |board: &BoardRef| {
         let boards = std::slice::from_ref(board);
         let problem = Problem::over_time(demand, &plenty(demand.peak(), boards, 1), options);
-        let (gpus, proved) = fewest_of_best_plan(demand, board, &problem, share, options)?;
+        let (gpus, status) = fewest_of_best_plan(demand, board, &problem, share, options)?;
         Ok(Sizing {
             board: board.clone(),
             gpus,
             nodes: None,
-            proved,
+            status,
             // Replicas of several whole GPUs cannot be planned over time.
             unserved: unserved(demand.peak(), boards, &problem, 1),
             steps: Frontier { points: Vec::new(), complete: true },
@@ -178,8 +178,8 @@ pub fn size_over_time(
     boards.par_iter().map(size).collect()
 }
 
-/// The fewest GPUs whose best plan serves the share (in millionths), and whether it is proved that one
-/// fewer is not enough. `problem` has plenty of them.
+/// The fewest GPUs whose best plan serves the share (in millionths), and the status of the proof that
+/// one fewer is not enough. `problem` has plenty of them.
 ///
 /// # Errors
 /// As [`size_over_time`].
@@ -189,7 +189,7 @@ fn fewest_of_best_plan(
     problem: &Problem,
     share: u64,
     options: &PlanOptions,
-) -> Result<(u64, bool)> {
+) -> Result<(u64, Status)> {
     let start = Instant::now();
     let to_serve = ToServe::share(problem, share);
     let fewest = fewest::fewest_to_serve(problem, &to_serve, options)?;
@@ -197,7 +197,7 @@ fn fewest_of_best_plan(
     let mut gpus: u64 = fewest.gpus.iter().sum();
     // Of one priority the best plan serves the most, and where all is served the order is no matter.
     if gpus == 0 || to_serve.priorities() == 1 || share == Weight::SCALE {
-        return Ok((gpus, fewest.proved));
+        return Ok((gpus, fewest.status));
     }
     let serves = |gpus: u64| {
         let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
@@ -209,28 +209,28 @@ fn fewest_of_best_plan(
     // The search for the fewest says no more than that fewer are not enough. From there in steps that
     // double, and then between.
     let most = demand.peak().replicas().min(MAX_GPUS);
-    let (mut too_few, mut step) = ((gpus - 1, fewest.proved), 1);
-    let mut proved = loop {
-        let (is_served, proved) = serves(gpus)?;
+    let (mut too_few, mut step) = ((gpus - 1, fewest.status), 1);
+    let mut of_served = loop {
+        let (is_served, status) = serves(gpus)?;
         if is_served {
-            break proved;
+            break status;
         }
         if gpus >= most {
             let message = "no number of GPUs that is enough was found in time";
             return Err(Error::new(ExitCode::TimeLimit, message));
         }
-        too_few = (gpus, proved);
+        too_few = (gpus, status);
         gpus = (gpus + step).min(most);
         step *= 2;
     };
     while gpus - too_few.0 > 1 {
         let middle = too_few.0 + (gpus - too_few.0) / 2;
         match serves(middle)? {
-            (true, of_best) => (gpus, proved) = (middle, of_best),
-            (false, of_best) => too_few = (middle, of_best),
+            (true, status) => (gpus, of_served) = (middle, status),
+            (false, status) => too_few = (middle, status),
         }
     }
-    Ok((gpus, proved && too_few.1))
+    Ok((gpus, of_served.and(too_few.1)))
 }
 
 fn too_many(board: &BoardRef) -> Error {

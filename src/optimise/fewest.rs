@@ -68,8 +68,8 @@ pub(crate) fn fewest_of_pool(
 pub(crate) struct Cheapest {
     /// GPUs in use, for each pool.
     pub gpus: Vec<u64>,
-    /// Whether it is proved that nothing cheaper does.
-    pub proved: bool,
+    /// [`Status::Optimal`] where it is proved that nothing cheaper does, else why it is not.
+    pub status: Status,
 }
 
 /// The cheapest GPUs, at a price for each pool, on which `wanted` replicas are placed, which is
@@ -111,15 +111,15 @@ pub(crate) fn cheapest(
         progress.tell(SearchProgress::Stage(StageProgress { objective, value, bound }));
     };
     tell(&search, None);
-    let mut proved = true;
+    let mut status = Status::Optimal;
     for terms in [cost, fewest] {
         let objective = LinearObjective { sense: Sense::Minimise, terms };
         let bound = search.optimise(&objective)?;
-        proved &= bound.status == Status::Optimal;
+        status = status.and(bound.status);
         tell(&search, (objective.terms == used).then_some(bound.value));
         search.hold(objective)?;
     }
-    Ok(Some(Cheapest { gpus: gpus_used(&search), proved }))
+    Ok(Some(Cheapest { gpus: gpus_used(&search), status }))
 }
 
 /// GPUs in use in the best solution, for each pool.
@@ -172,7 +172,7 @@ impl ToServe {
     }
 
     /// Whether the best plan of a problem, which serves all that it can of a priority before the next
-    /// one, serves as much; and whether that plan is proved to be the best.
+    /// one, serves as much; and the status of the proof that this plan is the best.
     ///
     /// # Errors
     /// As [`stages::run`].
@@ -180,7 +180,7 @@ impl ToServe {
         &self,
         problem: &Problem,
         options: &PlanOptions,
-    ) -> Result<(bool, bool)> {
+    ) -> Result<(bool, Status)> {
         let options = PlanOptions { until: Until::PlacedMib, ..options.clone() };
         let Solution { formulation, values, proof, .. } = stages::run(problem, &options)?;
         let is_served = self.0.iter().all(|least| {
@@ -188,7 +188,7 @@ impl ToServe {
             let guaranteed = formulation.guaranteed_weight(problem, least.priority);
             dot(&weight, &values) >= least.weight && dot(&guaranteed, &values) >= least.guaranteed
         });
-        Ok((is_served, proof.status == Status::Optimal))
+        Ok((is_served, proof.status))
     }
 }
 
@@ -229,5 +229,5 @@ pub(crate) fn fewest_to_serve(
     let terms = search.formulation.gpus_used(problem);
     let objective = LinearObjective { sense: Sense::Minimise, terms };
     let bound = search.optimise(&objective)?;
-    Ok(Some(Cheapest { gpus: gpus_used(&search), proved: bound.status == Status::Optimal }))
+    Ok(Some(Cheapest { gpus: gpus_used(&search), status: bound.status }))
 }

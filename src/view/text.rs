@@ -26,7 +26,7 @@ use serde_json::Number;
 use crate::compare::Baseline;
 use crate::demand::Demand;
 use crate::optimise::{SearchProgress, StageProgress};
-use crate::plan::Unplaced;
+use crate::plan::{Status, Unplaced};
 use crate::plan::goal::{Objective, Sense, Unit};
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, millionths};
@@ -118,6 +118,16 @@ fn unplaced_rows(text: &mut String, unplaced: &[Unplaced], rows: usize) {
 fn boards_of_more(help: &str) -> Option<&str> {
     let (gpus, boards) = help.split_once(" of ")?;
     (gpus.ends_with(" more GPU") || gpus.ends_with(" more GPUs")).then_some(boards)
+}
+
+/// Why a result is not proved, in a few words; `None` where it is.
+pub(in crate::view) fn not_proved(status: Status) -> Option<&'static str> {
+    match status {
+        Status::Optimal => None,
+        Status::TimeLimit => Some("the time limit ended the search"),
+        Status::Interrupted => Some("the search was interrupted"),
+        Status::SolverGap => Some("the solver left a gap"),
+    }
 }
 
 /// How far the search is: `placed_mib: 256 GiB, at most 260 GiB`.

@@ -11,6 +11,7 @@ use migplan::fleet::Fleet;
 use migplan::fleet::price::Price;
 use migplan::hardware::Catalogue;
 use migplan::optimise::{self, PlanOptions};
+use migplan::plan::Status;
 use migplan::units::Mebibytes;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -178,7 +179,7 @@ proptest! {
         let board = gpus("1xa100-80gb").boards();
         let sizing = compare::size(&demand, &board, 8, &PlanOptions::default()).unwrap().remove(0);
         let served = |n: u64| n > 0 && serves_all(&demand, &gpus(&format!("{n}xa100-80gb")));
-        prop_assert!(sizing.proved);
+        prop_assert_eq!(sizing.status, Status::Optimal);
         prop_assert!(served(sizing.gpus) && !served(sizing.gpus - 1));
         prop_assert_eq!(sizing.steps.points.last().unwrap().placed, demand.replicas());
     }
@@ -470,7 +471,7 @@ fn the_cheapest_mix_is_the_cheapest() {
         let price = |id: &str, price: i64| Price { board: board(id), price: price * 100_000 };
         let prices = [price("a100-sxm4-80gb", a100), price("a30-24gb", a30)];
         let mix = compare::size_mix(&demand, &prices, 8, &PlanOptions::default()).unwrap();
-        assert!(mix.proved && mix.unserved.is_empty());
+        assert!(mix.status == Status::Optimal && mix.unserved.is_empty());
         let mut cheapest = i64::MAX;
         for n in 1..7 {
             for m in 0..7 {
@@ -510,6 +511,26 @@ fn what_a_board_can_never_serve_is_listed() {
         csv.replace("t,huge,300,1,\n", "").as_bytes(),
     );
     assert!(run.stdout.starts_with("a100-sxm4-80gb: 18 GPUs on 2 nodes of 16"), "{}", run.stdout);
+}
+
+#[test]
+fn no_gpu_at_all_says_why() {
+    let size = |csv: &str, more: &[&str]| {
+        let args = ["size", "-w", "-", "-b", "a30"];
+        let run = migplan_with(&[&args[..], more].concat(), csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
+    };
+    let huge = "team,workload,memory,count\nt,huge,90GiB,2\n";
+    let says = "a30-24gb: 0 GPUs, since it can serve no replica of this demand\nNot in that number";
+    let shown = size(huge, &[]);
+    assert!(shown.starts_with(says) && !shown.contains("proved"), "{shown}");
+    let says = "cheapest mix: no GPU, since these boards can serve no replica of this demand\n";
+    assert!(size(huge, &["--price", "a30=2"]).contains(says));
+    let none = size("team,workload,memory,count\nt,none,9GiB,0\n", &[]);
+    assert_eq!(none, "a30-24gb: 0 GPUs, since no replica is asked for\n\n");
+    let document = json(&size(huge, &["--format", "json"]));
+    assert_eq!(document["boards"][0]["status"], "optimal");
 }
 
 #[test]

@@ -5,10 +5,9 @@ use crate::compare::{
     Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PLAN_ROW, best_preset,
 };
 use crate::demand::{Demand, Workload};
-use crate::plan::Status;
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, Weight, millionths};
-use crate::view::text::{of_priority, placed_by};
+use crate::view::text::{not_proved, of_priority, placed_by};
 
 /// So many presets are shown; a fleet of many boards has many.
 const MOST_PRESETS: usize = 12;
@@ -273,12 +272,9 @@ fn subtitle(comparison: &Comparison, scale: &Scale, of_presets: Option<usize>) -
             text += &format!(" {workloads} that no instance can hold {are} unplaced in every way.");
         }
     }
-    text += match comparison.plan.proof.status {
-        Status::Optimal => "",
-        Status::TimeLimit => " The plan is not proved: the time limit ended the search.",
-        Status::Interrupted => " The plan is not proved: the search was interrupted.",
-        Status::SolverGap => " The plan is not proved: the solver left a gap.",
-    };
+    if let Some(why) = not_proved(comparison.plan.proof.status) {
+        text += &format!(" The plan is not proved: {why}.");
+    }
     if let Some(count) = of_presets {
         text += &format!(" Of {count} presets the best {MOST_PRESETS} are shown.");
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::compare::{FrontierPoint, MixBoard, Sizing, SizingMix};
 use crate::fleet::price::Price;
-use crate::plan::Unplaced;
+use crate::plan::{Status, Unplaced};
 use crate::units::millionths;
 
 /// Schema key of [`SizeDocument`].
@@ -33,6 +33,8 @@ pub struct BoardSize {
     pub gpus: u64,
     /// Whether it is proved that one fewer is not enough.
     pub proved: bool,
+    /// Why it is not proved, as in a plan's proof; `optimal` where it is.
+    pub status: Status,
     /// Whether the board can serve the whole demand.
     pub serves_all: bool,
     /// What it cannot serve, however many GPUs there are.
@@ -75,6 +77,8 @@ pub struct Mix {
     pub cost: String,
     /// Whether it is proved that nothing cheaper is enough.
     pub proved: bool,
+    /// Why it is not proved, as in a plan's proof; `optimal` where it is.
+    pub status: Status,
     /// Whether these boards can serve the whole demand.
     pub serves_all: bool,
     /// What none of them can serve.
@@ -116,7 +120,8 @@ impl BoardSize {
         BoardSize {
             board: sizing.board.id.clone(),
             gpus: sizing.gpus,
-            proved: sizing.proved,
+            proved: sizing.status == Status::Optimal,
+            status: sizing.status,
             serves_all: sizing.unserved.is_empty(),
             unserved: sizing.unserved.clone(),
             steps: sizing.steps.points.iter().map(step).collect(),
@@ -138,7 +143,8 @@ impl Mix {
         Mix {
             boards: mix.boards.iter().map(board).collect(),
             cost: millionths(mix.cost),
-            proved: mix.proved,
+            proved: mix.status == Status::Optimal,
+            status: mix.status,
             serves_all: mix.unserved.is_empty(),
             unserved: mix.unserved.clone(),
         }

@@ -1,11 +1,11 @@
 //! How many GPUs a demand needs, in words: `migplan size`.
 
 use super::table::table;
-use super::{Layout, unplaced_rows};
+use super::{Layout, not_proved, unplaced_rows, wrapped};
 use crate::compare::{Sizing, SizingMix};
 use crate::error::Diagnostic;
 use crate::fleet::price::Price;
-use crate::plan::Unplaced;
+use crate::plan::{Status, Unplaced};
 use crate::text::{plural, thousands};
 use crate::units::{Mebibytes, millionths};
 
@@ -40,20 +40,36 @@ pub fn warnings(sizings: &[Sizing]) -> Vec<Diagnostic> {
     sizings.iter().filter(|s| !s.unserved.is_empty()).map(warning).collect()
 }
 
-/// `proved: …`, or that it is not.
-fn proof(proved: bool, claim: &str) -> String {
-    if proved { format!("proved: {claim}") } else { "not proved within the time limit".to_string() }
+/// `proved: …`, or why it is not.
+fn proof(status: Status, claim: &str) -> String {
+    match not_proved(status) {
+        None => format!("proved: {claim}"),
+        Some(why) => format!("not proved: {why}"),
+    }
+}
+
+/// Why no GPU at all is needed: nothing is asked for, or there is nothing that they could serve.
+fn no_gpu(unserved: &[Unplaced], they: &str) -> String {
+    match unserved.is_empty() {
+        true => "since no replica is asked for".to_string(),
+        false => format!("since {they} can serve no replica of this demand"),
+    }
 }
 
 fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout) -> String {
     let mut text = format!("{}: {}", sizing.board.id, plural(sizing.gpus, "GPU"));
+    if sizing.gpus == 0 {
+        text += &format!(", {}", no_gpu(&sizing.unserved, "it"));
+        return wrapped(&text, "", layout) + &unserved(&sizing.unserved, layout) + "\n";
+    }
     if let Some(nodes) = sizing.nodes {
         text += &format!(" on {} of {per_node}", plural(nodes, "node"));
     }
     if let Some(price) = price {
         text += &format!(", cost {}", millionths(price.of_gpus(sizing.gpus)));
     }
-    text += &format!(" ({})\n", proof(sizing.proved, "one fewer is not enough"));
+    text += &format!(" ({})", proof(sizing.status, "one fewer is not enough"));
+    text = wrapped(&text, "", layout);
     text += &unserved(&sizing.unserved, layout);
     if !sizing.steps.points.is_empty() {
         text += &steps(sizing, layout);
@@ -94,13 +110,16 @@ fn cheapest(mix: &SizingMix, layout: Layout) -> String {
         .filter(|b| b.gpus > 0)
         .map(|b| format!("{} × {}", thousands(b.gpus), b.board.id))
         .collect();
-    let used = if used.is_empty() { "no GPU".to_string() } else { used.join(" + ") };
-    format!(
-        "cheapest mix: {used}, cost {} ({})\n{}",
-        millionths(mix.cost),
-        proof(mix.proved, "nothing cheaper is enough"),
-        unserved(&mix.unserved, layout)
-    )
+    let line = match used.is_empty() {
+        true => format!("cheapest mix: no GPU, {}", no_gpu(&mix.unserved, "these boards")),
+        false => format!(
+            "cheapest mix: {}, cost {} ({})",
+            used.join(" + "),
+            millionths(mix.cost),
+            proof(mix.status, "nothing cheaper is enough")
+        ),
+    };
+    wrapped(&line, "", layout) + &unserved(&mix.unserved, layout)
 }
 
 fn unserved(unserved: &[Unplaced], layout: Layout) -> String {
@@ -114,4 +133,30 @@ fn unserved(unserved: &[Unplaced], layout: Layout) -> String {
     );
     unplaced_rows(&mut text, unserved, layout.rows());
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Frontier;
+    use crate::hardware::Catalogue;
+
+    #[test]
+    fn why_a_number_is_not_proved_is_said() {
+        let board = Catalogue::built_in().by_id("a30-24gb").unwrap().clone();
+        for (status, says) in [
+            (Status::Optimal, "(proved: one fewer is not enough)"),
+            (Status::TimeLimit, "(not proved: the time limit ended the search)"),
+            (Status::Interrupted, "(not proved: the search was interrupted)"),
+            (Status::SolverGap, "(not proved: the solver left a gap)"),
+        ] {
+            let steps = Frontier { points: Vec::new(), complete: true };
+            let (board, unserved) = (board.clone(), Vec::new());
+            let sizing = Sizing { board, gpus: 3, nodes: None, status, unserved, steps };
+            let shown = text(&[sizing], None, &[], 8, Layout::default());
+            assert_eq!(shown, format!("a30-24gb: 3 GPUs {says}\n\n"));
+        }
+        assert_eq!(Status::Optimal.and(Status::Interrupted), Status::Interrupted);
+        assert_eq!(Status::TimeLimit.and(Status::Optimal), Status::TimeLimit);
+    }
 }
