@@ -574,6 +574,41 @@ fn the_report_holds_everything_and_fetches_nothing() {
 }
 
 #[test]
+fn the_report_applies_to_each_node_its_own_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let report = |fleet: String, rest: &[&str]| {
+        fs::write(file("f.csv"), format!("node,board,gpus\n{fleet}")).unwrap();
+        fs::write(file("w.csv"), "team,workload,memory,count\na,x,38GiB,3\nb,y,5GiB,5\n").unwrap();
+        let (workloads, fleet, page) = (file("w.csv"), file("f.csv"), file("r.html"));
+        let args = ["-q", "suggest", "-w", &workloads, "--fleet", &fleet, "--report", &page];
+        let run = migplan(&[&args[..], rest].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        fs::read_to_string(page).unwrap()
+    };
+    let single = ["--strategy", "single"];
+    let page = report("n1,a100-80gb,4\nn2,a100-80gb,4\n".to_string(), &single);
+    for (node, label) in [("n1", "migplan-1"), ("n2", "migplan-2")] {
+        let row =
+            format!("<td>{label}</td><td class=\"number\" data-v=\"1\">1</td><td>{node}</td>");
+        assert!(page.contains(&row), "{row}");
+        assert!(page.contains(&format!("kubectl label node {node} nvidia.com/mig.config={label}")));
+    }
+    // No command that works as it is, whatever the node.
+    assert!(page.contains("apply -f config.yaml -c LABEL\n"));
+    assert!(!page.contains("-c migplan"), "a command with one node's label");
+    // One label needs no table.
+    let page = report("n1,a100-80gb,4\n".to_string(), &[]);
+    assert!(page.contains("apply -f config.yaml -c migplan\n") && !page.contains("which label"));
+    // Many nodes are grouped, and where all of them are listed is said.
+    let fleet = (0..1000).map(|n| format!("n{n},a100-80gb,1\n")).collect();
+    let page = report(fleet, &[]);
+    assert!(page.contains("migplan suggest --assignments FILE lists all 1,000 nodes."));
+    assert!(page.contains("# … and 950 further nodes: `migplan emit labels` labels all of them."));
+    assert!(page.matches("kubectl label node").count() == 50);
+}
+
+#[test]
 fn tables_of_the_report_sort_and_its_file_can_be_copied() {
     let Some(browser) = chromium() else { return };
     let folder = tempfile::tempdir().unwrap();

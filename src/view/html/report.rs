@@ -1,11 +1,13 @@
 //! The report: everything about a plan on one page, for people who were not there.
 
+mod carry_out;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Content, Drawing, Page, Row, Section, Table, Value, html};
 use crate::compare::{self, Baseline, Comparison};
 use crate::demand::Demand;
-use crate::emit::{mig_parted, shell};
+use crate::emit::mig_parted;
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
@@ -88,11 +90,7 @@ fn page(subject: &Subject<'_>) -> Result<Page> {
         "Save it as config.yaml.",
         Content::Code(config.text.clone()),
     ));
-    sections.push(section(
-        "How to apply it",
-        "Instances that must go are destroyed with whatever runs in them: look at the dry run first.",
-        Content::Code(commands(config)),
-    ));
+    sections.extend(carry_out::sections(config));
     sections.push(section(
         "The proof",
         "Stage by stage; a stage is proved where its bound equals its value.",
@@ -330,36 +328,4 @@ fn stages(plan: &Plan) -> Content {
         columns: names(&["stage", "value", "bound", "proof"]),
         rows: rows.collect(),
     })
-}
-
-fn commands(config: &mig_parted::MigPartedFile) -> String {
-    let mut labels: Vec<&str> =
-        config.assignments.iter().map(|(_, label)| label.as_str()).collect();
-    labels.sort_unstable();
-    labels.dedup();
-    let first = labels.first().copied().unwrap_or(mig_parted::DEFAULT_NAME);
-    let mut text = format!(
-        "# On the node, with migplan: first what would change, then the change.\n\
-         migplan apply -f config.yaml -c {first} --dry-run\n\
-         migplan apply -f config.yaml -c {first}\n\n\
-         # Or with nvidia-mig-parted:\n\
-         nvidia-mig-parted assert --valid-config -f config.yaml -c {first}\n\
-         nvidia-mig-parted apply -f config.yaml -c {first}\n"
-    );
-    let nodes: Vec<_> =
-        config.assignments.iter().filter(|(node, _)| **node != *crate::fleet::LOCAL_NODE).collect();
-    if !nodes.is_empty() {
-        text += "\n# Or, under the GPU Operator with config.yaml as its mig-parted ConfigMap, node by node:\n";
-        for (node, label) in nodes.iter().take(MOST_ROWS) {
-            text += &format!(
-                "kubectl label node {} nvidia.com/mig.config={} --overwrite\n",
-                shell::word(node),
-                label
-            );
-        }
-        if nodes.len() > MOST_ROWS {
-            text += "# … and the other nodes, as `migplan suggest --assignments nodes.csv` lists them.\n";
-        }
-    }
-    text
 }
