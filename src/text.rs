@@ -23,6 +23,16 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// A plain decimal number with commas between its thousands: `2000001.5` is `2,000,001.5`.
+pub fn grouped(decimal: &str) -> String {
+    let (whole, part) = decimal.split_once('.').unwrap_or((decimal, ""));
+    match whole.parse() {
+        Ok(number) if part.is_empty() => thousands(number),
+        Ok(number) => format!("{}.{part}", thousands(number)),
+        Err(_) => decimal.to_string(),
+    }
+}
+
 /// The first few of many names, and how many more there are.
 pub fn some(names: &[String]) -> String {
     first(names, 5)
@@ -83,6 +93,8 @@ mod tests {
         assert_eq!(plural(1, "GPU"), "1 GPU");
         assert_eq!(plural(12_500, "node"), "12,500 nodes");
         assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(grouped("2000001.5001"), "2,000,001.5001");
+        assert_eq!((grouped("1234"), grouped("0.000001")), ("1,234".into(), "0.000001".into()));
         assert_eq!(share(1_037, 1_041), "99.6 %");
         assert_eq!(
             (share(7, 7), share(1, 5_000), share(0, 0)),

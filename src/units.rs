@@ -9,7 +9,7 @@ use std::ops::{Add, AddAssign, Div, Mul, Rem, Sub};
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::thousands;
+use crate::text::{grouped, thousands};
 
 /// An amount of GPU memory in whole MiB (2^20 bytes).
 #[derive(
@@ -413,6 +413,12 @@ pub fn millionths(value: u128) -> String {
     } else {
         format!("{whole}.{part:06}").trim_end_matches('0').to_string()
     }
+}
+
+/// The same for people, with commas between thousands: an amount of weight with all its digits, of a
+/// picture as of a table.
+pub fn amount(millionths_of_it: u128) -> String {
+    grouped(&millionths(millionths_of_it))
 }
 
 /// A share of something, in millionths (`10%` is 100,000).

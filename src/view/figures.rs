@@ -12,7 +12,7 @@ mod slices;
 mod usage;
 
 pub use demand::{DemandFigure, DemandRow, Given};
-pub use fit_idle::{FitIdle, FitUnit, FrontierDot, Way, WayKind};
+pub use fit_idle::{Amount, FitIdle, FitUnit, FrontierDot, Way, WayKind};
 pub use hours::HourAxis;
 pub use replay::{MissedLine, NamePanel, ReplayFigure};
 pub use schedule::ScheduleFigure;

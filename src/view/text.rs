@@ -26,10 +26,10 @@ use serde_json::Number;
 use crate::compare::Baseline;
 use crate::demand::Demand;
 use crate::optimise::{SearchProgress, StageProgress};
-use crate::plan::{Status, Unplaced};
 use crate::plan::goal::{Objective, Sense, Unit};
-use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, millionths};
+use crate::plan::{Status, Unplaced};
+use crate::text::{grouped, plural, thousands};
+use crate::units::{Mebibytes, amount, millionths};
 
 /// How a text is laid out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -167,8 +167,7 @@ fn stage_value(objective: &str, number: &Number) -> String {
     match (unit, number.as_u64()) {
         (Some(Unit::Mebibytes), Some(mib)) => Mebibytes(mib).human() + times,
         (Some(Unit::Millionths), Some(n)) => format!("{} %", millionths(u128::from(n) * 100)),
-        (_, Some(whole)) => thousands(whole),
-        _ => number.to_string(),
+        _ => grouped(&number.to_string()),
     }
 }
 
@@ -188,7 +187,7 @@ fn best_preset_text(
     );
     let mut beside = Vec::new();
     if demand.is_weighted() {
-        let [best, plan, all] = [best.weight(), plan.weight(), demand.weight()].map(millionths);
+        let [best, plan, all] = [best.weight(), plan.weight(), demand.weight()].map(amount);
         beside.push(format!("weight {best} of {all}, the plan {plan}"));
     }
     // What it places of the priority that it gives up says whether its total is worth anything.
@@ -207,7 +206,7 @@ fn best_preset_text(
 pub(in crate::view) fn placed_by(row: &Baseline, demand: &Demand) -> String {
     let placed = thousands(row.placed);
     match demand.is_weighted() {
-        true => format!("{placed} (weight {})", millionths(row.weight())),
+        true => format!("{placed} (weight {})", amount(row.weight())),
         false => placed,
     }
 }
@@ -217,7 +216,7 @@ pub(in crate::view) fn placed_by(row: &Baseline, demand: &Demand) -> String {
 pub(in crate::view) fn of_priority(row: &Baseline, index: usize, demand: &Demand) -> String {
     if demand.is_weighted() {
         let weight = row.placed_weight.get(index).copied().unwrap_or(0);
-        return format!("weight {}", millionths(u128::try_from(weight).unwrap_or(0)));
+        return format!("weight {}", amount(u128::try_from(weight).unwrap_or(0)));
     }
     thousands(row.placed_by_priority.get(index).copied().unwrap_or(0))
 }

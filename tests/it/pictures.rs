@@ -185,6 +185,44 @@ fn the_whole_demand_is_one_number_also_where_some_of_it_fits_no_instance() {
 }
 
 #[test]
+fn weights_are_told_alike_however_small_or_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let gpus = ["--gpus", "1xa100-80gb"];
+    for (small, large, best, all) in [
+        ("0.001", "0.002", "0.003", "0.007"),
+        ("0.05", "0.25", "0.25", "0.65"),
+        ("0.000001", "0.000002", "0.000003", "0.000007"),
+        ("400000.5", "1000000", "1,200,001.5", "3,200,001.5"),
+    ] {
+        let csv =
+            format!("team,workload,memory,count,weight\na,x,5GiB,3,{small}\nb,y,50GiB,2,{large}\n");
+        let of = format!("{best} of {all}");
+        let page = texts_of(folder.path(), &csv, &gpus);
+        assert!(page[0].contains(&format!("(weight {of})")), "{page:?}");
+        assert!(page.contains(&of), "{of}: {page:?}");
+        assert!(page.iter().any(|t| t.ends_with(&format!("the whole demand: {all}"))), "{page:?}");
+        // The axis has numbers of that size, none of them twice.
+        let axis = page.iter().position(|t| t == "weight placed").unwrap();
+        let is_small = |t: &&String| t.parse().is_ok_and(|n: f64| n > 0.0 && n < 0.9);
+        let numbers: Vec<&String> = page[..axis].iter().filter(is_small).collect();
+        let distinct: std::collections::BTreeSet<&&String> = numbers.iter().collect();
+        assert_eq!(distinct.len(), numbers.len(), "{page:?}");
+        assert!(numbers.len() > 2 || !all.starts_with('0'), "{page:?}");
+        let slide = texts_of(folder.path(), &csv, &[&gpus[..], &["--size", "16:9"]].concat());
+        assert!(slide.contains(&format!("weight {of}")), "{slide:?}");
+        let file = folder.path().join("w.csv");
+        let (file, page) = (file.to_str().unwrap(), folder.path().join("r.html"));
+        fs::write(file, &csv).unwrap();
+        let args = ["compare", "-w", file, "--report", page.to_str().unwrap()];
+        let run = migplan(&[&args[..], &gpus].concat());
+        assert!(run.stdout.contains(&format!(" {best} ")), "{}", run.stdout);
+        assert!(run.stdout.contains(&format!("of {all}, the plan {best}")), "{}", run.stdout);
+        let report = fs::read_to_string(page).unwrap();
+        assert!(report.contains(&format!(">{best}</td>")) && report.contains(&of));
+    }
+}
+
+#[test]
 fn a_priority_that_no_instance_can_hold_counts_in_the_whole_demand() {
     let folder = tempfile::tempdir().unwrap();
     let csv = "team,workload,memory,count,priority\na,huge,300GiB,3,5\nb,a,30GiB,3,0\n";

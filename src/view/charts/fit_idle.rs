@@ -77,6 +77,16 @@ impl Columns {
         }
     }
 
+    /// The width that there is for what fits.
+    fn space(&self) -> f64 {
+        if self.stacked { 150.0 } else { WIDTH - MARGIN - self.right - 12.0 }
+    }
+
+    /// What fits, in the words for which there is space.
+    fn fit_of<'w>(&self, way: &'w Way) -> &'w str {
+        way.fit_within(|text| font::width(text, SMALL) <= self.space())
+    }
+
     /// Height above a row's bar.
     fn above(&self) -> f64 {
         if self.stacked { 18.0 } else { 0.0 }
@@ -111,7 +121,14 @@ fn bars(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
             let x = columns.left + tick * scale;
             picture.line(vec![(x, first), (x, y + 2.0)], GRID, 1.0);
         }
-        picture.text(columns.right + 12.0, first - 4.0, Anchor::Left, SMALL, QUIET, unit(figure));
+        picture.text(
+            columns.right + 12.0,
+            first - 4.0,
+            Anchor::Left,
+            SMALL,
+            QUIET,
+            unit(figure, &columns),
+        );
     }
     for (way, (y, note)) in figure.ways.iter().zip(rows) {
         picture.mark(way.sentence(), Vec::new(), |p| bar(p, way, y, scale, &columns, &note));
@@ -127,12 +144,12 @@ fn bars(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
     y + 40.0
 }
 
-fn unit(figure: &FitIdle) -> String {
+fn unit(figure: &FitIdle, columns: &Columns) -> String {
     let unit = match figure.unit {
         FitUnit::Replicas => "replicas placed",
         FitUnit::Weight => "weight placed",
     };
-    let by_priority = figure.ways.iter().any(|w| w.fit_text.contains("(p"));
+    let by_priority = figure.ways.iter().any(|way| columns.fit_of(way).contains("(p"));
     format!("{unit}{}", if by_priority { " (p: priority)" } else { "" })
 }
 
@@ -140,18 +157,16 @@ fn bar(picture: &mut Picture, way: &Way, y: f64, scale: f64, columns: &Columns, 
     let margin = picture.margin();
     // What stands in a row of its own on a telephone, else in the columns beside the bar.
     let name_y = if columns.stacked { y - 6.0 } else { y + 12.0 };
-    let (fit_x, anchor, space) = if columns.stacked {
-        (columns.right, Anchor::Right, 150.0)
-    } else {
-        (columns.right + 12.0, Anchor::Left, WIDTH - MARGIN - columns.right - 12.0)
+    let (fit_x, anchor) = match columns.stacked {
+        true => (columns.right, Anchor::Right),
+        false => (columns.right + 12.0, Anchor::Left),
     };
     let name_space =
         if columns.stacked { columns.right - margin - 190.0 } else { columns.left - margin - 32.0 };
     Marker::Way(way.kind).draw(picture, (margin + 8.0, name_y - 4.0));
     let name = font::fit_name(&way.name, BODY, name_space);
     picture.text(margin + 22.0, name_y, Anchor::Left, BODY, INK, name);
-    let fits = font::width(&way.fit_text, SMALL) <= space;
-    let fit = font::fit(if fits { &way.fit_text } else { &way.fit_short }, SMALL, space);
+    let fit = font::fit(columns.fit_of(way), SMALL, columns.space());
     picture.text(fit_x, name_y, anchor, SMALL, INK, fit);
 
     // The lines of the axis end where the row's own text begins.

@@ -1,24 +1,40 @@
 //! What pictures over hours share: the axes, the names of the days, steps and areas.
 
 use super::font;
-use super::page::{SMALL, number, ticks};
+use super::page::{SMALL, number, plot_left, ticks};
 use super::palette::{Color, EDGE, GRID, INK, QUIET};
 use super::picture::{Anchor, Box, Picture};
 use crate::view::figures::HourAxis;
 
+/// Where the plots begin at least, and where the title of an axis stands.
+const LEFT: f64 = 84.0;
+const TITLE: f64 = 34.0;
+/// Between the numbers of an axis and its plot.
+const TICK_GAP: f64 = 8.0;
+
+fn whole_ticks(most: f64) -> impl Iterator<Item = f64> {
+    ticks(most, 4).into_iter().filter(|tick| tick.fract() == 0.0)
+}
+
+/// Where the plots of a picture begin, of which the highest axis goes up to `most`.
+pub(super) fn left_of(most: f64) -> f64 {
+    let numbers: Vec<String> = whole_ticks(most).map(number).collect();
+    plot_left(&numbers, TITLE, TICK_GAP, LEFT)
+}
+
 /// The scale at the left, with what it counts, and a line where a day begins.
 pub(super) fn axes(picture: &mut Picture, axis: &HourAxis, plot: Box, most: f64, label: &str) {
-    for tick in ticks(most, 4).into_iter().filter(|t| t.fract() == 0.0) {
+    for tick in whole_ticks(most) {
         let y = plot.bottom() - plot.h * tick / most;
         picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
-        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+        picture.text(plot.x - TICK_GAP, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
     }
     for (hour, _) in &axis.days {
         let x = plot.x + plot.w * *hour as f64 / axis.hours.max(1) as f64;
         picture.line(vec![(x, plot.y), (x, plot.bottom())], GRID, 1.0);
     }
     let label = font::fit(label, SMALL, plot.h);
-    picture.upright(plot.x - 50.0, plot.y + plot.h / 2.0, SMALL, INK, &label);
+    picture.upright(TITLE, plot.y + plot.h / 2.0, SMALL, INK, &label);
 }
 
 /// The edges at the left and below.

@@ -14,6 +14,8 @@ pub(super) const SMALL: f64 = 10.0;
 pub(super) const WIDTH: f64 = 960.0;
 /// The same for a telephone.
 pub(super) const NARROW: f64 = 360.0;
+/// What an upright title has below the line on which its letters stand, which is to its right.
+const BELOW_TITLE: f64 = 7.0;
 /// What stays free at the edges of a picture of [`WIDTH`].
 pub(super) const MARGIN: f64 = 24.0;
 
@@ -115,6 +117,24 @@ pub(super) fn ticks_between((from, to): (f64, f64), count: usize) -> Vec<f64> {
     plotters::coord::types::RangedCoordf64::from(from..to).key_points(count)
 }
 
+/// Where a plot begins beside a vertical axis whose title stands at `title` and whose numbers end `gap`
+/// before the plot: at `least`, or further right where the widest number would lie under the title.
+pub(super) fn plot_left(numbers: &[String], title: f64, gap: f64, least: f64) -> f64 {
+    let widest = numbers.iter().map(|number| font::width(number, SMALL)).fold(0.0, f64::max);
+    least.max(title + BELOW_TITLE + widest + gap)
+}
+
+/// A number beside an axis of any scale, with the decimals that it has.
+pub(super) fn tick(value: f64) -> String {
+    if value >= 1000.0 {
+        return number(value);
+    }
+    // Beyond these decimals is what the arithmetic of a tick adds to it.
+    let decimals = format!("{value:.9}");
+    let text = decimals.trim_end_matches('0').trim_end_matches('.');
+    if text.is_empty() { "0".to_string() } else { text.to_string() }
+}
+
 /// A number for people: no decimals where it has none or is large, else one.
 pub(super) fn number(value: f64) -> String {
     let tenths = (value * 10.0).round() / 10.0;
@@ -122,5 +142,36 @@ pub(super) fn number(value: f64) -> String {
         thousands(value.round().max(0.0) as u64)
     } else {
         format!("{tenths:.1}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_title_of_an_axis_is_clear_of_its_numbers() {
+        for number in ["10", "1,000", "1,000,000", "0.000002"] {
+            let numbers = [number.to_string()];
+            let left = plot_left(&numbers, 26.0, 12.0, 78.0);
+            let begin = left - 12.0 - font::width(number, SMALL);
+            assert!(begin >= 26.0 + BELOW_TITLE - 1e-9, "{number}: {begin}");
+        }
+        assert_eq!(plot_left(&["10".to_string()], 26.0, 12.0, 78.0), 78.0);
+    }
+
+    #[test]
+    fn numbers_beside_an_axis_have_their_decimals() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.1 + 0.2, "0.3"),
+            (3.0 * 0.001, "0.003"),
+            (2e-7, "0.0000002"),
+            (12.5, "12.5"),
+            (100.0, "100"),
+            (1_500_000.0, "1,500,000"),
+        ] {
+            assert_eq!(tick(value), text);
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! area under or over the line of its supply.
 
 use super::font;
-use super::hours::{areas, axes, day_names, frame, steps};
+use super::hours::{areas, axes, day_names, frame, left_of, steps};
 use super::page::{BODY, MARGIN, Swatch, WIDTH, heading, legend, number};
 use super::palette::{BLUE, Color, FILLED, GREEN, INK, ORANGE, PURPLE, QUIET, VERMILION, tint};
 use super::picture::{Anchor, Box, Picture};
@@ -16,7 +16,6 @@ const MOST_PANELS: usize = 10;
 const LINES: [Color; 4] = [BLUE, VERMILION, GREEN, PURPLE];
 const THICK: f64 = 3.0;
 const THIN: f64 = 1.4;
-const LEFT: f64 = 84.0;
 
 /// How a line is drawn, so that lines of equal values are all seen; in drawing order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,15 +54,18 @@ pub(super) fn draw(figure: &ReplayFigure) -> Picture {
         })
         .collect();
     let mut y = legend(&mut picture, top + 2.0, &entries) + 6.0;
-    y = shortage(&mut picture, figure, y);
+    let panels = || figure.names.iter().take(MOST_PANELS);
+    let ends = panels().map(most_of).chain([most_missed(figure)]);
+    let left = left_of(ends.fold(0.0, f64::max));
+    y = shortage(&mut picture, figure, left, y);
     let entries = [
         (Swatch::Fill(tint(BLUE, FILLED)), "replicas that ask for the name".to_string()),
         (Swatch::Fill(ORANGE), "more than there are instances".to_string()),
         (Swatch::Line(INK, 2.0), "instances".to_string()),
     ];
     y = legend(&mut picture, y + 8.0, &entries) + 2.0;
-    for panel in figure.names.iter().take(MOST_PANELS) {
-        y = name_panel(&mut picture, figure, panel, y);
+    for panel in panels() {
+        y = name_panel(&mut picture, figure, panel, left, y);
     }
     let mut notes = Vec::new();
     let names = figure.names.len().saturating_sub(MOST_PANELS);
@@ -83,10 +85,9 @@ pub(super) fn draw(figure: &ReplayFigure) -> Picture {
 }
 
 /// The panel of replicas without an instance.
-fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
-    let plot = Box::new(LEFT, top, WIDTH - MARGIN - LEFT, TOP_PANEL);
-    let values = figure.missed.iter().flat_map(|m| &m.replicas);
-    let most = values.copied().fold(0.0, f64::max).max(1.0) * 1.08;
+fn shortage(picture: &mut Picture, figure: &ReplayFigure, left: f64, top: f64) -> f64 {
+    let plot = Box::new(left, top, WIDTH - MARGIN - left, TOP_PANEL);
+    let most = most_missed(figure);
     axes(picture, &figure.axis, plot, most, "replicas without an instance");
     let mut lines: Vec<(usize, (&MissedLine, Color))> =
         figure.missed.iter().zip(LINES).enumerate().collect();
@@ -104,18 +105,39 @@ fn shortage(picture: &mut Picture, figure: &ReplayFigure, top: f64) -> f64 {
     plot.bottom() + 30.0
 }
 
+/// Where the axis of replicas without an instance ends.
+fn most_missed(figure: &ReplayFigure) -> f64 {
+    let values = figure.missed.iter().flat_map(|m| &m.replicas);
+    values.copied().fold(0.0, f64::max).max(1.0) * 1.08
+}
+
+/// The most replicas that ask for a resource name.
+fn peak_of(panel: &NamePanel) -> f64 {
+    panel.demand.iter().copied().fold(0.0, f64::max)
+}
+
+/// Where the axis of a resource name ends.
+fn most_of(panel: &NamePanel) -> f64 {
+    peak_of(panel).max(panel.supply).max(1.0) * 1.08
+}
+
 /// The panel of one resource name.
-fn name_panel(picture: &mut Picture, figure: &ReplayFigure, panel: &NamePanel, top: f64) -> f64 {
-    let peak = panel.demand.iter().copied().fold(0.0, f64::max);
+fn name_panel(
+    picture: &mut Picture,
+    figure: &ReplayFigure,
+    panel: &NamePanel,
+    left: f64,
+    top: f64,
+) -> f64 {
     let text = format!(
         "{}: {}, at most {} asked for",
         panel.name,
         plural(panel.supply as u64, "instance"),
-        number(peak)
+        number(peak_of(panel))
     );
     picture.text(MARGIN, top + 10.0, Anchor::Left, BODY, INK, font::fit(&text, BODY, 600.0));
-    let plot = Box::new(LEFT, top + 18.0, WIDTH - MARGIN - LEFT, PANEL);
-    let most = peak.max(panel.supply).max(1.0) * 1.08;
+    let plot = Box::new(left, top + 18.0, WIDTH - MARGIN - left, PANEL);
+    let most = most_of(panel);
     axes(picture, &figure.axis, plot, most, "replicas");
     let within: Vec<(f64, f64)> =
         panel.demand.iter().map(|demand| (0.0, demand.min(panel.supply))).collect();

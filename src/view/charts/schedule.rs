@@ -2,7 +2,7 @@
 //! against those asked for.
 
 use super::font;
-use super::hours::{areas, axes, day_names, frame, runs, steps};
+use super::hours::{areas, axes, day_names, frame, left_of, runs, steps};
 use super::page::{MARGIN, SMALL, Swatch, WIDTH, heading, legend};
 use super::palette::{
     BLUE, Color, EDGE, FILLED, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION, YELLOW, tint,
@@ -13,7 +13,6 @@ use crate::view::figures::ScheduleFigure;
 
 const BAND: f64 = 26.0;
 const PANEL: f64 = 230.0;
-const LEFT: f64 = 84.0;
 /// Colours of the configurations; a seventh has that of the first, and its label.
 const COLORS: [Color; 6] = [SKY, YELLOW, GREEN, PURPLE, VERMILION, BLUE];
 
@@ -28,7 +27,10 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
     let entries: Vec<(Swatch, String)> =
         labels.map(|(at, label)| (Swatch::Fill(color(at)), label.clone())).collect();
     let mut y = legend(&mut picture, top + 2.0, &entries);
-    let band = Box::new(LEFT, y, WIDTH - MARGIN - LEFT, BAND);
+    let values = figure.asked.iter().chain(&figure.placed).chain(&figure.one);
+    let most = values.copied().max().unwrap_or(0).max(1) as f64 * 1.08;
+    let left = left_of(most);
+    let band = Box::new(left, y, WIDTH - MARGIN - left, BAND);
     draw_band(&mut picture, figure, band);
     let entries = [
         (Swatch::Fill(tint(BLUE, FILLED)), "replicas that have an instance".to_string()),
@@ -36,9 +38,7 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
         (Swatch::Line(INK, 1.6), "placed by the best single configuration".to_string()),
     ];
     y = legend(&mut picture, band.bottom() + 26.0, &entries);
-    let plot = Box::new(LEFT, y, band.w, PANEL);
-    let values = figure.asked.iter().chain(&figure.placed).chain(&figure.one);
-    let most = values.copied().max().unwrap_or(0).max(1) as f64 * 1.08;
+    let plot = Box::new(left, y, band.w, PANEL);
     axes(&mut picture, &figure.axis, plot, most, "replicas");
     let hours = || figure.placed.iter().zip(&figure.asked);
     let placed: Vec<(f64, f64)> = hours().map(|(placed, _)| (0.0, *placed as f64)).collect();

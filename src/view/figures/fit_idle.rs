@@ -1,12 +1,17 @@
 //! Fit versus idle memory: the plan, what people do today, and the frontier that none can pass.
 
+mod scale;
+
+pub use scale::Amount;
+use scale::{Scale, bands};
+
 use super::gib;
 use crate::compare::{
     Baseline, Comparison, Frontier, FrontierPoint, LeftOut, PLAN_ROW, best_preset,
 };
-use crate::demand::{Demand, Workload};
+use crate::demand::Demand;
 use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, Weight, millionths};
+use crate::units::{Mebibytes, amount};
 use crate::view::text::{not_proved, of_priority, placed_by};
 
 /// So many presets are shown; a fleet of many boards has many.
@@ -28,13 +33,13 @@ pub struct FitIdle {
     /// What `fit` counts.
     pub unit: FitUnit,
     /// The whole demand: what `fit` would be if all of it were placed.
-    pub most_fit: f64,
+    pub most_fit: Amount,
     /// Where it would mislead to add up what is served of all priorities, since serving many of a
     /// low one costs a high one: for each priority, highest first, up to which `fit` all of it and
     /// of those above is served. A way's `fit` then ends in the first priority that it does not
     /// serve in full. Replicas that no instance can hold are left out here, or a way would end in
     /// their priority for ever. Else empty.
-    pub bands: Vec<(i64, f64)>,
+    pub bands: Vec<(i64, Amount)>,
     /// Whether some of the demand fits no instance and is unplaced in every way.
     pub out_of_reach: bool,
     /// Memory of the whole fleet, in GiB.
@@ -81,7 +86,7 @@ pub struct Way {
     /// Its kind.
     pub kind: WayKind,
     /// What fits, in the figure's unit.
-    pub fit: f64,
+    pub fit: Amount,
     /// Memory of all GPUs that serves no workload, in GiB.
     pub idle_gib: f64,
     /// GPUs in use.
@@ -96,8 +101,8 @@ pub struct Way {
     pub unusable_gib: f64,
     /// `9 of 17`, and by priority where there are several.
     pub fit_text: String,
-    /// The same with fewer words, where there is little space.
-    pub fit_short: String,
+    /// The same with ever fewer words, where there is little space.
+    pub fit_shorter: Vec<String>,
     /// `9 of 17` replicas.
     pub placed: String,
     /// The part of the replicas that is placed, 0 to 1.
@@ -109,6 +114,12 @@ pub struct Way {
 }
 
 impl Way {
+    /// What fits, with as many numbers as `fits` has space for.
+    pub fn fit_within(&self, fits: impl Fn(&str) -> bool) -> &str {
+        let texts = || [&self.fit_text].into_iter().chain(&self.fit_shorter);
+        texts().find(|text| fits(text)).or(texts().last()).map_or("", String::as_str)
+    }
+
     /// The way in a sentence.
     pub fn sentence(&self) -> String {
         let note = if self.note.is_empty() { String::new() } else { format!("; {}", self.note) };
@@ -132,7 +143,7 @@ pub struct FrontierDot {
     /// GPUs that may be in use.
     pub gpus: u64,
     /// What fits, in the figure's unit.
-    pub fit: f64,
+    pub fit: Amount,
     /// Memory of all GPUs that serves no workload, in GiB.
     pub idle_gib: f64,
 }
@@ -145,48 +156,7 @@ impl FrontierDot {
             FitUnit::Weight => "weight",
         };
         let gpus = plural(self.gpus, "GPU");
-        format!("on {gpus} at most: {} {what}, {:.0} GiB idle", amount(self.fit), self.idle_gib)
-    }
-}
-
-/// How the weights of a row become one number.
-struct Scale {
-    unit: FitUnit,
-    /// What is asked for of each priority, highest first.
-    all: Vec<f64>,
-    /// The same without what no instance can hold.
-    reachable: Vec<f64>,
-    in_bands: bool,
-}
-
-impl Scale {
-    fn new(comparison: &Comparison, frontier: &Frontier, demand: &Demand) -> Scale {
-        let reachable = |index: usize| {
-            comparison.out_of_reach.binary_search_by_key(&index, |row| row.workload).is_err()
-        };
-        let unit = if demand.is_weighted() { FitUnit::Weight } else { FitUnit::Replicas };
-        let weight_of = |w: &Workload| match unit {
-            FitUnit::Replicas => w.count as f64,
-            FitUnit::Weight => w.count as f64 * w.weight.0 as f64 / Weight::SCALE as f64,
-        };
-        let of = |priority: i64, counts: &dyn Fn(usize) -> bool| -> f64 {
-            let rows = demand.workloads().iter().enumerate();
-            let rows = rows.filter(|(index, w)| w.priority == priority && counts(*index));
-            rows.map(|(_, w)| weight_of(w)).sum()
-        };
-        let sums = |counts: &dyn Fn(usize) -> bool| -> Vec<f64> {
-            comparison.priorities.iter().map(|priority| of(*priority, counts)).collect()
-        };
-        Scale {
-            unit,
-            all: sums(&|_| true),
-            reachable: sums(&reachable),
-            in_bands: !adds_up(comparison, frontier),
-        }
-    }
-
-    fn fit(&self, weights: &[i64]) -> f64 {
-        if self.in_bands { in_order(weights, &self.reachable) } else { sum(weights) }
+        format!("on {gpus} at most: {} {what}, {:.0} GiB idle", self.fit, self.idle_gib)
     }
 }
 
@@ -202,7 +172,7 @@ impl FitIdle {
             subtitle: subtitle(comparison, &scale, of_presets),
             setting: setting(comparison, demand),
             unit: scale.unit,
-            most_fit: scale.all.iter().sum(),
+            most_fit: scale.all.iter().copied().sum(),
             bands: if scale.in_bands {
                 bands(&comparison.priorities, &scale.reachable)
             } else {
@@ -298,7 +268,7 @@ fn finding(comparison: &Comparison, demand: &Demand) -> String {
         return text;
     };
     if demand.is_weighted() {
-        let [own, all] = [plan.weight(), demand.weight()].map(millionths);
+        let [own, all] = [plan.weight(), demand.weight()].map(amount);
         text += &format!(" (weight {own} of {all})");
     }
     let fits = placed_by(best, demand);
@@ -351,50 +321,6 @@ fn kind(row: &Baseline) -> WayKind {
     }
 }
 
-fn sum(weights: &[i64]) -> f64 {
-    weights.iter().map(|w| *w as f64 / Weight::SCALE as f64).sum()
-}
-
-/// Whether sums over all priorities rank the ways as the goal does: none is above the frontier,
-/// and more GPUs never serve less.
-fn adds_up(comparison: &Comparison, frontier: &Frontier) -> bool {
-    let rises =
-        frontier.points.windows(2).all(|w| sum(&w[0].placed_weight) <= sum(&w[1].placed_weight));
-    rises
-        && comparison.rows.iter().all(|row| {
-            let most = frontier
-                .points
-                .iter()
-                .find(|p| p.gpus >= row.gpus_used)
-                .or(frontier.points.last())
-                .map_or(0.0, |p| sum(&p.placed_weight));
-            sum(&row.placed_weight) <= most + 1e-9
-        })
-}
-
-/// What is served up to the first priority that is not served in full, that one included.
-fn in_order(weights: &[i64], all: &[f64]) -> f64 {
-    let mut served = 0.0;
-    for (weight, all) in weights.iter().zip(all) {
-        let weight = *weight as f64 / Weight::SCALE as f64;
-        served += weight;
-        if weight + 1e-9 < *all {
-            break;
-        }
-    }
-    served
-}
-
-fn bands(priorities: &[i64], all: &[f64]) -> Vec<(i64, f64)> {
-    let mut end = 0.0;
-    let band = |(priority, all): (&i64, &f64)| {
-        end += all;
-        (*priority, end)
-    };
-    // A priority of which these GPUs can serve nothing has no band.
-    priorities.iter().zip(all).filter(|(_, all)| **all > 0.0).map(band).collect()
-}
-
 fn dot(point: &FrontierPoint, scale: &Scale, fleet_mib: u64) -> FrontierDot {
     FrontierDot {
         gpus: point.gpus,
@@ -404,7 +330,7 @@ fn dot(point: &FrontierPoint, scale: &Scale, fleet_mib: u64) -> FrontierDot {
 }
 
 fn way(row: &Baseline, comparison: &Comparison, scale: &Scale, demand: &Demand) -> Way {
-    let [fit_text, fit_short, by_priority] = fit_texts(row, &comparison.priorities, &scale.all);
+    let (fit_text, fit_shorter, by_priority) = fit_texts(row, &comparison.priorities, &scale.all);
     let of_all = comparison.plan.totals.replicas;
     let kind = kind(row);
     let role = match kind {
@@ -425,7 +351,7 @@ fn way(row: &Baseline, comparison: &Comparison, scale: &Scale, demand: &Demand) 
         spare_gib: gib(row.spare_mib),
         unusable_gib: gib(row.unusable_mib),
         fit_text,
-        fit_short,
+        fit_shorter,
         placed: format!("{} of {}", thousands(row.placed), thousands(of_all)),
         placed_part: row.placed as f64 / of_all.max(1) as f64,
         by_priority,
@@ -433,30 +359,22 @@ fn way(row: &Baseline, comparison: &Comparison, scale: &Scale, demand: &Demand) 
     }
 }
 
-/// What fits of what is asked for: with all numbers, in short, and by priority alone. Priorities
-/// are told apart where there are two or three.
-fn fit_texts(row: &Baseline, priorities: &[i64], all: &[f64]) -> [String; 3] {
-    let of = |fit: f64, all: f64| format!("{} of {}", amount(fit), amount(all));
-    let total = of(sum(&row.placed_weight), all.iter().sum());
+/// What fits of what is asked for: with all numbers, with ever fewer of them, and by priority alone.
+/// Priorities are told apart where there are two or three.
+fn fit_texts(row: &Baseline, priorities: &[i64], all: &[Amount]) -> (String, Vec<String>, String) {
+    let weights = row.placed_weight.iter().map(Amount::of);
+    let fit: Amount = weights.clone().sum();
+    let total = format!("{fit} of {}", all.iter().copied().sum::<Amount>());
     if !(2..=3).contains(&priorities.len()) {
-        return [total.clone(), total, String::new()];
+        return (total, vec![fit.to_string()], String::new());
     }
-    let weights = row.placed_weight.iter().map(|w| *w as f64 / Weight::SCALE as f64);
     let parts = priorities.iter().zip(weights.zip(all));
     let long: Vec<String> =
-        parts.clone().map(|(p, (w, all))| format!("p{p}: {}", of(w, *all))).collect();
-    let short: Vec<String> = parts.map(|(p, (w, _))| format!("p{p}: {}", amount(w))).collect();
+        parts.clone().map(|(p, (w, all))| format!("p{p}: {w} of {all}")).collect();
+    let short: Vec<String> = parts.map(|(p, (w, _))| format!("p{p}: {w}")).collect();
     let by_priority = long.join(", ");
-    [format!("{total} ({by_priority})"), format!("{total} ({})", short.join(", ")), by_priority]
-}
-
-/// A weight for people: at most one decimal.
-fn amount(value: f64) -> String {
-    if (value - value.round()).abs() < 0.05 {
-        thousands(value.round().max(0.0) as u64)
-    } else {
-        format!("{value:.1}")
-    }
+    let shorter = vec![format!("{total} ({})", short.join(", ")), total.clone(), fit.to_string()];
+    (format!("{total} ({by_priority})"), shorter, by_priority)
 }
 
 /// A name of which only the beginning and the end are kept where it is long.
@@ -499,22 +417,8 @@ fn note(row: &Baseline, demand: &Demand) -> String {
 mod tests {
     use super::*;
 
-    const ONE: i64 = Weight::SCALE as i64;
-
     #[test]
-    fn a_fit_in_bands_ends_in_the_first_priority_that_is_not_full() {
-        let all = [10.0, 20.0, 30.0];
-        assert_eq!(in_order(&[10 * ONE, 5 * ONE, 30 * ONE], &all), 15.0);
-        assert_eq!(in_order(&[9 * ONE, 20 * ONE, 30 * ONE], &all), 9.0);
-        assert_eq!(in_order(&[10 * ONE, 20 * ONE, 30 * ONE], &all), 60.0);
-        assert_eq!(bands(&[9, 5, 0], &all), [(9, 10.0), (5, 30.0), (0, 60.0)]);
-    }
-
-    #[test]
-    fn weights_and_names_are_short() {
-        assert_eq!(amount(1_234.0), "1,234");
-        assert_eq!(amount(2.55), "2.5");
-        assert_eq!(amount(2.999), "3");
+    fn long_names_are_short() {
         assert_eq!(short("research"), "research");
         assert_eq!(short("inference-of-the-search-team-b"), "inference-of…arch-team-b");
     }

@@ -14,8 +14,8 @@ use crate::hardware::Catalogue;
 use crate::optimise::PlanOptions;
 use crate::plan::teams::{self, TeamTotals};
 use crate::plan::{GpuPlan, Plan, Status};
-use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, Weight, millionths};
+use crate::text::{grouped, plural, thousands};
+use crate::units::{Mebibytes, Weight, amount};
 use crate::view::charts::Chart;
 use crate::view::figures::{ColorBy, DemandFigure, FitIdle, Question, SliceMap, TeamNumbers};
 use crate::view::text::summary::layout_of;
@@ -204,7 +204,7 @@ fn compared(comparison: &Comparison) -> Content {
         .map(|row| {
             let mut cells = vec![Value::from(row.name.as_str()), count(row.placed)];
             cells.extend(row.placed_weight.iter().map(|w| {
-                let shown = millionths(u128::try_from(*w).unwrap_or(0));
+                let shown = amount(u128::try_from(*w).unwrap_or(0));
                 Value::Number(shown, *w as f64 / Weight::SCALE as f64)
             }));
             let sums = [row.placed_mib, row.idle_mib, row.rounding_mib, row.spare_mib];
@@ -314,7 +314,8 @@ fn gpu_row(gpu: &GpuPlan, numbers: &TeamNumbers<'_>) -> Row {
 }
 
 fn stages(plan: &Plan) -> Content {
-    let number = |n: &serde_json::Number| Value::Number(n.to_string(), n.as_f64().unwrap_or(0.0));
+    let number =
+        |n: &serde_json::Number| Value::Number(grouped(&n.to_string()), n.as_f64().unwrap_or(0.0));
     let rows = plan.proof.stages.iter().map(|s| Row {
         teams: None,
         cells: vec![

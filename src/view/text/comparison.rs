@@ -9,7 +9,7 @@ use crate::demand::Demand;
 use crate::error::Diagnostic;
 use crate::plan::{Policy, Status};
 use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, millionths};
+use crate::units::{Mebibytes, amount, millionths};
 
 /// What the parts of idle memory are.
 const LEGEND: &str = "Idle memory is of the whole fleet: internal fragmentation (allocated beyond the demand), free (GPUs and instances without a replica) and unusable (offered by no instance).";
@@ -32,7 +32,7 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
     if weights_matter(comparison, demand) {
         counts.extend(comparison.priorities.iter().enumerate().map(|(index, priority)| {
             Column::new(format!("weight at priority {priority}"), move |row| {
-                row.placed_weight.get(index).map_or(String::new(), |w| weight(*w))
+                row.placed_weight.get(index).map_or(String::new(), |w| amount(weight(*w)))
             })
         }));
     }
@@ -137,7 +137,7 @@ pub fn csv(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
     writer.write_record(&header)?;
     for row in &comparison.rows {
         let mut record = vec![row.name.clone(), row.placed.to_string()];
-        record.extend(row.placed_weight.iter().map(|w| weight(*w)));
+        record.extend(row.placed_weight.iter().map(|w| millionths(weight(*w))));
         let memory =
             [row.placed_mib, row.idle_mib, row.rounding_mib, row.spare_mib, row.unusable_mib];
         record.extend(memory.map(|value| value.to_string()));
@@ -152,6 +152,6 @@ fn weights_matter(comparison: &Comparison, demand: &Demand) -> bool {
     comparison.priorities.len() > 1 || demand.is_weighted()
 }
 
-fn weight(value: i64) -> String {
-    millionths(u128::try_from(value).unwrap_or(0))
+fn weight(value: i64) -> u128 {
+    u128::try_from(value).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use crate::error::Diagnostic;
 use crate::fleet::price::Price;
 use crate::plan::{Status, Unplaced};
 use crate::text::{plural, thousands};
-use crate::units::{Mebibytes, millionths};
+use crate::units::{Mebibytes, amount};
 
 /// Each board alone, then the mix. `per_node` is the number of GPUs of a server.
 pub fn text(
@@ -66,7 +66,7 @@ fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout
         text += &format!(" on {} of {per_node}", plural(nodes, "node"));
     }
     if let Some(price) = price {
-        text += &format!(", cost {}", millionths(price.of_gpus(sizing.gpus)));
+        text += &format!(", cost {}", amount(price.of_gpus(sizing.gpus)));
     }
     text += &format!(" ({})", proof(sizing.status, "one fewer is not enough"));
     text = wrapped(&text, "", layout);
@@ -115,7 +115,7 @@ fn cheapest(mix: &SizingMix, layout: Layout) -> String {
         false => format!(
             "cheapest mix: {}, cost {} ({})",
             used.join(" + "),
-            millionths(mix.cost),
+            amount(mix.cost),
             proof(mix.status, "nothing cheaper is enough")
         ),
     };

@@ -1,7 +1,7 @@
 //! Replicas by falling need along the page: what each needs, and the step of its instance.
 
 use super::super::font;
-use super::super::page::{BODY, SMALL, legend, number, ticks};
+use super::super::page::{BODY, SMALL, legend, number, plot_left, ticks};
 use super::super::palette::{
     BLUE, EDGE, FILLED, GRID, HATCH, INK, ORANGE, QUIET, SOFT, VERMILION, tint,
 };
@@ -11,6 +11,8 @@ use crate::text::{plural, thousands};
 use crate::view::figures::DemandFigure;
 
 const PLOT_HEIGHT: f64 = 400.0;
+/// Between the numbers of the vertical axis and the plot.
+const TICK_GAP: f64 = 8.0;
 /// Columns of the curve, so that a file stays small whatever the demand.
 const MOST_COLUMNS: usize = 1500;
 
@@ -56,12 +58,15 @@ impl Scale {
 
 pub(super) fn draw(picture: &mut Picture, figure: &DemandFigure, top: f64) {
     let y = legend(picture, top + 2.0, &entries(figure)) + 8.0;
+    let most_gib = most_gib(figure) * 1.06;
+    let numbers: Vec<String> = ticks(most_gib, 8).into_iter().map(number).collect();
     let left = if picture.is_narrow() { 54.0 } else { 78.0 };
+    let left = plot_left(&numbers, title_of_axis(picture), TICK_GAP, left);
     let plot = Box::new(left, y, picture.width - picture.margin() - left, PLOT_HEIGHT);
     let runs = runs(figure);
     let all: f64 = runs.iter().map(|r| r.replicas).sum::<f64>().max(1.0);
     let columns = (all as usize).clamp(1, MOST_COLUMNS);
-    let scale = Scale { plot, most_gib: most_gib(figure) * 1.06, columns };
+    let scale = Scale { plot, most_gib, columns };
     axes(picture, figure, &scale, all);
     for stretch in stretches(&runs, all, columns) {
         let run = &runs[stretch.run];
@@ -77,12 +82,17 @@ pub(super) fn draw(picture: &mut Picture, figure: &DemandFigure, top: f64) {
     picture.height = unplaced(picture, figure, plot.bottom() + 60.0) + 4.0;
 }
 
+/// Where the title of the vertical axis stands.
+fn title_of_axis(picture: &Picture) -> f64 {
+    if picture.is_narrow() { 12.0 } else { 28.0 }
+}
+
 fn axes(picture: &mut Picture, figure: &DemandFigure, scale: &Scale, all: f64) {
     let plot = &scale.plot;
     for tick in ticks(scale.most_gib, 8) {
         let y = scale.y(tick);
         picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
-        picture.text(plot.x - 8.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+        picture.text(plot.x - TICK_GAP, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
     }
     let count = if picture.is_narrow() { 4 } else { 8 };
     for tick in ticks(all, count).into_iter().filter(|t| t.fract() == 0.0) {
@@ -95,8 +105,13 @@ fn axes(picture: &mut Picture, figure: &DemandFigure, scale: &Scale, all: f64) {
         format!("replicas of {}, the largest first", plural(figure.rows.len() as u64, "workload"));
     let middle = plot.x + plot.w / 2.0;
     picture.text(middle, plot.bottom() + 37.0, Anchor::Middle, BODY, INK, axis);
-    let left = plot.x - if picture.is_narrow() { 42.0 } else { 50.0 };
-    picture.upright(left, plot.y + plot.h / 2.0, BODY, INK, "memory of one replica (GiB)");
+    picture.upright(
+        title_of_axis(picture),
+        plot.y + plot.h / 2.0,
+        BODY,
+        INK,
+        "memory of one replica (GiB)",
+    );
 }
 
 fn runs(figure: &DemandFigure) -> Vec<Run> {

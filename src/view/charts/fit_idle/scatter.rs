@@ -2,7 +2,7 @@
 
 use super::super::font;
 use super::super::marker::Marker;
-use super::super::page::{BODY, SMALL, number, ticks_between};
+use super::super::page::{BODY, SMALL, number, plot_left, tick, ticks_between};
 use super::super::palette::{Color, EDGE, GRID, INK, QUIET};
 use super::super::picture::{Anchor, Box, Picture};
 use crate::text::plural;
@@ -10,6 +10,8 @@ use crate::view::figures::{FitIdle, FitUnit, Way};
 
 /// Where the demand is more than so many times what any way places, the axis ends before it.
 const FAR_BEYOND: f64 = 2.0;
+/// Between the numbers of the vertical axis and the plane.
+const TICK_GAP: f64 = 12.0;
 /// Dots of the frontier that are labelled.
 const MOST_FRONTIER_LABELS: usize = 6;
 
@@ -33,12 +35,7 @@ impl Plane {
         let from_zero = least < 0.6 * most || differ <= 0.0;
         let from = if from_zero { 0.0 } else { (least - 0.3 * differ).max(0.0) };
         let span = (most - from).max(1.0);
-        let fits = figure.ways.iter().map(|w| w.fit).chain(figure.frontier.iter().map(|d| d.fit));
-        let best = fits.fold(0.0, f64::max);
-        // An axis up to a demand that is far away would press all points together at its foot.
-        let far = best > 0.0 && figure.most_fit > FAR_BEYOND * best;
-        let most_fit = if far { 1.3 * best } else { 1.12 * figure.most_fit };
-        Plane { plot, idle: (from, from + 1.12 * span), most_fit: most_fit.max(1.0) }
+        Plane { plot, idle: (from, from + 1.12 * span), most_fit: most_fit(figure) }
     }
 
     fn at(&self, idle: f64, fit: f64) -> (f64, f64) {
@@ -47,6 +44,26 @@ impl Plane {
         let along = ((idle - from) / (to - from)).clamp(0.0, 1.0);
         (plot.x + plot.w * along, plot.bottom() - plot.h * fit / self.most_fit)
     }
+}
+
+/// Where the axis of what fits ends.
+fn most_fit(figure: &FitIdle) -> f64 {
+    let fits = figure.ways.iter().map(|w| w.fit).chain(figure.frontier.iter().map(|d| d.fit));
+    let best = fits.max().unwrap_or_default().value();
+    let all = figure.most_fit.value();
+    // An axis up to a demand that is far away would press all points together at its foot.
+    let far = best > 0.0 && all > FAR_BEYOND * best;
+    match if far { 1.3 * best } else { 1.12 * all } {
+        // Weights may be far below 1, replicas are not.
+        most if most > 0.0 => most,
+        _ => 1.0,
+    }
+}
+
+/// The numbers of that axis. There is no part of a replica.
+fn fit_ticks(figure: &FitIdle) -> Vec<f64> {
+    let ticks = ticks_between((0.0, most_fit(figure)), 7).into_iter();
+    ticks.filter(|tick| figure.unit == FitUnit::Weight || tick.fract() == 0.0).collect()
 }
 
 /// What labels must not cover, nor the lines that lead to them cross: signs and texts never, lines if
@@ -59,10 +76,13 @@ struct Taken {
 
 /// Draws the plane below `top`; returns where the rest may begin.
 pub(super) fn draw(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
-    let (left, height) = if picture.is_narrow() { (54.0, 260.0) } else { (78.0, 330.0) };
+    let (title, left, height) =
+        if picture.is_narrow() { (12.0, 54.0, 260.0) } else { (26.0, 78.0, 330.0) };
+    let numbers: Vec<String> = fit_ticks(figure).into_iter().map(tick).collect();
+    let left = plot_left(&numbers, title, TICK_GAP, left);
     let plot = Box::new(left, top, picture.width - picture.margin() - left, height);
     let plane = Plane::of(figure, plot);
-    axes(picture, figure, &plane);
+    axes(picture, figure, &plane, title);
     let mut taken = Taken::default();
     limits(picture, figure, &plane, &mut taken);
     picture.line(
@@ -77,13 +97,13 @@ pub(super) fn draw(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
         labels.push((point, names, INK));
     }
     for way in figure.ways.iter().rev() {
-        let at = plane.at(way.idle_gib, way.fit);
+        let at = plane.at(way.idle_gib, way.fit.value());
         picture.mark(way.sentence(), Vec::new(), |p| Marker::Way(way.kind).draw(p, at));
     }
     let every = figure.frontier.len().div_ceil(MOST_FRONTIER_LABELS).max(1);
     for (i, dot) in figure.frontier.iter().enumerate() {
         if (i + 1) % every == 0 && i + 1 < figure.frontier.len() {
-            labels.push((plane.at(dot.idle_gib, dot.fit), plural(dot.gpus, "GPU"), QUIET));
+            labels.push((plane.at(dot.idle_gib, dot.fit.value()), plural(dot.gpus, "GPU"), QUIET));
         }
     }
     for (point, label, color) in labels {
@@ -92,7 +112,7 @@ pub(super) fn draw(picture: &mut Picture, figure: &FitIdle, top: f64) -> f64 {
     plot.bottom() + 62.0
 }
 
-fn axes(picture: &mut Picture, figure: &FitIdle, plane: &Plane) {
+fn axes(picture: &mut Picture, figure: &FitIdle, plane: &Plane, title: f64) {
     let plot = &plane.plot;
     for tick in ticks_between(plane.idle, if picture.is_narrow() { 5 } else { 9 }) {
         let (x, _) = plane.at(tick, 0.0);
@@ -101,11 +121,10 @@ fn axes(picture: &mut Picture, figure: &FitIdle, plane: &Plane) {
         let most = picture.width - 4.0 - font::width(&text, SMALL) / 2.0;
         picture.text(x.min(most), plot.bottom() + 17.0, Anchor::Middle, SMALL, QUIET, text);
     }
-    let whole = |tick: &f64| plane.most_fit > 12.0 || tick.fract() == 0.0;
-    for tick in ticks_between((0.0, plane.most_fit), 7).into_iter().filter(whole) {
-        let (_, y) = plane.at(plane.idle.0, tick);
+    for fit in fit_ticks(figure) {
+        let (_, y) = plane.at(plane.idle.0, fit);
         picture.line(vec![(plot.x, y), (plot.right(), y)], GRID, 1.0);
-        picture.text(plot.x - 12.0, y + 3.5, Anchor::Right, SMALL, QUIET, number(tick));
+        picture.text(plot.x - TICK_GAP, y + 3.5, Anchor::Right, SMALL, QUIET, tick(fit));
     }
     let fit = match (figure.unit, figure.bands.is_empty()) {
         (FitUnit::Replicas, true) => "replicas placed",
@@ -114,7 +133,7 @@ fn axes(picture: &mut Picture, figure: &FitIdle, plane: &Plane) {
         (FitUnit::Weight, false) => "weight placed, highest priority first",
     };
     let middle = plot.y + plot.h / 2.0;
-    picture.upright(plot.x - if picture.is_narrow() { 42.0 } else { 52.0 }, middle, BODY, INK, fit);
+    picture.upright(title, middle, BODY, INK, fit);
     let middle = plot.x + plot.w / 2.0;
     let axis = "idle memory of all GPUs (GiB)";
     picture.text(middle, plot.bottom() + 37.0, Anchor::Middle, BODY, INK, axis);
@@ -129,12 +148,12 @@ fn limits(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Ta
         .filter(|(_, end)| *end < figure.most_fit)
         .map(|(priority, end)| {
             let all = if figure.out_of_reach { "all that fits an instance" } else { "all" };
-            (*end, format!("{all} of priority {priority}: {}", number(*end)))
+            (end.value(), format!("{all} of priority {priority}: {end}"))
         })
         .collect();
-    if figure.most_fit > 0.0 {
-        let all = format!("the whole demand: {}", number(figure.most_fit));
-        limits.push((figure.most_fit, all));
+    let all = figure.most_fit.value();
+    if all > 0.0 {
+        limits.push((all, format!("the whole demand: {}", figure.most_fit)));
     }
     let shown = limits.partition_point(|(fit, _)| *fit <= plane.most_fit);
     beyond(picture, plot, limits.split_off(shown), taken);
@@ -167,7 +186,7 @@ fn beyond(picture: &mut Picture, plot: &Box, limits: Vec<(f64, String)>, taken: 
 
 fn frontier(picture: &mut Picture, figure: &FitIdle, plane: &Plane, taken: &mut Taken) {
     let dots: Vec<(f64, f64)> =
-        figure.frontier.iter().map(|d| plane.at(d.idle_gib, d.fit)).collect();
+        figure.frontier.iter().map(|d| plane.at(d.idle_gib, d.fit.value())).collect();
     for (from, to) in dots.iter().zip(dots.iter().skip(1)) {
         taken.lines.extend(along(*from, *to, 1.5));
     }
@@ -196,7 +215,7 @@ fn around(point: (f64, f64), r: f64) -> Box {
 fn clusters(figure: &FitIdle, plane: &Plane) -> Vec<((f64, f64), String)> {
     let mut found: Vec<((f64, f64), Vec<&Way>)> = Vec::new();
     for way in &figure.ways {
-        let point = plane.at(way.idle_gib, way.fit);
+        let point = plane.at(way.idle_gib, way.fit.value());
         let near = |p: &(f64, f64)| (p.0 - point.0).hypot(p.1 - point.1) < 5.0;
         match found.iter_mut().find(|(p, _)| near(p)) {
             Some((_, ways)) => ways.push(way),

@@ -86,11 +86,13 @@ fn row(picture: &mut Picture, figure: &FitIdle, way: &Way, y: f64, size: f64) {
     let placed = font::fit(&way.placed, size, PLACED);
     picture.text(FIT + FIT_WIDTH + 12.0, y + 22.0, Anchor::Left, size, INK, placed);
     let space = MEMORY - FIT - 20.0;
+    let weight = |text: &str| format!("weight {text}");
+    let fits = |detail: &str| font::width(detail, TEXT) <= space;
     let detail = match figure.unit {
         FitUnit::Replicas => way.by_priority.clone(),
-        FitUnit::Weight => format!("weight {}", way.fit_text),
+        FitUnit::Weight => weight(way.fit_within(|text| fits(&weight(text)))),
     };
-    if font::width(&detail, TEXT) <= space {
+    if fits(&detail) {
         picture.text(FIT, y + BAR + 18.0, Anchor::Left, TEXT, QUIET, detail);
     }
 
