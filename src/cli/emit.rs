@@ -16,6 +16,7 @@ use crate::emit::{
 use crate::error::{Error, Result};
 use crate::fleet::{KubernetesNode, nodes_json};
 use crate::plan::{self, Strategy};
+use crate::view::text::{self, Layout};
 
 /// Write what Kubernetes, Slurm, JupyterHub, Airflow, Prometheus or systemd need from a plan
 #[derive(Debug, clap::Args)]
@@ -341,7 +342,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     check_outputs(args.output.as_deref(), &[beside], inputs.chain(of_kind))?;
     let catalogue = CatalogueArgs { catalogue: args.catalogue.clone() }.read()?;
     let plan = plan::file::read(open(file)?, &name_of(file), &catalogue)?;
-    let emitted = args.kind.emit(&PlanSource::from(&plan), console)?;
+    let layout = console.layout(args.output.as_deref());
+    let emitted = args.kind.emit(&PlanSource::from(&plan), console, layout)?;
     for note in &emitted.notes {
         console.say(note);
     }
@@ -372,7 +374,7 @@ impl Kind {
         }
     }
 
-    fn emit(&self, source: &PlanSource<'_>, console: &Console) -> Result<Emitted> {
+    fn emit(&self, source: &PlanSource<'_>, console: &Console, layout: Layout) -> Result<Emitted> {
         match self {
             Kind::Configmap(args) => args.emit(source),
             Kind::Labels(args) => args.emit(source, console),
@@ -380,7 +382,7 @@ impl Kind {
                 let view = source.view(args.strategy.strategy)?;
                 device_plugin::write(&view, args.chart, &args.configmap_name)
             }
-            Kind::Capacity(args) => args.emit(source),
+            Kind::Capacity(args) => args.emit(source, layout),
             Kind::Pod(PodArgs { strategy, template }) => {
                 let view = source.view_of(&template.team, strategy.strategy)?;
                 pod::write(&view, &template.options())
@@ -466,12 +468,16 @@ impl LabelsArgs {
 }
 
 impl CapacityArgs {
-    fn emit(&self, source: &PlanSource<'_>) -> Result<Emitted> {
+    fn emit(&self, source: &PlanSource<'_>, layout: Layout) -> Result<Emitted> {
         let present = observe(self.nodes.as_ref())?;
         let view = source.view(self.strategy.strategy)?;
         let capacity = capacity::capacity(&view, present.as_ref());
         match self.format {
-            Format::Text => Ok(capacity::text(&capacity)),
+            Format::Text => Ok(Emitted {
+                text: text::capacity::text(&capacity, layout),
+                warnings: capacity::warnings(&capacity),
+                ..Emitted::default()
+            }),
             Format::Json => capacity::json(&capacity),
         }
     }

@@ -1,8 +1,7 @@
 //! `migplan emit capacity`: the numbers that `kubectl describe node` will show under Allocatable,
 //! per node and in all, before and after.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -96,7 +95,7 @@ pub fn capacity(
 }
 
 /// Nodes that the device plugin refuses, as warnings.
-fn warnings(capacity: &Capacity) -> Vec<Diagnostic> {
+pub fn warnings(capacity: &Capacity) -> Vec<Diagnostic> {
     capacity
         .nodes
         .iter()
@@ -119,43 +118,4 @@ pub fn json(capacity: &Capacity) -> Result<Emitted> {
         .map_err(|e| Error::internal(format!("capacity to JSON: {e}")))?;
     text.push('\n');
     Ok(Emitted { text, warnings: warnings(capacity), ..Emitted::default() })
-}
-
-/// The capacity as a table: a line for each node and resource, then the sums.
-pub fn text(capacity: &Capacity) -> Emitted {
-    let mut rows: Vec<[String; 4]> = Vec::new();
-    let mut add = |name: &str, before: &Resources, after: &Resources, note: Option<&str>| {
-        let resources: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        for resource in resources {
-            let count = |of: &Resources| of.get(resource).copied().unwrap_or(0).to_string();
-            rows.push([name.to_string(), resource.clone(), count(before), count(after)]);
-        }
-        if let Some(note) = note {
-            rows.push([name.to_string(), format!("({note})"), String::new(), "0".to_string()]);
-        }
-    };
-    for node in &capacity.nodes {
-        add(&node.node, &node.before, &node.after, node.refused.as_deref());
-    }
-    add("TOTAL", &capacity.totals.before, &capacity.totals.after, None);
-    let header = ["NODE", "RESOURCE", "BEFORE", "AFTER"].map(str::to_string);
-    let mut widths = [0; 4];
-    for row in std::iter::once(&header).chain(&rows) {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in std::iter::once(&header).chain(&rows) {
-        let [node, resource, before, after] = row;
-        let _ = writeln!(
-            text,
-            "{node:<w0$}  {resource:<w1$}  {before:>w2$}  {after:>w3$}",
-            w0 = widths[0],
-            w1 = widths[1],
-            w2 = widths[2],
-            w3 = widths[3]
-        );
-    }
-    Emitted { text, warnings: warnings(capacity), ..Emitted::default() }
 }

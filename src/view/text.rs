@@ -3,6 +3,7 @@
 //! One file for each command whose result is text. Nothing here reads a file or prints; a text is
 //! told how wide the terminal is and how much to say.
 
+pub mod capacity;
 pub mod catalogue;
 pub mod changes;
 pub mod comparison;
@@ -74,6 +75,22 @@ fn wrapped(line: &str, indent: &str, layout: Layout) -> String {
         }
     }
     text + "\n"
+}
+
+/// A text of which the lines fit: what is wider breaks between words, and goes on a little further in
+/// than it begins. Rows of tables, which have their width already, stay.
+fn fitted(text: &str, layout: Layout) -> String {
+    let Some(width) = layout.width.map(usize::from) else { return text.to_string() };
+    let lines = text.split('\n').map(|line| {
+        let inner = line.trim_start_matches(' ');
+        if line.chars().count() <= width || inner.contains("  ") {
+            return line.to_string();
+        }
+        let begin = line.len() - inner.len();
+        let indent = " ".repeat(if begin == 0 { 0 } else { begin + 2 });
+        wrapped(line, &indent, layout).trim_end_matches('\n').to_string()
+    });
+    lines.collect::<Vec<String>>().join("\n")
 }
 
 /// Says how many rows of a list are not shown.
@@ -236,6 +253,15 @@ mod tests {
             wrapped("note: one two three", "  ", Layout::default()),
             "note: one two three\n"
         );
+    }
+
+    #[test]
+    fn lines_of_prose_fit_and_rows_of_tables_stay() {
+        let layout = Layout { width: Some(12), ..Layout::default() };
+        let text = "one two three four\n  5 x six seven\nname  1,000  2,000\n";
+        let fits = "one two\nthree four\n  5 x six\n    seven\nname  1,000  2,000\n";
+        assert_eq!(fitted(text, layout), fits);
+        assert_eq!(fitted(text, Layout::default()), text);
     }
 
     #[test]

@@ -47,4 +47,5 @@ mod schemas;
 mod seeds;
 mod suggest;
 mod teams;
+mod terminal;
 mod time_limit;

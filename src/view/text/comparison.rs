@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::table::table;
-use super::{Layout, best_preset_text, wrapped};
+use super::{Layout, best_preset_text, fitted};
 use crate::compare::{Baseline, Comparison, best_preset};
 use crate::demand::Demand;
 use crate::error::Diagnostic;
@@ -71,14 +71,14 @@ pub fn text(comparison: &Comparison, demand: &Demand, layout: Layout) -> String 
         }
         _ => String::new(),
     };
-    let legend = wrapped(LEGEND, "", layout);
     let totals = &comparison.plan.totals;
-    format!(
-        "{} on {}, {} of memory.\n\n{tables}\n{best}{legend}",
+    let text = format!(
+        "{} on {}, {} of memory.\n\n{tables}\n{best}{LEGEND}\n",
         plural(totals.replicas, "replica"),
         plural(totals.gpus, "GPU"),
         Mebibytes(totals.fleet_mib).human(),
-    )
+    );
+    fitted(&text, layout)
 }
 
 /// What no row says: rules that only some rows keep, a plan that is not proved, and what counts in no

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::replay::{by_team, hours, rules, worst_hours};
 use super::table::table;
-use super::{Layout, summary, unplaced_rows, wrapped};
+use super::{Layout, fitted, summary, unplaced_rows, wrapped};
 use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW};
 use crate::compare::replay::{Row, Rule};
 use crate::demand::over_time::OverTime;
@@ -67,7 +67,7 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
     text.push('\n');
     summary::proof(&mut text, &plan.proof);
     text.truncate(text.trim_end().len());
-    text
+    fitted(&text, layout)
 }
 
 /// What heads the file of a plan over time; nothing here may differ between equal runs.

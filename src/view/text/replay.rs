@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::table::table;
-use super::{Layout, and_more, wrapped};
+use super::{Layout, and_more, fitted, wrapped};
 use crate::compare::over_time::Replayed;
 use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
@@ -73,7 +73,7 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     );
     let header =
         ["", "rule", "asked", "served", "share", "missed", "waited", "longest wait", "idle memory"];
-    let mut shown = table(&header, |column| column > 1);
+    let mut shown = table(&header, |column| column > 1).keys(2);
     for row in &replay.rows {
         let total = row.total();
         let idle = Mebibytes(u64::try_from(row.idle_mib / HOUR).unwrap_or(u64::MAX));
@@ -100,7 +100,7 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     rules(&mut text, replay, layout);
     by_team(&mut text, replay, demand, layout);
     worst_hours(&mut text, replay, demand, layout);
-    text
+    fitted(&text, layout)
 }
 
 /// Why the rules do not ask for the same, where pods begin and end within an hour.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::replay::hours;
 use super::table::table;
-use super::{Layout, and_more, summary};
+use super::{Layout, and_more, fitted, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::plan::Status;
@@ -149,7 +149,7 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
     }
     summary::proof(&mut text, &schedule.proof);
     text.truncate(text.trim_end().len());
-    text
+    fitted(&text, layout)
 }
 
 /// What heads the file of a schedule; nothing here may differ between equal runs.

@@ -1,7 +1,7 @@
 //! How many GPUs a demand needs, in words: `migplan size`.
 
 use super::table::table;
-use super::{Layout, not_proved, unplaced_rows, wrapped};
+use super::{Layout, fitted, not_proved, unplaced_rows};
 use crate::compare::{Sizing, SizingMix};
 use crate::error::Diagnostic;
 use crate::fleet::price::Price;
@@ -24,7 +24,7 @@ pub fn text(
     if let Some(found) = mix {
         text += &cheapest(found, layout);
     }
-    text
+    fitted(&text, layout)
 }
 
 /// What the numbers leave out, for those who read the JSON.
@@ -60,7 +60,7 @@ fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout
     let mut text = format!("{}: {}", sizing.board.id, plural(sizing.gpus, "GPU"));
     if sizing.gpus == 0 {
         text += &format!(", {}", no_gpu(&sizing.unserved, "it"));
-        return wrapped(&text, "", layout) + &unserved(&sizing.unserved, layout) + "\n";
+        return format!("{text}\n{}\n", unserved(&sizing.unserved, layout));
     }
     if let Some(nodes) = sizing.nodes {
         text += &format!(" on {} of {per_node}", plural(nodes, "node"));
@@ -68,8 +68,7 @@ fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout
     if let Some(price) = price {
         text += &format!(", cost {}", amount(price.of_gpus(sizing.gpus)));
     }
-    text += &format!(" ({})", proof(sizing.status, "one fewer is not enough"));
-    text = wrapped(&text, "", layout);
+    text += &format!(" ({})\n", proof(sizing.status, "one fewer is not enough"));
     text += &unserved(&sizing.unserved, layout);
     if !sizing.steps.points.is_empty() {
         text += &steps(sizing, layout);
@@ -119,7 +118,7 @@ fn cheapest(mix: &SizingMix, layout: Layout) -> String {
             proof(mix.status, "nothing cheaper is enough")
         ),
     };
-    wrapped(&line, "", layout) + &unserved(&mix.unserved, layout)
+    format!("{line}\n{}", unserved(&mix.unserved, layout))
 }
 
 fn unserved(unserved: &[Unplaced], layout: Layout) -> String {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::table::table;
-use super::{Layout, and_more, best_preset_text, placed_by, stage_value, unplaced_rows};
+use super::{Layout, and_more, best_preset_text, fitted, placed_by, stage_value, unplaced_rows};
 use crate::compare::{FairnessCost, Presets, Suggestion, best_preset};
 use crate::demand::Demand;
 use crate::fleet::Fleet;
@@ -56,7 +56,7 @@ pub fn summary(suggestion: &Suggestion, demand: &Demand, fleet: &Fleet, layout: 
         effort(&mut text, plan, layout);
     }
     text.truncate(text.trim_end().len());
-    text
+    fitted(&text, layout)
 }
 
 fn team_table(text: &mut String, teams: &[TeamTotals], layout: Layout) {
@@ -314,7 +314,7 @@ fn gap_percent(stage: &Stage) -> Option<f64> {
 pub fn gpus(plan: &Plan, layout: Layout) -> String {
     let most = if layout.all_rows { usize::MAX } else { MOST_GPUS };
     let header = ["node", "GPU", "instance", "at", "usable", "team/workload", "needs"];
-    let mut shown = table(&header, |column| [1, 3, 4, 6].contains(&column));
+    let mut shown = table(&header, |column| [1, 3, 4, 6].contains(&column)).keys(3);
     for gpu in plan.gpus.iter().take(most) {
         for instance in &gpu.instances {
             let (replica, needs) = match &instance.assignment {
