@@ -215,16 +215,16 @@ impl Usage {
         if series.spelling != Spelling::Plain || series.resource.is_some() {
             return false;
         }
+        let namespace = &series.pod.namespace;
         let owner = owner::of_pod(&series.pod.name);
         let is_job = |name: &str| self.jobs.get(name) == Some(&series.job);
         // A job is called after the Service of its exporters, or after their monitor with its namespace.
-        if (is_job(owner) || is_job(&format!("{}/{owner}", series.pod.namespace)))
-            && series.peak() < IN_USE_MIB
+        if (is_job(owner) || is_job(&format!("{namespace}/{owner}"))) && series.peak() < IN_USE_MIB
         {
             return true;
         }
         !self.exporters.is_empty()
-            && exporter_keys(series.job, &series.pod.namespace, [owner, &series.container])
+            && exporter_keys(series.job, namespace, [owner, &series.container])
                 .any(|key| self.exporters.contains(key.as_str()))
     }
 

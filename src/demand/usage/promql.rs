@@ -2,7 +2,7 @@
 
 use super::metrics::{
     CONTROLLER_OWNERS, ENDED_PHASES, NVIDIA_RESOURCE, OOM_KILLED, POD_OWNER, POD_PHASE, REQUESTS,
-    TERMINATED_REASON,
+    TERMINATED_REASON, WAITING_PHASE,
 };
 use super::reading::Reading;
 use crate::demand::time::seconds;
@@ -16,7 +16,8 @@ impl Reading {
     /// no notice of names, but no two of these metrics have the same labels.
     pub fn promql(&self, first_ms: i64, step_ms: i64) -> String {
         let requests = format!("{REQUESTS}{{resource=~\"{NVIDIA_RESOURCE}.*\"}}");
-        let ended = format!("{POD_PHASE}{{phase=~\"{}\"}}", ENDED_PHASES.join("|"));
+        let phases: Vec<&str> = ENDED_PHASES.into_iter().chain([WAITING_PHASE]).collect();
+        let phases = format!("{POD_PHASE}{{phase=~\"{}\"}}", phases.join("|"));
         let killed = format!("{TERMINATED_REASON}{{reason=\"{OOM_KILLED}\"}}");
         let owners: Vec<&str> =
             CONTROLLER_OWNERS.iter().map(|(metric, ..)| *metric).chain([POD_OWNER]).collect();
@@ -32,7 +33,7 @@ impl Reading {
             parts.push(requests.clone());
             // The same kube-state-metrics tells both, so it spells the labels alike.
             parts.push(format!(
-                "{ended} > 0 and on (namespace, pod, exported_namespace, exported_pod) {requests}"
+                "{phases} > 0 and on (namespace, pod, exported_namespace, exported_pod) {requests}"
             ));
         }
         parts.push(format!("{killed} > 0"));
