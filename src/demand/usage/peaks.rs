@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use rayon::prelude::*;
 
 use super::track::{Origin, Samples};
-use super::{PodSeries, Unit, Usage, index, to_mib};
+use super::value::{Unit, to_mib};
+use super::{PodSeries, Usage, index};
 use crate::demand::prometheus::Labels;
 
 /// The highest values between the steps, by series.
