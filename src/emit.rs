@@ -17,6 +17,7 @@ pub mod dra;
 pub mod gke;
 pub mod grafana;
 pub mod held;
+pub(crate) mod html;
 pub mod jupyterhub;
 pub mod kueue;
 pub mod labels;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::held::Request;
 use super::output::Emitted;
 use super::plan_view::PlanView;
-use super::{pod, yaml};
+use super::{html, pod, yaml};
 use crate::error::{Diagnostic, Result};
 use crate::plan::InstanceProfile;
 use crate::text::{plural, thousands};
@@ -129,7 +129,9 @@ fn write_choice(
         "    - display_name: {}\n      slug: {}\n      description: {}\n",
         yaml::quoted(&title),
         yaml::quoted(&slug),
-        yaml::quoted(&html(&planned)),
+        // The hub's page has a description as it is (`templates/form.html` of KubeSpawner, which is
+        // rendered without escaping).
+        yaml::quoted(&html::escaped(planned.chars())),
     );
     if default {
         text.push_str("      default: true\n");
@@ -147,23 +149,6 @@ fn write_choice(
         pod::write_term(text, "          ", &products);
         warnings.extend(products.to_fill_in(&format!("'{title}'"), pod::PRODUCT_NAME));
     }
-}
-
-/// A text as HTML: the hub's page has a description as it is (`templates/form.html` of KubeSpawner,
-/// which is rendered without escaping).
-fn html(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// What a user's pod tolerates: tainted GPU nodes, and the two spellings of the taint of nodes for

@@ -9,6 +9,7 @@ pub mod report;
 use std::fmt::Write;
 
 use super::charts::{self, Picture};
+use crate::emit::html::escaped;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -268,20 +269,7 @@ fn table(out: &mut String, section: usize, table: &Table) {
 /// Text as HTML takes it, in elements and in quoted attributes. Control characters, which no
 /// browser shows, are dropped, except for the end of a line and the tabulator.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() => {}
-            c => escaped.push(c),
-        }
-    }
-    escaped
+    escaped(text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')))
 }
 
 #[cfg(test)]

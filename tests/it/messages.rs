@@ -1,6 +1,6 @@
 //! What is said to somebody who made a mistake: which flag, which file, which value, and what to do.
 
-use crate::common::{migplan, migplan_with};
+use crate::common::{migplan, migplan_with, written};
 use crate::rehearsal::{Rehearsal, laid_out};
 
 const TEAMS: &[u8] = b"team,workload,memory\nresearch,a,9GiB\ndata-platform,b,18GiB\n";
@@ -154,11 +154,7 @@ fn standard_input_has_one_name() {
 #[test]
 fn an_unknown_column_is_named_beside_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let file = folder.path().join(name).display().to_string();
-        std::fs::write(&file, text).unwrap();
-        file
-    };
+    let write = |name: &str, text: &str| written(&folder, name, text);
     let teams = write("w.csv", "team,workload,memory\nnlp,a,9GiB\n");
     let quota = write("q.csv", "# most\nteam,gpus,memory\nnlp,,40GiB\n");
     let run = migplan(&["suggest", "-w", &teams, "--gpus", "a100-80gb", "--quota", &quota]);
@@ -182,11 +178,7 @@ fn an_unknown_column_is_named_beside_what_is_missing() {
 #[test]
 fn a_row_that_two_files_have_is_told_with_both_lines() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let file = folder.path().join(name).display().to_string();
-        std::fs::write(&file, text).unwrap();
-        file
-    };
+    let write = |name: &str, text: &str| written(&folder, name, text);
     let one = write("one.csv", "team,workload,memory\nz,z,1GiB\nnlp,a,9GiB\n");
     let two = write("two.csv", "team,workload,memory\n# more\nnlp,a,8GiB\nnlp,b,1GiB\n");
     let run = migplan(&["demand", "-w", &one, "-w", &two]);
@@ -200,11 +192,7 @@ fn a_row_that_two_files_have_is_told_with_both_lines() {
 #[test]
 fn a_checkpoint_that_contradicts_itself_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let file = folder.path().join(name).display().to_string();
-        std::fs::write(&file, text).unwrap();
-        file
-    };
+    let write = |name: &str, text: &str| written(&folder, name, text);
     let teams = write("w.csv", "team,workload,memory\nnlp,a,9GiB\n");
     let checkpoint = |mode: u32, size: u32, compute: u32| {
         format!(

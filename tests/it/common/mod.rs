@@ -44,6 +44,13 @@ pub fn stage(plan: &Plan, name: &str) -> f64 {
     stage.unwrap_or_else(|| panic!("no stage {name}")).value.as_f64().unwrap()
 }
 
+/// Writes a file into a folder, and returns its path as an argument has it.
+pub fn written(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let file = folder.path().join(name).display().to_string();
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
 /// A path below the project's root.
 pub fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{demand, migplan, rows, stderr, stdout};
+use crate::common::written;
 
 /// A history in which `train` needs 30 GiB, and 44.5 GiB in one of 200 samples.
 fn history(folder: &Path) -> String {
@@ -91,11 +92,7 @@ fn readings_at_the_ceiling_name_the_next_size() {
 #[test]
 fn demand_of_other_exporters() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let file = folder.path().join(name).display().to_string();
-        std::fs::write(&file, text).unwrap();
-        file
-    };
+    let write = |name: &str, text: &str| written(&folder, name, text);
     let hami = write(
         "hami.prom",
         "vGPU_device_memory_usage_in_bytes{ctrname=\"c\",deviceuuid=\"GPU-1\",podname=\"chat-0\",podnamespace=\"nlp\",vdeviceid=\"0\"} 1.073741824e+09\n",
