@@ -125,7 +125,7 @@ impl Formulation {
             }
             Objective::SpareMix => {
                 self.further = FurtherReplicas::add(&mut self.model, problem, &self.patterns);
-                vec![0; self.further.len()]
+                vec![0; self.further.columns().len()]
             }
             Objective::SpareOfSize(_) => {
                 let (model, assignment) = (&mut self.model, &self.assignment);
@@ -249,6 +249,15 @@ impl Formulation {
     pub(crate) fn made_mib(&self, problem: &Problem) -> LinearObjective {
         let terms = spare::made_mib(problem, &self.patterns);
         LinearObjective { sense: Sense::Maximise, terms }
+    }
+
+    /// Leaves every replica and further replica of a solution in the kinds in which it is; what the
+    /// instances and patterns are is still open.
+    pub(crate) fn fix_replicas(&mut self, values: &[i64]) {
+        let assigned = self.assignment.assigned.iter().flatten();
+        let columns = assigned.chain(&self.assignment.served).chain(self.further.columns());
+        let fixed: Vec<_> = columns.map(|c| (*c, values[*c], values[*c])).collect();
+        self.model.narrow(fixed);
     }
 
     /// Where a solution promises more memory than its replicas need, adds the rows that forbid it,

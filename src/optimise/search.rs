@@ -205,6 +205,17 @@ impl<'p> Search<'p> {
         Ok(self.bound(objective, bound, Status::SolverGap))
     }
 
+    /// Optimises one sum from here on over the patterns alone, with the replicas of the best solution
+    /// where they are.
+    ///
+    /// # Errors
+    /// As [`Search::optimise`].
+    pub(crate) fn optimise_patterns(&mut self, objective: &LinearObjective) -> Result<()> {
+        let Some(values) = &self.values else { return Ok(()) };
+        self.formulation.fix_replicas(values);
+        self.optimise(objective).map(drop)
+    }
+
     /// Finds the best solution of at least this value and returns whether there is one. What is
     /// worse is left out from here on: by the reduced costs of the last relaxation, which is that of
     /// this sum, and by a row, so that the solver has little to look at where there is none.

@@ -13,8 +13,8 @@ const MOST_WITHOUT_SUM: usize = 32;
 /// Further replicas, added for the stage that counts them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FurtherReplicas {
-    /// How many columns were added.
-    columns: usize,
+    /// What was added.
+    columns: Vec<Column>,
     /// All further replicas.
     all: Terms,
 }
@@ -40,14 +40,14 @@ impl FurtherReplicas {
             }
         }
         let mut of_all: Terms = further.iter().map(|(c, _)| (*c, 1)).collect();
-        let mut columns = further.len();
+        let mut columns: Vec<Column> = further.iter().map(|(column, _)| *column).collect();
         if problem.shares.len() > MOST_WITHOUT_SUM {
             let most = further.iter().map(|(column, _)| model.columns[*column].upper).sum();
             let sum = model.integer(0, most);
             of_all.push((sum, -1));
             model.equal(of_all, 0);
             of_all = vec![(sum, 1)];
-            columns += 1;
+            columns.push(sum);
         }
         let shareable = |(t, _): &&(usize, i64)| problem.item_types[*t].whole_gpus == 0;
         let all: i64 = problem.shares.iter().filter(shareable).map(|(_, share)| share).sum();
@@ -65,9 +65,9 @@ impl FurtherReplicas {
         FurtherReplicas { columns, all: of_all }
     }
 
-    /// How many columns were added.
-    pub(crate) fn len(&self) -> usize {
-        self.columns
+    /// The columns that were added, in the order of the model.
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// The further replicas.
