@@ -1,5 +1,6 @@
 //! `migplan size`: how many GPUs a demand needs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +46,10 @@ pub struct Args {
     #[arg(long, help_heading = "Demand over time", conflicts_with = "price")]
     over_time: bool,
     /// The share of the hours of each priority, by weight, that is to be served by the best plan,
-    /// which serves the highest priority first
+    /// which serves the highest priority first; what the column min guarantees is served whole
+    ///
+    /// Since the highest priority comes first, more GPUs than that may serve less of a lower one: a
+    /// replica of the higher one that has room on them may displace several others.
     #[arg(long, help_heading = "Demand over time", value_name = "PERCENT", default_value = "100%")]
     #[arg(requires = "over_time", conflicts_with = "price", allow_hyphen_values = true)]
     #[arg(hide_short_help = true)]
@@ -134,10 +138,17 @@ fn over_time(
     args.demand.check_named()?;
     let (demand, seen) = args.demand.read_with_origins(catalogue, None, console)?;
     let demand = args.hours.read(&demand, seen.as_ref(), console)?;
+    let asked = || demand.peak().workloads().iter().filter(|w| w.count > 0);
+    let has_min = share < Weight::SCALE && asked().any(|w| w.min > 0);
     console.say(&format!(
-        "GPUs that serve {} % of the weight-hours of each priority, partitioned once for all {} hours:",
+        "GPUs that serve {} % of the weight-hours of each priority{}, partitioned once for all {} hours:",
         millionths(u128::from(share) * 100),
+        if has_min { ", and every min whole" } else { "" },
         demand.hours().len()
     ));
+    let priorities: BTreeSet<i64> = asked().map(|w| w.priority).collect();
+    if share < Weight::SCALE && priorities.len() > 1 {
+        console.say("The highest priority is served first, so more GPUs than that may serve less of a lower one.");
+    }
     compare::size_over_time(&demand, boards, args.serve, options)
 }

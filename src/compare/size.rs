@@ -179,7 +179,11 @@ pub fn size_over_time(
 }
 
 /// The fewest GPUs whose best plan serves the share (in millionths), and the status of the proof that
-/// one fewer is not enough. `problem` has plenty of them.
+/// no fewer are enough. `problem` has plenty of them.
+///
+/// With more GPUs the best plan may serve less of a lower priority: a replica of a higher one that now
+/// has room may displace some. So every number is looked at from below, but for those that cannot be
+/// enough: what is to be served and what the best plan serves at least, in whatever order, needs more.
 ///
 /// # Errors
 /// As [`size_over_time`].
@@ -191,46 +195,71 @@ fn fewest_of_best_plan(
     options: &PlanOptions,
 ) -> Result<(u64, Status)> {
     let start = Instant::now();
-    let to_serve = ToServe::share(problem, share);
-    let fewest = fewest::fewest_to_serve(problem, &to_serve, options)?;
-    let fewest = fewest.ok_or_else(|| too_many(board))?;
-    let mut gpus: u64 = fewest.gpus.iter().sum();
-    // Of one priority the best plan serves the most, and where all is served the order is no matter.
-    if gpus == 0 || to_serve.priorities() == 1 || share == Weight::SCALE {
-        return Ok((gpus, fewest.status));
-    }
-    let serves = |gpus: u64| {
+    let in_time = || {
         let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
-        let options = PlanOptions { time_limit: left, ..options.clone() };
+        PlanOptions { time_limit: left, ..options.clone() }
+    };
+    let to_serve = ToServe::share(problem, share);
+    let best = |gpus: u64| {
+        let options = in_time();
         let fleet = fleet(std::slice::from_ref(board), gpus as usize, 1);
         let problem = Problem::over_time(demand, &fleet, &options);
-        to_serve.is_served_by_best(&problem, &options)
+        to_serve.served_by_best(&problem, &options)
     };
-    // The search for the fewest says no more than that fewer are not enough. From there in steps that
-    // double, and then between.
     let most = demand.peak().replicas().min(MAX_GPUS);
-    let (mut too_few, mut step) = ((gpus - 1, fewest.status), 1);
-    let mut of_served = loop {
-        let (is_served, status) = serves(gpus)?;
-        if is_served {
-            break status;
+    let mut at_least = to_serve.clone();
+    let (mut next, mut status) = (0, Status::Optimal);
+    let is_over = |status| matches!(status, Status::TimeLimit | Status::Interrupted);
+    loop {
+        let fewest = match fewest::fewest_to_serve(problem, &at_least, &in_time()) {
+            Err(e) if e.code == ExitCode::TimeLimit && next > 0 => break,
+            found => found?.ok_or_else(|| too_many(board))?,
+        };
+        let gpus = fewest.gpus.iter().sum::<u64>().max(next);
+        status = status.and(fewest.status);
+        // Of one priority the best plan serves the most, and where all is served the order is no matter.
+        if gpus == 0 || to_serve.priorities() == 1 || share == Weight::SCALE {
+            return Ok((gpus, status));
         }
+        let best = best(gpus)?;
+        status = status.and(best.status);
+        if to_serve.is_served_by(&best) {
+            return Ok((gpus, status));
+        }
+        next = gpus + 1;
+        if is_over(fewest.status) || is_over(best.status) || next > most {
+            break;
+        }
+        at_least.raise(&best);
+    }
+    // Time is up: some number that is enough, in steps that double, and then between. What is between
+    // may be enough where this does not look, and nothing is said of it.
+    let is_enough = |gpus: u64| Ok::<_, Error>(to_serve.is_served_by(&best(gpus)?));
+    let (mut too_few, mut gpus, mut step) = (next - 1, next.min(most), 1);
+    while !is_enough(gpus)? {
         if gpus >= most {
             let message = "no number of GPUs that is enough was found in time";
             return Err(Error::new(ExitCode::TimeLimit, message));
         }
-        too_few = (gpus, status);
+        too_few = gpus;
         gpus = (gpus + step).min(most);
         step *= 2;
-    };
-    while gpus - too_few.0 > 1 {
-        let middle = too_few.0 + (gpus - too_few.0) / 2;
-        match serves(middle)? {
-            (true, status) => (gpus, of_served) = (middle, status),
-            (false, status) => too_few = (middle, status),
-        }
     }
-    Ok((gpus, of_served.and(too_few.1)))
+    while gpus - too_few > 1 {
+        let middle = too_few + (gpus - too_few) / 2;
+        if is_enough(middle)? { gpus = middle } else { too_few = middle }
+    }
+    Ok((gpus, status.and(Status::TimeLimit)))
+}
+
+/// What the boards cannot serve however many there are, `gpus_per_node` on a node.
+fn unserved(
+    demand: &Demand,
+    boards: &[BoardRef],
+    problem: &Problem,
+    gpus_per_node: usize,
+) -> Vec<Unplaced> {
+    explain::out_of_reach(demand, boards, problem, &|_| gpus_per_node as u64)
 }
 
 fn too_many(board: &BoardRef) -> Error {
@@ -303,33 +332,4 @@ fn fewest_nodes(
         }
     }
     Ok(Some(high))
-}
-
-/// What the boards cannot serve however many there are, `gpus_per_node` on a node.
-fn unserved(
-    demand: &Demand,
-    boards: &[BoardRef],
-    problem: &Problem,
-    gpus_per_node: usize,
-) -> Vec<Unplaced> {
-    let mut rows: Vec<(i64, Unplaced)> = problem
-        .unservable
-        .iter()
-        .filter_map(|(index, why)| {
-            let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
-            let (reason, detail, help) =
-                explain::unservable(*why, workload, boards, &|_| gpus_per_node as u64, None);
-            let row = Unplaced {
-                team: workload.team.clone(),
-                workload: workload.name.clone(),
-                replicas: workload.count,
-                reason,
-                detail,
-                help,
-            };
-            Some((-workload.priority, row))
-        })
-        .collect();
-    rows.sort_by_key(|(priority, _)| *priority);
-    rows.into_iter().map(|(_, row)| row).collect()
 }

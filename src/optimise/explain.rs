@@ -149,6 +149,35 @@ fn wants_all_memory(demand: &Demand, team: &str, name: &str) -> bool {
     demand.position(team, name).is_some_and(|at| demand.workloads()[at].memory.is_none())
 }
 
+/// The workloads that not even empty GPUs of these boards could serve, the highest priority first;
+/// `on_a_node` says how many GPUs of a board one replica may take.
+pub(crate) fn out_of_reach(
+    demand: &Demand,
+    boards: &[BoardRef],
+    problem: &Problem,
+    on_a_node: &dyn Fn(&BoardRef) -> u64,
+) -> Vec<Unplaced> {
+    let mut rows: Vec<(i64, Unplaced)> = problem
+        .unservable
+        .iter()
+        .filter_map(|(index, why)| {
+            let workload = demand.workloads().get(*index).filter(|w| w.count > 0)?;
+            let (reason, detail, help) = unservable(*why, workload, boards, on_a_node, None);
+            let row = Unplaced {
+                team: workload.team.clone(),
+                workload: workload.name.clone(),
+                replicas: workload.count,
+                reason,
+                detail,
+                help,
+            };
+            Some((workload.priority, row))
+        })
+        .collect();
+    rows.sort_by_key(|(priority, _)| Reverse(*priority));
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
 /// Why not even an empty fleet could serve a workload; `on_a_node` says how many GPUs of a board
 /// one replica may take. `quota`: that of its team, which help must be within.
 pub(crate) fn unservable(

@@ -138,11 +138,23 @@ struct Least {
     weight: i128,
     /// Of guaranteed ones: all of them.
     guaranteed: i128,
+    /// What all replicas ask for that GPUs could serve at all.
+    asked: i128,
 }
 
-/// What is to be served of each priority.
+/// What is to be served of each priority, the highest first.
 #[derive(Debug, Clone)]
 pub(crate) struct ToServe(Vec<Least>);
+
+/// What the best plan of a problem serves, which serves all that it can of a priority before the
+/// next one.
+#[derive(Debug, Clone)]
+pub(crate) struct ServedByBest {
+    /// Of each priority, the highest first: the weight of all replicas, and that of guaranteed ones.
+    weights: Vec<(i128, i128)>,
+    /// Whether it is proved that this plan is the best.
+    pub status: Status,
+}
 
 impl ToServe {
     /// All guaranteed replicas, and at least `share` (in millionths) of the weight-hours of each
@@ -157,13 +169,16 @@ impl ToServe {
             };
             classes.map(weight).sum()
         };
-        let least = |priority: i64| Least {
-            priority,
-            weight: (asked(&|c| c.priority == priority) * i128::from(share) + 999_999)
-                .div_euclid(1_000_000),
-            guaranteed: asked(&|c| c.priority == priority && c.guaranteed),
+        let least = |priority: i64| {
+            let all = asked(&|c| c.priority == priority);
+            Least {
+                priority,
+                weight: (all * i128::from(share) + 999_999).div_euclid(1_000_000),
+                guaranteed: asked(&|c| c.priority == priority && c.guaranteed),
+                asked: all,
+            }
         };
-        ToServe(priorities.into_iter().map(least).collect())
+        ToServe(priorities.into_iter().rev().map(least).collect())
     }
 
     /// How many priorities there are.
@@ -171,24 +186,48 @@ impl ToServe {
         self.0.len()
     }
 
-    /// Whether the best plan of a problem, which serves all that it can of a priority before the next
-    /// one, serves as much; and the status of the proof that this plan is the best.
+    /// What the best plan of a problem serves of these priorities.
     ///
     /// # Errors
     /// As [`stages::run`].
-    pub(crate) fn is_served_by_best(
+    pub(crate) fn served_by_best(
         &self,
         problem: &Problem,
         options: &PlanOptions,
-    ) -> Result<(bool, Status)> {
+    ) -> Result<ServedByBest> {
         let options = PlanOptions { until: Until::PlacedMib, ..options.clone() };
         let Solution { formulation, values, proof, .. } = stages::run(problem, &options)?;
-        let is_served = self.0.iter().all(|least| {
+        let of = |least: &Least| {
             let weight = formulation.placed_weight(problem, least.priority);
             let guaranteed = formulation.guaranteed_weight(problem, least.priority);
-            dot(&weight, &values) >= least.weight && dot(&guaranteed, &values) >= least.guaranteed
-        });
-        Ok((is_served, proof.status))
+            (dot(&weight, &values), dot(&guaranteed, &values))
+        };
+        Ok(ServedByBest { weights: self.0.iter().map(of).collect(), status: proof.status })
+    }
+
+    /// Whether so much is enough.
+    pub(crate) fn is_served_by(&self, best: &ServedByBest) -> bool {
+        let mut each = self.0.iter().zip(&best.weights);
+        each.all(|(least, (weight, guaranteed))| {
+            *weight >= least.weight && *guaranteed >= least.guaranteed
+        })
+    }
+
+    /// Asks for what the best plan on any more GPUs serves at least, since it does so on these: no
+    /// less of the highest priority, and where that is served whole, no less of the next one. Of a
+    /// priority behind one that lacks something nothing is known: more GPUs may serve more of the one
+    /// before, and less of it for that.
+    pub(crate) fn raise(&mut self, best: &ServedByBest) {
+        for (least, (weight, guaranteed)) in self.0.iter_mut().zip(&best.weights) {
+            // What is guaranteed comes before all else of its priority.
+            if *guaranteed < least.guaranteed {
+                return;
+            }
+            least.weight = least.weight.max(*weight);
+            if *weight < least.asked {
+                return;
+            }
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod rehearsal;
 mod schedule;
 mod schemas;
 mod seeds;
+mod size_over_time;
 mod suggest;
 mod teams;
 mod terminal;

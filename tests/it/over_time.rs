@@ -685,66 +685,6 @@ fn what_is_wrong_with_hours_is_told() {
 }
 
 #[test]
-fn the_fewest_gpus_for_a_share_of_the_hours() {
-    let size = |serve: &str| -> u64 {
-        let args = ["size", "-w", "-", "--board", "a100-80gb", "--over-time", "--serve", serve];
-        let run = migplan_with(&[&args[..], &["--format", "json"]].concat(), WEEK.as_bytes());
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-        assert_eq!(json["boards"][0]["proved"], true);
-        json["boards"][0]["gpus"].as_u64().unwrap()
-    };
-    let all = size("100%");
-    // That many GPUs serve every hour, and one fewer does not.
-    let demand = over(&crate::common::demand(WEEK));
-    let served = |gpus_in_fleet: u64| {
-        let fleet = gpus(&format!("{gpus_in_fleet}xa100-80gb"));
-        let found = over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
-        let total = found.replay.rows[0].total();
-        total.served == total.asked
-    };
-    assert!(served(all) && !served(all - 1), "{all}");
-    assert!(size("60%") < all);
-    // The best plan serves the share of each priority, though it serves the highest first.
-    let first = "team,workload,memory,count,priority,hours\n\
-        a,p,9GiB,14,10,\na,q,9GiB,1,0,Mon-Fri 08:00-18:00\n";
-    let two = "team,workload,memory,count,priority,hours\n\
-        x,a,20GiB,1,5,\nx,b,20GiB,1,0,\n";
-    // What no GPU could serve makes no difference, though it has hours of its own.
-    let unservable = format!("{two}x,c,40GiB,1,0,Mon-Wed 00:00-24:00\n");
-    for (csv, board, serve, expected) in
-        [(first, "a100-80gb", "92%", 3), (two, "a30", "30%", 2), (&unservable, "a30", "30%", 2)]
-    {
-        let args = ["size", "-w", "-", "--board", board, "--over-time", "--serve", serve];
-        let run = migplan_with(&[&args[..], &["--format", "json"]].concat(), csv.as_bytes());
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-        let found = &json["boards"][0];
-        assert_eq!((&found["gpus"], &found["proved"]), (&expected.into(), &true.into()), "{csv}");
-        let demand = over(&crate::common::demand(csv));
-        let share = serve.trim_end_matches('%').parse::<u128>().unwrap();
-        let is_served = |count: u64| {
-            let fleet = gpus(&format!("{count}x{board}"));
-            let plan = over_time::suggest(&demand, &fleet, &PlanOptions::default()).unwrap();
-            let row = &plan.replay.rows[0];
-            let workloads = demand.peak().workloads().iter().zip(&row.workloads);
-            let mut of_priority: BTreeMap<i64, (u128, u128)> = BTreeMap::new();
-            for (workload, of) in workloads.filter(|(w, _)| &*w.name != "c") {
-                let sums = of_priority.entry(workload.priority).or_default();
-                *sums = (sums.0 + of.asked, sums.1 + of.served);
-            }
-            of_priority.values().all(|(asked, served)| served * 100 >= asked * share)
-        };
-        assert!(is_served(expected) && !is_served(expected - 1), "{csv}");
-    }
-    let none = migplan_with(
-        &["size", "-w", "-", "--board", "a100-80gb", "--over-time", "--serve", "101%"],
-        WEEK.as_bytes(),
-    );
-    assert_eq!(none.code, 2);
-}
-
-#[test]
 fn the_walk_through_of_a_week() {
     let folder = tempfile::tempdir().unwrap();
     let run = std::process::Command::new("bash")

@@ -31,7 +31,7 @@ pub struct BoardSize {
     pub board: String,
     /// GPUs that serve all that the board can serve.
     pub gpus: u64,
-    /// Whether it is proved that one fewer is not enough.
+    /// Whether it is proved that no fewer are enough.
     pub proved: bool,
     /// Why it is not proved, as in a plan's proof; `optimal` where it is.
     pub status: Status,

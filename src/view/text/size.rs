@@ -68,7 +68,7 @@ fn board(sizing: &Sizing, price: Option<&Price>, per_node: usize, layout: Layout
     if let Some(price) = price {
         text += &format!(", cost {}", amount(price.of_gpus(sizing.gpus)));
     }
-    text += &format!(" ({})\n", proof(sizing.status, "one fewer is not enough"));
+    text += &format!(" ({})\n", proof(sizing.status, "fewer are not enough"));
     text += &unserved(&sizing.unserved, layout);
     if !sizing.steps.points.is_empty() {
         text += &steps(sizing, layout);
@@ -144,7 +144,7 @@ mod tests {
     fn why_a_number_is_not_proved_is_said() {
         let board = Catalogue::built_in().by_id("a30-24gb").unwrap().clone();
         for (status, says) in [
-            (Status::Optimal, "(proved: one fewer is not enough)"),
+            (Status::Optimal, "(proved: fewer are not enough)"),
             (Status::TimeLimit, "(not proved: the time limit ended the search)"),
             (Status::Interrupted, "(not proved: the search was interrupted)"),
             (Status::SolverGap, "(not proved: the solver left a gap)"),
