@@ -98,8 +98,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let found = schedule::schedule(&demand, &fleet, &watch.options(&options), &wanted)?;
     drop(watch);
     let plans: Vec<&Checked> = found.configurations.iter().map(|c| &c.plan.plan).collect();
-    let notes = text::notes(&found, &demand, &args.name);
-    let file = mig_parted::write_several(&plans, &catalogue, &args.name, &notes)?;
+    let notes = |labels: &text::Labels| text::notes(&found, &demand, labels);
+    let file = mig_parted::write_several(&plans, &catalogue, &args.name, notes)?;
     let changes: Vec<WeeklyChange> =
         found.changes.iter().map(|c| WeeklyChange { hour: c.at.hour, to: c.at.to }).collect();
     let weekly = Weekly {

@@ -180,7 +180,8 @@ pub struct SeveralFile {
 }
 
 /// Writes several plans for the same GPUs as one file: the first is labelled `name-a`, the next
-/// `name-b`, and so on; of one plan `name`.
+/// `name-b`, and so on; of one plan `name`. `notes` makes the comments at its head from the labels of
+/// the nodes in each plan.
 ///
 /// # Errors
 /// As [`write()`].
@@ -188,19 +189,21 @@ pub fn write_several(
     plans: &[&Checked],
     catalogue: &Catalogue,
     name: &str,
-    notes: &[String],
+    notes: impl FnOnce(&[Vec<(Arc<str>, String)>]) -> Vec<String>,
 ) -> Result<SeveralFile> {
-    let mut text = String::new();
-    write_notes(&mut text, notes);
-    text.push_str(HEAD);
+    let mut of_all = String::new();
     let mut of_plans = Vec::with_capacity(plans.len());
     for (plan, letter) in plans.iter().zip('a'..='z') {
         let name = if plans.len() == 1 { name.to_string() } else { format!("{name}-{letter}") };
         let nodes = nodes(plan);
         let configs = Configs::new(&nodes, catalogue, &name)?;
-        configs.write(&mut text);
+        configs.write(&mut of_all);
         of_plans.push(assignments(&nodes, &configs));
     }
+    let mut text = String::new();
+    write_notes(&mut text, &notes(&of_plans));
+    text += HEAD;
+    text += &of_all;
     Ok(SeveralFile { text, assignments: of_plans })
 }
 

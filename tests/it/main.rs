@@ -43,6 +43,7 @@ mod quickstart;
 mod real_gpu;
 mod rehearsal;
 mod schedule;
+mod schedule_says;
 mod schemas;
 mod seeds;
 mod size_over_time;

@@ -11,7 +11,7 @@ use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::plan::Status;
 use crate::schedule::{NoChanges, Schedule, ServedOfPriority};
-use crate::text::{letter, plural, share, thousands};
+use crate::text::{plural, share, thousands};
 use crate::units::Weight;
 
 /// For each configuration every node with its label.
@@ -153,17 +153,15 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
 }
 
 /// What heads the file of a schedule; nothing here may differ between equal runs.
-///
-/// `name`: what the labels of the configurations begin with.
-pub fn notes(schedule: &Schedule, demand: &OverTime, name: &str) -> Vec<String> {
+pub fn notes(schedule: &Schedule, demand: &OverTime, labels: &Labels) -> Vec<String> {
     let mut notes = vec![headline(schedule, demand)];
     for change in &schedule.changes {
         notes.push(format!(
-            "{} ({}): from {name}-{} to {name}-{}, {} destroyed, {} created",
+            "{} ({}): from {} to {}, {} destroyed, {} created",
             change.at.name(),
             demand.zone().name(),
-            letter(change.at.from),
-            letter(change.at.to),
+            label(labels, change.at.from),
+            label(labels, change.at.to),
             change.destroyed,
             change.created,
         ));
