@@ -377,6 +377,19 @@ pub struct Proof {
     pub solve_seconds: f64,
 }
 
+impl Proof {
+    /// Whether it is proved that no plan serves more: more of a priority, or then more memory. What
+    /// comes after that in the goal may be unproved.
+    pub fn serves_most(&self) -> bool {
+        let serves = |stage: &&Stage| {
+            ["guaranteed_weight", "placed_weight", "placed_mib"]
+                .iter()
+                .any(|name| stage.objective.starts_with(name))
+        };
+        self.stages.iter().filter(serves).all(|stage| stage.value == stage.bound)
+    }
+}
+
 /// Whether a plan is proved to be the best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -16,25 +16,24 @@ mod check;
 mod division;
 mod parts;
 mod search;
+mod served;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::demand::Workload;
 use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::hardware::BoardRef;
 use crate::optimise::configurations::{self, GpuLayout};
-use crate::optimise::problem::Problem;
 use crate::optimise::{PlanOptions, over_time};
 use crate::plan::over_time::OverTimePlan;
-use crate::plan::{Allocated, Checked, Policy, Proof, Stage, Status};
+use crate::plan::{Allocated, Checked, Policy, Proof, Stage};
 
 pub use crate::optimise::Keeps;
 pub use division::{ChangeAt, Division};
 use parts::HOUR_MINUTES;
 use search::{Found, Search};
+pub use served::{Served, ServedOfPriority};
+use served::{hourly_of_parts, hourly_of_plan, least_of_periods, served_by, served_by_parts};
 
 /// Which divisions are searched where changes are looked for, in words.
 const SEARCHED_WINDOWS: &str = "every daily window of whole hours, over midnight too, on all days, from Monday to Friday, or on Saturday and Sunday";
@@ -115,49 +114,6 @@ pub struct Change {
     pub created: u64,
 }
 
-/// What is served, in replica-minutes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Served {
-    /// Asked for.
-    pub asked: u128,
-    /// Served.
-    pub served: u128,
-    /// Of what is served, that of each priority of the demand.
-    pub of_priority: BTreeMap<i64, ServedOfPriority>,
-}
-
-/// What is served of one priority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ServedOfPriority {
-    /// Replica-minutes.
-    pub served: u128,
-    /// Weight-minutes, in millionths.
-    pub weight: u128,
-}
-
-impl Served {
-    /// Nothing yet, of the priorities of these workloads.
-    fn none_of(workloads: &[Workload]) -> Served {
-        let asked = workloads.iter().filter(|w| w.count > 0);
-        let of_priority = asked.map(|w| (w.priority, ServedOfPriority::default())).collect();
-        Served { of_priority, ..Served::default() }
-    }
-
-    /// Adds so many minutes in which `counts` replicas of the workloads are asked for and `rows`
-    /// served.
-    fn add(&mut self, workloads: &[Workload], counts: &[u64], rows: &[Allocated], minutes: u128) {
-        self.asked += minutes * u128::from(counts.iter().sum::<u64>());
-        for row in rows {
-            let workload = &workloads[row.workload];
-            let served = minutes * u128::from(row.replicas);
-            self.served += served;
-            let of_priority = self.of_priority.entry(workload.priority).or_default();
-            of_priority.served += served;
-            of_priority.weight += served * u128::from(workload.weight.0);
-        }
-    }
-}
-
 /// One configuration for all hours.
 #[derive(Debug, Clone, PartialEq)]
 pub struct One {
@@ -165,6 +121,8 @@ pub struct One {
     pub plan: OverTimePlan,
     /// What it serves.
     pub served: Served,
+    /// The same in each hour of the demand, in replica-minutes.
+    pub served_by_hour: Vec<u64>,
 }
 
 /// At most K configurations, and when each is active.
@@ -178,6 +136,8 @@ pub struct Schedule {
     pub changes: Vec<Change>,
     /// What the schedule serves.
     pub served: Served,
+    /// The same in each hour of the demand, in replica-minutes.
+    pub served_by_hour: Vec<u64>,
     /// The best single configuration.
     pub one: One,
     /// What was searched.
@@ -217,22 +177,27 @@ pub fn schedule(
     let half = options.time_limit.map(|limit| limit / 2);
     let halved = PlanOptions { time_limit: half, ..options.clone() };
     let one_plan = over_time::suggest(demand, fleet, &halved)?;
-    let one = One { served: served_by(&one_plan, demand), plan: one_plan };
+    let one = One {
+        served: served_by(&one_plan, demand),
+        served_by_hour: hourly_of_plan(&one_plan, demand),
+        plan: one_plan,
+    };
+    let all_served = one.served.served == one.served.asked;
     let no_changes = if wanted.configurations == 1 {
         Some(NoChanges::OneAsked)
     } else if demand.periods().len() == 1 {
         Some(NoChanges::SameDemand)
     } else {
-        (one.served.served == one.served.asked).then_some(NoChanges::AllServed)
+        all_served.then_some(NoChanges::AllServed)
     };
-    let proved = one.plan.plan.proof.status == Status::Optimal;
+    // Where all is served, whatever was not proved in time is behind that.
+    let proved = all_served || one.plan.plan.proof.serves_most();
     let mut searched = Searched { divisions: 1, solved: 1, proved, no_changes };
     if no_changes.is_none() {
         let left = options.time_limit.map(|limit| limit.saturating_sub(start.elapsed()));
         let options = PlanOptions { time_limit: left, ..options.clone() };
         let search = Search::new(demand, fleet, &options, wanted);
         if let Some(found) = search.run(&one.plan, &mut searched)? {
-            searched.proved &= found.solution.proof.status == Status::Optimal;
             return several(&search, &found, one, searched);
         }
     }
@@ -241,6 +206,7 @@ pub fn schedule(
         division: Division::constant(),
         changes: Vec::new(),
         served: one.served.clone(),
+        served_by_hour: one.served_by_hour.clone(),
         proof: one.plan.plan.proof.clone(),
         one,
         searched,
@@ -299,43 +265,6 @@ impl ScheduleOptions {
     }
 }
 
-/// What a plan serves of all hours, in replica-minutes.
-fn served_by(plan: &OverTimePlan, demand: &OverTime) -> Served {
-    let workloads = demand.peak().workloads();
-    let mut served = Served::none_of(workloads);
-    for (period, rows) in demand.periods().iter().zip(&plan.periods) {
-        let minutes = u128::from(period.hours) * HOUR_MINUTES.unsigned_abs() as u128;
-        served.add(workloads, &period.counts, rows, minutes);
-    }
-    served
-}
-
-/// What a plan serves in the order of the stages of `problem`, up to the memory placed: weight by
-/// priority and MiB, in each of these periods times as many as stand beside it.
-fn served_in(
-    problem: &Problem,
-    plan: &OverTimePlan,
-    demand: &OverTime,
-    periods: impl Iterator<Item = (usize, i128)>,
-) -> Vec<i128> {
-    let workloads = demand.peak().workloads();
-    let boards: Vec<BoardRef> = problem.pools.iter().map(|p| p.board.clone()).collect();
-    let mut weights: BTreeMap<i64, i128> =
-        problem.classes.iter().map(|class| (-class.priority, 0)).collect();
-    let mut mib: i128 = 0;
-    for (period, times) in periods {
-        for row in &plan.periods[period] {
-            let workload = &workloads[row.workload];
-            let times = times * i128::from(row.replicas);
-            let each = workload.memory.map_or_else(|| row.memory_mib(&boards), |m| m.0);
-            *weights.entry(-workload.priority).or_default() +=
-                times * i128::from(workload.weight.0);
-            mib += times * i128::from(each);
-        }
-    }
-    weights.into_values().chain([mib]).collect()
-}
-
 /// The schedule of several configurations that a search found.
 ///
 /// # Errors
@@ -348,16 +277,17 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         .collect::<Result<Vec<_>>>()?;
     let plans: Vec<&Checked> = configurations.iter().map(|c| &c.plan.plan).collect();
     check::check(search, found, &rows, &plans)?;
-    let changes = found.division.changes().into_iter();
+    let changes = found.division.changes();
     let stages = found.solution.proof.stages.iter().map(|stage| Stage {
         objective: stage.objective.replace("_hours", "_minutes"),
         ..stage.clone()
     });
     Ok(Schedule {
         configurations,
-        changes: changes.map(|at| change(at, &gpus, search.schedule.keeps)).collect(),
+        changes: changes.into_iter().map(|at| change(at, &gpus, search.schedule.keeps)).collect(),
         division: found.division.clone(),
-        served: served_by_parts(found, search.demand.peak().workloads(), &rows),
+        served: served_by_parts(&found.parts, search.demand.peak().workloads(), &rows),
+        served_by_hour: hourly_of_parts(&found.parts, &rows),
         one,
         searched,
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },
@@ -381,11 +311,8 @@ fn one_of_several(
     let demand = search.demand.only(active);
     // Periods are numbered by their first hour, in the part as in the whole.
     let hours = all.iter().enumerate().filter(|(at, _)| active(*at));
-    let mut known = BTreeSet::new();
-    let periods: Vec<Vec<Allocated>> = hours
-        .filter(|(_, hour)| known.insert(hour.period))
-        .map(|(_, hour)| rows_of(found, rows, configuration, hour.period))
-        .collect();
+    let hours = hours.map(|(at, hour)| (at, hour.period));
+    let periods = least_of_periods(&found.parts, rows, hours);
     let layouts: Vec<Vec<Option<&GpuLayout>>> = gpus
         .iter()
         .map(|of_node| of_node.iter().map(|all| all.as_ref()?.get(configuration)).collect())
@@ -404,31 +331,4 @@ fn change(at: ChangeAt, gpus: &[Vec<Option<Vec<GpuLayout>>>], keeps: Keeps) -> C
         created += configurations::destroyed(to, from, keeps);
     }
     Change { at, destroyed, created }
-}
-
-/// What the parts of a schedule serve with these replicas of the workloads.
-fn served_by_parts(found: &Found, workloads: &[Workload], rows: &[Vec<Allocated>]) -> Served {
-    let mut served = Served::none_of(workloads);
-    for ((part, _), rows) in found.parts.with_periods().zip(rows) {
-        served.add(workloads, &part.counts, rows, u128::from(part.weight.unsigned_abs()));
-    }
-    served
-}
-
-/// What a configuration has allocated in a period: of several parts of the period, the one that
-/// serves most.
-fn rows_of(
-    found: &Found,
-    rows: &[Vec<Allocated>],
-    configuration: usize,
-    period: usize,
-) -> Vec<Allocated> {
-    let of_period = found
-        .parts
-        .with_periods()
-        .zip(rows)
-        .filter(|((part, p), _)| part.supply == configuration && *p == period)
-        .map(|(_, rows)| rows);
-    let most = of_period.max_by_key(|rows| rows.iter().map(|r| r.replicas).sum::<u64>());
-    most.cloned().unwrap_or_default()
 }

@@ -18,7 +18,8 @@ use rayon::prelude::*;
 
 use super::division::{self, Division};
 use super::parts::{self, Parts};
-use super::{ScheduleOptions, Searched, served_in};
+use super::served::served_in;
+use super::{ScheduleOptions, Searched};
 use crate::demand::hours::WEEK;
 use crate::demand::over_time::{OverTime, Period, ReplicaSpan};
 use crate::error::{ExitCode, Result};
@@ -248,6 +249,7 @@ impl<'d> Search<'d> {
             };
             let divisions = self.divisions(&before, searched);
             if found.is_none() && !self.could_gain(one) {
+                searched.proved = true;
                 break;
             }
             // The layouts of more than two are not found together.
@@ -269,9 +271,9 @@ impl<'d> Search<'d> {
                 match configurations::best(&problem, &self.options(), known) {
                     Ok(solution) if serves_as_much(&solution) => (problem, solution, joints),
                     Err(e) if e.code != ExitCode::TimeLimit => return Err(e),
-                    // Time is up: the layouts that serve as much are taken as they are.
+                    // Time is up: the layouts that serve as much are taken as they are. What was proved
+                    // of what is served stays so.
                     _ => {
-                        searched.proved = false;
                         let problem = self.problem(&serving, &parts);
                         (problem, Arc::unwrap_or_clone(tried.solution), serving)
                     }

@@ -299,6 +299,13 @@ proptest! {
         prop_assert!(found.searched.proved);
         let best = brute_force(&demand, &fleet, &options(change, keeps), disruption);
         prop_assert_eq!(claimed(&found), best);
+        // Hour by hour, which is what the picture shows, it is as much.
+        for (sum, hours) in [
+            (found.served.served, &found.served_by_hour),
+            (found.one.served.served, &found.one.served_by_hour),
+        ] {
+            prop_assert_eq!(hours.iter().map(|minutes| u128::from(*minutes)).sum::<u128>(), sum);
+        }
         // One configuration is a schedule too, and the changes are those of the division.
         prop_assert!(found.configurations.len() == 1 || !found.changes.is_empty());
         let one = options(change, keeps);

@@ -2,12 +2,72 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Run, migplan_with};
+use crate::common::{Run, demand, gpus, migplan_with};
+use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
+use migplan::optimise::PlanOptions;
+use migplan::schedule::{Keeps, ScheduleOptions, schedule};
+use migplan::view::figures::ScheduleFigure;
+use serde_json::Value;
+
+/// Replicas of `eve` run through the change at 19:00 of a workday, which leaves none of them an
+/// instance: they get none in the hours before it either. On Saturday and Sunday they do.
+const THROUGH_A_CHANGE: &str = "team,workload,memory,count,priority,hours\n\
+    n,notebooks,9GiB,7,0,08:00-17:00\nn,late,9GiB,3,0,17:00-19:00\n\
+    n,eve,9GiB,4,0,17:00-22:00\nt,train,70GiB,1,5,Mon-Fri 19:00-08:00\n";
 
 fn planned(csv: &str, args: &[&str]) -> Run {
     let ran = migplan_with(&[&["schedule", "-w", "-"], args].concat(), csv.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     ran
+}
+
+fn json(csv: &str, args: &[&str]) -> Value {
+    let ran = planned(csv, &[args, &["--format", "json"]].concat());
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+#[test]
+fn the_picture_has_what_is_served_and_no_more() {
+    let peak = demand(THROUGH_A_CHANGE);
+    let demand = OverTime::new(&peak, Horizon::Week, &Zone::default(), &Growth::default()).unwrap();
+    let fleet = gpus("1xa100-80gb");
+    for change_minutes in [0, 10, 60] {
+        let wanted = ScheduleOptions { configurations: 2, change_minutes, keeps: Keeps::Instances };
+        let found = schedule(&demand, &fleet, &PlanOptions::default(), &wanted).unwrap();
+        let labels = vec!["a".to_string(), "b".to_string()];
+        let figure = ScheduleFigure::new(&found, &demand, labels);
+        let minutes = |hours: &[f64]| (hours.iter().sum::<f64>() * 60.0).round() as u128;
+        assert_eq!(minutes(&figure.placed), found.served.served);
+        assert_eq!(minutes(&figure.one), found.one.served.served);
+        let within = |(placed, asked): (&f64, &u64)| *placed <= *asked as f64;
+        assert!(figure.placed.iter().zip(&figure.asked).all(within));
+        if change_minutes == 0 {
+            let of = |day: usize, hour: usize| figure.placed[day * 24 + hour];
+            // Monday: three of `late`, none of `eve`, then the training. Saturday: all.
+            assert_eq!([of(0, 16), of(0, 17), of(0, 18), of(0, 19)], [7.0, 3.0, 3.0, 1.0]);
+            assert_eq!([of(5, 17), of(5, 19), of(5, 22)], [7.0, 4.0, 0.0]);
+        }
+    }
+}
+
+#[test]
+fn a_configuration_shows_the_hour_that_misses_most() {
+    let args = ["--gpus", "1xa100-80gb", "--change-minutes", "0"];
+    let json = json(THROUGH_A_CHANGE, &args);
+    let instances = json["configs"][0]["gpus"][0]["instances"].as_array().unwrap();
+    let of: Vec<&str> = instances.iter().filter_map(|i| i["workload"].as_str()).collect();
+    assert_eq!((instances.len(), of), (7, vec!["late"; 3]));
+}
+
+#[test]
+fn what_serves_all_is_proved_whatever_time_was_left_for_the_rest() {
+    let csv = "team,workload,memory,count,hours\na,b,9GiB,9,08:00-19:00\n\
+        a,c,18GiB,5,12:00-22:00\na,d,30GiB,3,20:00-06:00\na,e,5GiB,4,\n";
+    let args = ["--gpus", "6xa100-80gb,2xa30", "--time-limit", "0.0001"];
+    let json = json(csv, &args);
+    assert_eq!(json["asked_replica_hours"], json["served_replica_hours"]);
+    assert_eq!(json["proof"]["status"], "time_limit");
+    assert_eq!(json["proved"], true);
 }
 
 #[test]

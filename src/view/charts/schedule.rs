@@ -27,8 +27,7 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
     let entries: Vec<(Swatch, String)> =
         labels.map(|(at, label)| (Swatch::Fill(color(at)), label.clone())).collect();
     let mut y = legend(&mut picture, top + 2.0, &entries);
-    let values = figure.asked.iter().chain(&figure.placed).chain(&figure.one);
-    let most = values.copied().max().unwrap_or(0).max(1) as f64 * 1.08;
+    let most = figure.asked.iter().copied().max().unwrap_or(0).max(1) as f64 * 1.08;
     let left = left_of(most);
     let band = Box::new(left, y, WIDTH - MARGIN - left, BAND);
     draw_band(&mut picture, figure, band);
@@ -41,13 +40,11 @@ pub(super) fn draw(figure: &ScheduleFigure) -> Picture {
     let plot = Box::new(left, y, band.w, PANEL);
     axes(&mut picture, &figure.axis, plot, most, "replicas");
     let hours = || figure.placed.iter().zip(&figure.asked);
-    let placed: Vec<(f64, f64)> = hours().map(|(placed, _)| (0.0, *placed as f64)).collect();
-    let missed: Vec<(f64, f64)> =
-        hours().map(|(placed, asked)| (*placed as f64, *asked as f64)).collect();
+    let placed: Vec<(f64, f64)> = hours().map(|(placed, _)| (0.0, *placed)).collect();
+    let missed: Vec<(f64, f64)> = hours().map(|(placed, asked)| (*placed, *asked as f64)).collect();
     areas(&mut picture, plot, most, &placed, tint(BLUE, FILLED));
     areas(&mut picture, plot, most, &missed, ORANGE);
-    let one: Vec<f64> = figure.one.iter().map(|n| *n as f64).collect();
-    picture.line(steps(&one, plot, most), INK, 1.6);
+    picture.line(steps(&figure.one, plot, most), INK, 1.6);
     frame(&mut picture, plot);
     day_names(&mut picture, &figure.axis, plot);
     picture.height = plot.bottom() + 36.0;

@@ -1,11 +1,8 @@
 //! A schedule in numbers to draw: which configuration is active when, and how many of the replicas asked
 //! for have an instance, hour by hour.
 
-use std::collections::HashMap;
-
 use super::hours::HourAxis;
 use crate::demand::over_time::OverTime;
-use crate::plan::Allocated;
 use crate::schedule::Schedule;
 use crate::text::{plural, share};
 
@@ -24,32 +21,18 @@ pub struct ScheduleFigure {
     pub active: Vec<usize>,
     /// Replicas asked for in each hour.
     pub asked: Vec<u64>,
-    /// Of those, placed by the configuration that is active.
-    pub placed: Vec<u64>,
+    /// Of those, placed, on average over the minutes of the hour, those of a change too.
+    pub placed: Vec<f64>,
     /// Placed by the best single configuration.
-    pub one: Vec<u64>,
+    pub one: Vec<f64>,
 }
 
 impl ScheduleFigure {
     /// The figure of a schedule whose configurations have these labels.
     pub fn new(schedule: &Schedule, demand: &OverTime, labels: Vec<String>) -> ScheduleFigure {
-        let replicas = |rows: &[Allocated]| rows.iter().map(|row| row.replicas).sum::<u64>();
-        let of_period = |periods: &[Vec<Allocated>]| -> Vec<u64> {
-            periods.iter().map(|rows| replicas(rows)).collect()
-        };
-        // By the beginning of an hour, what the configuration of that hour places.
-        let mut placed: HashMap<i64, u64> = HashMap::new();
-        for of in &schedule.configurations {
-            let periods = of_period(&of.plan.periods);
-            let hours = of.demand.hours().iter();
-            placed.extend(hours.map(|h| (h.start_ms, periods.get(h.period).copied().unwrap_or(0))));
-        }
-        let one = of_period(&schedule.one.plan.periods);
+        let in_replicas = |minutes: &[u64]| minutes.iter().map(|m| *m as f64 / 60.0).collect();
         let asked: Vec<u64> = demand.periods().iter().map(|p| p.counts.iter().sum()).collect();
         let hours = demand.hours();
-        let by_period = |sums: &[u64]| -> Vec<u64> {
-            hours.iter().map(|h| sums.get(h.period).copied().unwrap_or(0)).collect()
-        };
         // The title would read as if one configuration were better.
         let (own, one_serves) = (&schedule.served, &schedule.one.served);
         let falls_behind = (own.served < one_serves.served).then(|| schedule.deciding_priority());
@@ -65,15 +48,15 @@ impl ScheduleFigure {
                 if schedule.searched.proved { "" } else { " (not proved)" },
             ),
             subtitle: format!(
-                "{first}Above: the MIG configuration that is active. Below: the replicas asked for in each hour, and those that have an instance; the minutes of a change are left out. Times are {}.",
+                "{first}Above: the MIG configuration that is active. Below: the replicas asked for in each hour, and those that have an instance, on average over an hour with a change. Times are {}.",
                 demand.zone().name()
             ),
             axis: HourAxis::new(demand),
             labels,
             active: hours.iter().map(|h| schedule.division.at(h.of_week)).collect(),
-            asked: by_period(&asked),
-            placed: hours.iter().map(|h| placed.get(&h.start_ms).copied().unwrap_or(0)).collect(),
-            one: by_period(&one),
+            asked: hours.iter().map(|h| asked.get(h.period).copied().unwrap_or(0)).collect(),
+            placed: in_replicas(&schedule.served_by_hour),
+            one: in_replicas(&schedule.one.served_by_hour),
         }
     }
 }

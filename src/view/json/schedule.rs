@@ -52,7 +52,7 @@ pub struct ConfigRow<'s> {
     pub nodes: Vec<NodeRow>,
     /// Hours of the demand in which it is active.
     pub hours: usize,
-    /// The GPUs as in a plan, with the replicas of the hour that misses most.
+    /// The GPUs as in a plan, with the replicas of the hour that misses most, after a change's minutes.
     pub gpus: &'s [GpuPlan],
 }
 
