@@ -26,7 +26,7 @@ use crate::fleet::Fleet;
 use crate::optimise::configurations::{self, GpuLayout};
 use crate::optimise::{PlanOptions, over_time};
 use crate::plan::over_time::OverTimePlan;
-use crate::plan::{Allocated, Checked, Policy, Proof, Stage};
+use crate::plan::{Allocated, Checked, Policy, Proof, Stage, Unplaced};
 
 pub use crate::optimise::Keeps;
 pub use division::{ChangeAt, Division};
@@ -138,6 +138,8 @@ pub struct Schedule {
     pub served: Served,
     /// The same in each hour of the demand, in replica-minutes.
     pub served_by_hour: Vec<u64>,
+    /// What no GPU of the fleet could serve in any hour.
+    pub unserved: Vec<Unplaced>,
     /// The best single configuration.
     pub one: One,
     /// What was searched.
@@ -207,6 +209,7 @@ pub fn schedule(
         changes: Vec::new(),
         served: one.served.clone(),
         served_by_hour: one.served_by_hour.clone(),
+        unserved: over_time::out_of_reach(demand, fleet),
         proof: one.plan.plan.proof.clone(),
         one,
         searched,
@@ -288,6 +291,7 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         division: found.division.clone(),
         served: served_by_parts(&found.parts, search.demand.peak().workloads(), &rows),
         served_by_hour: hourly_of_parts(&found.parts, &rows),
+        unserved: over_time::out_of_reach(search.demand, search.fleet),
         one,
         searched,
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },

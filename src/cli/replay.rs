@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
 use crate::mig_parted::Config;
+use crate::optimise;
 use crate::plan::file;
 use crate::units::Percent;
 use crate::view::charts::{Chart, Theme};
@@ -116,11 +117,15 @@ fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> 
     let Replayed { planned_on, demand, result } = replayed;
     let output = args.output.as_deref();
     let layout = console.layout(output);
+    let unserved = optimise::over_time::out_of_reach(demand, fleet);
     write_result(output, |out| match args.format {
-        Format::Text => out.write_all(text::replayed(replayed, fleet, layout).as_bytes()),
+        Format::Text => {
+            out.write_all(text::replayed(replayed, fleet, &unserved, layout).as_bytes())
+        }
         Format::Json => {
             let document = ReplayDocument::new(result, demand, fleet);
-            json::write(&document.planned_on(planned_on.as_ref().map(|(_, known)| known)), out)
+            let known = planned_on.as_ref().map(|(_, known)| known);
+            json::write(&document.planned_on(known).unserved(unserved), out)
         }
         Format::Csv => text::csv(result, demand, out),
     })

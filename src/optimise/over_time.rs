@@ -16,7 +16,7 @@ use crate::demand::over_time::OverTime;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::plan::over_time::OverTimePlan;
-use crate::plan::{Allocated, Checked, InstanceProfile, Proof, Share, Spare};
+use crate::plan::{Allocated, Checked, InstanceProfile, Proof, Share, Spare, Unplaced};
 
 /// Finds the best partition for all hours of `demand` and proves it, stage by stage. With one
 /// period it is the plan for that period.
@@ -71,6 +71,13 @@ pub(super) fn finish(
     let conditions = conditions(fleet, options);
     let plan = Checked::over_time(plan, demand, shown, &periods, fleet, &conditions);
     Ok(OverTimePlan { plan: plan.map_err(broken)?, shown, periods })
+}
+
+/// The workloads that not even empty GPUs of this fleet could serve in any hour, whatever the layouts.
+pub fn out_of_reach(demand: &OverTime, fleet: &Fleet) -> Vec<Unplaced> {
+    let problem = Problem::new(demand.peak(), fleet, &PlanOptions::default());
+    // Replicas of several whole GPUs cannot be planned over time, so nothing is helped by them.
+    explain::out_of_reach(demand.peak(), &fleet.boards(), &problem, &|_| 1)
 }
 
 /// What a plan over time cannot hold yet.

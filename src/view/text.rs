@@ -100,6 +100,20 @@ fn and_more(text: &mut String, count: usize, rows: usize, noun: &str) {
     }
 }
 
+/// What no GPU of a fleet could serve in any hour, with what would help.
+fn out_of_reach(text: &mut String, unserved: &[Unplaced], layout: Layout) {
+    if unserved.is_empty() {
+        return;
+    }
+    let replicas = unserved.iter().map(|row| row.replicas).sum();
+    let _ = writeln!(
+        text,
+        "Served in no hour, since no GPU of the fleet could serve them: {}.",
+        plural(replicas, "replica")
+    );
+    unplaced_rows(text, unserved, layout.rows());
+}
+
 /// The workloads that are unplaced, a line each, with the reason and what would help. A list of
 /// boards that is the same for all of them is said once, at the end.
 fn unplaced_rows(text: &mut String, unplaced: &[Unplaced], rows: usize) {

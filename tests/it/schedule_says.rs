@@ -60,6 +60,37 @@ fn a_configuration_shows_the_hour_that_misses_most() {
 }
 
 #[test]
+fn what_no_gpu_could_serve_is_named() {
+    let csv = "team,workload,memory,count,hours\na,huge,100GiB,2,Mon\na,ok,9GiB,1,Mon\n";
+    let said = "Served in no hour, since no GPU of the fleet could serve them: 2 replicas.\n  \
+                2 × a/huge: needs 102400 MiB";
+    let fleet = ["--gpus", "1xa100-80gb"];
+    let text = planned(csv, &[&fleet[..], &["--format", "text"]].concat()).stdout;
+    assert!(text.contains(said), "{text}");
+    assert!(planned(csv, &fleet).stderr.contains(said));
+    let replay = |args: &[&str]| {
+        let args = [&["replay", "-w", "-"], &fleet[..], args].concat();
+        let ran = migplan_with(&args, csv.as_bytes());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    assert!(replay(&[]).contains(said), "{}", replay(&[]));
+    let of_replay: Value = serde_json::from_str(&replay(&["--format", "json"])).unwrap();
+    for document in [json(csv, &fleet), of_replay] {
+        let unserved = document["unserved"].as_array().unwrap();
+        assert_eq!(unserved.len(), 1, "{document}");
+        assert_eq!(
+            (&unserved[0]["workload"], &unserved[0]["replicas"]),
+            (&"huge".into(), &2.into())
+        );
+    }
+    // Where all fits there is nothing to say.
+    let fits = csv.replace("100GiB", "70GiB");
+    let text = planned(&fits, &["--gpus", "1xa100-80gb", "--format", "text"]).stdout;
+    assert!(!text.contains("Served in no hour"), "{text}");
+}
+
+#[test]
 fn what_serves_all_is_proved_whatever_time_was_left_for_the_rest() {
     let csv = "team,workload,memory,count,hours\na,b,9GiB,9,08:00-19:00\n\
         a,c,18GiB,5,12:00-22:00\na,d,30GiB,3,20:00-06:00\na,e,5GiB,4,\n";

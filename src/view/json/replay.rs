@@ -9,6 +9,7 @@ use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::fleet::Fleet;
+use crate::plan::Unplaced;
 
 /// Schema key of [`ReplayDocument`].
 pub const REPLAY_SCHEMA: &str = "migplan.replay/v1";
@@ -33,6 +34,8 @@ pub struct ReplayDocument {
     pub hours: Vec<HourRow>,
     /// Of the first configuration: each resource name.
     pub resources: Vec<ResourceRow>,
+    /// What no GPU of the fleet could serve in any hour.
+    pub unserved: Vec<Unplaced>,
     /// With hours held out: the rows on the hours that the plans were made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned_on: Option<Vec<ReplayRow>>,
@@ -177,6 +180,13 @@ impl ReplayDocument {
         self
     }
 
+    /// The same document with what no GPU of the fleet could serve.
+    #[must_use]
+    pub fn unserved(mut self, unserved: Vec<Unplaced>) -> ReplayDocument {
+        self.unserved = unserved;
+        self
+    }
+
     /// The document of a replay.
     pub fn new(replay: &Replay, demand: &OverTime, fleet: &Fleet) -> ReplayDocument {
         let teams = |row: &Row| -> Vec<TeamRow> {
@@ -227,6 +237,7 @@ impl ReplayDocument {
                     asked_by_hour: n.demand.clone(),
                 })
                 .collect(),
+            unserved: Vec::new(),
             planned_on: None,
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Number;
 use super::replay::hours_number;
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
-use crate::plan::{GpuPlan, Proof};
+use crate::plan::{GpuPlan, Proof, Unplaced};
 use crate::schedule::Schedule;
 
 /// Schema key of [`ScheduleDocument`].
@@ -36,6 +36,8 @@ pub struct ScheduleDocument<'s> {
     pub one_config_replica_hours: Number,
     /// Whether no schedule among those searched serves more.
     pub proved: bool,
+    /// What no GPU of the fleet could serve in any hour.
+    pub unserved: &'s [Unplaced],
     /// What was searched.
     pub searched: SearchedRow,
     /// What was proved of the layouts; sums over minutes where there are several configurations.
@@ -142,6 +144,7 @@ impl<'s> ScheduleDocument<'s> {
             served_replica_hours: hours(schedule.served.served),
             one_config_replica_hours: hours(schedule.one.served.served),
             proved: schedule.searched.proved,
+            unserved: &schedule.unserved,
             searched: SearchedRow {
                 windows: schedule.searched.windows(),
                 divisions: schedule.searched.divisions,

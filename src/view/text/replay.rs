@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::io;
 
 use super::table::table;
-use super::{Layout, and_more, fitted, wrapped};
+use super::{Layout, and_more, fitted, out_of_reach, wrapped};
 use crate::compare::over_time::Replayed;
 use crate::compare::replay::{Replay, Row, Served, Times};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::HOUR_MS;
 use crate::fleet::Fleet;
+use crate::plan::Unplaced;
 use crate::text::{plural, share, thousands};
 use crate::units::Mebibytes;
 
@@ -45,16 +46,28 @@ fn wait(ms: u64) -> String {
 }
 
 /// The tables for people; with hours held out also those of the hours that the plans were made from.
-pub fn replayed(replayed: &Replayed, fleet: &Fleet, layout: Layout) -> String {
+/// `unserved` is what no GPU of the fleet could serve.
+pub fn replayed(
+    replayed: &Replayed,
+    fleet: &Fleet,
+    unserved: &[Unplaced],
+    layout: Layout,
+) -> String {
     let Replayed { planned_on, demand, result } = replayed;
     let tables = text(result, demand, fleet, layout);
-    match planned_on {
+    let mut shown = match planned_on {
         None => tables,
         Some((hours, known)) => format!(
             "The hours that the plans were made from:\n{}\nThe hours held out:\n{tables}",
             text(known, hours, fleet, layout)
         ),
+    };
+    let mut never = String::new();
+    out_of_reach(&mut never, unserved, layout);
+    if !never.is_empty() {
+        let _ = write!(shown, "\n{}", fitted(&never, layout));
     }
+    shown
 }
 
 /// The tables for people.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::replay::hours;
 use super::table::table;
-use super::{Layout, and_more, fitted, summary};
+use super::{Layout, and_more, fitted, out_of_reach, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
 use crate::plan::Status;
@@ -113,6 +113,7 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
             }
         });
     }
+    out_of_reach(&mut text, &schedule.unserved, layout);
     text.push('\n');
     for (at, configuration) in schedule.configurations.iter().enumerate() {
         let _ = writeln!(
