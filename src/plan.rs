@@ -10,6 +10,7 @@ pub mod check;
 pub mod exceeded;
 pub mod file;
 pub mod goal;
+pub mod mode_resets;
 pub mod over_time;
 pub mod quotas;
 pub mod teams;

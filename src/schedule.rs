@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::optimise::configurations::{self, GpuLayout};
 use crate::optimise::{PlanOptions, over_time};
+use crate::plan::mode_resets::{self, NodeResets};
 use crate::plan::over_time::OverTimePlan;
 use crate::plan::{Allocated, Checked, Policy, Proof, Stage, Unplaced};
 
@@ -140,6 +141,8 @@ pub struct Schedule {
     pub served_by_hour: Vec<u64>,
     /// What no GPU of the fleet could serve in any hour.
     pub unserved: Vec<Unplaced>,
+    /// GPUs that must be reset at changes, since their MIG mode is another one then.
+    pub resets: Vec<NodeResets>,
     /// The best single configuration.
     pub one: One,
     /// What was searched.
@@ -210,6 +213,7 @@ pub fn schedule(
         served: one.served.clone(),
         served_by_hour: one.served_by_hour.clone(),
         unserved: over_time::out_of_reach(demand, fleet),
+        resets: Vec::new(),
         proof: one.plan.plan.proof.clone(),
         one,
         searched,
@@ -281,6 +285,8 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
     let plans: Vec<&Checked> = configurations.iter().map(|c| &c.plan.plan).collect();
     check::check(search, found, &rows, &plans)?;
     let changes = found.division.changes();
+    let pairs = changes.iter().map(|at| (&**plans[at.from], &**plans[at.to]));
+    let resets = mode_resets::of_changes(pairs, &search.fleet.boards());
     let stages = found.solution.proof.stages.iter().map(|stage| Stage {
         objective: stage.objective.replace("_hours", "_minutes"),
         ..stage.clone()
@@ -292,6 +298,7 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         served: served_by_parts(&found.parts, search.demand.peak().workloads(), &rows),
         served_by_hour: hourly_of_parts(&found.parts, &rows),
         unserved: over_time::out_of_reach(search.demand, search.fleet),
+        resets,
         one,
         searched,
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },

@@ -75,6 +75,9 @@ pub struct Args {
     #[arg(help_heading = "Output", long, value_name = "FILE")]
     cronjobs: Option<PathBuf>,
     /// Write systemd units that run `migplan apply` at each change, and at boot, to this folder
+    ///
+    /// Where a change turns MIG on or off on boards that need a reset for it (A30, A100), the units
+    /// refuse it until --reset is added to them: only the site knows whether nothing else holds the GPU.
     #[arg(help_heading = "Output", long, value_name = "DIR")]
     systemd: Option<PathBuf>,
 }
@@ -106,6 +109,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         changes: &changes,
         timezone: demand.zone().name(),
         labels: &file.assignments,
+        resets: &found.resets,
         name: &args.name,
     };
     write_engines(args, &weekly, console)?;
@@ -161,6 +165,13 @@ fn write_engines(args: &Args, weekly: &Weekly<'_>, console: &Console) -> Result<
             Error::input(Diagnostic::new(problem).in_file(folder.display().to_string()))
         })?;
         let units = weekly::units(weekly);
+        if let Some(refused) = weekly::refused(weekly) {
+            console.warn(&[refused]);
+            console.hint(&format!(
+                "where nothing else holds these GPUs at the changes, {}",
+                weekly::WITH_RESET
+            ));
+        }
         for unit in &units {
             let file = folder.join(&unit.name);
             write_result(Some(&file), |out| out.write_all(unit.text.as_bytes()))?;

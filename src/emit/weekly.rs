@@ -14,6 +14,7 @@ use super::{nodes, template, yaml};
 use crate::demand::hours::{DAYS, WEEK};
 use crate::error::{Diagnostic, Result};
 use crate::kubernetes::{MIG_CONFIG_LABEL, naming};
+use crate::plan::mode_resets::{self, NodeResets};
 use crate::text::letter;
 
 /// The image whose kubectl labels the nodes; any version within one minor release of the cluster's
@@ -41,6 +42,8 @@ pub struct Weekly<'w> {
     pub timezone: &'w str,
     /// For each configuration every node with its label.
     pub labels: &'w [Vec<(Arc<str>, String)>],
+    /// GPUs that must be reset at changes, since their MIG mode is another one then.
+    pub resets: &'w [NodeResets],
     /// What objects are called.
     pub name: &'w str,
 }
@@ -226,11 +229,15 @@ pub fn units(weekly: &Weekly<'_>) -> Vec<NamedFile> {
             1 => unit_stem(weekly.name),
             _ => format!("{}-{}", unit_stem(weekly.name), at + 1),
         };
+        let of_nodes: Vec<&NodeResets> =
+            weekly.resets.iter().filter(|of| nodes.contains(&&*of.node)).collect();
+        let reset = reset_comment(&of_nodes);
         let nodes = yaml::comment(&nodes.join(" "));
         let mut write = |ending: &str, text: &str, command: &str| {
             let values = [
                 ("UNIT", unit.as_str()),
                 ("NODES", &nodes),
+                ("RESET", &reset),
                 ("ORDER", ORDER),
                 ("COMMAND", command),
                 ("CALENDAR", &weekly.calendar()),
@@ -248,6 +255,32 @@ pub fn units(weekly: &Weekly<'_>) -> Vec<NamedFile> {
         }
     }
     files
+}
+
+/// What to know of units whose GPUs must be reset, as comments. Whether they may be, only the site
+/// knows: whatever else holds such a GPU must be gone, and the unit needs another right for it.
+fn reset_comment(resets: &[&NodeResets]) -> String {
+    if resets.is_empty() {
+        return String::new();
+    }
+    format!(
+        "#\n# Between these configurations MIG is turned on and off, each time in a reset of the GPU, on\n# {}.\n# Without --reset the command refuses that (exit 7). Where nothing else holds these GPUs then,\n# {WITH_RESET}.\n",
+        yaml::comment(&mode_resets::in_words(resets.iter().copied()))
+    )
+}
+
+/// How a unit gets to reset GPUs.
+pub const WITH_RESET: &str =
+    "add --reset to ExecStart, and ProtectKernelTunables=no, so that nvidia-smi may write to /sys";
+
+/// A warning on units that refuse changes, since these reset GPUs.
+pub fn refused(weekly: &Weekly<'_>) -> Option<Diagnostic> {
+    (!weekly.resets.is_empty()).then(|| {
+        Diagnostic::new(format!(
+            "as they are written, the units refuse the changes that turn MIG on or off on {} (exit 7), since each needs a reset of the GPU",
+            mode_resets::in_words(weekly.resets)
+        ))
+    })
 }
 
 /// What the names of a schedule's units begin with.

@@ -1,8 +1,10 @@
 //! What a schedule says of itself: in its picture, its JSON, the head of its file and its units.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::common::{Run, demand, gpus, migplan_with};
+use crate::common::{Run, demand, gpus, migplan, migplan_with};
+use crate::rehearsal::{Rehearsal, laid_out};
 use migplan::demand::over_time::{Growth, Horizon, OverTime, Zone};
 use migplan::optimise::PlanOptions;
 use migplan::schedule::{Keeps, ScheduleOptions, schedule};
@@ -14,6 +16,10 @@ use serde_json::Value;
 const THROUGH_A_CHANGE: &str = "team,workload,memory,count,priority,hours\n\
     n,notebooks,9GiB,7,0,08:00-17:00\nn,late,9GiB,3,0,17:00-19:00\n\
     n,eve,9GiB,4,0,17:00-22:00\nt,train,70GiB,1,5,Mon-Fri 19:00-08:00\n";
+
+/// A whole GPU by night and seven instances by day: MIG is turned on and off.
+const WHOLE_BY_NIGHT: &str = "team,workload,memory,gpus,count,hours\n\
+    a,nb,9GiB,,7,08:00-19:00\nb,tr,,1,1,19:00-08:00\n";
 
 fn planned(csv: &str, args: &[&str]) -> Run {
     let ran = migplan_with(&[&["schedule", "-w", "-"], args].concat(), csv.as_bytes());
@@ -125,4 +131,58 @@ fn the_head_of_the_file_names_labels_that_it_has() {
         heads[0].contains("from migplan-a-1 and 1 more to migplan-b-1 and 1 more"),
         "{heads:?}"
     );
+}
+
+/// What the units say, all of them.
+fn units(folder: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let services = files.map(|f| f.unwrap().path()).filter(|f| f.extension().unwrap() == "service");
+    services.map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+#[test]
+fn changes_that_reset_gpus_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let ran = planned(WHOLE_BY_NIGHT, &["--gpus", "1xa100-80gb", "--systemd", to]);
+    let gpu = "on GPU 0 (a100-sxm4-80gb)";
+    assert!(ran.stderr.contains(&format!("turn MIG on or off {gpu} (exit 7)")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: where nothing else holds these GPUs"), "{}", ran.stderr);
+    let line = format!("MIG is turned on and off {gpu}, each time in a reset of the GPU");
+    assert!(ran.stderr.contains(&line), "{}", ran.stderr);
+    assert!(ran.stdout.contains(&format!("# {line}")), "{}", ran.stdout);
+    let services = units(folder.path());
+    assert_eq!(services.len(), 2);
+    for service in services {
+        assert!(service.contains("# GPU 0 (a100-sxm4-80gb).\n"), "{service}");
+        // Whether GPUs may be reset is for the site to say.
+        assert!(!service.split("[Service]").nth(1).unwrap().contains("--reset"), "{service}");
+    }
+    let resets = &json(WHOLE_BY_NIGHT, &["--gpus", "1xa100-80gb"])["resets"];
+    let expected = serde_json::json!([
+        { "node": "local", "gpus": [0], "boards": ["a100-sxm4-80gb"] }
+    ]);
+    assert_eq!(*resets, expected);
+    // What is said of the change is what the node does, on which MIG is on.
+    let rehearsal = Rehearsal::new(&laid_out("1xa100-80gb", "a100-80gb", &[]));
+    rehearsal.write("week.yaml", &ran.stdout);
+    let args = ["apply", "-f", "week.yaml", "-c", "migplan-a", "--dry-run"];
+    let refused = rehearsal.migplan(&args);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(refused.stderr.contains("needs a reset of the GPU"), "{}", refused.stderr);
+}
+
+#[test]
+fn where_no_gpu_is_reset_nothing_is_said_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    // Hopper changes its MIG mode at once.
+    let ran = planned(WHOLE_BY_NIGHT, &["--gpus", "1xh100-80gb", "--systemd", to]);
+    assert!(ran.stderr.contains("whole GPU, MIG off"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("reset") && !ran.stdout.contains("reset"), "{}", ran.stderr);
+    assert!(units(folder.path()).iter().all(|unit| !unit.contains("--reset")));
+    // Nor is it where MIG stays on.
+    let json = json(THROUGH_A_CHANGE, &["--gpus", "1xa100-80gb"]);
+    assert_eq!(json["resets"], Value::Array(Vec::new()));
+    assert!(migplan(&["schedule", "--help"]).stdout.contains("--reset"));
 }

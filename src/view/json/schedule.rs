@@ -38,6 +38,8 @@ pub struct ScheduleDocument<'s> {
     pub proved: bool,
     /// What no GPU of the fleet could serve in any hour.
     pub unserved: &'s [Unplaced],
+    /// GPUs that must be reset at changes, since their MIG mode is another one then.
+    pub resets: Vec<ResetRow>,
     /// What was searched.
     pub searched: SearchedRow,
     /// What was proved of the layouts; sums over minutes where there are several configurations.
@@ -66,6 +68,18 @@ pub struct NodeRow {
     pub node: Arc<str>,
     /// Its label.
     pub label: String,
+}
+
+/// GPUs of a node whose MIG mode changes only in a reset, and does.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ResetRow {
+    /// The node.
+    pub node: Arc<str>,
+    /// Their indices.
+    pub gpus: Vec<u32>,
+    /// Their boards, by id.
+    pub boards: Vec<Arc<str>>,
 }
 
 /// One change.
@@ -134,6 +148,11 @@ impl<'s> ScheduleDocument<'s> {
             destroyed: change.destroyed,
             created: change.created,
         });
+        let resets = schedule.resets.iter().map(|of| ResetRow {
+            node: of.node.clone(),
+            gpus: of.gpus.iter().copied().collect(),
+            boards: of.boards.iter().cloned().collect(),
+        });
         ScheduleDocument {
             schema: SCHEDULE_SCHEMA,
             timezone: demand.zone().name().to_string(),
@@ -145,6 +164,7 @@ impl<'s> ScheduleDocument<'s> {
             one_config_replica_hours: hours(schedule.one.served.served),
             proved: schedule.searched.proved,
             unserved: &schedule.unserved,
+            resets: resets.collect(),
             searched: SearchedRow {
                 windows: schedule.searched.windows(),
                 divisions: schedule.searched.divisions,

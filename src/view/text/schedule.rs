@@ -9,7 +9,7 @@ use super::table::table;
 use super::{Layout, and_more, fitted, out_of_reach, summary};
 use crate::demand::over_time::OverTime;
 use crate::demand::time::MINUTE_MS;
-use crate::plan::Status;
+use crate::plan::{Status, mode_resets};
 use crate::schedule::{NoChanges, Schedule, ServedOfPriority};
 use crate::text::{plural, share, thousands};
 use crate::units::Weight;
@@ -93,6 +93,16 @@ fn searched(schedule: &Schedule) -> String {
     )
 }
 
+/// Which GPUs the changes reset, where they do.
+fn resets(schedule: &Schedule) -> Option<String> {
+    (!schedule.resets.is_empty()).then(|| {
+        format!(
+            "MIG is turned on and off on {}, each time in a reset of the GPU, which nothing may use then: migplan apply refuses that without --reset.",
+            mode_resets::in_words(&schedule.resets)
+        )
+    })
+}
+
 /// The summary that a person reads after `schedule`.
 pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: Layout) -> String {
     let mut text = format!("{}\n", headline(schedule, demand));
@@ -139,6 +149,9 @@ pub fn summary(schedule: &Schedule, demand: &OverTime, labels: &Labels, layout: 
         let zone = demand.zone().name();
         let _ = write!(text, "Changes of a week ({zone}):\n{}", shown.render(layout.width));
         and_more(&mut text, schedule.changes.len(), layout.rows(), "change");
+        if let Some(line) = resets(schedule) {
+            text += &super::wrapped(&line, "", layout);
+        }
         text.push('\n');
     }
     if schedule.searched.no_changes.is_none() {
@@ -167,6 +180,7 @@ pub fn notes(schedule: &Schedule, demand: &OverTime, labels: &Labels) -> Vec<Str
             change.created,
         ));
     }
+    notes.extend(resets(schedule));
     notes
 }
 
