@@ -5,6 +5,9 @@
 //! same counts are one *period*, whose weight is the number of its hours. This file knows neither
 //! where a history comes from nor what becomes of it.
 
+mod growth;
+mod spans;
+
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 
+pub use self::growth::Growth;
+pub use self::spans::ReplicaSpan;
+use self::spans::{add_growth, most_by_hour, of_calendar, within};
 use super::hours::{DAYS, WEEK, end_name, hour_name};
 use super::sizing::PodSpan;
 use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, clock};
@@ -20,13 +26,9 @@ use super::usage::Usage;
 use super::{Demand, Workload};
 use crate::error::{Diagnostic, Error, Result};
 use crate::text::plural;
-use crate::units::{Percent, Weight};
 
 /// Longer than any history that a plan is made from.
 const MOST_HOURS: i64 = 2 * 366 * 24;
-
-/// The whole of a share in millionths.
-const MILLION: u64 = Weight::SCALE;
 
 /// The time zone in which hours are those of the wall clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,75 +118,6 @@ impl Zone {
         let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
         format!("{} {}", DAYS[day % DAYS.len()], at.strftime("%Y-%m-%d %H:%M"))
     }
-}
-
-/// By how much counts are raised: for all teams, or for one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Growth {
-    /// In millionths, for teams without a value of their own.
-    all: u64,
-    by_team: BTreeMap<String, u64>,
-}
-
-impl Growth {
-    /// Reads `20%` (all teams) and `nlp=50%` (one team).
-    ///
-    /// # Errors
-    /// What is wrong, and how to write it.
-    pub fn parse(texts: &[String]) -> std::result::Result<Growth, String> {
-        let mut growth = Growth::default();
-        for text in texts {
-            let (team, percent) = match text.rsplit_once('=') {
-                Some((team, percent)) => (Some(team.trim()), percent),
-                None => (None, text.as_str()),
-            };
-            let wrong = || format!("'{text}' is not a growth; write 20%, or TEAM=20% for one team");
-            let Percent(millionths) = percent.parse().map_err(|_| wrong())?;
-            match team {
-                Some("") => return Err(wrong()),
-                Some(team) => {
-                    growth.by_team.insert(team.to_string(), millionths);
-                }
-                None => growth.all = millionths,
-            }
-        }
-        Ok(growth)
-    }
-
-    /// A demand with its counts raised, for what takes all workloads at their highest at once.
-    pub fn raise(&self, demand: &Demand) -> Demand {
-        let mut workloads = demand.workloads().to_vec();
-        for workload in &mut workloads {
-            workload.count = grown(workload.count, self.of(&workload.team));
-        }
-        Demand::new(workloads)
-    }
-
-    /// Teams with a value of their own that have no workload.
-    pub fn unknown_team(&self, demand: &Demand) -> Option<&str> {
-        self.by_team.keys().map(String::as_str).find(|team| !demand.has_team(team))
-    }
-
-    fn of(&self, team: &str) -> u64 {
-        self.by_team.get(team).copied().unwrap_or(self.all)
-    }
-}
-
-/// A count raised by a share in millionths, rounded up: half a replica is a replica.
-fn grown(count: u64, growth: u64) -> u64 {
-    let raised = u128::from(count) * u128::from(MILLION + growth);
-    u64::try_from(raised.div_ceil(u128::from(MILLION))).unwrap_or(u64::MAX)
-}
-
-/// `count` replicas of one workload that begin and end together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ReplicaSpan {
-    /// When they begin, in milliseconds since 1970, or after Monday 00:00 in a week without a date.
-    pub start_ms: i64,
-    /// When they end; later than the start.
-    pub end_ms: i64,
-    /// How many.
-    pub count: u64,
 }
 
 /// When pods held instances, as somebody saw it.
@@ -287,6 +220,7 @@ impl OverTime {
         growth: &Growth,
     ) -> Result<OverTime> {
         let hours = hours_of(horizon, zone)?;
+        let repeats = !matches!(horizon, Horizon::History(_));
         let mut warnings = Vec::new();
         let mut spans = Vec::with_capacity(demand.workloads().len());
         for workload in demand.workloads() {
@@ -297,7 +231,7 @@ impl OverTime {
                 }
                 Horizon::Week | Horizon::WeekOf(_) => None,
             }
-            .unwrap_or_else(|| of_calendar(workload, &hours));
+            .unwrap_or_else(|| of_calendar(workload, &hours, repeats));
             add_growth(&mut of_workload, growth.of(&workload.team));
             spans.push(of_workload);
         }
@@ -312,7 +246,7 @@ impl OverTime {
             spans,
             zone: zone.clone(),
             dated,
-            repeats: !matches!(horizon, Horizon::History(_)),
+            repeats,
             warnings,
         };
         let starts: Vec<i64> = hours.iter().map(|h| h.0).collect();
@@ -357,7 +291,9 @@ impl OverTime {
         &self.periods
     }
 
-    /// The pods of each workload, by its index in [`OverTime::peak`].
+    /// The pods of each workload that run in these hours, by its index in [`OverTime::peak`]: from
+    /// when they really begin to when they really end, be that before or after these hours. In a
+    /// week that repeats, pods that run over its end are there twice, as those of the week before too.
     pub fn spans(&self) -> &[Vec<ReplicaSpan>] {
         &self.spans
     }
@@ -420,7 +356,8 @@ impl OverTime {
             spans: self.spans.iter().map(|spans| within(spans, &hours)).collect(),
             zone: self.zone.clone(),
             dated: self.dated,
-            repeats: self.repeats,
+            // A part of a week is not followed by itself.
+            repeats: self.repeats && chosen.len() == self.hours.len(),
             warnings: Vec::new(),
         };
         part.fill(&hours, |hour| self.periods[chosen[hour].period].counts.clone());
@@ -479,103 +416,6 @@ fn hours_of(horizon: Horizon<'_>, zone: &Zone) -> Result<Vec<(i64, usize)>> {
             Ok(hours)
         }
     }
-}
-
-/// The spans of a workload that runs in the hours of its row.
-fn of_calendar(workload: &Workload, hours: &[(i64, usize)]) -> Vec<ReplicaSpan> {
-    let mut spans: Vec<ReplicaSpan> = Vec::new();
-    if workload.count == 0 {
-        return spans;
-    }
-    for (start_ms, _) in hours.iter().filter(|(_, of_week)| workload.hours.contains(*of_week)) {
-        let end_ms = start_ms + HOUR_MS;
-        match spans.last_mut() {
-            Some(last) if last.end_ms == *start_ms => last.end_ms = end_ms,
-            _ => spans.push(ReplicaSpan { start_ms: *start_ms, end_ms, count: workload.count }),
-        }
-    }
-    spans
-}
-
-/// Spans within the hours from the first to the last, by start.
-fn within(spans: &[ReplicaSpan], hours: &[(i64, usize)]) -> Vec<ReplicaSpan> {
-    let (Some((first, _)), Some((last, _))) = (hours.first(), hours.last()) else {
-        return Vec::new();
-    };
-    let end = last + HOUR_MS;
-    let mut inside: Vec<ReplicaSpan> = spans
-        .iter()
-        .map(|s| ReplicaSpan { start_ms: s.start_ms.max(*first), end_ms: s.end_ms.min(end), ..*s })
-        .filter(|s| s.start_ms < s.end_ms && s.count > 0)
-        .collect();
-    inside.sort_unstable();
-    inside
-}
-
-/// Where the number of replicas changes, by time; at the same time those that end come first.
-fn changes(spans: &[ReplicaSpan]) -> Vec<(i64, i128)> {
-    let mut changes: Vec<(i64, i128)> = Vec::with_capacity(2 * spans.len());
-    for span in spans {
-        changes.push((span.start_ms, i128::from(span.count)));
-        changes.push((span.end_ms, -i128::from(span.count)));
-    }
-    changes.sort_unstable();
-    changes
-}
-
-/// For each hour the most replicas at the same time.
-fn most_by_hour(spans: &[ReplicaSpan], starts: &[i64]) -> Vec<u64> {
-    let mut changes = changes(spans).into_iter().peekable();
-    let mut level: i128 = 0;
-    let mut most_of = |start: &i64| {
-        while let Some((_, change)) = changes.next_if(|(at, _)| at <= start) {
-            level += change;
-        }
-        let mut most = level;
-        while let Some((_, change)) = changes.next_if(|(at, _)| *at < start + HOUR_MS) {
-            level += change;
-            most = most.max(level);
-        }
-        u64::try_from(most).unwrap_or(0)
-    };
-    starts.iter().map(&mut most_of).collect()
-}
-
-/// Adds the replicas that growth makes of those that are there: at any time the number is raised
-/// and rounded up.
-fn add_growth(spans: &mut Vec<ReplicaSpan>, growth: u64) {
-    if growth == 0 {
-        return;
-    }
-    let mut level: i128 = 0;
-    // Further replicas that run now: when they began and how many.
-    let mut running: Vec<(i64, u64)> = Vec::new();
-    let (mut now, mut more): (u64, Vec<ReplicaSpan>) = (0, Vec::new());
-    let changes = changes(spans);
-    for (i, (at, change)) in changes.iter().enumerate() {
-        level += change;
-        if changes.get(i + 1).is_some_and(|next| next.0 == *at) {
-            continue;
-        }
-        let count = u64::try_from(level).unwrap_or(0);
-        let wanted = grown(count, growth) - count;
-        if wanted > now {
-            running.push((*at, wanted - now));
-        }
-        let mut too_many = now.saturating_sub(wanted);
-        while too_many > 0 {
-            let Some((start_ms, count)) = running.pop() else { break };
-            let ends = count.min(too_many);
-            more.push(ReplicaSpan { start_ms, end_ms: *at, count: ends });
-            if count > ends {
-                running.push((start_ms, count - ends));
-            }
-            too_many -= ends;
-        }
-        now = wanted;
-    }
-    spans.extend(more);
-    spans.sort_unstable();
 }
 
 /// What makes a history less than it seems.

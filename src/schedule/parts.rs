@@ -88,29 +88,6 @@ impl Clock<'_> {
     }
 }
 
-/// The spans of each workload as long as they really last: in a week that comes again, what runs
-/// at its end goes on with what runs at its beginning.
-pub(super) fn lasting(demand: &OverTime) -> Vec<Vec<ReplicaSpan>> {
-    let mut spans = demand.spans().to_vec();
-    let (Some(first), Some(last)) = (demand.hours().first(), demand.hours().last()) else {
-        return spans;
-    };
-    if !demand.repeats() {
-        return spans;
-    }
-    let (begin, end) = (first.start_ms, last.start_ms + HOUR_MS);
-    for of_workload in &mut spans {
-        let at_begin = of_workload.iter().filter(|s| s.start_ms == begin);
-        let Some(goes_on_to) = at_begin.map(|s| s.end_ms).max() else { continue };
-        for span in of_workload.iter_mut().filter(|s| s.end_ms == end) {
-            // What never ends outlives any change.
-            let more = if goes_on_to == end { i64::MAX - end } else { goes_on_to - begin };
-            span.end_ms = end + more;
-        }
-    }
-    spans
-}
-
 /// For each hour and workload, the replicas that run in the hour and through the next change.
 fn staying(
     demand: &OverTime,

@@ -100,7 +100,7 @@ impl<'d> Search<'d> {
             schedule,
             limits: Limits::of(demand, &base),
             base,
-            spans: (!options.allow_disruption).then(|| parts::lasting(demand)),
+            spans: (!options.allow_disruption).then(|| demand.spans().to_vec()),
             ends: Ends::of(options),
             media: workloads.iter().any(|w| w.media && w.count > 0),
             whole: workloads.iter().any(|w| w.whole_gpus > 0 && w.count > 0),

@@ -42,6 +42,7 @@ mod prometheus;
 mod quickstart;
 mod real_gpu;
 mod rehearsal;
+mod replay;
 mod schedule;
 mod schedule_says;
 mod schemas;

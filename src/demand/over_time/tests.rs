@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::growth::grown;
 use super::*;
 use crate::units::Mebibytes;
 
@@ -193,7 +194,10 @@ proptest! {
             o.periods().iter().map(|p| p.hours * p.counts.iter().sum::<u64>()).sum()
         };
         let time = |o: &OverTime| -> i64 {
-            o.spans().iter().flatten().map(|s| (s.end_ms - s.start_ms) * s.count as i64).sum()
+            let begin = o.hours().first().map_or(0, |h| h.start_ms);
+            let end = o.hours().last().map_or(0, |h| h.start_ms + HOUR_MS);
+            let in_hours = |s: &ReplicaSpan| s.end_ms.min(end) - s.start_ms.max(begin);
+            o.spans().iter().flatten().map(|s| in_hours(s) * s.count as i64).sum()
         };
         let parts = [whole.between(0, cut), whole.between(cut, 168)];
         prop_assert_eq!(parts.iter().map(sum).sum::<u64>(), sum(&whole));
