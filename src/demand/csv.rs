@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 pub use write::write;
 
-use super::hours::Hours;
+use super::hours::{self, Hours};
 use super::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Workload, sorted_by_name};
 use crate::error::{Diagnostic, Result};
 use crate::hardware::Catalogue;
@@ -204,6 +204,7 @@ fn read_row(
     };
     let boards = boards(row, reader, problems);
     let hours = row.get(HOURS).map_or(Hours::ALWAYS, |text| {
+        reader.warnings.extend(hours::doubt(text).map(|doubt| row.problem(HOURS, doubt)));
         text.parse().unwrap_or_else(|e: String| {
             problems.push(row.problem(HOURS, e));
             Hours::ALWAYS

@@ -1,5 +1,5 @@
 //! The hours of a week in which a workload runs, as the column `hours` of a workloads CSV says
-//! them: `Mon-Fri 08:00-19:00`, several with `|`.
+//! them: `Mon-Fri 08:00-19:00`, several such parts with `|`.
 //!
 //! Hours are those of the wall clock; which instant they are is decided by whoever knows the time
 //! zone (`over_time`). This file knows no dates, no zones and no workloads.
@@ -19,7 +19,8 @@ pub const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const LONG_DAYS: [&str; 7] =
     ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
-const EXAMPLE: &str = "write for example 'Mon-Fri 08:00-19:00' or 'Sat|Sun 10:00-16:00'";
+const EXAMPLE: &str =
+    "write for example 'Sat-Sun 10:00-16:00', or several such parts: 'Mon-Fri 08:00-19:00|Sat'";
 
 /// A set of hours of the week, by the wall clock; hour 0 begins on Monday at 00:00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,37 +83,45 @@ pub fn end_name(hour: usize) -> String {
     format!("{} {}", DAYS[hour / DAY], clock((hour % DAY + 1) as i64 * 60))
 }
 
-impl fmt::Display for Hours {
-    /// Writes the set so that it reads back the same; nothing where it is every hour.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_always() {
-            return Ok(());
-        }
-        let mut first = true;
+impl Hours {
+    /// The set in words; whole days with their times too where those are wanted.
+    fn text(self, times_of_whole_days: bool) -> String {
+        let mut parts: Vec<String> = Vec::new();
         let mut day = 0;
         while day < DAYS.len() {
             let stretches = self.of_day(day);
             let next = (day + 1..DAYS.len()).find(|d| self.of_day(*d) != stretches);
             let end = next.unwrap_or(DAYS.len());
             if !stretches.is_empty() {
-                f.write_str(if first { "" } else { "|" })?;
-                first = false;
-                f.write_str(DAYS[day])?;
+                let mut part = DAYS[day].to_string();
                 if end > day + 1 {
-                    write!(f, "-{}", DAYS[end - 1])?;
+                    part += &format!("-{}", DAYS[end - 1]);
                 }
-                if stretches != [(0, DAY)] {
+                if times_of_whole_days || stretches != [(0, DAY)] {
                     let time = |h: usize| clock(h as i64 * 60);
                     let texts: Vec<String> = stretches
                         .iter()
                         .map(|(a, b)| format!("{}-{}", time(*a), time(*b)))
                         .collect();
-                    write!(f, " {}", texts.join(","))?;
+                    part += &format!(" {}", texts.join(","));
                 }
+                parts.push(part);
             }
             day = end;
         }
-        Ok(())
+        parts.join("|")
+    }
+}
+
+impl fmt::Display for Hours {
+    /// Writes the set so that it reads back the same, and not as if something else might be meant;
+    /// nothing where it is every hour.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_always() {
+            return Ok(());
+        }
+        let text = self.text(false);
+        f.write_str(&if doubt(&text).is_some() { self.text(true) } else { text })
     }
 }
 
@@ -133,6 +142,30 @@ impl FromStr for Hours {
         }
         Ok(hours)
     }
+}
+
+/// What may be meant otherwise: a day alone right before a day with times, as in
+/// `Sat|Sun 10:00-16:00`, which is all of Saturday. It completes a sentence that begins with the
+/// text.
+pub fn doubt(text: &str) -> Option<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for part in text.split('|').map(without_inner_blanks) {
+        let words: Vec<&str> = part.split_whitespace().collect();
+        match words[..] {
+            [day] if self::days(day).is_ok_and(|days| days.len() == 1) => {
+                whole.push(day.to_string());
+            }
+            [day, times] if !whole.is_empty() && self::days(day).is_ok_and(|d| d.len() == 1) => {
+                let days = whole.join(",");
+                return Some(format!(
+                    "takes {} whole, since | separates whole parts; write \"{days},{day} {times}\" for the same hours on all of these days, or \"{days} 00:00-24:00|{day} {times}\" if that is meant",
+                    whole.join(" and ")
+                ));
+            }
+            _ => whole.clear(),
+        }
+    }
+    None
 }
 
 /// Adds one part, such as `Mon-Fri 08:00-19:00`.
@@ -303,6 +336,32 @@ mod tests {
         assert_eq!(hour_name(4 * 24 + 19), "Fri 19:00");
     }
 
+    #[test]
+    fn a_day_alone_beside_hours_is_doubted() {
+        let saturday = doubt("Sat|Sun 10:00-16:00").unwrap();
+        assert!(saturday.contains("takes Sat whole"), "{saturday}");
+        assert!(saturday.contains("\"Sat,Sun 10:00-16:00\""), "{saturday}");
+        assert_eq!(hours("Sat,Sun 10:00-16:00").count(), 12);
+        let days = doubt("Mon | wed|Friday 08:00-18:00").unwrap();
+        assert!(days.contains("\"Mon,wed 00:00-24:00|Friday 08:00-18:00\""), "{days}");
+        for clear in [
+            "Sat",
+            "Sat|Sun",
+            "Sat,Sun 10:00-16:00",
+            "Sat 00:00-24:00|Sun 10:00-16:00",
+            "Mon-Fri 19:00-08:00|Sat|Sun",
+            "Sat-Sun|Mon-Fri 19:00-08:00",
+            "19:00-08:00|Sat",
+            "Sat|10:00-16:00",
+            "Sat|Mon-Fri 08:00-19:00",
+            "",
+        ] {
+            assert_eq!(doubt(clear), None, "{clear}");
+        }
+        assert_eq!(hours("Sat|Sun 10:00-16:00").to_string(), "Sat 00:00-24:00|Sun 10:00-16:00");
+        assert_eq!(hours("Mon-Fri 19:00-08:00|Sat|Sun").to_string().matches("24:00").count(), 2);
+    }
+
     proptest! {
         #[test]
         fn what_is_written_reads_back(bits in prop::collection::vec(any::<bool>(), WEEK)) {
@@ -310,11 +369,12 @@ mod tests {
             bits.iter().enumerate().filter(|(_, on)| **on).for_each(|(h, _)| set.insert(h));
             prop_assume!(set.count() > 0);
             prop_assert_eq!(set.to_string().parse::<Hours>(), Ok(set));
+            prop_assert_eq!(doubt(&set.to_string()), None);
         }
 
         #[test]
         fn no_text_panics(text in "[MonTueSat0-9:,| -]{0,20}|.{0,20}") {
-            let _ = text.parse::<Hours>();
+            let _ = (text.parse::<Hours>(), doubt(&text));
         }
     }
 }

@@ -164,3 +164,27 @@ fn a_pod_that_runs_over_the_end_of_a_week_is_one() {
     assert_eq!(got["b/late"], (144.0, 0.0, 0));
     assert_eq!(got["a/early"], (0.0, 60.0, 1));
 }
+
+#[test]
+fn hours_that_may_be_meant_otherwise_are_told() {
+    let run = |hours: &str| {
+        let csv = format!("team,workload,memory,hours\na,b,1GiB,{hours}\n");
+        let args = ["suggest", "-w", "-", "--gpus", "1xa30", "--over-time", "--format", "text"];
+        migplan_with(&args, csv.as_bytes())
+    };
+    let doubted = run("Sat|Sun 10:00-16:00");
+    assert!(doubted.stdout.contains("30 of 30 replica-hours"), "{}", doubted.stdout);
+    let warning = "<stdin>:2: column 'hours': 'Sat|Sun 10:00-16:00' takes Sat whole, since | separates whole parts";
+    assert!(doubted.stderr.contains(warning), "{}", doubted.stderr);
+    // What the warning names, and what the hint of an error names, is as it says.
+    let meant = run("\"Sat,Sun 10:00-16:00\"");
+    assert!(meant.stdout.contains("12 of 12 replica-hours"), "{}", meant.stdout);
+    let wrong = run("weekend");
+    assert!(wrong.stderr.contains("unknown day 'weekend'"), "{}", wrong.stderr);
+    assert!(run("Sat 25:00").stderr.contains("'Sat-Sun 10:00-16:00'"));
+    let hint = run("Sat-Sun 10:00-16:00");
+    assert!(hint.stdout.contains("12 of 12 replica-hours"), "{}", hint.stdout);
+    for clear in [&meant, &hint] {
+        assert!(!clear.stderr.contains("whole"), "{}", clear.stderr);
+    }
+}

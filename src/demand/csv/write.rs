@@ -119,7 +119,7 @@ mod tests {
                 workload.compute_slices = compute;
                 workload.media = media;
                 workload.whole_gpus = gpus;
-                let texts = ["", "Mon-Fri 08:00-19:00", "22:00-06:00", "Sat|Sun 10:00-12:00"];
+                let texts = ["", "Mon-Fri 08:00-19:00", "22:00-06:00", "Sat 00:00-24:00|Sun 10:00-12:00"];
                 workload.hours = texts[hours].parse().unwrap();
                 if gpus > 0 && media {
                     workload.memory = None;
