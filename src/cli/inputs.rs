@@ -8,6 +8,7 @@ use super::prometheus_args::PrometheusArgs;
 use crate::apply::nvml::LIBRARY_VARIABLE;
 use crate::apply::{NvmlDriver, observe};
 use crate::demand::gather::{Gathering, Seen};
+use crate::demand::sizing::Quantile;
 use crate::demand::{self, Demand};
 use crate::error::{Error, Result};
 use crate::fleet::observed::ObservedNode;
@@ -246,6 +247,21 @@ impl DemandArgs {
             return Err(Error::usage("no demand given").hint(
                 "give a CSV with --workloads teams.csv, what was seen with --prometheus FILE or --prometheus-url URL, or --pods FILE",
             ));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::check_named`], for demand over time.
+    ///
+    /// # Errors
+    /// No demand is named, or one count for all hours is asked for (exit 2).
+    pub fn check_over_time(&self) -> Result<()> {
+        self.check_named()?;
+        if self.prometheus.count_quantile.is_some_and(|share| share != Quantile::MAX) {
+            return Err(Error::usage(
+                "--count-quantile makes one count for all time, and over time each hour has its own",
+            )
+            .hint("leave it out; `migplan size --over-time --serve 95%` says how many GPUs serve most of the hours"));
         }
         Ok(())
     }

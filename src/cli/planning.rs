@@ -179,7 +179,7 @@ impl InputArgs {
         hours: &HoursArgs,
         console: &Console,
     ) -> Result<(Catalogue, OverTime, Fleet)> {
-        self.demand.check_named()?;
+        self.demand.check_over_time()?;
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
         let (demand, seen) = self.demand.read_with_origins(&catalogue, Some(&fleet), console)?;

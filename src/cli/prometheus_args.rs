@@ -51,6 +51,8 @@ pub struct PrometheusArgs {
     #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_hyphen_values = true, default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub quantile: Option<Quantile>,
     /// The count covers this share of the time in which any replica ran; 1 is the most at once
+    ///
+    /// Over time each hour has its own count, the most at once in it, and this flag is refused.
     #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_hyphen_values = true, default_value = "1", requires = SAMPLES, hide_short_help = true)]
     pub count_quantile: Option<Quantile>,
     /// Do not use workloads with fewer samples

@@ -135,7 +135,7 @@ fn over_time(
     if share == 0 || share > Weight::SCALE {
         return Err(Error::usage("--serve is a share of the hours: more than 0%, at most 100%"));
     }
-    args.demand.check_named()?;
+    args.demand.check_over_time()?;
     let (demand, seen) = args.demand.read_with_origins(catalogue, None, console)?;
     let demand = args.hours.read(&demand, seen.as_ref(), console)?;
     let asked = || demand.peak().workloads().iter().filter(|w| w.count > 0);

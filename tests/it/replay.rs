@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::migplan_with;
+use crate::common::{migplan, migplan_with, written};
 use crate::over_time::WEEK;
 
 /// The hours that each row of a replay served, by its name and rule, and the text for people.
@@ -186,5 +186,25 @@ fn hours_that_may_be_meant_otherwise_are_told() {
     assert!(hint.stdout.contains("12 of 12 replica-hours"), "{}", hint.stdout);
     for clear in [&meant, &hint] {
         assert!(!clear.stderr.contains("whole"), "{}", clear.stderr);
+    }
+}
+
+#[test]
+fn one_count_for_all_time_is_refused_over_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = written(&folder, "samples.json", "[]");
+    for command in [
+        &["suggest", "--over-time", "--gpus", "1xa30"][..],
+        &["size", "--over-time", "--board", "a30"],
+        &["replay", "--gpus", "1xa30"],
+        &["schedule", "--gpus", "1xa30"],
+    ] {
+        let args = [command, &["--prometheus", &samples, "--count-quantile"]].concat();
+        let run = migplan(&[&args[..], &["0.5"]].concat());
+        assert_eq!(run.code, 2, "{command:?}: {}", run.stderr);
+        assert!(run.stderr.contains("over time each hour has its own"), "{}", run.stderr);
+        assert!(run.stderr.contains("--serve 95%"), "{}", run.stderr);
+        // The most at once is what each hour has anyway.
+        assert_eq!(migplan(&[&args[..], &["1"]].concat()).code, 3);
     }
 }
