@@ -208,3 +208,32 @@ fn one_count_for_all_time_is_refused_over_time() {
         assert_eq!(migplan(&[&args[..], &["1"]].concat()).code, 3);
     }
 }
+
+#[test]
+fn shares_of_hours_and_of_times_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    // One pod for the first twenty minutes of each of three hours, another in the second hour.
+    let series = |pod: &str, hours: std::ops::Range<i64>| {
+        let times = hours.flat_map(|hour| (0..5).map(move |n| hour * 3_600 + n * 300));
+        let values: Vec<_> =
+            times.map(|at| serde_json::json!([1_780_272_000 + at, "9000"])).collect();
+        serde_json::json!({
+            "metric": {
+                "__name__": "DCGM_FI_DEV_FB_USED", "UUID": pod, "exported_namespace": "a",
+                "exported_pod": pod,
+            },
+            "values": values,
+        })
+    };
+    let samples = serde_json::json!([series("one", 0..3), series("two", 1..2)]).to_string();
+    let samples = written(&folder, "samples.json", &samples);
+    let inputs = ["--prometheus", &samples, "--gpus", "1xa30", "--format", "text"];
+    for command in [&["suggest", "-q", "--over-time"][..], &["replay", "-q"]] {
+        let run = migplan(&[command, &inputs].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
+    }
+    let args = ["suggest", "-q", "-w", "-", "--over-time", "--gpus", "2xa100-80gb"];
+    let run = migplan_with(&[&args[..], &["--format", "text"]].concat(), WEEK.as_bytes());
+    assert!(!run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
+}

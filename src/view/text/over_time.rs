@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::replay::{by_team, hours, rules, worst_hours};
+use super::replay::{by_team, hours, rules, whole_hours, worst_hours};
 use super::table::table;
 use super::{Layout, fitted, summary, unplaced_rows, wrapped};
 use crate::compare::over_time::{OverTimeSuggestion, PEAK_ROW};
@@ -53,6 +53,7 @@ pub fn summary(suggestion: &OverTimeSuggestion, demand: &OverTime, layout: Layou
     );
     text += &wrapped(&line, "", layout);
     text += &shown.render(layout.width);
+    whole_hours(&mut text, &suggestion.replay, layout);
     rules(&mut text, &suggestion.replay, layout);
     worst_hours(&mut text, &suggestion.replay, demand, layout);
     if !plan.unplaced.is_empty() {

@@ -107,16 +107,22 @@ fn text(replay: &Replay, demand: &OverTime, fleet: &Fleet, layout: Layout) -> St
     let several = demand.peak().workloads().iter().any(|w| w.whole_gpus > 1);
     let limit = if several { BY_PRIORITY } else { NO_MORE };
     text += &wrapped(&LEGEND.replace("LIMIT", limit), "", layout);
-    if replay.rows.iter().any(|row| row.total().asked != asked) {
-        text += &wrapped(WHOLE_HOURS, "", layout);
-    }
+    whole_hours(&mut text, replay, layout);
     rules(&mut text, replay, layout);
     by_team(&mut text, replay, demand, layout);
     worst_hours(&mut text, replay, demand, layout);
     fitted(&text, layout)
 }
 
-/// Why the rules do not ask for the same, where pods begin and end within an hour.
+/// Says why the rules do not ask for the same, where pods begin and end within an hour.
+pub(super) fn whole_hours(text: &mut String, replay: &Replay, layout: Layout) {
+    let mut asked = replay.rows.iter().map(|row| row.total().asked);
+    let first = asked.next();
+    if asked.any(|asked| Some(asked) != first) {
+        *text += &wrapped(WHOLE_HOURS, "", layout);
+    }
+}
+
 const WHOLE_HOURS: &str = "bound takes every hour whole, with the most pods of each workload at once in it, and template the time that pods ran: compare what they serve, not their shares.";
 
 /// Which rules of the site hold for some rows only: another configuration may serve more where it
