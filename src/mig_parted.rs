@@ -10,6 +10,7 @@
 //! form with placements, both ways. This module knows boards and what instances are; it knows no
 //! driver and opens no files.
 
+pub mod assignments;
 pub mod checkpoint;
 pub mod export;
 pub mod fleet_check;

@@ -9,12 +9,15 @@ use crate::apply::guard;
 use crate::error::{Error, ExitCode, Result};
 use crate::hardware::Catalogue;
 use crate::mig_parted::fleet_check::FleetCheck;
-use crate::mig_parted::{Config, NodeGpu};
+use crate::mig_parted::{Config, NodeGpu, assignments};
 use crate::view::json::{
     self,
     check::{CheckDocument, LiveCheckDocument},
 };
 use crate::view::text::changes;
+
+/// What to do about a file that does not fit.
+const FITS: &str = "`migplan catalogue BOARD` shows what a board can hold; `migplan suggest` writes a file that fits";
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
@@ -55,8 +58,15 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     };
     // Last, since what is wrong with the file alone can be told on a machine without GPUs.
     let fleet = args.fleet.read(&catalogue, console)?;
+    let mut hint = None;
     let FleetCheck { problems, warnings, held } = match &args.assignments {
-        Some(file) => FleetCheck::of_assignments(&config, open(file)?, &name_of(file), &fleet)?,
+        Some(file) => {
+            let mut read = assignments::read(&config, open(file)?, &name_of(file), &fleet)?;
+            let mut check = FleetCheck::of_assignments(&config, &read, &fleet);
+            read.problems.append(&mut check.problems);
+            hint = read.hint;
+            FleetCheck { problems: read.problems, ..check }
+        }
         None => FleetCheck::of_labels(&config, &labels, &fleet),
     };
     // A label that was not asked for may well be for other GPUs than all of these.
@@ -68,8 +78,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         write_result(None, |out| json::write(&document, out))?;
     }
     if !problems.is_empty() {
-        return Err(Error { code: ExitCode::BadInput, problems, hint: None }
-            .hint("`migplan catalogue BOARD` shows what a board can hold; `migplan suggest` writes a file that fits"));
+        return Err(Error::inputs(problems).hint(hint.unwrap_or_else(|| FITS.to_string())));
     }
     if args.format == Format::Text {
         let text = changes::held(&file, &held);

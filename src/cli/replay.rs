@@ -15,7 +15,7 @@ use crate::compare::replay::Configuration;
 use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
-use crate::mig_parted::Config;
+use crate::mig_parted::{Config, assignments};
 use crate::optimise;
 use crate::plan::file;
 use crate::units::Percent;
@@ -54,8 +54,12 @@ pub struct Args {
     #[arg(short, long, help_heading = HEADING, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Of the mig-parted file this label only
-    #[arg(short = 'c', long, help_heading = HEADING, value_name = "LABEL", requires = "file")]
+    #[arg(short = 'c', long, help_heading = HEADING, value_name = "LABEL", requires = "file", conflicts_with = "assignments")]
     config: Option<String>,
+    /// Which node takes which label of the mig-parted file (CSV: node,config); without it each label
+    /// is replayed as if every node had it
+    #[arg(long, help_heading = HEADING, value_name = "FILE", requires = "file", hide_short_help = true)]
+    assignments: Option<PathBuf>,
     #[command(flatten)]
     current: CurrentArgs,
     /// Plan on the first part of the hours and replay on this share at their end; prints both
@@ -80,7 +84,8 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let replayed = args.plan.iter().chain(&args.file).map(PathBuf::as_path);
+    let replayed = args.plan.iter().chain(&args.file).chain(&args.assignments);
+    let replayed = replayed.map(PathBuf::as_path);
     let inputs = args.inputs.files().chain(args.current.files()).chain(replayed);
     check_outputs(args.output.as_deref(), &[&args.chart], inputs)?;
     args.options.refuse_teams("replay")?;
@@ -93,7 +98,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         configurations.push(of_plan_file(file, label, &fleet, &catalogue)?);
     }
     if let Some(file) = &args.file {
-        configurations.extend(of_file(file, args.config.as_deref(), &fleet, console)?);
+        let name = labels(std::slice::from_ref(file), taken).remove(0);
+        configurations.extend(of_file(args, file, name, &fleet, console)?);
     }
     let nvml = &inputs.fleet.nvml;
     if let Some(present) = args.current.read(nvml, &fleet, &catalogue, console)? {
@@ -160,17 +166,24 @@ fn of_plan_file(
     Configuration::of_plan_file(label, &plan, fleet).map_err(|e| e.in_file(&name))
 }
 
-/// The configurations of a mig-parted file.
+/// The configurations of a mig-parted file; where nodes are assigned its labels, the one of that name.
 fn of_file(
+    args: &Args,
     file: &Path,
-    label: Option<&str>,
+    name: String,
     fleet: &Fleet,
     console: &Console,
 ) -> Result<Vec<Configuration>> {
-    let name = name_of(file);
-    let config = Config::parse(&read_text(file)?, &name)?;
-    let (configurations, passed_over) =
-        Configuration::of_config(&config, label, fleet).map_err(|e| e.in_file(&name))?;
-    console.warn(&passed_over);
+    let of = name_of(file);
+    let config = Config::parse(&read_text(file)?, &of)?;
+    if let Some(assignments) = &args.assignments {
+        let read = assignments::read(&config, open(assignments)?, &name_of(assignments), fleet)?;
+        let configuration = Configuration::of_assignments(name, &config, read, fleet);
+        return Ok(vec![configuration.map_err(|e| e.in_file(&of))?]);
+    }
+    let (configurations, warnings) =
+        Configuration::of_config(&config, args.config.as_deref(), fleet)
+            .map_err(|e| e.in_file(&of))?;
+    console.warn(&warnings);
     Ok(configurations)
 }

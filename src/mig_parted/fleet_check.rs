@@ -4,13 +4,12 @@
 //! flags or drivers.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use super::Config;
-use crate::error::{Diagnostic, Result};
+use super::assignments::Assignments;
+use crate::error::Diagnostic;
 use crate::fleet::{Fleet, Node};
 use crate::hardware::BoardRef;
-use crate::table::{Column, Table};
 use crate::text::plural;
 
 /// What a check of a file against a fleet found.
@@ -48,23 +47,22 @@ impl FleetCheck {
         FleetCheck::of_cases(config, cases.collect())
     }
 
-    /// Checks that every node can hold the label that an assignments file (CSV with the columns
-    /// `node,config`) gives to it.
-    ///
-    /// # Errors
-    /// The file is no table with these columns (exit 3). A row that cannot be used, and a node
-    /// without a row, is among the problems.
+    /// Checks that every node can hold the label that it is assigned.
     pub fn of_assignments(
         config: &Config,
-        assignments: impl Read,
-        file: &str,
+        assignments: &Assignments<'_>,
         fleet: &Fleet,
-    ) -> Result<FleetCheck> {
-        let mut problems = Vec::new();
-        let cases = assigned(config, assignments, file, fleet, &mut problems)?;
-        let mut check = FleetCheck::of_cases(config, cases);
-        problems.append(&mut check.problems);
-        Ok(FleetCheck { problems, ..check })
+    ) -> FleetCheck {
+        let mut nodes_of: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+        for node in fleet.nodes() {
+            if let Some(label) = assignments.labels.get(node.name.as_str()) {
+                nodes_of.entry(label).or_default().push(node);
+            }
+        }
+        let cases = nodes_of.into_iter().flat_map(|(label, nodes)| {
+            groups(nodes.into_iter()).into_iter().map(move |group| (label, group))
+        });
+        FleetCheck::of_cases(config, cases.collect())
     }
 
     fn of_cases(config: &Config, cases: Vec<(&str, NodeGroup<'_>)>) -> FleetCheck {
@@ -115,52 +113,4 @@ fn groups<'f>(nodes: impl Iterator<Item = &'f Node>) -> Vec<NodeGroup<'f>> {
         group.nodes.push(&node.name);
     }
     groups.into_values().collect()
-}
-
-const COLUMNS: &[Column] =
-    &[Column { name: "node", required: true }, Column { name: "config", required: true }];
-
-/// The nodes of each label as an assignments file says.
-fn assigned<'f>(
-    config: &'f Config,
-    assignments: impl Read,
-    file: &str,
-    fleet: &'f Fleet,
-    problems: &mut Vec<Diagnostic>,
-) -> Result<Vec<(&'f str, NodeGroup<'f>)>> {
-    let hint = "an assignments file has the columns node,config, as `migplan suggest --assignments` writes it";
-    let mut table = Table::open(assignments, file, COLUMNS, hint)?;
-    let mut nodes_of: BTreeMap<&str, BTreeMap<&str, &Node>> = BTreeMap::new();
-    let mut open_nodes: BTreeMap<&str, &Node> =
-        fleet.nodes().iter().map(|n| (n.name.as_str(), n)).collect();
-    let mut line_of: BTreeMap<&str, u64> = BTreeMap::new();
-    table.for_each_row(|row, found| {
-        let label = row.get(1).and_then(|label| config.labels().find(|l| *l == label));
-        let node = row.get(0).and_then(|node| open_nodes.remove(node));
-        if label.is_none() {
-            found.push(row.problem(1, "is not a label of the file"));
-        }
-        match (node, label) {
-            (None, _) => found.push(match row.get(0).and_then(|node| line_of.get(node)) {
-                Some(first) => row.problem(0, format!("is on line {first} already")),
-                None => row.problem(0, "is not a node of the fleet"),
-            }),
-            (Some(node), label) => {
-                line_of.insert(&node.name, row.line);
-                if let Some(label) = label {
-                    nodes_of.entry(label).or_default().insert(&node.name, node);
-                }
-            }
-        }
-    });
-    problems.extend(table.problems);
-    for node in open_nodes.keys() {
-        problems.push(
-            Diagnostic::new(format!("node '{node}' of the fleet has no config")).in_file(file),
-        );
-    }
-    let of_label = |(label, nodes): (&'f str, BTreeMap<&'f str, &'f Node>)| {
-        groups(nodes.into_values()).into_iter().map(move |group| (label, group))
-    };
-    Ok(nodes_of.into_iter().flat_map(of_label).collect())
 }

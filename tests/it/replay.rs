@@ -237,3 +237,59 @@ fn shares_of_hours_and_of_times_are_told_apart() {
     let run = migplan_with(&[&args[..], &["--format", "text"]].concat(), WEEK.as_bytes());
     assert!(!run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
 }
+
+/// A file in a folder, for a flag.
+fn at(folder: &tempfile::TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_string()
+}
+
+#[test]
+fn each_node_has_the_label_that_it_is_assigned() {
+    let folder = tempfile::tempdir().unwrap();
+    let fleet = written(&folder, "fleet.csv", "node,board,gpus\na,a100-80gb,1\nb,a100-80gb,1\n");
+    let (config, nodes, plan) =
+        (at(&folder, "made.yaml"), at(&folder, "nodes.csv"), at(&folder, "plan.json"));
+    let suggest = ["suggest", "-q", "-w", "-", "--over-time", "--fleet", &fleet, "-o", &config];
+    let beside = ["--assignments", &nodes, "--plan", &plan];
+    let run = migplan_with(&[&suggest[..], &beside].concat(), WEEK.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let served = |args: &[&str]| {
+        let (rows, _) = replayed(&[&["--fleet", &fleet], args].concat(), WEEK);
+        (rows[0].0.clone(), rows[0].2)
+    };
+    let planned = served(&["--plan", &plan]).1;
+    assert_eq!(served(&["-f", &config, "--assignments", &nodes]), ("made".to_string(), planned));
+    // Without it each label is on both nodes, which is less, and that is said.
+    let args = ["replay", "-w", "-", "--fleet", &fleet, "-f", &config];
+    let run = migplan_with(&args, WEEK.as_bytes());
+    assert!(
+        run.stderr.contains("each label is replayed as if every node had it"),
+        "{}",
+        run.stderr
+    );
+    let one = migplan_with(&[&args[..], &["-c", "migplan-1"]].concat(), WEEK.as_bytes());
+    assert!(!one.stderr.contains("as if every node had it"), "{}", one.stderr);
+    for label in ["migplan-1", "migplan-2"] {
+        assert!(served(&["-f", &config, "-c", label]).1 < planned, "{label}");
+    }
+    // Nodes that no label is for, and those that cannot hold theirs.
+    let other = written(&folder, "other.csv", "node,config\na,migplan-1\nc,migplan-3\n");
+    let run = migplan_with(&[&args[..], &["--assignments", &other]].concat(), WEEK.as_bytes());
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    for part in [
+        "other.csv:3: column 'node': 'c' is not a node of the fleet",
+        "other.csv:3: column 'config': 'migplan-3' is not a label of the file",
+        "node 'b' of the fleet has no config",
+        "nodes here: a, b; labels: migplan-1, migplan-2",
+    ] {
+        assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
+    }
+    let small = written(&folder, "small.csv", "node,board,gpus\na,a30,1\nb,a30,1\n");
+    let args = ["replay", "-w", "-", "--fleet", &small, "-f", &config];
+    let run = migplan_with(&args, WEEK.as_bytes());
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains("replay the plan with --plan"), "{}", run.stderr);
+    let run = migplan_with(&[&args[..], &["--assignments", &nodes]].concat(), WEEK.as_bytes());
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains("on b)"), "{}", run.stderr);
+}

@@ -392,6 +392,9 @@ fn check_counts_the_gpus_of_the_nodes_that_take_a_label() {
     ] {
         assert!(run.stderr.contains(part), "{part} in {}", run.stderr);
     }
+    let hint = "nodes here: a, b, c; labels: all-1g.10gb, all-7g.80gb";
+    assert!(run.stderr.contains(hint), "{}", run.stderr);
+    assert!(!run.stderr.contains("migplan catalogue"), "{}", run.stderr);
 }
 
 #[test]

@@ -11,11 +11,16 @@ use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
-use crate::mig_parted::Config;
+use crate::mig_parted::assignments::Assignments;
+use crate::mig_parted::fleet_check::FleetCheck;
+use crate::mig_parted::{Config, Resolved};
 use crate::plan::file::PlanFile;
 use crate::plan::over_time::{self, Names, OverTimePlan};
 use crate::plan::{self, MigModePolicy, Plan, Policy, asked};
 use crate::reconfigure::change::PresentGpu;
+
+/// How to replay a file whose labels are for distinct nodes.
+const NODE_BY_NODE: &str = "--assignments FILE says which node takes which (`migplan suggest --assignments` writes it), or replay the plan with --plan";
 
 /// Instances that are alike, or the whole GPUs of a board.
 #[derive(Debug, Clone)]
@@ -225,28 +230,61 @@ impl Configuration {
             Some(label) => vec![config.select(Some(label))?],
             None => config.labels().collect(),
         };
-        let (mut configurations, mut passed_over) = (Vec::new(), Vec::new());
+        let (mut configurations, mut warnings) = (Vec::new(), Vec::new());
         for label in &labels {
-            let resolved: Result<Vec<_>> =
+            let nodes: Result<Vec<_>> =
                 fleet.nodes().iter().map(|n| config.resolve(Some(label), &n.gpus)).collect();
-            match resolved {
-                Ok(nodes) => configurations.push(Configuration::new(*label, fleet, |n, gpu, _| {
-                    let wanted = nodes[n].gpus.iter().find(|w| w.gpu as usize == gpu)?;
-                    wanted.mig.then(|| wanted.counts())
-                })),
+            match nodes {
+                Ok(nodes) => configurations.push(Configuration::of_nodes(*label, &nodes, fleet)),
                 Err(e) if labels.len() == 1 => return Err(e),
                 Err(e) => {
                     let problem = e.problems.into_iter().next().unwrap_or_default();
                     let message = format!("'{label}' is not replayed: {}", problem.message);
-                    passed_over.push(Diagnostic { message, ..problem });
+                    warnings.push(Diagnostic { message, ..problem });
                 }
             }
         }
         if configurations.is_empty() {
-            let problem = "no configuration of the file fits these GPUs";
-            return Err(Error::input(Diagnostic::new(problem)).hint("`migplan check -f` says why"));
+            let problem = "no configuration of the file fits all of these nodes";
+            return Err(Error::input(Diagnostic::new(problem))
+                .hint(format!("{NODE_BY_NODE}; `migplan check -f` says what does not fit")));
         }
-        Ok((configurations, passed_over))
+        // Presets are for any node; of others a plan of several nodes has one for each kind of node.
+        let planned = labels.iter().filter(|label| !label.starts_with("all-")).count();
+        if fleet.nodes().len() > 1 && planned > 1 {
+            let problem = "each label is replayed as if every node had it";
+            warnings.push(Diagnostic::new(format!("{problem}; {NODE_BY_NODE}")));
+        }
+        Ok((configurations, warnings))
+    }
+
+    /// The configuration in which each node has the label of a mig-parted file that it is assigned.
+    ///
+    /// # Errors
+    /// A node without a label, or that cannot hold it (exit 3).
+    pub fn of_assignments(
+        name: impl Into<String>,
+        config: &Config,
+        assignments: Assignments<'_>,
+        fleet: &Fleet,
+    ) -> Result<Configuration> {
+        let assignments = assignments.without_problems()?;
+        let problems = FleetCheck::of_assignments(config, &assignments, fleet).problems;
+        if !problems.is_empty() {
+            return Err(Error::inputs(problems)
+                .hint("`migplan check -f FILE --assignments FILE` checks them"));
+        }
+        let label = |node: &Node| assignments.labels.get(node.name.as_str()).copied();
+        let nodes = fleet.nodes().iter().map(|node| config.resolve(label(node), &node.gpus));
+        Ok(Configuration::of_nodes(name, &nodes.collect::<Result<Vec<_>>>()?, fleet))
+    }
+
+    /// The configuration in which each node has what is resolved for it.
+    fn of_nodes(name: impl Into<String>, nodes: &[Resolved], fleet: &Fleet) -> Configuration {
+        Configuration::new(name, fleet, |n, gpu, _| {
+            let wanted = nodes[n].gpus.iter().find(|w| w.gpu as usize == gpu)?;
+            wanted.mig.then(|| wanted.counts())
+        })
     }
 
     /// What the GPUs of a fleet of one node hold now: `present`, in the order of their indices.
