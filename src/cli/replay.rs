@@ -133,7 +133,7 @@ fn print(args: &Args, replayed: &Replayed, fleet: &Fleet, console: &Console) -> 
             let known = planned_on.as_ref().map(|(_, known)| known);
             json::write(&document.planned_on(known).unserved(unserved), out)
         }
-        Format::Csv => text::csv(result, demand, out),
+        Format::Csv => text::csv(replayed, out),
     })
 }
 

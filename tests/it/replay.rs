@@ -293,3 +293,25 @@ fn each_node_has_the_label_that_it_is_assigned() {
     assert_eq!(run.code, 3, "{}", run.stderr);
     assert!(run.stderr.contains("on b)"), "{}", run.stderr);
 }
+
+#[test]
+fn both_parts_of_the_hours_are_in_the_table() {
+    let hours = |more: &[&str]| {
+        let args = ["replay", "-w", "-", "--gpus", "2xa100-80gb", "--format", "csv"];
+        let run = migplan_with(&[&args[..], more].concat(), WEEK.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let mut asked: BTreeMap<String, f64> = BTreeMap::new();
+        for row in csv::Reader::from_reader(run.stdout.as_bytes()).deserialize() {
+            let row: BTreeMap<String, String> = row.unwrap();
+            if row["name"] == "plan" && row["rule"] == "bound" {
+                let number: f64 = row["asked_replica_hours"].parse().unwrap();
+                *asked.entry(row["hours"].clone()).or_default() += number;
+            }
+        }
+        asked
+    };
+    let (all, parts) = (hours(&[]), hours(&["--hold-out", "25%"]));
+    assert_eq!(all.keys().collect::<Vec<_>>(), ["all"]);
+    assert_eq!(parts.keys().collect::<Vec<_>>(), ["held_out", "planned_on"]);
+    assert_eq!(parts.values().sum::<f64>(), all["all"]);
+}

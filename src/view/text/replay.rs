@@ -207,11 +207,17 @@ pub(super) fn worst_hours(text: &mut String, replay: &Replay, demand: &OverTime,
     }
 }
 
-/// A line for each configuration, rule and workload.
+/// A line for each configuration, rule and workload; with hours held out, first those on the hours
+/// that the plans were made from.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn csv(replay: &Replay, demand: &OverTime, out: &mut dyn io::Write) -> io::Result<()> {
+pub fn csv(replayed: &Replayed, out: &mut dyn io::Write) -> io::Result<()> {
+    let Replayed { planned_on, demand, result } = replayed;
+    let (known, hours) = match planned_on {
+        Some((demand, replay)) => (Some((replay, demand, "planned_on")), "held_out"),
+        None => (None, "all"),
+    };
     let mut writer = csv::Writer::from_writer(out);
     writer.write_record([
         "name",
@@ -224,22 +230,26 @@ pub fn csv(replay: &Replay, demand: &OverTime, out: &mut dyn io::Write) -> io::R
         "longest_wait_hours",
         "waiting_pods",
         "unserved_pods",
+        "hours",
     ])?;
-    for row in &replay.rows {
-        for (workload, served) in demand.peak().workloads().iter().zip(&row.workloads) {
-            let number = |times| crate::view::json::replay::hours_number(times).to_string();
-            writer.write_record([
-                row.name.as_str(),
-                row.rule.name(),
-                &workload.team,
-                &workload.name,
-                &number(served.asked),
-                &number(served.served),
-                &number(served.waited),
-                &number(u128::from(served.longest_wait_ms)),
-                &served.waiting_pods.to_string(),
-                &served.unserved_pods.to_string(),
-            ])?;
+    for (replay, demand, hours) in known.into_iter().chain([(result, demand, hours)]) {
+        for row in &replay.rows {
+            for (workload, served) in demand.peak().workloads().iter().zip(&row.workloads) {
+                let number = |times| crate::view::json::replay::hours_number(times).to_string();
+                writer.write_record([
+                    row.name.as_str(),
+                    row.rule.name(),
+                    &workload.team,
+                    &workload.name,
+                    &number(served.asked),
+                    &number(served.served),
+                    &number(served.waited),
+                    &number(u128::from(served.longest_wait_ms)),
+                    &served.waiting_pods.to_string(),
+                    &served.unserved_pods.to_string(),
+                    hours,
+                ])?;
+            }
         }
     }
     writer.flush()
