@@ -23,6 +23,7 @@ impl Growth {
     /// What is wrong, and how to write it.
     pub fn parse(texts: &[String]) -> std::result::Result<Growth, String> {
         let mut growth = Growth::default();
+        let mut for_all = false;
         for text in texts {
             let (team, percent) = match text.rsplit_once('=') {
                 Some((team, percent)) => (Some(team.trim()), percent),
@@ -33,9 +34,19 @@ impl Growth {
             match team {
                 Some("") => return Err(wrong()),
                 Some(team) => {
-                    growth.by_team.insert(team.to_string(), millionths);
+                    if growth.by_team.insert(team.to_string(), millionths).is_some() {
+                        return Err(format!("team '{team}' is there twice; name it once"));
+                    }
                 }
-                None => growth.all = millionths,
+                None if for_all => {
+                    return Err(format!(
+                        "'{text}' is a second share for all teams; write TEAM={text} for one team"
+                    ));
+                }
+                None => {
+                    for_all = true;
+                    growth.all = millionths;
+                }
             }
         }
         Ok(growth)

@@ -129,6 +129,11 @@ fn growth_is_read() {
     for wrong in ["20", "=20%", "a=b%", "-5%", ""] {
         assert!(growth(&[wrong]).unwrap_err().contains("write 20%"), "{wrong}");
     }
+    // Which of two is meant nobody knows.
+    let twice = growth(&["nlp=50%", "nlp=10%"]).unwrap_err();
+    assert!(twice.contains("team 'nlp' is there twice"), "{twice}");
+    let twice = growth(&["20%", "nlp=50%", "30%"]).unwrap_err();
+    assert!(twice.contains("'30%' is a second share for all teams"), "{twice}");
 }
 
 proptest! {
