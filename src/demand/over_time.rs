@@ -7,21 +7,20 @@
 
 mod growth;
 mod spans;
+mod zone;
 
 use std::collections::{BTreeMap, HashMap};
-use std::str::FromStr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::civil::{Date, DateTime};
-use jiff::tz::{Offset, TimeZone};
+use jiff::civil::Date;
 
 pub use self::growth::Growth;
 pub use self::spans::ReplicaSpan;
 use self::spans::{add_growth, most_by_hour, of_calendar, within};
-use super::hours::{DAYS, WEEK, end_name, hour_name};
+pub use self::zone::Zone;
+use super::hours::{WEEK, end_name, hour_name};
 use super::sizing::PodSpan;
-use super::time::{DAY_MS, HOUR_MS, MINUTE_MS, clock};
+use super::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use super::usage::Usage;
 use super::{Demand, Workload};
 use crate::error::{Diagnostic, Error, Result};
@@ -29,96 +28,6 @@ use crate::text::plural;
 
 /// Longer than any history that a plan is made from.
 const MOST_HOURS: i64 = 2 * 366 * 24;
-
-/// The time zone in which hours are those of the wall clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Zone {
-    zone: TimeZone,
-    name: String,
-}
-
-impl Default for Zone {
-    fn default() -> Zone {
-        Zone { zone: TimeZone::UTC, name: "UTC".to_string() }
-    }
-}
-
-impl FromStr for Zone {
-    type Err = String;
-
-    /// Reads an IANA name, such as `Europe/Berlin`.
-    fn from_str(text: &str) -> std::result::Result<Zone, String> {
-        let text = text.trim();
-        if text.eq_ignore_ascii_case("utc") {
-            return Ok(Zone::default());
-        }
-        let zone = TimeZone::get(text).map_err(|_| {
-            format!(
-                "'{text}' is not a time zone; use a name of the IANA database, such as Europe/Berlin"
-            )
-        })?;
-        let name = zone.iana_name().unwrap_or(text).to_string();
-        Ok(Zone { zone, name })
-    }
-}
-
-impl Zone {
-    /// The name of the zone: `Europe/Berlin`, `UTC`, `UTC+02:00`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The clock that differs from UTC by the same minutes all year.
-    ///
-    /// # Errors
-    /// More than a day (what is wrong, for a message).
-    pub fn fixed(offset_minutes: i64) -> std::result::Result<Zone, String> {
-        let seconds = offset_minutes.checked_mul(60).and_then(|s| i32::try_from(s).ok());
-        let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
-        let offset = offset.ok_or_else(|| "more than a day from UTC".to_string())?;
-        let name = match offset_minutes {
-            0 => "UTC".to_string(),
-            minutes if minutes < 0 => format!("UTC-{}", clock(-minutes)),
-            minutes => format!("UTC+{}", clock(minutes)),
-        };
-        Ok(Zone { zone: TimeZone::fixed(offset), name })
-    }
-
-    /// What its clock adds to UTC at an instant, in milliseconds.
-    pub fn offset_ms(&self, ms: i64) -> i64 {
-        let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
-        i64::from(self.zone.to_offset(at).seconds()) * 1000
-    }
-
-    fn at(&self, ms: i64) -> DateTime {
-        // Times come from samples, which are read within a range that jiff holds; what lies
-        // outside all the same is taken as the first instant of all.
-        self.zone.to_datetime(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH))
-    }
-
-    /// The hour of the week that a wall clock shows at an instant; hour 0 is Monday 00:00.
-    pub fn hour_of_week(&self, ms: i64) -> usize {
-        let at = self.at(ms);
-        let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
-        day * 24 + usize::try_from(at.hour()).unwrap_or(0)
-    }
-
-    /// The last whole hour of the wall clock at or before an instant.
-    fn hour_start(&self, ms: i64) -> i64 {
-        let at = self.at(ms);
-        let past = i64::from(at.minute()) * 60_000
-            + i64::from(at.second()) * 1_000
-            + i64::from(at.millisecond());
-        ms - past
-    }
-
-    /// An instant for people: `Sun 2026-03-29 03:00`.
-    pub fn local(&self, ms: i64) -> String {
-        let at = self.at(ms);
-        let day = usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or(0);
-        format!("{} {}", DAYS[day % DAYS.len()], at.strftime("%Y-%m-%d %H:%M"))
-    }
-}
 
 /// When pods held instances, as somebody saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -323,6 +232,12 @@ impl OverTime {
         }
     }
 
+    /// When an hour begins, for programs ([`Zone::rfc3339`]); `None` in a week without a date.
+    pub fn time_of(&self, hour: usize) -> Option<String> {
+        let hour = self.hours.get(hour).filter(|_| self.dated)?;
+        Some(self.zone.rfc3339(hour.start_ms))
+    }
+
     /// The end of the last hour, as [`Self::name_of`] names hours: `Sun 24:00` for that of a week.
     pub fn end(&self) -> String {
         match self.hours.last() {
@@ -377,10 +292,7 @@ fn hours_of(horizon: Horizon<'_>, zone: &Zone) -> Result<Vec<(i64, usize)>> {
             let monday = i64::from(date.weekday().to_monday_zero_offset());
             let first = date.checked_sub(jiff::Span::new().days(monday)).map_err(out_of_range)?;
             let next = first.checked_add(jiff::Span::new().days(7)).map_err(out_of_range)?;
-            let instant = |date: Date| -> Result<i64> {
-                let midnight = zone.zone.to_timestamp(date.at(0, 0, 0, 0)).map_err(out_of_range)?;
-                Ok(midnight.as_millisecond())
-            };
+            let instant = |date: Date| -> Result<i64> { zone.midnight(date).map_err(out_of_range) };
             let (mut at, end) = (instant(first)?, instant(next)?);
             let mut hours = Vec::new();
             while at < end {

@@ -165,79 +165,6 @@ fn a_pod_that_runs_over_the_end_of_a_week_is_one() {
     assert_eq!(got["a/early"], (0.0, 60.0, 1));
 }
 
-#[test]
-fn hours_that_may_be_meant_otherwise_are_told() {
-    let run = |hours: &str| {
-        let csv = format!("team,workload,memory,hours\na,b,1GiB,{hours}\n");
-        let args = ["suggest", "-w", "-", "--gpus", "1xa30", "--over-time", "--format", "text"];
-        migplan_with(&args, csv.as_bytes())
-    };
-    let doubted = run("Sat|Sun 10:00-16:00");
-    assert!(doubted.stdout.contains("30 of 30 replica-hours"), "{}", doubted.stdout);
-    let warning = "<stdin>:2: column 'hours': 'Sat|Sun 10:00-16:00' takes Sat whole, since | separates whole parts";
-    assert!(doubted.stderr.contains(warning), "{}", doubted.stderr);
-    // What the warning names, and what the hint of an error names, is as it says.
-    let meant = run("\"Sat,Sun 10:00-16:00\"");
-    assert!(meant.stdout.contains("12 of 12 replica-hours"), "{}", meant.stdout);
-    let wrong = run("weekend");
-    assert!(wrong.stderr.contains("unknown day 'weekend'"), "{}", wrong.stderr);
-    assert!(run("Sat 25:00").stderr.contains("'Sat-Sun 10:00-16:00'"));
-    let hint = run("Sat-Sun 10:00-16:00");
-    assert!(hint.stdout.contains("12 of 12 replica-hours"), "{}", hint.stdout);
-    for clear in [&meant, &hint] {
-        assert!(!clear.stderr.contains("whole"), "{}", clear.stderr);
-    }
-}
-
-#[test]
-fn one_count_for_all_time_is_refused_over_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let samples = written(&folder, "samples.json", "[]");
-    for command in [
-        &["suggest", "--over-time", "--gpus", "1xa30"][..],
-        &["size", "--over-time", "--board", "a30"],
-        &["replay", "--gpus", "1xa30"],
-        &["schedule", "--gpus", "1xa30"],
-    ] {
-        let args = [command, &["--prometheus", &samples, "--count-quantile"]].concat();
-        let run = migplan(&[&args[..], &["0.5"]].concat());
-        assert_eq!(run.code, 2, "{command:?}: {}", run.stderr);
-        assert!(run.stderr.contains("over time each hour has its own"), "{}", run.stderr);
-        assert!(run.stderr.contains("--serve 95%"), "{}", run.stderr);
-        // The most at once is what each hour has anyway.
-        assert_eq!(migplan(&[&args[..], &["1"]].concat()).code, 3);
-    }
-}
-
-#[test]
-fn shares_of_hours_and_of_times_are_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    // One pod for the first twenty minutes of each of three hours, another in the second hour.
-    let series = |pod: &str, hours: std::ops::Range<i64>| {
-        let times = hours.flat_map(|hour| (0..5).map(move |n| hour * 3_600 + n * 300));
-        let values: Vec<_> =
-            times.map(|at| serde_json::json!([1_780_272_000 + at, "9000"])).collect();
-        serde_json::json!({
-            "metric": {
-                "__name__": "DCGM_FI_DEV_FB_USED", "UUID": pod, "exported_namespace": "a",
-                "exported_pod": pod,
-            },
-            "values": values,
-        })
-    };
-    let samples = serde_json::json!([series("one", 0..3), series("two", 1..2)]).to_string();
-    let samples = written(&folder, "samples.json", &samples);
-    let inputs = ["--prometheus", &samples, "--gpus", "1xa30", "--format", "text"];
-    for command in [&["suggest", "-q", "--over-time"][..], &["replay", "-q"]] {
-        let run = migplan(&[command, &inputs].concat());
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        assert!(run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
-    }
-    let args = ["suggest", "-q", "-w", "-", "--over-time", "--gpus", "2xa100-80gb"];
-    let run = migplan_with(&[&args[..], &["--format", "text"]].concat(), WEEK.as_bytes());
-    assert!(!run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
-}
-
 /// A file in a folder, for a flag.
 fn at(folder: &tempfile::TempDir, name: &str) -> String {
     folder.path().join(name).to_str().unwrap().to_string()
@@ -314,4 +241,112 @@ fn both_parts_of_the_hours_are_in_the_table() {
     assert_eq!(all.keys().collect::<Vec<_>>(), ["all"]);
     assert_eq!(parts.keys().collect::<Vec<_>>(), ["held_out", "planned_on"]);
     assert_eq!(parts.values().sum::<f64>(), all["all"]);
+}
+
+#[test]
+fn an_hour_that_comes_twice_has_its_offset() {
+    let csv = "team,workload,memory,hours\na,night,9GiB,Sun 01:00-04:00\n";
+    let hours = |more: &[&str]| {
+        let args = ["replay", "-w", "-", "--gpus", "1xa30", "--format", "json"];
+        let run = migplan_with(&[&args[..], more].concat(), csv.as_bytes());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        json["hours"].as_array().unwrap().clone()
+    };
+    let autumn = hours(&["--week", "2026-10-25", "--timezone", "Europe/Berlin"]);
+    let texts = |key: &str, from: usize| -> Vec<String> {
+        autumn[from..from + 4].iter().map(|hour| hour[key].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(
+        texts("start", 145),
+        [
+            "Sun 2026-10-25 01:00",
+            "Sun 2026-10-25 02:00 +02:00",
+            "Sun 2026-10-25 02:00 +01:00",
+            "Sun 2026-10-25 03:00"
+        ]
+    );
+    assert_eq!(
+        texts("time", 145),
+        [
+            "2026-10-25T01:00:00+02:00",
+            "2026-10-25T02:00:00+02:00",
+            "2026-10-25T02:00:00+01:00",
+            "2026-10-25T03:00:00+01:00"
+        ]
+    );
+    assert!(hours(&[])[0].get("time").is_none());
+}
+
+#[test]
+fn one_count_for_all_time_is_refused_over_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let samples = written(&folder, "samples.json", "[]");
+    for command in [
+        &["suggest", "--over-time", "--gpus", "1xa30"][..],
+        &["size", "--over-time", "--board", "a30"],
+        &["replay", "--gpus", "1xa30"],
+        &["schedule", "--gpus", "1xa30"],
+    ] {
+        let args = [command, &["--prometheus", &samples, "--count-quantile"]].concat();
+        let run = migplan(&[&args[..], &["0.5"]].concat());
+        assert_eq!(run.code, 2, "{command:?}: {}", run.stderr);
+        assert!(run.stderr.contains("over time each hour has its own"), "{}", run.stderr);
+        assert!(run.stderr.contains("--serve 95%"), "{}", run.stderr);
+        // The most at once is what each hour has anyway.
+        assert_eq!(migplan(&[&args[..], &["1"]].concat()).code, 3);
+    }
+}
+
+#[test]
+fn shares_of_hours_and_of_times_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    // One pod for the first twenty minutes of each of three hours, another in the second hour.
+    let series = |pod: &str, hours: std::ops::Range<i64>| {
+        let times = hours.flat_map(|hour| (0..5).map(move |n| hour * 3_600 + n * 300));
+        let values: Vec<_> =
+            times.map(|at| serde_json::json!([1_780_272_000 + at, "9000"])).collect();
+        serde_json::json!({
+            "metric": {
+                "__name__": "DCGM_FI_DEV_FB_USED", "UUID": pod, "exported_namespace": "a",
+                "exported_pod": pod,
+            },
+            "values": values,
+        })
+    };
+    let samples = serde_json::json!([series("one", 0..3), series("two", 1..2)]).to_string();
+    let samples = written(&folder, "samples.json", &samples);
+    let inputs = ["--prometheus", &samples, "--gpus", "1xa30", "--format", "text"];
+    for command in [&["suggest", "-q", "--over-time"][..], &["replay", "-q"]] {
+        let run = migplan(&[command, &inputs].concat());
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
+    }
+    let args = ["suggest", "-q", "-w", "-", "--over-time", "--gpus", "2xa100-80gb"];
+    let run = migplan_with(&[&args[..], &["--format", "text"]].concat(), WEEK.as_bytes());
+    assert!(!run.stdout.contains("bound takes every hour whole"), "{}", run.stdout);
+}
+
+#[test]
+fn hours_that_may_be_meant_otherwise_are_told() {
+    let run = |hours: &str| {
+        let csv = format!("team,workload,memory,hours\na,b,1GiB,{hours}\n");
+        let args = ["suggest", "-w", "-", "--gpus", "1xa30", "--over-time", "--format", "text"];
+        migplan_with(&args, csv.as_bytes())
+    };
+    let doubted = run("Sat|Sun 10:00-16:00");
+    assert!(doubted.stdout.contains("30 of 30 replica-hours"), "{}", doubted.stdout);
+    let warning = "<stdin>:2: column 'hours': 'Sat|Sun 10:00-16:00' takes Sat whole, since | separates whole parts";
+    assert!(doubted.stderr.contains(warning), "{}", doubted.stderr);
+    // What the warning names, and what the hint of an error names, is as it says.
+    let meant = run("\"Sat,Sun 10:00-16:00\"");
+    assert!(meant.stdout.contains("12 of 12 replica-hours"), "{}", meant.stdout);
+    let wrong = run("weekend");
+    assert!(wrong.stderr.contains("unknown day 'weekend'"), "{}", wrong.stderr);
+    assert!(run("Sat 25:00").stderr.contains("'Sat-Sun 10:00-16:00'"));
+    let hint = run("Sat-Sun 10:00-16:00");
+    assert!(hint.stdout.contains("12 of 12 replica-hours"), "{}", hint.stdout);
+    for clear in [&meant, &hint] {
+        assert!(!clear.stderr.contains("whole"), "{}", clear.stderr);
+    }
 }

@@ -71,6 +71,9 @@ fn clocks_change() {
     assert_eq!((spring.hours().len(), running(&spring)), (167, 0));
     let autumn = in_week(jiff::civil::date(2026, 10, 25));
     assert_eq!((autumn.hours().len(), running(&autumn)), (169, 2));
+    assert_eq!(autumn.name_of(146), "Sun 2026-10-25 02:00 +02:00");
+    assert_eq!(autumn.name_of(147), "Sun 2026-10-25 02:00 +01:00");
+    assert_eq!(autumn.time_of(147).unwrap(), "2026-10-25T02:00:00+01:00");
     let plain = in_week(jiff::civil::date(2026, 6, 3));
     assert_eq!((plain.hours().len(), running(&plain)), (168, 1));
     assert_eq!(plain.name_of(0), "Mon 2026-06-01 00:00");

@@ -104,8 +104,11 @@ pub struct WorkloadRow {
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HourRow {
-    /// When it begins, by the wall clock.
+    /// When it begins, by the wall clock; with the offset from UTC where the clock shows it twice.
     pub start: String,
+    /// The same for programs (RFC 3339), with the offset from UTC; not in a week without a date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// Hours after Monday 00:00.
     pub hour_of_week: usize,
     /// Replicas asked for at the same time.
@@ -216,6 +219,7 @@ impl ReplayDocument {
         };
         let hours = demand.hours().iter().enumerate().map(|(at, hour)| HourRow {
             start: demand.name_of(at),
+            time: demand.time_of(at),
             hour_of_week: hour.of_week,
             asked_replicas: demand.periods()[hour.period].counts.iter().sum(),
             missed: missed(at),
