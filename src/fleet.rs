@@ -11,9 +11,8 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
-use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, ProfileName};
-use crate::kubernetes::REPLICAS_LABEL;
+use crate::kubernetes::{PRODUCT_LABEL, REPLICAS_LABEL};
 
 /// One server: its name and the board of each of its GPUs, by index from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +28,11 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fleet {
     nodes: Vec<Node>,
-    kubernetes: BTreeMap<String, KubernetesNode>,
+    kubernetes: KubernetesNodes,
 }
+
+/// What a Kubernetes cluster says of its nodes, by name.
+pub type KubernetesNodes = BTreeMap<String, KubernetesNode>;
 
 /// What a Kubernetes cluster says of one of its nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +62,12 @@ impl KubernetesNode {
         !self.ready || self.cordoned || self.shares_gpus()
     }
 
+    /// Whether strategy `single` cannot advertise its GPUs, since they are not all alike: then its
+    /// labels tell neither their number nor what they hold.
+    pub fn is_invalid(&self) -> bool {
+        self.labels.get(PRODUCT_LABEL).is_some_and(|product| product.ends_with("-MIG-INVALID"))
+    }
+
     /// Whether its GPUs are shared by time slicing.
     pub fn shares_gpus(&self) -> bool {
         let replicas = self.labels.get(REPLICAS_LABEL).and_then(|text| text.parse::<u64>().ok());
@@ -80,9 +88,9 @@ impl Fleet {
         Fleet { nodes, kubernetes: BTreeMap::new() }
     }
 
-    /// The same fleet with what a cluster says of its nodes, by name.
+    /// The same fleet with what a cluster says of its nodes, also of those that are not planned.
     #[must_use]
-    pub fn with_kubernetes(mut self, nodes: BTreeMap<String, KubernetesNode>) -> Fleet {
+    pub fn with_kubernetes(mut self, nodes: KubernetesNodes) -> Fleet {
         self.kubernetes = nodes;
         self
     }
@@ -92,25 +100,9 @@ impl Fleet {
         self.kubernetes.get(node)
     }
 
-    /// The nodes that a cluster labels so. `file` says what the cluster has, for messages.
-    ///
-    /// # Errors
-    /// There are none (exit 3).
-    pub fn with_label(&self, label: &str, value: &str, file: &str) -> Result<Fleet> {
-        let has = |name: &str| {
-            self.kubernetes(name).and_then(|n| n.labels.get(label)).is_some_and(|v| v == value)
-        };
-        let nodes: Vec<Node> = self.nodes.iter().filter(|n| has(&n.name)).cloned().collect();
-        if nodes.is_empty() {
-            let problem = format!("no node with GPUs has the label {label}={value}");
-            return Err(Error::input(Diagnostic::new(problem).in_file(file))
-                .hint("`kubectl get nodes --show-labels` lists the labels"));
-        }
-        let kubernetes = self.kubernetes.iter().filter(|(name, _)| has(name));
-        Ok(Fleet {
-            nodes,
-            kubernetes: kubernetes.map(|(name, node)| (name.clone(), node.clone())).collect(),
-        })
+    /// What the cluster says of all its nodes with GPUs, also of those that are not planned.
+    pub fn kubernetes_nodes(&self) -> &KubernetesNodes {
+        &self.kubernetes
     }
 
     /// The nodes, ordered by name.

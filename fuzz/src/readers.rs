@@ -231,7 +231,7 @@ pub fn nodes(data: &[u8]) {
 
 /// What `kubectl get pods -o json` prints.
 pub fn pods(data: &[u8]) {
-    match pods::read(data, "-", &Catalogue::built_in(), |_| None) {
+    match pods::read(data, "-", &Catalogue::built_in(), |_| pods::GpuResource::Unknown) {
         Ok((pods, _)) => same_demand_again(&pods.demand),
         Err(error) => readable(&error),
     }

@@ -138,7 +138,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         None => {
             args.demand.check_named()?;
             let fleet = args.fleet.read(&catalogue, console)?;
-            let demand = args.demand.read(&catalogue, Some(&fleet), console)?;
+            let demand = args.demand.read(&catalogue, fleet.kubernetes_nodes(), console)?;
             let options = args.options.with_quota(options, &demand, console)?;
             let watch = Watch::new(console);
             let options = watch.options(&options);
@@ -195,7 +195,8 @@ fn usage(
         Err(e) if e.code == ExitCode::NoDriver => None,
         Err(e) => return Err(e),
     };
-    let (demand, seen) = args.demand.read_with_origins(catalogue, fleet.as_ref(), console)?;
+    let nodes = fleet.as_ref().map(|fleet| fleet.kubernetes_nodes().clone()).unwrap_or_default();
+    let (demand, seen) = args.demand.read_with_origins(catalogue, &nodes, console)?;
     let seen = seen.ok_or_else(|| Error::internal("Prometheus is named, but was not read"))?;
     let options = &args.options.with_quota(options.clone(), &demand, console)?;
     let plan = match &fleet {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::inputs::{CatalogueArgs, DemandArgs};
+use super::inputs::{CatalogueArgs, DemandArgs, PodNodesArgs};
 use super::output::{Console, check_outputs, write_result};
 use crate::demand::over_time::Zone;
 use crate::demand::time::Span;
@@ -19,6 +19,8 @@ const QUIET: &str = "Quiet hours";
 pub struct Args {
     #[command(flatten)]
     demand: DemandArgs,
+    #[command(flatten)]
+    nodes: PodNodesArgs,
     #[command(flatten)]
     catalogue: CatalogueArgs,
     /// Also name the hours in which a reconfiguration that takes this long disturbs the fewest
@@ -46,10 +48,12 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let inputs = args.demand.files().chain(args.catalogue.files());
+    let inputs = args.demand.files().chain(args.nodes.files()).chain(args.catalogue.files());
     check_outputs(args.output.as_deref(), &[], inputs)?;
     let catalogue = args.catalogue.read()?;
-    let (demand, mut seen) = args.demand.read_with_origins(&catalogue, None, console)?;
+    args.demand.check_named()?;
+    let nodes = args.nodes.read()?;
+    let (demand, mut seen) = args.demand.read_with_origins(&catalogue, &nodes, console)?;
     let quiet = match (args.quiet_window, &mut seen) {
         (None, _) => None,
         (Some(window), Some(seen)) => {

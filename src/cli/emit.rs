@@ -1,6 +1,5 @@
 //! `migplan emit KIND`: what the surroundings need from a plan.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::files::{name_of, open, read_text};
@@ -14,7 +13,7 @@ use crate::emit::{
     labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
 };
 use crate::error::{Error, Result};
-use crate::fleet::{KubernetesNode, nodes_json};
+use crate::fleet::{KubernetesNodes, nodes_json};
 use crate::plan::{self, Strategy};
 use crate::view::text::{self, Layout};
 
@@ -448,9 +447,8 @@ impl LabelsArgs {
         let present = match observe(self.nodes.as_ref())? {
             None => None,
             Some(nodes) => {
-                let single = |node: &str| nodes.get(node)?.single_profile.clone();
                 let pods = match &self.pods {
-                    Some(file) => Some(read_pods(file, source.catalogue, single, console)?),
+                    Some(file) => Some(read_pods(file, source.catalogue, &nodes, console)?),
                     None => None,
                 };
                 Some(labels::present(&nodes, pods.as_ref()))
@@ -527,6 +525,6 @@ impl MigPartedArgs {
 }
 
 /// What the cluster says of its nodes, where a file is named.
-fn observe(file: Option<&PathBuf>) -> Result<Option<BTreeMap<String, KubernetesNode>>> {
+fn observe(file: Option<&PathBuf>) -> Result<Option<KubernetesNodes>> {
     file.map(|file| nodes_json::observe(open(file)?, &name_of(file))).transpose()
 }

@@ -8,12 +8,13 @@ use super::prometheus_args::PrometheusArgs;
 use crate::apply::nvml::LIBRARY_VARIABLE;
 use crate::apply::{NvmlDriver, observe};
 use crate::demand::gather::{Gathering, Seen};
+use crate::demand::pods::GpuResource;
 use crate::demand::sizing::Quantile;
 use crate::demand::{self, Demand};
 use crate::error::{Error, Result};
 use crate::fleet::observed::ObservedNode;
-use crate::fleet::{self, Fleet};
-use crate::hardware::{Catalogue, ProfileName};
+use crate::fleet::{self, Fleet, KubernetesNodes};
+use crate::hardware::Catalogue;
 use crate::units::Headroom;
 
 /// The environment variable that stands in for `--gpus`.
@@ -151,31 +152,61 @@ impl ClusterArgs {
             return Ok(None);
         };
         let name = name_of(file);
+        let pool = self.pool.as_ref().map(|(label, value)| (label.as_str(), value.as_str()));
+        let cordoned = self.include_cordoned;
         let (fleet, warnings) =
-            fleet::nodes_json::read(open(file)?, &name, catalogue, self.include_cordoned)?;
+            fleet::nodes_json::read_pool(open(file)?, &name, catalogue, cordoned, pool)?;
         console.warn(&warnings);
-        match &self.pool {
-            None => Ok(Some(fleet)),
-            Some((label, value)) => fleet.with_label(label, value, &name).map(Some),
-        }
+        Ok(Some(fleet))
     }
 }
 
-/// What the pods of a Kubernetes cluster ask for and hold. `single_profile` tells what a node of MIG
-/// strategy `single` advertises as a GPU.
+/// What the pods of a Kubernetes cluster ask for and hold. `nodes` tells what each node advertises as
+/// a GPU.
 ///
 /// # Errors
 /// A bad file (exit 3).
 pub fn read_pods(
     file: &Path,
     catalogue: &Catalogue,
-    single_profile: impl Fn(&str) -> Option<ProfileName>,
+    nodes: &KubernetesNodes,
     console: &Console,
 ) -> Result<demand::pods::Pods> {
-    let (pods, warnings) =
-        demand::pods::read(open(file)?, &name_of(file), catalogue, single_profile)?;
+    let advertised = |name: &str| match nodes.get(name) {
+        None => GpuResource::Unknown,
+        Some(node) if node.is_invalid() => GpuResource::Unknown,
+        Some(node) => node.single_profile.clone().map_or(GpuResource::Gpus, GpuResource::Instances),
+    };
+    let (pods, warnings) = demand::pods::read(open(file)?, &name_of(file), catalogue, advertised)?;
     console.warn(&warnings);
     Ok(pods)
+}
+
+/// The cluster's nodes, for commands that need no fleet.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PodNodesArgs {
+    /// Nodes of the cluster of --pods: `kubectl get nodes -o json` (- is stdin). They tell which
+    /// pods hold instances as nvidia.com/gpu, which is what MIG strategy single calls them
+    #[arg(long, help_heading = "Demand", value_name = "FILE", requires = "pods")]
+    #[arg(hide_short_help = true)]
+    nodes: Option<PathBuf>,
+}
+
+impl PodNodesArgs {
+    /// The files that are read.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.nodes.iter().map(PathBuf::as_path)
+    }
+
+    /// What the cluster says of its nodes; nothing where no file is named.
+    ///
+    /// # Errors
+    /// A bad file (exit 3).
+    pub fn read(&self) -> Result<KubernetesNodes> {
+        let nodes = self.nodes.as_deref();
+        let nodes = nodes.map(|file| fleet::nodes_json::observe(open(file)?, &name_of(file)));
+        Ok(nodes.transpose()?.unwrap_or_default())
+    }
 }
 
 impl FleetArgs {
@@ -266,18 +297,18 @@ impl DemandArgs {
         Ok(())
     }
 
-    /// The demand of all sources together, with headroom; `fleet` tells what pods hold on nodes of
-    /// MIG strategy `single`.
+    /// The demand of all sources together, with headroom; `nodes` are those of the cluster, as far as
+    /// they are known: they tell what pods hold on nodes of MIG strategy `single`.
     ///
     /// # Errors
     /// Bad files (exit 3), the problems of all of them at once.
     pub fn read(
         &self,
         catalogue: &Catalogue,
-        fleet: Option<&Fleet>,
+        nodes: &KubernetesNodes,
         console: &Console,
     ) -> Result<Demand> {
-        Ok(self.read_with_origins(catalogue, fleet, console)?.0)
+        Ok(self.read_with_origins(catalogue, nodes, console)?.0)
     }
 
     /// The same, with what Prometheus saw: where each workload comes from, and the samples. What
@@ -288,15 +319,14 @@ impl DemandArgs {
     pub fn read_with_origins(
         &self,
         catalogue: &Catalogue,
-        fleet: Option<&Fleet>,
+        nodes: &KubernetesNodes,
         console: &Console,
     ) -> Result<(Demand, Option<Seen>)> {
         self.check_named()?;
         let mut gathering = Gathering::new(self.workloads.len());
         let others = !self.workloads.is_empty() || self.pods.is_some();
-        let single = |node: &str| fleet?.kubernetes(node)?.single_profile.clone();
         let pods = self.pods.as_deref();
-        let pods = pods.map(|file| read_pods(file, catalogue, single, console)).transpose()?;
+        let pods = pods.map(|file| read_pods(file, catalogue, nodes, console)).transpose()?;
         let listed = pods.as_ref().map(|pods| pods.listed.clone());
         gathering.seen(self.prometheus.read(catalogue, listed, others, console))?;
         if let Some(pods) = pods {

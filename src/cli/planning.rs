@@ -166,7 +166,7 @@ impl InputArgs {
         self.demand.check_named()?;
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
-        let demand = self.demand.read(&catalogue, Some(&fleet), console)?;
+        let demand = self.demand.read(&catalogue, fleet.kubernetes_nodes(), console)?;
         Ok((catalogue, demand, fleet))
     }
 
@@ -182,7 +182,8 @@ impl InputArgs {
         self.demand.check_over_time()?;
         let catalogue = self.catalogue.read()?;
         let fleet = self.fleet.read(&catalogue, console)?;
-        let (demand, seen) = self.demand.read_with_origins(&catalogue, Some(&fleet), console)?;
+        let nodes = fleet.kubernetes_nodes();
+        let (demand, seen) = self.demand.read_with_origins(&catalogue, nodes, console)?;
         let demand = hours.read(&demand, seen.as_ref(), console)?;
         Ok((catalogue, demand, fleet))
     }

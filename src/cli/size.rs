@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ArgGroup;
 
 use super::hours_args::HoursArgs;
-use super::inputs::{CatalogueArgs, DemandArgs};
+use super::inputs::{CatalogueArgs, DemandArgs, PodNodesArgs};
 use super::output::{Console, Format, check_outputs, write_result};
 use super::values::{seconds, whole};
 use super::watch::Watch;
@@ -32,6 +32,8 @@ use crate::view::text::size;
 pub struct Args {
     #[command(flatten)]
     demand: DemandArgs,
+    #[command(flatten)]
+    nodes: PodNodesArgs,
     #[command(flatten)]
     catalogue: CatalogueArgs,
     /// Boards to count, one by one (repeatable, or a list with commas); needed without --price
@@ -76,7 +78,7 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
-    let inputs = args.demand.files().chain(args.catalogue.files());
+    let inputs = args.demand.files().chain(args.nodes.files()).chain(args.catalogue.files());
     check_outputs(args.output.as_deref(), &[], inputs)?;
     let catalogue = args.catalogue.read()?;
     let prices = Price::parse(&args.price, "--price", &catalogue)?;
@@ -94,7 +96,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         if let Some(flag) = args.hours.of_hours() {
             return Err(Error::usage(format!("{flag} needs --over-time")));
         }
-        let demand = args.demand.read(&catalogue, None, console)?;
+        args.demand.check_named()?;
+        let demand = args.demand.read(&catalogue, &args.nodes.read()?, console)?;
         let demand = args.hours.growth(&demand)?.raise(&demand);
         let mix = match prices.as_slice() {
             [] => None,
@@ -136,7 +139,7 @@ fn over_time(
         return Err(Error::usage("--serve is a share of the hours: more than 0%, at most 100%"));
     }
     args.demand.check_over_time()?;
-    let (demand, seen) = args.demand.read_with_origins(catalogue, None, console)?;
+    let (demand, seen) = args.demand.read_with_origins(catalogue, &args.nodes.read()?, console)?;
     let demand = args.hours.read(&demand, seen.as_ref(), console)?;
     let asked = || demand.peak().workloads().iter().filter(|w| w.count > 0);
     let has_min = share < Weight::SCALE && asked().any(|w| w.min > 0);

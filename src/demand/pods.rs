@@ -97,6 +97,17 @@ pub struct Busy {
     pub instances: BTreeMap<ProfileName, u64>,
 }
 
+/// What a node advertises as `nvidia.com/gpu`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GpuResource {
+    /// Nobody said.
+    Unknown,
+    /// Whole GPUs.
+    Gpus,
+    /// Instances of this profile (MIG strategy `single`).
+    Instances(ProfileName),
+}
+
 /// What a cluster's pods ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pods {
@@ -180,18 +191,20 @@ struct Gathering {
     pods: Vec<ListedPod>,
     /// Pods that ask by resource claims alone, as `namespace/name`.
     claiming: Vec<String>,
+    /// Pods taken for users of whole GPUs on nodes of which that is not known, as `namespace/name`.
+    untold: Vec<String>,
     /// Requests that are no demand: why, and how many.
     unused: BTreeMap<String, u64>,
     problems: Vec<Diagnostic>,
 }
 
 impl Gathering {
-    /// Adds one pod; `single` is the profile that its node advertises as `nvidia.com/gpu`.
+    /// Adds one pod; `advertised` says what its node advertises as `nvidia.com/gpu`.
     fn add(
         &mut self,
         pod: &PodItem,
         catalogue: &Catalogue,
-        single_profile: &impl Fn(&str) -> Option<ProfileName>,
+        advertised: &impl Fn(&str) -> GpuResource,
     ) {
         if matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             return;
@@ -204,12 +217,17 @@ impl Gathering {
             }
         };
         let selected = pod.spec.node_selector.as_ref().and_then(|s| s.get(PRODUCT_LABEL));
-        let single = pod
-            .spec
-            .node_name
-            .as_deref()
-            .and_then(single_profile)
-            .or_else(|| selected.and_then(|product| profile_of_product(product)));
+        let on_node = pod.spec.node_name.as_deref().map(advertised);
+        let single = match on_node.clone() {
+            Some(GpuResource::Instances(profile)) => Some(profile),
+            _ => selected.and_then(|product| profile_of_product(product)),
+        };
+        if on_node == Some(GpuResource::Unknown)
+            && single.is_none()
+            && asked.contains_key(GPU_RESOURCE)
+        {
+            self.untold.push(label(pod));
+        }
         let boards = selected.map_or_else(Vec::new, |product| {
             catalogue.find(product, None).map(|b| vec![b.id.clone()]).unwrap_or_default()
         });
@@ -334,8 +352,8 @@ impl Gathered {
     }
 }
 
-/// Reads pods. `single_profile` tells the profile of a node whose instances are advertised as
-/// `nvidia.com/gpu` (MIG strategy `single`); without it such a request is a whole GPU.
+/// Reads pods. `advertised` tells what a node advertises as `nvidia.com/gpu`; where that is unknown, a
+/// request for it counts as whole GPUs, with a warning.
 ///
 /// # Errors
 /// Not such JSON, or more replicas than a plan may have (exit 3).
@@ -343,14 +361,14 @@ pub fn read(
     input: impl Read,
     file: &str,
     catalogue: &Catalogue,
-    single_profile: impl Fn(&str) -> Option<ProfileName>,
+    advertised: impl Fn(&str) -> GpuResource,
 ) -> Result<(Pods, Vec<Diagnostic>)> {
     let mut gathering = Gathering::default();
     list::for_each_item(input, file, |pod: PodItem| {
-        gathering.add(&pod, catalogue, &single_profile);
+        gathering.add(&pod, catalogue, &advertised);
     })?;
     let (workloads, listed) = gathering.workloads(catalogue);
-    let Gathering { busy, unused, claiming, problems, .. } = gathering;
+    let Gathering { busy, unused, claiming, untold, problems, .. } = gathering;
     if !problems.is_empty() {
         return Err(Error::inputs(problems.into_iter().map(|p| p.in_file(file)).collect())
             .hint(format!("make the file with: {}", PodItem::COMMAND)));
@@ -367,6 +385,15 @@ pub fn read(
             "{} not used: each asks by a resource claim (DRA), and what for is not in this list: {}; give such workloads with --workloads",
             plural(claiming.len() as u64, "pod"),
             some(&claiming)
+        );
+        warnings.push(Diagnostic::new(message).in_file(file));
+    }
+    if !untold.is_empty() {
+        let message = format!(
+            "{} taken for whole GPUs: {} nvidia.com/gpu on a node of which no --nodes file tells whether that is an instance (MIG strategy single): {}; `migplan demand --pods FILE --nodes FILE` tells them apart",
+            plural(untold.len() as u64, "pod"),
+            if untold.len() == 1 { "it holds" } else { "each holds" },
+            some(&untold)
         );
         warnings.push(Diagnostic::new(message).in_file(file));
     }
@@ -558,8 +585,10 @@ mod tests {
 
     fn pods(items: &[Value]) -> Result<(Pods, Vec<Diagnostic>)> {
         let list = json!({"kind": "List", "items": items}).to_string();
-        read(list.as_bytes(), "pods.json", &Catalogue::built_in(), |node| {
-            (node == "single").then(|| "2g.20gb".parse().unwrap())
+        read(list.as_bytes(), "pods.json", &Catalogue::built_in(), |node| match node {
+            "single" => GpuResource::Instances("2g.20gb".parse().unwrap()),
+            "new" => GpuResource::Unknown,
+            _ => GpuResource::Gpus,
         })
     }
 
@@ -639,6 +668,33 @@ mod tests {
                 "a/r 1×19968 gpus=0 compute=2 media=false priority=0 boards=[]",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_gpu_is_on_an_unknown_node_is_not_guessed_silently() {
+        let on = |name: &str, node: &str, limits: Value| {
+            let mut pod = pod("a", name, limits);
+            pod["spec"]["nodeName"] = json!(node);
+            pod
+        };
+        let gpu = || json!({"nvidia.com/gpu": 1});
+        let mut pending = on("p", "new", gpu());
+        pending["spec"]["nodeName"] = Value::Null;
+        let known = [
+            on("k", "n1", gpu()),
+            on("s", "single", gpu()),
+            on("m", "new", json!({"nvidia.com/mig-1g.10gb": 1})),
+            pending,
+        ];
+        assert_eq!(pods(&known).unwrap().1, []);
+        let (found, warnings) = pods(&[on("r", "new", gpu()), on("q", "new", gpu())]).unwrap();
+        assert_eq!(found.demand.workloads()[0].whole_gpus, 1);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(
+            warning.to_string().starts_with("pods.json: 2 pods taken for whole GPUs"),
+            "{warning}"
+        );
+        assert!(warning.to_string().contains("a/r, a/q"), "{warning}");
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::io::Read;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Fleet, KubernetesNode, MAX_GPUS, Node};
+use super::{Fleet, KubernetesNode, KubernetesNodes, MAX_GPUS, Node};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::catalogue::BoardNotFound;
-use crate::hardware::{BoardRef, Catalogue};
+use crate::hardware::{BoardRef, Catalogue, ProfileName};
 use crate::kubernetes::list::{self, Item};
 use crate::kubernetes::{
     COUNT_LABEL, MEMORY_LABEL, MIG_CAPABLE_LABEL, MIG_CONFIG_LABEL, MIG_CONFIG_STATE_LABEL,
@@ -75,75 +75,151 @@ pub fn read(
     catalogue: &Catalogue,
     include_cordoned: bool,
 ) -> Result<(Fleet, Vec<Diagnostic>)> {
-    let mut nodes: BTreeMap<String, (Node, KubernetesNode)> = BTreeMap::new();
-    let mut remarks: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut problems = Vec::new();
-    let (mut total, mut without_gpus) = (0u64, 0u64);
+    read_pool(input, file, catalogue, include_cordoned, None)
+}
+
+/// As [`read`], of the nodes that have this label, if one is named.
+///
+/// # Errors
+/// As [`read`]; no node with GPUs has the label (exit 3).
+pub fn read_pool(
+    input: impl Read,
+    file: &str,
+    catalogue: &Catalogue,
+    include_cordoned: bool,
+    pool: Option<(&str, &str)>,
+) -> Result<(Fleet, Vec<Diagnostic>)> {
+    let mut reader = Reader::default();
     list::for_each_item(input, file, |item: NodeItem| {
+        reader.add(item, catalogue, include_cordoned, pool);
+    })?;
+    reader.finish(file, pool)
+}
+
+/// What is gathered of the nodes so far.
+#[derive(Default)]
+struct Reader {
+    nodes: Vec<Node>,
+    /// What the cluster says of nodes with GPUs, planned or not.
+    known: KubernetesNodes,
+    /// What is remarked on, and the nodes that it is true of.
+    remarks: BTreeMap<String, Vec<String>>,
+    duplicates: Vec<Diagnostic>,
+    problems: Vec<Diagnostic>,
+    gpus: u64,
+    /// Nodes with GPUs that have the pool's label.
+    in_pool: u64,
+    without_gpus: u64,
+}
+
+impl Reader {
+    fn add(
+        &mut self,
+        item: NodeItem,
+        catalogue: &Catalogue,
+        include_cordoned: bool,
+        pool: Option<(&str, &str)>,
+    ) {
         let name = item.metadata.name.clone();
         if name.chars().any(char::is_control) || name.is_empty() {
-            problems.push(Diagnostic::new("a node's name is empty or has a control character"));
+            let problem = "a node's name is empty or has a control character";
+            self.problems.push(Diagnostic::new(problem));
             return;
         }
-        let mut remark = |text: String| remarks.entry(text).or_default().push(name.clone());
         let seen = node_of(item);
+        let has = |(label, value): (&str, &str)| seen.labels.get(label).is_some_and(|v| v == value);
+        if !pool.is_none_or(has) {
+            // Not planned, but its pods may be.
+            if seen.labels.contains_key(PRODUCT_LABEL) {
+                self.know(name, seen);
+            }
+            return;
+        }
+        let mut remark = |text: String| self.remarks.entry(text).or_default().push(name.clone());
         match gpus(&seen, catalogue, include_cordoned, &mut remark) {
-            Gpus::None => without_gpus += 1,
+            Gpus::None => {
+                self.without_gpus += 1;
+                return;
+            }
             Gpus::Skipped => {}
             Gpus::Some(board, count) => {
-                total = total.saturating_add(count);
-                if total > MAX_GPUS {
-                    return;
-                }
-                let gpus = vec![board; usize::try_from(count).unwrap_or(0)];
-                let node = Node { name: name.clone(), gpus };
-                if nodes.insert(name.clone(), (node, seen)).is_some() {
-                    problems.push(Diagnostic::new(format!("duplicate node '{name}'")));
+                self.gpus = self.gpus.saturating_add(count);
+                if self.gpus <= MAX_GPUS {
+                    let gpus = vec![board; usize::try_from(count).unwrap_or(0)];
+                    self.nodes.push(Node { name: name.clone(), gpus });
                 }
             }
         }
-    })?;
-    let at = |problem: Diagnostic| problem.in_file(file);
-    if total > MAX_GPUS {
-        problems.push(Diagnostic::new(format!(
-            "{total} GPUs are more than the {MAX_GPUS} that one plan may have"
-        )));
+        self.in_pool += 1;
+        self.know(name, seen);
     }
-    let mut warnings: Vec<Diagnostic> = remarks
-        .iter()
-        .map(|(text, names)| {
+
+    fn know(&mut self, name: String, seen: KubernetesNode) {
+        if self.known.contains_key(&name) {
+            self.duplicates.push(Diagnostic::new(format!("duplicate node '{name}'")));
+        }
+        self.known.insert(name, seen);
+    }
+
+    fn finish(
+        mut self,
+        file: &str,
+        pool: Option<(&str, &str)>,
+    ) -> Result<(Fleet, Vec<Diagnostic>)> {
+        let at = |problem: Diagnostic| problem.in_file(file);
+        let mut hint = None;
+        if !self.duplicates.is_empty() {
+            self.problems.append(&mut self.duplicates);
+            hint = Some("give what one `kubectl get nodes -o json` prints: each node once");
+        }
+        if self.gpus > MAX_GPUS {
+            let problem =
+                format!("{} GPUs are more than the {MAX_GPUS} that one plan may have", self.gpus);
+            self.problems.push(Diagnostic::new(problem));
+        }
+        let said = |(text, names): (&String, &Vec<String>)| {
             at(Diagnostic::new(match &names[..] {
                 [only] => format!("node {only} {text}"),
                 _ => format!("nodes {}: each {text}", list::names(names)),
             }))
-        })
-        .collect();
-    if nodes.is_empty() {
-        problems.push(Diagnostic::new("has no node with GPUs that a plan could use"));
-        problems.append(&mut warnings);
+        };
+        let mut warnings: Vec<Diagnostic> = self.remarks.iter().map(said).collect();
+        if self.nodes.is_empty() && self.problems.is_empty() {
+            let problem = match pool {
+                Some((label, value)) if self.in_pool == 0 => {
+                    hint = Some("`kubectl get nodes --show-labels` lists the labels");
+                    format!("no node with GPUs has the label {label}={value}")
+                }
+                Some((label, value)) => {
+                    format!("no node with the label {label}={value} has GPUs that a plan could use")
+                }
+                None => "has no node with GPUs that a plan could use".to_string(),
+            };
+            hint = hint.or(Some("GPU feature discovery must run on the GPU nodes: `kubectl get nodes -L nvidia.com/gpu.product,nvidia.com/gpu.count` shows its labels"));
+            self.problems.push(Diagnostic::new(problem));
+            self.problems.append(&mut warnings);
+        }
+        if !self.problems.is_empty() {
+            let error = Error::inputs(self.problems.into_iter().map(at).collect());
+            return Err(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            });
+        }
+        if self.without_gpus > 0 {
+            let skipped = format!("{} without GPUs skipped", plural(self.without_gpus, "node"));
+            warnings.push(at(Diagnostic::new(skipped)));
+        }
+        Ok((Fleet::new(self.nodes).with_kubernetes(self.known), warnings))
     }
-    if !problems.is_empty() {
-        return Err(Error::inputs(problems.into_iter().map(at).collect()).hint(
-            "GPU feature discovery must run on the GPU nodes: `kubectl get nodes -L nvidia.com/gpu.product,nvidia.com/gpu.count` shows its labels",
-        ));
-    }
-    if without_gpus > 0 {
-        warnings.push(at(Diagnostic::new(format!(
-            "{} without GPUs skipped",
-            plural(without_gpus, "node")
-        ))));
-    }
-    let (nodes, seen): (Vec<Node>, Vec<KubernetesNode>) = nodes.into_values().unzip();
-    let kubernetes = nodes.iter().map(|n| n.name.clone()).zip(seen).collect();
-    Ok((Fleet::new(nodes).with_kubernetes(kubernetes), warnings))
 }
 
 /// Reads what a cluster says of each of its nodes, whether a plan could use them or not.
 ///
 /// # Errors
 /// No such JSON (exit 3).
-pub fn observe(input: impl Read, file: &str) -> Result<BTreeMap<String, KubernetesNode>> {
-    let mut nodes = BTreeMap::new();
+pub fn observe(input: impl Read, file: &str) -> Result<KubernetesNodes> {
+    let mut nodes = KubernetesNodes::new();
     list::for_each_item(input, file, |item: NodeItem| {
         nodes.insert(item.metadata.name.clone(), node_of(item));
     })?;
@@ -278,16 +354,39 @@ fn board(
         Err(BoardNotFound::WithoutMig { .. }) => {
             Err("does not support MIG, and is skipped".to_string())
         }
-        Err(BoardNotFound::Ambiguous { boards, .. }) => Err(format!(
-            "may be {}, and is skipped: the label {MEMORY_LABEL} would tell",
-            boards.join(" or ")
-        )),
+        Err(BoardNotFound::Ambiguous { boards, .. }) => match &node.single_profile {
+            // The memory is an instance's, and alike on boards that share a profile.
+            Some(profile) => with_profile(&boards, profile, catalogue).ok_or_else(|| {
+                format!(
+                    "may be {}, and is skipped: each of them has {profile}",
+                    boards.join(" or ")
+                )
+            }),
+            None => Err(format!(
+                "may be {}, and is skipped: the label {MEMORY_LABEL} would tell",
+                boards.join(" or ")
+            )),
+        },
         Err(BoardNotFound::Unknown { .. }) if label(MIG_CAPABLE_LABEL) == Some("false") => {
             Err("does not support MIG and is skipped".to_string())
         }
         Err(BoardNotFound::Unknown { .. }) => {
             Err("is not known (--catalogue FILE adds a board) and is skipped".to_string())
         }
+    }
+}
+
+/// The only one of these boards that has the profile.
+fn with_profile(
+    boards: &[String],
+    profile: &ProfileName,
+    catalogue: &Catalogue,
+) -> Option<BoardRef> {
+    let boards = boards.iter().filter_map(|id| catalogue.by_id(id));
+    let mut with = boards.filter(|board| board.profile(profile).is_some());
+    match (with.next(), with.next()) {
+        (Some(board), None) => Some(board.clone()),
+        _ => None,
     }
 }
 
@@ -399,6 +498,56 @@ mod tests {
     }
 
     #[test]
+    fn under_single_the_instance_tells_boards_of_one_name_apart() {
+        let single = |product: &str| {
+            let labels = [(PRODUCT_LABEL, product), (COUNT_LABEL, "28"), (MEMORY_LABEL, "20480")];
+            fleet(&[node("n", &labels, "")]).map(|(fleet, _)| fleet.boards()[0].id.clone())
+        };
+        for (product, id) in [
+            ("NVIDIA-GB200-MIG-1g.23gb", "gb200-186gb"),
+            ("NVIDIA-GB200-MIG-1g.24gb", "gb200-189gb"),
+            ("NVIDIA-GB300-MIG-1g.35gb", "gb300-278gb"),
+            ("NVIDIA-GB300-MIG-1g.31gb.me", "gb300-station-251gb"),
+        ] {
+            assert_eq!(single(product).unwrap(), id, "{product}");
+        }
+        let unsure = single("NVIDIA-GB200-MIG-1g.47gb").unwrap_err().to_string();
+        assert!(
+            unsure.contains("gb200-189gb, and is skipped: each of them has 1g.47gb"),
+            "{unsure}"
+        );
+    }
+
+    #[test]
+    fn a_pool_is_judged_by_its_own_nodes() {
+        let four = (COUNT_LABEL, "4");
+        let a = |name, rest| node(name, &[A100, four, ("pool", "a")], rest);
+        let nodes = [
+            a("a1", ""),
+            a("a2", r#", "spec": {"unschedulable": true}"#),
+            node("b1", &[A100, four, ("pool", "b")], r#", "spec": {"unschedulable": true}"#),
+            node("b2", &[(PRODUCT_LABEL, "Tesla-T4"), four, ("pool", "b")], ""),
+            node("cpu", &[], ""),
+        ];
+        let of = |pool| {
+            let catalogue = Catalogue::built_in();
+            read_pool(list(&nodes).as_bytes(), "-", &catalogue, false, Some(("pool", pool)))
+        };
+        let (found, warnings) = of("a").unwrap();
+        assert_eq!(found.nodes().len(), 1);
+        let [cordoned] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(cordoned.to_string().contains("node a2 is cordoned"), "{cordoned}");
+        // Pods on nodes of other pools are read rightly all the same.
+        assert_eq!(found.kubernetes_nodes().len(), 4);
+        let error = of("b").unwrap_err().to_string();
+        assert!(error.contains("no node with the label pool=b has GPUs that"), "{error}");
+        assert!(error.contains("node b1 is cordoned") && !error.contains("a2"), "{error}");
+        let error = of("c").unwrap_err();
+        assert!(error.to_string().contains("no node with GPUs has the label pool=c"), "{error}");
+        assert!(error.hint.unwrap().contains("--show-labels"));
+    }
+
+    #[test]
     fn what_cannot_be_planned_is_skipped_and_named() {
         let four = (COUNT_LABEL, "4");
         let nodes = [
@@ -472,6 +621,8 @@ mod tests {
         assert!(error.to_string().contains("no node with GPUs"), "{error}");
         assert!(error.to_string().contains("Tesla-T4"), "{error}");
         let twice = node("n", &[A100, (COUNT_LABEL, "1")], "");
-        assert!(fleet(&[twice.clone(), twice]).unwrap_err().to_string().contains("duplicate node"));
+        let error = fleet(&[twice.clone(), twice]).unwrap_err();
+        assert!(error.to_string().contains("duplicate node"), "{error}");
+        assert!(error.hint.unwrap().contains("each node once"));
     }
 }

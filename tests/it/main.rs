@@ -22,6 +22,7 @@ mod apply_profiles;
 mod apply_safety;
 mod apply_sweep;
 mod broken_plans;
+mod cluster;
 mod common;
 mod compare;
 mod emit;
