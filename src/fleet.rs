@@ -11,16 +11,62 @@ pub mod spec;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::hardware::{BoardRef, ProfileName};
 use crate::kubernetes::{PRODUCT_LABEL, REPLICAS_LABEL};
 
-/// One server: its name and the board of each of its GPUs, by index from 0.
+/// One server: its name and the board of each of its GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// The name that plans and labels use.
     pub name: String,
-    /// The board of GPU 0, 1, 2 …
+    /// The board of each GPU to plan for, in the order of their indices.
     pub gpus: Vec<BoardRef>,
+    /// Its other GPUs, ordered by index; known only where the node itself was asked.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A GPU of a node that cannot be planned for, but has an index as the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeftOut {
+    /// Its index on the node.
+    pub gpu: u32,
+    /// Why.
+    pub reason: WhyLeftOut,
+}
+
+/// Why a GPU cannot be planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhyLeftOut {
+    /// It cannot do MIG, as the display GPU of a workstation.
+    WithoutMig,
+    /// The driver lists it, but does not tell of it: a lost one, mostly.
+    Unreadable,
+}
+
+impl Node {
+    /// A node whose GPUs 0, 1, 2 … are of these boards.
+    pub fn new(name: impl Into<String>, gpus: Vec<BoardRef>) -> Node {
+        Node { name: name.into(), gpus, left_out: Vec::new() }
+    }
+
+    /// The index that each GPU of [`Self::gpus`] has on the node: those left out have one, too.
+    pub fn indices(&self) -> impl Iterator<Item = u32> {
+        let is_left_out = |index: &u32| self.left_out.iter().any(|other| other.gpu == *index);
+        (0u32..).filter(move |index| !is_left_out(index)).take(self.gpus.len())
+    }
+
+    /// The index of the GPU at this position of [`Self::gpus`].
+    pub fn index(&self, position: usize) -> u32 {
+        let index = u32::try_from(position).unwrap_or(u32::MAX);
+        if self.left_out.is_empty() {
+            return index;
+        }
+        self.indices().nth(position).unwrap_or(index)
+    }
 }
 
 /// All GPUs to plan for. Nodes are ordered by name, so the order of an input file is of no
@@ -103,6 +149,12 @@ impl Fleet {
     /// What the cluster says of all its nodes with GPUs, also of those that are not planned.
     pub fn kubernetes_nodes(&self) -> &KubernetesNodes {
         &self.kubernetes
+    }
+
+    /// The same fleet of one node, as that node really is.
+    #[must_use]
+    pub fn with_node(self, node: Node) -> Fleet {
+        Fleet { nodes: vec![node], ..self }
     }
 
     /// The nodes, ordered by name.

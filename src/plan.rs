@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::demand::quota::Quotas;
 use crate::demand::{Demand, Workload};
+use crate::fleet::{Fleet, LeftOut, Node, WhyLeftOut};
 use crate::hardware::layout::Counts;
 use crate::hardware::{Board, ProfileName};
 
@@ -38,6 +39,10 @@ pub struct Plan {
     pub schema: String,
     /// One entry for each GPU of the fleet, ordered by node and index.
     pub gpus: Vec<GpuPlan>,
+    /// GPUs of its nodes that cannot be planned for, ordered by node and index. Known where the node
+    /// itself was asked; their indices are not those of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutGpu>,
     /// Workloads of which some replicas are unplaced, ordered by priority, team and name.
     pub unplaced: Vec<Unplaced>,
     /// Sums over the plan.
@@ -221,6 +226,33 @@ pub struct GpuPlan {
     pub stays_whole: bool,
     /// Its instances, ordered by start. With MIG off at most one, the whole GPU.
     pub instances: Vec<Instance>,
+}
+
+/// A GPU of a node of the plan that cannot be planned for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LeftOutGpu {
+    /// Its node.
+    pub node: Arc<str>,
+    /// Its index on the node.
+    pub gpu: u32,
+    /// Why.
+    pub reason: WhyLeftOut,
+}
+
+impl LeftOutGpu {
+    /// Those of a fleet.
+    pub fn of_fleet(fleet: &Fleet) -> Vec<LeftOutGpu> {
+        let of_node = |node: &'_ Node| -> Vec<LeftOutGpu> {
+            let of = |LeftOut { gpu, reason }: &LeftOut| LeftOutGpu {
+                node: node.name.as_str().into(),
+                gpu: *gpu,
+                reason: *reason,
+            };
+            node.left_out.iter().map(of).collect()
+        };
+        fleet.nodes().iter().flat_map(of_node).collect()
+    }
 }
 
 /// One instance of a plan.
@@ -482,6 +514,7 @@ mod tests {
         let plan = Plan {
             schema: PLAN_SCHEMA.to_string(),
             gpus: Vec::new(),
+            left_out: Vec::new(),
             unplaced: vec![
                 row("b", "y", 7),
                 row("a", "x", 2),

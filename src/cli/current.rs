@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{name_of, read_text};
-use super::inputs::NvmlArgs;
+use super::inputs::FleetArgs;
 use super::output::Console;
 use crate::error::Result;
 use crate::fleet::Fleet;
@@ -20,7 +20,8 @@ pub(super) struct CurrentArgs {
     /// this node, or as a checkpoint file says (`migplan export -o checkpoint`)
     ///
     /// What is busy stays: an instance where it is, and a GPU that is in use with MIG off as a whole,
-    /// for replicas that take whole GPUs (`stays_whole` in the plan JSON).
+    /// for replicas that take whole GPUs (`stays_whole` in the plan JSON). Beside --gpus, NVML says which
+    /// GPU is where; a checkpoint's GPUs are taken in the order of --gpus.
     #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
     current: Option<PathBuf>,
     /// Let --current move instances that are busy, and turn MIG on for GPUs that are in use
@@ -39,28 +40,33 @@ impl CurrentArgs {
         self.current.is_some()
     }
 
-    /// What each GPU of the one node holds, by index.
+    /// What each GPU of the fleet's one node holds, and the fleet with that node as it is: its GPUs
+    /// in the order and with the indices of the machine that holds this.
     ///
     /// # Errors
     /// A fleet of several nodes, or of other GPUs than NVML has (exit 2); a checkpoint that does
     /// not fit the GPUs (exit 3); instances that this user may not see (exit 6).
     pub(super) fn read(
         &self,
-        nvml: &NvmlArgs,
-        fleet: &Fleet,
+        flags: &FleetArgs,
+        fleet: Fleet,
         catalogue: &Catalogue,
         console: &Console,
-    ) -> Result<Option<Vec<PresentGpu>>> {
-        let Some(current) = &self.current else { return Ok(None) };
-        let node = present::one_node(fleet)?;
+    ) -> Result<(Fleet, Option<Vec<PresentGpu>>)> {
+        let Some(current) = &self.current else { return Ok((fleet, None)) };
+        let named = present::one_node(&fleet)?;
         if is_nvml(current) {
-            let seen = nvml.observe(catalogue, console);
+            let seen = flags.nvml.observe(catalogue, console);
             let seen =
                 seen.map_err(|e| e.or_without_driver("give a checkpoint: --current FILE"))?;
-            return present::of_observed(&seen, node).map(Some);
+            let (node, present) = present::of_observed(&seen, named)?;
+            return Ok((fleet.with_node(node), Some(present)));
         }
         let name = name_of(current);
-        Checkpoint::parse(&read_text(current)?, &name)?.present_on(node, &name).map(Some)
+        let checkpoint = Checkpoint::parse(&read_text(current)?, &name)?;
+        let node = flags.in_order(named, catalogue, &name, console)?;
+        let present = checkpoint.present_on(&node, &name)?;
+        Ok((fleet.with_node(node), Some(present)))
     }
 }
 

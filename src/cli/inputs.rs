@@ -11,9 +11,9 @@ use crate::demand::gather::{Gathering, Seen};
 use crate::demand::pods::GpuResource;
 use crate::demand::sizing::Quantile;
 use crate::demand::{self, Demand};
-use crate::error::{Error, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::ObservedNode;
-use crate::fleet::{self, Fleet, KubernetesNodes};
+use crate::fleet::{self, Fleet, KubernetesNodes, Node};
 use crate::hardware::Catalogue;
 use crate::units::Headroom;
 
@@ -216,8 +216,8 @@ impl FleetArgs {
     /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6); a GPU here that
     /// cannot do MIG (exit 3).
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Fleet> {
-        if let Some(text) = &self.gpus {
-            return fleet::spec::parse(text, "--gpus", catalogue);
+        if let Some((text, source)) = self.described() {
+            return fleet::spec::parse(&text, source, catalogue);
         }
         if let Some(file) = &self.fleet {
             let (fleet, warnings) = fleet::csv::read(open(file)?, &name_of(file), catalogue)?;
@@ -227,16 +227,60 @@ impl FleetArgs {
         if let Some(fleet) = self.cluster.read(catalogue, console)? {
             return Ok(fleet);
         }
-        match std::env::var(GPUS_VARIABLE) {
-            Ok(text) if !text.trim().is_empty() => {
-                fleet::spec::parse(&text, GPUS_VARIABLE, catalogue)
-            }
-            _ => {
-                let elsewhere = "plan for GPUs elsewhere with --gpus 4xa100-80gb";
-                let node = self.nvml.observe(catalogue, console);
-                Fleet::of_node(&node.map_err(|e| e.or_without_driver(elsewhere))?)
-            }
+        let elsewhere = "plan for GPUs elsewhere with --gpus 4xa100-80gb";
+        let node = self.nvml.observe(catalogue, console);
+        let node = node.map_err(|e| e.or_without_driver(elsewhere))?;
+        let fleet = Fleet::of_node(&node)?;
+        let without = node.without_mig().map(|gpu| {
+            Diagnostic::new(format!(
+                "GPU {} ({}) cannot do MIG and is left out",
+                gpu.index, gpu.product
+            ))
+        });
+        console.warn(&without.collect::<Vec<_>>());
+        Ok(fleet)
+    }
+
+    /// The text of `--gpus`, or else of `MIGPLAN_GPUS` where no file has the fleet; with its source.
+    fn described(&self) -> Option<(String, &'static str)> {
+        if let Some(text) = &self.gpus {
+            return Some((text.clone(), "--gpus"));
         }
+        let has_file = self.fleet.is_some() || self.cluster.nodes.is_some();
+        let text = std::env::var(GPUS_VARIABLE).ok().filter(|_| !has_file)?;
+        (!text.trim().is_empty()).then_some((text, GPUS_VARIABLE))
+    }
+
+    /// The one node that these flags name, with its GPUs in the order of those of a checkpoint `file`.
+    /// Of several boards only the order of `--gpus` can say that.
+    ///
+    /// # Errors
+    /// A file names several boards (exit 2), as it says nothing of their order.
+    pub(super) fn in_order(
+        &self,
+        node: &Node,
+        catalogue: &Catalogue,
+        file: &str,
+        console: &Console,
+    ) -> Result<Node> {
+        let alike = node.gpus.iter().all(|board| board.id == node.gpus[0].id);
+        if let (Some((text, source)), false) = (self.described(), alike) {
+            let gpus = fleet::spec::parse_in_order(&text, source, catalogue)?;
+            let runs = gpus.chunk_by(|a, b| a.id == b.id).map(fleet::observed::kinds);
+            let order = runs.collect::<Vec<_>>().join(", then ");
+            let message = format!("its GPUs are taken in the order of {source}: {order}");
+            console.warn(&[Diagnostic::new(message).in_file(file)]);
+            return Ok(Node::new(node.name.clone(), gpus));
+        }
+        if !alike && (self.fleet.is_some() || self.cluster.nodes.is_some()) {
+            let problem = format!(
+                "--current {file} needs the order of the node's GPUs, which a file with the fleet does not say where it has several boards"
+            );
+            return Err(Error::usage(problem).hint(
+                "name the GPUs in the order of `nvidia-smi -L`: --gpus 2xh100-80gb,2xa100-80gb",
+            ));
+        }
+        Ok(node.clone())
     }
 }
 

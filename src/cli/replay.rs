@@ -92,6 +92,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(false)?;
     let inputs = &args.inputs;
     let (catalogue, demand, fleet) = inputs.read_over_time(&args.hours, console)?;
+    let (fleet, present) = args.current.read(&inputs.fleet, fleet, &catalogue, console)?;
     let mut configurations = Vec::new();
     let taken = if args.hold_out.is_some() { &[PLAN_ROW, PEAK_ROW][..] } else { &[] };
     for (file, label) in args.plan.iter().zip(labels(&args.plan, taken)) {
@@ -101,8 +102,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         let name = labels(std::slice::from_ref(file), taken).remove(0);
         configurations.extend(of_file(args, file, name, &fleet, console)?);
     }
-    let nvml = &inputs.fleet.nvml;
-    if let Some(present) = args.current.read(nvml, &fleet, &catalogue, console)? {
+    if let Some(present) = present {
         configurations.push(Configuration::of_present(&present, &fleet));
     }
     let watch = Watch::new(console);

@@ -134,7 +134,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
             .hint("add --over-time to plan for all hours"));
     }
     let (catalogue, demand, fleet) = args.inputs.read(console)?;
-    let options = args.with_present(options, &fleet, &catalogue, console)?;
+    let (fleet, options) = args.with_present(options, fleet, &catalogue, console)?;
     let options = args.options.with_quota(options, &demand, console)?;
     let result = run_once(args, &options, &catalogue, &demand, &fleet, console);
     // Here the process ends, and taking the parts of a large fleet down would only delay that.
@@ -143,21 +143,21 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 }
 
 impl Args {
-    /// The options with what the GPUs hold now, where that is to be kept.
+    /// The options with what the GPUs hold now, where that is to be kept, and the fleet with the GPUs
+    /// where they are.
     fn with_present(
         &self,
         options: PlanOptions,
-        fleet: &Fleet,
+        fleet: Fleet,
         catalogue: &Catalogue,
         console: &Console,
-    ) -> Result<PlanOptions> {
-        let nvml = &self.inputs.fleet.nvml;
-        let present = self.current.read(nvml, fleet, catalogue, console)?;
+    ) -> Result<(Fleet, PlanOptions)> {
+        let (fleet, present) = self.current.read(&self.inputs.fleet, fleet, catalogue, console)?;
         let allow_disruption = self.current.allow_disruption;
-        if let (Some(present), false) = (&present, allow_disruption) {
-            console.warn(present::kept_whole(present).as_slice());
+        if let (Some(present), false, [node]) = (&present, allow_disruption, fleet.nodes()) {
+            console.warn(present::kept_whole(node, present).as_slice());
         }
-        options.with_present(present, allow_disruption)
+        Ok((fleet, options.with_present(present, allow_disruption)?))
     }
 }
 

@@ -287,7 +287,7 @@ fn plenty(demand: &Demand, boards: &[BoardRef], gpus_per_node: usize) -> Fleet {
 /// `nodes` nodes of `gpus` GPUs for each board.
 fn fleet(boards: &[BoardRef], gpus: usize, nodes: usize) -> Fleet {
     let of_board = |board: &BoardRef| {
-        let node = Node { name: String::new(), gpus: vec![board.clone(); gpus] };
+        let node = Node::new(String::new(), vec![board.clone(); gpus]);
         std::iter::repeat_n(node, nodes)
     };
     Fleet::new(boards.iter().flat_map(of_board).collect())

@@ -84,7 +84,12 @@ pub fn write(
     uuids: &BTreeMap<u32, String>,
 ) -> Result<Emitted> {
     let node = pick_node(&view.nodes, node)?;
-    let surplus = uuids.keys().find(|index| !node.gpus.iter().any(|gpu| gpu.gpu == **index));
+    let is_known = |index: u32| {
+        // mig-parted's checkpoint is of the GPUs that can do MIG; lists of UUIDs have all.
+        node.gpus.iter().any(|gpu| gpu.gpu == index)
+            || node.left_out.iter().any(|gpu| gpu.gpu == index)
+    };
+    let surplus = uuids.keys().find(|index| !is_known(**index));
     if let Some(index) = surplus {
         return Err(Error::usage(format!(
             "--uuids has {} and so a GPU {index}, but '{}' has {} in the plan",

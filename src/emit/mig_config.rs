@@ -47,6 +47,14 @@ pub(super) fn filters<'b>(boards: &[&'b Board]) -> BTreeMap<&'b str, Vec<String>
     own.map(|board| (board.id.as_str(), board.pci_ids.clone())).collect()
 }
 
+/// The entry for GPUs of a node that cannot do MIG, if it has some: mig-parted's `assert` wants one for
+/// every GPU, which may ask nothing but MIG off of these (`cmd/nvidia-mig-parted/assert/config.go`).
+pub(super) fn without_mig(indices: Vec<u32>) -> Option<Entry> {
+    let devices = Devices::Indices(indices.clone());
+    let entry = Entry { filter: Vec::new(), devices, gpu: GpuConfig::MigOff };
+    (!indices.is_empty()).then_some(entry)
+}
+
 /// Writes a configuration under its label, as it stands below `mig-configs:`.
 pub(super) fn write_config(text: &mut String, label: &str, entries: &[Entry]) {
     let _ = writeln!(text, "  {}:", yaml::scalar(label));

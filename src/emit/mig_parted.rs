@@ -16,6 +16,7 @@ use super::plan_view::PlanView;
 use super::presets::{self, Presets, Which};
 use super::yaml;
 use crate::error::{Diagnostic, Error, Result};
+use crate::fleet::WhyLeftOut;
 use crate::hardware::{Board, Catalogue, ProfileName};
 use crate::kubernetes::naming;
 use crate::plan::{Checked, GpuPlan, InstanceProfile};
@@ -278,22 +279,27 @@ fn entries(node: &NodeGpus<'_>, catalogue: &Catalogue) -> Result<Vec<Entry>> {
     // With a filter for some boards only, a GPU whose index is another could be covered twice.
     let filters = mig_config::filters(&boards);
     let filters = (boards.len() > 1 && filters.len() == boards.len()).then_some(filters);
-    Ok(groups
+    let is_lost = node.left_out.iter().any(|gpu| gpu.reason == WhyLeftOut::Unreadable);
+    let mut entries: Vec<Entry> = groups
         .iter()
         .map(|(board, config, indices)| {
             let filter = filters.as_ref().and_then(|f| f.get(board)).cloned().unwrap_or_default();
             // Indices of a fleet that was only described may differ on the machine; a filter does
             // not, so it does without them wherever it can.
             let alone = groups.iter().filter(|(other, ..)| other == board).count() == 1;
-            let by_filter = !filter.is_empty() && alone;
-            let devices = if groups.len() == 1 || by_filter {
+            // A GPU that cannot be read may be one that the filter lets through.
+            let by_filter = !filter.is_empty() && alone && !is_lost;
+            let all_alike = groups.len() == 1 && node.left_out.is_empty();
+            let devices = if all_alike || by_filter {
                 Devices::All
             } else {
                 Devices::Indices(indices.clone())
             };
             Entry { filter, devices, gpu: config.clone() }
         })
-        .collect())
+        .collect();
+    entries.extend(mig_config::without_mig(node.without_mig()));
+    Ok(entries)
 }
 
 /// What becomes of a GPU of the plan.
@@ -323,7 +329,7 @@ fn gpu_config(gpu: &GpuPlan) -> GpuConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Instance, PLAN_SCHEMA, Plan, Proof, Status, Totals};
+    use crate::plan::{Instance, LeftOutGpu, PLAN_SCHEMA, Plan, Proof, Status, Totals};
 
     /// A plan from `node gpu board profiles…`, a line for each GPU; `off` is MIG off.
     fn plan(text: &str) -> Plan {
@@ -356,6 +362,7 @@ mod tests {
         Plan {
             schema: PLAN_SCHEMA.to_string(),
             gpus,
+            left_out: Vec::new(),
             unplaced: Vec::new(),
             totals: Totals::default(),
             proof: Proof { status: Status::Optimal, stages: Vec::new(), solve_seconds: 0.0 },
@@ -378,6 +385,37 @@ mod tests {
             "# two\n# lines: #1\nversion: v1\nmig-configs:\n  migplan:\n    - devices: all\n      mig-enabled: true\n      mig-devices:\n        \"1g.10gb\": 1\n        \"1g.10gb+me\": 1\n        \"3g.40gb\": 1\n"
         );
         assert_eq!(file.assignments, [("n".into(), "migplan".to_string())]);
+    }
+
+    #[test]
+    fn gpus_that_are_left_out_keep_their_indices() {
+        let body = |text: &str, left_out: &[(u32, WhyLeftOut)], with_presets| {
+            let mut plan = plan(text);
+            let of = |(gpu, reason): &(u32, WhyLeftOut)| LeftOutGpu {
+                node: "n".into(),
+                gpu: *gpu,
+                reason: *reason,
+            };
+            plan.left_out = left_out.iter().map(of).collect();
+            let options = MigPartedOptions { with_presets, ..MigPartedOptions::default() };
+            let file = write(&Checked::for_test(plan), &Catalogue::built_in(), &options).unwrap();
+            file.text.replace("      mig-enabled: true\n      mig-devices:\n  ", "")
+        };
+        let alike = "n 0 a100-sxm4-80gb 7g.80gb\nn 1 a100-sxm4-80gb 7g.80gb";
+        let off = "    - devices: [2]\n      mig-enabled: false\n";
+        let display = body(alike, &[(2, WhyLeftOut::WithoutMig)], true);
+        let planned = "    - devices: [0, 1]\n      \"7g.80gb\": 1\n";
+        assert!(display.contains(&format!("migplan:\n{planned}{off}")), "{display}");
+        assert!(display.contains(&format!("all-7g.80gb:\n{planned}{off}")), "{display}");
+        assert!(display.contains("all-disabled:\n    - devices: all\n"), "{display}");
+        let lost = body(alike, &[(2, WhyLeftOut::Unreadable)], false);
+        assert!(lost.ends_with(&format!("migplan:\n{planned}")), "{lost}");
+        let kinds = "n 0 h100-sxm5-80gb 7g.80gb\nn 1 a30-24gb 4g.24gb";
+        let by_filter = body(kinds, &[(2, WhyLeftOut::WithoutMig)], false);
+        assert_eq!(by_filter.matches("devices: all").count(), 2, "{by_filter}");
+        assert!(by_filter.ends_with(off), "{by_filter}");
+        let listed = body(kinds, &[(2, WhyLeftOut::Unreadable)], false);
+        assert!(listed.contains("devices: [0]") && listed.contains("devices: [1]"), "{listed}");
     }
 
     #[test]

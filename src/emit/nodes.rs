@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::LOCAL_NODE;
+use crate::fleet::{LOCAL_NODE, WhyLeftOut};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::kubernetes::{GPU_RESOURCE, MIG_RESOURCE_PREFIX};
-use crate::plan::{Checked, GpuPlan, InstanceProfile, Strategy};
+use crate::plan::{Checked, GpuPlan, InstanceProfile, LeftOutGpu, Strategy};
 use crate::text::plural;
 
 /// Resource name → count, as under a node's `status.allocatable`.
@@ -20,6 +20,16 @@ pub struct NodeGpus<'p> {
     pub name: &'p Arc<str>,
     /// Its GPUs, ordered by index.
     pub gpus: Vec<&'p GpuPlan>,
+    /// Those that the plan leaves out, where it knows of some.
+    pub left_out: Vec<&'p LeftOutGpu>,
+}
+
+impl NodeGpus<'_> {
+    /// The indices of its GPUs that cannot do MIG, where the plan knows of some.
+    pub fn without_mig(&self) -> Vec<u32> {
+        let without = self.left_out.iter().filter(|gpu| gpu.reason == WhyLeftOut::WithoutMig);
+        without.map(|gpu| gpu.gpu).collect()
+    }
 }
 
 /// The GPUs of a plan by node, ordered by node and index whatever the order of the plan.
@@ -28,7 +38,9 @@ pub fn nodes(plan: &Checked) -> Vec<NodeGpus<'_>> {
     gpus.sort_by(|a, b| (&a.node, a.gpu).cmp(&(&b.node, b.gpu)));
     gpus.chunk_by(|a, b| a.node == b.node)
         .filter_map(|of_node| {
-            of_node.first().map(|first| NodeGpus { name: &first.node, gpus: of_node.to_vec() })
+            let name = &of_node.first()?.node;
+            let left_out = plan.left_out.iter().filter(|gpu| gpu.node == *name).collect();
+            Some(NodeGpus { name, gpus: of_node.to_vec(), left_out })
         })
         .collect()
 }

@@ -88,7 +88,22 @@ pub(super) fn of_nodes(
     if which != Which::Uniform {
         presets.left_out.clear();
     }
+    if let [node] = nodes {
+        presets.configs.values_mut().for_each(|entries| spare_left_out(entries, node));
+    }
     Ok(presets)
+}
+
+/// Makes a preset leave the GPUs alone that the plan of its one node leaves out.
+fn spare_left_out(entries: &mut Vec<Entry>, node: &NodeGpus<'_>) {
+    let turns_on = |entry: &Entry| entry.gpu != GpuConfig::MigOff;
+    if node.left_out.is_empty() || !entries.iter().any(turns_on) {
+        return;
+    }
+    for entry in entries.iter_mut().filter(|entry| turns_on(entry) && entry.filter.is_empty()) {
+        entry.devices = Devices::Indices(node.gpus.iter().map(|gpu| gpu.gpu).collect());
+    }
+    entries.extend(mig_config::without_mig(node.without_mig()));
 }
 
 /// All presets of these boards, which are distinct.

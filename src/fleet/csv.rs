@@ -90,14 +90,10 @@ pub fn read(
     let table = table.without_problems(HINT)?;
     let nodes = nodes
         .into_iter()
-        .map(|(name, boards)| Node {
-            name,
-            gpus: boards
-                .into_values()
-                .flat_map(|(board, gpus, _)| {
-                    std::iter::repeat_n(board, usize::try_from(gpus).unwrap_or(0))
-                })
-                .collect(),
+        .map(|(name, boards)| {
+            let of_board =
+                |(board, gpus, _)| std::iter::repeat_n(board, usize::try_from(gpus).unwrap_or(0));
+            Node::new(name, boards.into_values().flat_map(of_board).collect())
         })
         .collect();
     Ok((Fleet::new(nodes), table.warnings))

@@ -146,7 +146,7 @@ impl Reader {
                 self.gpus = self.gpus.saturating_add(count);
                 if self.gpus <= MAX_GPUS {
                     let gpus = vec![board; usize::try_from(count).unwrap_or(0)];
-                    self.nodes.push(Node { name: name.clone(), gpus });
+                    self.nodes.push(Node::new(name.clone(), gpus));
                 }
             }
         }

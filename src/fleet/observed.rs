@@ -3,7 +3,9 @@
 //! Plain values, whoever observed them: NVML, a checkpoint file, a test. This file knows boards,
 //! but nothing of drivers, plans or changes.
 
-use super::{Fleet, LOCAL_NODE, Node};
+use std::collections::BTreeMap;
+
+use super::{Fleet, LOCAL_NODE, LeftOut, Node, WhyLeftOut};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::hardware::layout::{Counts, Placement};
 use crate::hardware::{Architecture, Board, BoardRef, ProfileName};
@@ -240,29 +242,35 @@ impl ObservedGpu {
     }
 }
 
-impl Fleet {
-    /// The fleet that consists of an observed node alone.
+impl ObservedNode {
+    /// GPUs whose kind cannot do MIG, as the display GPU of a workstation: a plan leaves them out.
+    pub fn without_mig(&self) -> impl Iterator<Item = &ObservedGpu> {
+        self.gpus.iter().filter(|gpu| gpu.mode.is_none() && gpu.board.is_none())
+    }
+
+    /// What a plan may use of it, as a node of this name: the GPUs with MIG, at the indices that they
+    /// have here. GPUs that cannot be read are left out as those without MIG are.
     ///
     /// # Errors
-    /// A GPU that cannot be read, cannot do MIG or is of an unknown board (exit 3); no GPU (exit 6).
-    pub fn of_node(node: &ObservedNode) -> Result<Fleet> {
+    /// A GPU of an unknown board, or one that refuses MIG though its kind can do it (exit 3); no GPU
+    /// with MIG (exit 3), or none at all (exit 6).
+    pub fn node(&self, name: &str) -> Result<Node> {
         let hint = "name the GPUs to plan for: --gpus 4xa100-80gb, or --fleet fleet.csv with node,board,gpus";
         let mut gpus = Vec::new();
-        // A plan must cover the node; one without a lost GPU is made with --gpus.
-        let mut problems: Vec<Diagnostic> =
-            node.unreadable.iter().map(|gpu| Diagnostic::new(gpu.to_string())).collect();
-        for gpu in &node.gpus {
+        let mut problems = Vec::new();
+        let problem = |gpu: &ObservedGpu, what: &str| {
+            Diagnostic::new(format!("GPU {}: '{}' {what}", gpu.index, gpu.product))
+        };
+        for gpu in &self.gpus {
             match (&gpu.mode, &gpu.board) {
                 (Some(_), Some(board)) => gpus.push(board.clone()),
-                (Some(_), None) => problems.push(Diagnostic::new(format!(
-                    "GPU {}: '{}' is not in the catalogue",
-                    gpu.index, gpu.product
-                ))),
-                (None, _) => problems.push(Diagnostic::new(format!(
-                    "GPU {}: '{}' cannot do MIG",
-                    gpu.index, gpu.product
-                ))),
+                (Some(_), None) => problems.push(problem(gpu, "is not in the catalogue")),
+                (None, Some(_)) => problems.push(problem(gpu, "cannot do MIG")),
+                (None, None) => {}
             }
+        }
+        if gpus.is_empty() && problems.is_empty() {
+            problems.extend(self.without_mig().map(|gpu| problem(gpu, "cannot do MIG")));
         }
         if !problems.is_empty() {
             return Err(Error::inputs(problems).hint(hint));
@@ -270,6 +278,38 @@ impl Fleet {
         if gpus.is_empty() {
             return Err(Error::new(ExitCode::NoDriver, "this node has no GPU").hint(hint));
         }
-        Ok(Fleet::new(vec![Node { name: LOCAL_NODE.to_string(), gpus }]))
+        let left_out = |gpu, reason| LeftOut { gpu, reason };
+        let without = self.without_mig().map(|gpu| left_out(gpu.index, WhyLeftOut::WithoutMig));
+        let unreadable =
+            self.unreadable.iter().map(|gpu| left_out(gpu.index, WhyLeftOut::Unreadable));
+        let mut left_out: Vec<LeftOut> = without.chain(unreadable).collect();
+        left_out.sort();
+        Ok(Node { left_out, ..Node::new(name, gpus) })
     }
+}
+
+impl Fleet {
+    /// The fleet that consists of an observed node alone, without its GPUs that cannot do MIG.
+    ///
+    /// # Errors
+    /// As [`ObservedNode::node`]; a GPU that cannot be read (exit 3).
+    pub fn of_node(node: &ObservedNode) -> Result<Fleet> {
+        let planned = node.node(LOCAL_NODE)?;
+        if node.unreadable.is_empty() {
+            return Ok(Fleet::new(vec![planned]));
+        }
+        // It may be back tomorrow, so whoever wants a plan without it has to say so.
+        let lost = node.unreadable.iter().map(|gpu| Diagnostic::new(gpu.to_string()));
+        let gpus = kinds(&planned.gpus);
+        Err(Error::inputs(lost.collect())
+            .hint(format!("to plan for the others alone: --gpus {gpus} --current")))
+    }
+}
+
+/// These GPUs as `--gpus` takes them: `4xa100-sxm4-80gb,1xa30-24gb`.
+pub fn kinds(gpus: &[BoardRef]) -> String {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    gpus.iter().for_each(|board| *counts.entry(&board.id).or_default() += 1);
+    let kinds: Vec<String> = counts.iter().map(|(board, n)| format!("{n}x{board}")).collect();
+    kinds.join(",")
 }

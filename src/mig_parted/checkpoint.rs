@@ -314,7 +314,7 @@ impl Checkpoint {
         }
         let problem = |p: String| Diagnostic::new(p).in_file(file);
         Err(Error::inputs(problems.into_iter().map(problem).collect()).hint(
-            "take the checkpoint anew, and name the GPUs that it was taken from, in the same order",
+            "take the checkpoint anew, and name the GPUs that it was taken from: --gpus, in the order of `nvidia-smi -L`",
         ))
     }
 }

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Config;
 use super::assignments::Assignments;
+use super::{Config, NodeGpu};
 use crate::error::Diagnostic;
-use crate::fleet::{Fleet, Node};
-use crate::hardware::BoardRef;
+use crate::fleet::{Fleet, LeftOut, Node};
 use crate::text::plural;
 
 /// What a check of a file against a fleet found.
@@ -34,7 +33,7 @@ pub struct Held {
 
 /// Nodes of the same boards at the same indices, which give the same answers.
 struct NodeGroup<'f> {
-    boards: &'f [BoardRef],
+    first: &'f Node,
     nodes: Vec<&'f str>,
 }
 
@@ -76,14 +75,14 @@ impl FleetCheck {
                 }
                 false => found,
             };
-            match config.resolve(Some(label), group.boards) {
+            match config.resolve_node(Some(label), &NodeGpu::of_fleet(group.first)) {
                 Err(error) => check.problems.extend(error.problems.into_iter().map(place)),
                 Ok(resolved) => {
                     check.warnings.extend(resolved.warnings.into_iter().map(place));
                     let held = check.held.entry((*label).to_string()).or_default();
                     let nodes = group.nodes.len() as u64;
                     held.nodes += nodes;
-                    held.gpus += nodes * group.boards.len() as u64;
+                    held.gpus += nodes * group.first.gpus.len() as u64;
                 }
             }
         }
@@ -104,12 +103,12 @@ impl NodeGroup<'_> {
 
 /// Groups nodes that have the same boards at the same indices.
 fn groups<'f>(nodes: impl Iterator<Item = &'f Node>) -> Vec<NodeGroup<'f>> {
-    let mut groups: BTreeMap<Vec<&str>, NodeGroup<'f>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Vec<&str>, &[LeftOut]), NodeGroup<'f>> = BTreeMap::new();
     for node in nodes {
         let boards = node.gpus.iter().map(|b| b.id.as_str()).collect();
         let group = groups
-            .entry(boards)
-            .or_insert_with(|| NodeGroup { boards: &node.gpus, nodes: Vec::new() });
+            .entry((boards, &node.left_out))
+            .or_insert_with(|| NodeGroup { first: node, nodes: Vec::new() });
         group.nodes.push(&node.name);
     }
     groups.into_values().collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Config, Devices, Entry, Filter, packing};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::{InstanceSpec, ObservedGpu, ObservedNode, counts};
+use crate::fleet::{Node, WhyLeftOut};
 use crate::hardware::layout::{self, Counts};
 use crate::hardware::{Board, BoardRef, Catalogue, compute};
 use crate::text::plural;
@@ -64,6 +65,24 @@ impl NodeGpu {
             (gpu.index, NodeGpu { mig, product, pci_id: None, subsystem_id: None })
         });
         let mut gpus: Vec<(u32, NodeGpu)> = readable.chain(unreadable).collect();
+        gpus.sort_by_key(|(index, _)| *index);
+        gpus.into_iter().map(|(_, gpu)| gpu).collect()
+    }
+}
+
+impl NodeGpu {
+    /// The GPUs of a node of the fleet by index, those left out included.
+    pub fn of_fleet(node: &Node) -> Vec<NodeGpu> {
+        let planned = node.indices().zip(node.gpus.iter().map(NodeGpu::from));
+        let left_out = node.left_out.iter().map(|left_out| {
+            let (mig, product) = match left_out.reason {
+                WhyLeftOut::WithoutMig => (Mig::Absent, "a GPU without MIG"),
+                WhyLeftOut::Unreadable => (Mig::Unreadable, "cannot be read"),
+            };
+            let product = product.to_string();
+            (left_out.gpu, NodeGpu { mig, product, pci_id: None, subsystem_id: None })
+        });
+        let mut gpus: Vec<(u32, NodeGpu)> = planned.chain(left_out).collect();
         gpus.sort_by_key(|(index, _)| *index);
         gpus.into_iter().map(|(_, gpu)| gpu).collect()
     }

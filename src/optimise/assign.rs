@@ -191,7 +191,7 @@ impl<'a> Assigner<'a> {
         let (node, gpu) = slot;
         self.gpus[node][gpu] = Some(GpuPlan {
             node: self.node_names[node].clone(),
-            gpu: gpu as u32,
+            gpu: self.fleet.nodes()[node].index(gpu),
             board: layout.board_id.clone(),
             mig,
             stays_whole: self.problem.pools[layout.pool].stays_whole(gpu),

@@ -15,7 +15,8 @@ use crate::hardware::{BoardRef, Profile, ProfileName};
 use crate::plan::quotas::{self, Allocation};
 use crate::plan::teams::least_whole_memory;
 use crate::plan::{
-    GpuPlan, Instance, InstanceProfile, Plan, Policy, Proof, Reason, Status, Totals, Unplaced,
+    GpuPlan, Instance, InstanceProfile, LeftOutGpu, Plan, Policy, Proof, Reason, Status, Totals,
+    Unplaced,
 };
 use crate::text::{plural, thousands};
 use crate::units::Mebibytes;
@@ -41,6 +42,7 @@ pub(crate) fn plan(
     Plan {
         schema: crate::plan::PLAN_SCHEMA.to_string(),
         gpus: placed.gpus,
+        left_out: LeftOutGpu::of_fleet(fleet),
         unplaced: unplaced.into_iter().map(|(_, row)| row).collect(),
         totals,
         proof,

@@ -347,7 +347,7 @@ mod tests {
         let other = Workload::new("t", "other", Mebibytes(30_000), 2);
         let demand = Demand::new(vec![other, workload]);
         let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
-        let fleet = Fleet::new(vec![Node { name: "n".to_string(), gpus: vec![board] }]);
+        let fleet = Fleet::new(vec![Node::new("n", vec![board])]);
         let problem = Problem::new(&demand, &fleet, &PlanOptions::default());
         let formulation = Formulation::new(&problem);
         let of = |memory_mib: i64, guaranteed: bool| {

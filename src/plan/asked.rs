@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Plan;
 use crate::demand::{Demand, MAX_COUNT, MAX_WHOLE_GPUS, Observed, Workload};
 use crate::error::{Diagnostic, Error, Result};
-use crate::fleet::{Fleet, Node};
+use crate::fleet::{Fleet, LeftOut, Node};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::units::{MAX_MEMORY_MIB, Mebibytes, Weight};
 
@@ -178,7 +178,12 @@ pub fn fleet(plan: &Plan, catalogue: &Catalogue) -> Result<Fleet> {
     }
     let node = |(name, mut gpus): (&str, Vec<(u32, BoardRef)>)| {
         gpus.sort_by_key(|(index, _)| *index);
-        Node { name: name.to_string(), gpus: gpus.into_iter().map(|(_, board)| board).collect() }
+        let left_out = plan.left_out.iter().filter(|gpu| *gpu.node == *name);
+        let mut left_out: Vec<LeftOut> =
+            left_out.map(|gpu| LeftOut { gpu: gpu.gpu, reason: gpu.reason }).collect();
+        left_out.sort();
+        let gpus = gpus.into_iter().map(|(_, board)| board).collect();
+        Node { left_out, ..Node::new(name, gpus) }
     };
     Ok(Fleet::new(nodes.into_iter().map(node).collect()))
 }

@@ -100,7 +100,7 @@ pub struct Conditions {
     pub quotas: Arc<Quotas>,
     /// Where the stages end.
     pub until: Until,
-    /// What each GPU of the one node holds now, by index, where that is known.
+    /// What each GPU of the one node holds now, in the order of the plan, where that is known.
     pub present: Option<Vec<HeldGpu>>,
     /// Whether busy instances may be destroyed.
     pub allow_disruption: bool,

@@ -15,8 +15,8 @@ use super::asked::{self, DemandRow};
 use super::check::{Checked, printable};
 use super::over_time::OverTimeFile;
 use super::{
-    Assignment, GpuPlan, Instance, InstanceProfile, PLAN_SCHEMA, Plan, Proof, RecordedPolicy,
-    Totals, Unplaced,
+    Assignment, GpuPlan, Instance, InstanceProfile, LeftOutGpu, PLAN_SCHEMA, Plan, Proof,
+    RecordedPolicy, Totals, Unplaced,
 };
 use crate::demand::Demand;
 use crate::error::{Diagnostic, Error, Result};
@@ -108,6 +108,8 @@ impl PlanFile {
 struct PlanText {
     schema: String,
     gpus: Vec<GpuPlan>,
+    #[serde(default)]
+    left_out: Vec<LeftOutGpu>,
     unplaced: Vec<Unplaced>,
     totals: Totals,
     proof: Proof,
@@ -173,8 +175,9 @@ pub fn read(mut input: impl Read, file: &str, catalogue: &Catalogue) -> Result<P
     }
     let catalogue = boards_of(&read, file, catalogue)?;
     let demand = read.demand.as_deref().map(|rows| asked::demand(rows, file)).transpose()?;
-    let PlanText { schema, gpus, unplaced, totals, proof, name, policy, over_time, .. } = read;
-    let plan = Plan { schema, gpus, unplaced, totals, proof };
+    let PlanText { schema, gpus, left_out, unplaced, totals, proof, .. } = read;
+    let PlanText { name, policy, over_time, .. } = read;
+    let plan = Plan { schema, gpus, left_out, unplaced, totals, proof };
     let mut problems = match Checked::of_boards(plan, &catalogue) {
         Ok(plan) => return Ok(PlanFile { plan, name, policy, catalogue, demand, over_time }),
         Err(problems) => problems,

@@ -4,7 +4,7 @@
 
 use super::change::PresentGpu;
 use crate::error::{Diagnostic, Error, ExitCode, Result};
-use crate::fleet::observed::{Instances, ObservedNode};
+use crate::fleet::observed::{Instances, ObservedNode, kinds};
 use crate::fleet::{Fleet, Node};
 
 /// The one node of `fleet`, whose present state is asked for.
@@ -19,36 +19,44 @@ pub fn one_node(fleet: &Fleet) -> Result<&Node> {
     }
 }
 
-/// What each GPU of `node` holds, by index, as it was `observed` on this machine.
+/// The node that `named` describes as it was `observed` on this machine, and what each of its GPUs
+/// holds: a fleet may say which GPUs there are, but only the machine says which is where.
 ///
 /// # Errors
-/// The node has other GPUs than were observed (exit 2); instances that this user may not see
-/// (exit 6).
-pub fn of_observed(observed: &ObservedNode, node: &Node) -> Result<Vec<PresentGpu>> {
-    let named = node.gpus.iter().map(|board| board.id.as_str());
-    let here = observed.gpus.iter().filter_map(|gpu| gpu.board.as_ref()).map(|b| b.id.as_str());
-    if !here.eq(named) {
-        return Err(Error::usage(
-            "--current asks the GPUs of this node, but the fleet names others",
-        )
+/// The node has other GPUs than were observed (exit 2); GPUs that no plan can be made for (exit 3);
+/// instances that this user may not see (exit 6).
+pub fn of_observed(observed: &ObservedNode, named: &Node) -> Result<(Node, Vec<PresentGpu>)> {
+    let node = observed.node(&named.name)?;
+    let (named, here) = (kinds(&named.gpus), kinds(&node.gpus));
+    if named != here {
+        return Err(Error::usage(format!(
+            "--current asks the GPUs of this node, which are {here}, but the fleet names {named}"
+        ))
         .hint("drop --gpus and --fleet, or give --current a checkpoint file"));
     }
-    let hidden = observed.gpus.iter().find(|g| matches!(g.instances, Instances::Hidden { .. }));
+    let gpus = || observed.gpus.iter().filter(|gpu| node.indices().any(|i| i == gpu.index));
+    let hidden = gpus().find(|g| matches!(g.instances, Instances::Hidden { .. }));
     match hidden {
         Some(gpu) => Err(Error::new(
             ExitCode::NoDriver,
             format!("GPU {}: this user may not list the instances", gpu.index),
         )
         .hint("run as root, or give --current a checkpoint file")),
-        None => Ok(observed.gpus.iter().map(PresentGpu::from).collect()),
+        None => {
+            let present = gpus().map(PresentGpu::from).collect();
+            Ok((node, present))
+        }
     }
 }
 
-/// The GPUs that stay whole since something runs on them with MIG off; `None` where there are none.
-pub fn kept_whole(present: &[PresentGpu]) -> Option<Diagnostic> {
-    let kept: Vec<String> = (0..present.len())
-        .filter(|&gpu| present[gpu].in_use_whole)
-        .map(|gpu| format!("GPU {gpu}"))
+/// The GPUs of a node that stay whole since something runs on them with MIG off; `None` where there
+/// are none.
+pub fn kept_whole(node: &Node, present: &[PresentGpu]) -> Option<Diagnostic> {
+    let kept: Vec<String> = node
+        .indices()
+        .zip(present)
+        .filter(|(_, now)| now.in_use_whole)
+        .map(|(gpu, _)| format!("GPU {gpu}"))
         .collect();
     let message = match kept.as_slice() {
         [] => return None,
@@ -65,18 +73,23 @@ pub fn kept_whole(present: &[PresentGpu]) -> Option<Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::{LeftOut, WhyLeftOut};
+    use crate::hardware::Catalogue;
 
     #[test]
     fn gpus_in_use_with_mig_off_are_named() {
         let gpu = |in_use_whole| PresentGpu { in_use_whole, ..PresentGpu::default() };
-        assert_eq!(kept_whole(&[gpu(false), gpu(false)]), None);
-        let one = kept_whole(&[gpu(false), gpu(true)]).unwrap();
+        let board = Catalogue::built_in().boards()[0].clone();
+        let mut node = Node::new("n", vec![board; 3]);
+        assert_eq!(kept_whole(&node, &[gpu(false), gpu(false)]), None);
+        let one = kept_whole(&node, &[gpu(false), gpu(true)]).unwrap();
         assert_eq!(
             one.to_string(),
             "GPU 1 is in use with MIG off: it stays as it is and serves only replicas that \
              take whole GPUs; --allow-disruption plans for MIG there too"
         );
-        let two = kept_whole(&[gpu(true), gpu(false), gpu(true)]).unwrap();
-        assert!(two.to_string().starts_with("GPU 0, GPU 2 are in use with MIG off: they stay"));
+        node.left_out = vec![LeftOut { gpu: 1, reason: WhyLeftOut::WithoutMig }];
+        let two = kept_whole(&node, &[gpu(true), gpu(false), gpu(true)]).unwrap();
+        assert!(two.to_string().starts_with("GPU 0, GPU 3 are in use with MIG off: they stay"));
     }
 }

@@ -281,7 +281,7 @@ fn each_thing_that_is_wrong_with_a_plan_is_named() {
 #[test]
 fn a_replica_of_several_gpus_is_on_one_node() {
     let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
-    let node = |name: &str, gpus| Node { name: name.to_string(), gpus: vec![board.clone(); gpus] };
+    let node = |name: &str, gpus| Node::new(name, vec![board.clone(); gpus]);
     let fleet = Fleet::new(vec![node("a", 2), node("b", 1)]);
     let demand = demand("team,workload,count,gpus\nt,pair,1,2\n");
     let options = PlanOptions::default();

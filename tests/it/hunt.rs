@@ -29,7 +29,7 @@ fn case(seed: u64, catalogue: &Catalogue) -> (Demand, Fleet, PlanOptions) {
         .flat_map(|(board, count)| std::iter::repeat_n((*board).clone(), *count as usize))
         .collect();
     all.sort_by(|a, b| a.id.cmp(&b.id));
-    let fleet = Fleet::new(vec![Node { name: "local".to_string(), gpus: all }]);
+    let fleet = Fleet::new(vec![Node::new("local", all)]);
     let workloads = (0..1 + numbers.below(7)).map(|i| {
         let board = of_fleet[numbers.below(of_fleet.len() as u64) as usize].0;
         let profile = &board.profiles[numbers.below(board.profiles.len() as u64) as usize];
@@ -103,10 +103,8 @@ fn every_small_plan_is_proved() {
 
 /// Each of these GPUs on a node of its own.
 fn one_gpu_nodes<'b>(gpus: impl Iterator<Item = &'b BoardRef>) -> Fleet {
-    let node = |(i, board): (usize, &BoardRef)| Node {
-        name: format!("node-{i:04}"),
-        gpus: vec![board.clone()],
-    };
+    let node =
+        |(i, board): (usize, &BoardRef)| Node::new(format!("node-{i:04}"), vec![board.clone()]);
     Fleet::new(gpus.enumerate().map(node).collect())
 }
 

@@ -147,7 +147,7 @@ fn the_alibaba_trace_by_team() {
 
 fn nodes_of_8(nodes: usize) -> Fleet {
     let board = Catalogue::built_in().by_id("a100-sxm4-80gb").unwrap().clone();
-    let node = |i| Node { name: format!("n{i:04}"), gpus: vec![board.clone(); 8] };
+    let node = |i| Node::new(format!("n{i:04}"), vec![board.clone(); 8]);
     Fleet::new((0..nodes).map(node).collect())
 }
 
@@ -187,9 +187,8 @@ fn a_node_of_two_boards_has_one_profile_too() {
     assert!(plan.totals.placed == 0 && plan.gpus.iter().all(|gpu| !gpu.mig));
     // What one node cannot have, two can.
     let catalogue = Catalogue::built_in();
-    let node = |name: &str, boards: &[&str]| Node {
-        name: name.into(),
-        gpus: boards.iter().map(|id| catalogue.by_id(id).unwrap().clone()).collect(),
+    let node = |name: &str, boards: &[&str]| {
+        Node::new(name, boards.iter().map(|id| catalogue.by_id(id).unwrap().clone()).collect())
     };
     let both = ["a100-sxm4-80gb", "h100-sxm5-80gb"];
     let fleet = Fleet::new(vec![node("a", &both), node("b", &both), node("c", &["a30-24gb"])]);
@@ -204,7 +203,7 @@ fn a_node_of_two_boards_has_one_profile_too() {
 fn whole_gpus_need_a_node_that_has_them() {
     let catalogue = Catalogue::built_in();
     let board = catalogue.by_id("a100-sxm4-80gb").unwrap();
-    let node = |name: &str, gpus| Node { name: name.into(), gpus: vec![board.clone(); gpus] };
+    let node = |name: &str, gpus| Node::new(name, vec![board.clone(); gpus]);
     let fleet = Fleet::new(vec![node("a", 3), node("b", 3), node("c", 2)]);
     // Three pairs fit, but not two pairs on one node of three; no node has four.
     let demand = demand("team,workload,gpus,count\nt,four,4,1\nt,pair,2,4\nt,single,1,9\n");

@@ -32,6 +32,7 @@ mod hunt;
 mod keep_present;
 mod known_plans;
 mod layering;
+mod left_out;
 mod library;
 mod messages;
 mod optimal;

@@ -381,7 +381,7 @@ fn small_fleet() -> impl Strategy<Value = Fleet> {
     let node = |name: &str, boards: &[usize]| {
         let catalogue = Catalogue::built_in();
         let of = |b: &usize| catalogue.by_id(BOARDS[*b].id).unwrap().clone();
-        Node { name: name.to_string(), gpus: boards.iter().map(of).collect() }
+        Node::new(name, boards.iter().map(of).collect())
     };
     prop_oneof![
         3 => Just(Fleet::new(vec![node("a", &[0])])),
@@ -486,7 +486,7 @@ fn small_nodes() -> impl Strategy<Value = Fleet> {
                 .map(|b| catalogue.by_id(BOARDS[b].id).unwrap().clone())
                 .collect();
             gpus.sort_by(|a, b| a.id.cmp(&b.id));
-            Node { name: format!("n{i}"), gpus }
+            Node::new(format!("n{i}"), gpus)
         };
         Fleet::new(nodes.into_iter().enumerate().map(node).collect())
     })

@@ -414,7 +414,7 @@ proptest! {
     ) {
         rows.iter_mut().for_each(|row| row.whole_gpus = row.whole_gpus.min(1));
         let node = |(n, spec): (usize, &&str)| {
-            Node { name: format!("n{n}"), gpus: gpus(spec).nodes()[0].gpus.clone() }
+            Node::new(format!("n{n}"), gpus(spec).nodes()[0].gpus.clone())
         };
         let fleet = Fleet::new(nodes.iter().enumerate().map(node).collect());
         let options = PlanOptions { policy, spare, ..PlanOptions::default() };

@@ -485,7 +485,7 @@ fn board_of(gpu: &Now) -> BoardRef {
 
 /// One node with these GPUs, and what each holds where that is known.
 fn fleet_of(gpus: &[Now]) -> (Fleet, Option<Arc<Vec<PresentGpu>>>) {
-    let node = Node { name: "a".to_string(), gpus: gpus.iter().map(board_of).collect() };
+    let node = Node::new("a", gpus.iter().map(board_of).collect());
     let present = gpus.iter().map(|gpu| {
         let (of, board) = (typed(gpu.board), board_of(gpu));
         let instance = |((profile, start), busy): &((usize, u32), bool)| {

@@ -19,7 +19,7 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
             .hint("`migplan replay --chart FILE` draws the plan over all hours"));
     }
     let (catalogue, demand, fleet) = args.inputs.read_over_time(&args.hours, console)?;
-    let options = args.with_present(options, &fleet, &catalogue, console)?;
+    let (fleet, options) = args.with_present(options, fleet, &catalogue, console)?;
     let options = args.options.with_quota(options, demand.peak(), console)?;
     if let [_] = demand.periods() {
         // Demand that is the same in all hours is planned as ever.

@@ -109,7 +109,7 @@ impl<'a> Given<'a> {
         for ((node, id), gpus) in &configuration.whole {
             let Some(board) = boards.iter().find(|b| b.id == *id) else { continue };
             let name = fleet.nodes()[*node].name.clone();
-            let of = nodes.entry(*node).or_insert_with(|| Node { name, gpus: Vec::new() });
+            let of = nodes.entry(*node).or_insert_with(|| Node::new(name, Vec::new()));
             of.gpus.extend((0..*gpus).map(|_| board.clone()));
         }
         let mut nodes: Vec<Node> = nodes.into_values().collect();
@@ -117,7 +117,7 @@ impl<'a> Given<'a> {
         for kind in configuration.kinds.iter().filter(|_| instances) {
             let Some(board) = board_of_instance(kind) else { continue };
             let gpus = (0..kind.count).map(|_| board.clone()).collect();
-            nodes.push(Node { name: board.id.clone(), gpus });
+            nodes.push(Node::new(board.id.clone(), gpus));
         }
         Given { workloads, configuration, instances, gpus: Fleet::new(nodes) }
     }

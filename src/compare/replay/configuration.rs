@@ -13,7 +13,7 @@ use crate::hardware::layout::{self, Counts};
 use crate::hardware::{BoardRef, FULL_GPU, ProfileName};
 use crate::mig_parted::assignments::Assignments;
 use crate::mig_parted::fleet_check::FleetCheck;
-use crate::mig_parted::{Config, Resolved};
+use crate::mig_parted::{Config, NodeGpu, Resolved};
 use crate::plan::file::PlanFile;
 use crate::plan::over_time::{self, Names, OverTimePlan};
 use crate::plan::{self, MigModePolicy, Plan, Policy, asked};
@@ -233,7 +233,7 @@ impl Configuration {
         let (mut configurations, mut warnings) = (Vec::new(), Vec::new());
         for label in &labels {
             let nodes: Result<Vec<_>> =
-                fleet.nodes().iter().map(|n| config.resolve(Some(label), &n.gpus)).collect();
+                fleet.nodes().iter().map(|n| resolved(config, Some(label), n)).collect();
             match nodes {
                 Ok(nodes) => configurations.push(Configuration::of_nodes(*label, &nodes, fleet)),
                 Err(e) if labels.len() == 1 => return Err(e),
@@ -275,14 +275,15 @@ impl Configuration {
                 .hint("`migplan check -f FILE --assignments FILE` checks them"));
         }
         let label = |node: &Node| assignments.labels.get(node.name.as_str()).copied();
-        let nodes = fleet.nodes().iter().map(|node| config.resolve(label(node), &node.gpus));
+        let nodes = fleet.nodes().iter().map(|node| resolved(config, label(node), node));
         Ok(Configuration::of_nodes(name, &nodes.collect::<Result<Vec<_>>>()?, fleet))
     }
 
     /// The configuration in which each node has what is resolved for it.
     fn of_nodes(name: impl Into<String>, nodes: &[Resolved], fleet: &Fleet) -> Configuration {
         Configuration::new(name, fleet, |n, gpu, _| {
-            let wanted = nodes[n].gpus.iter().find(|w| w.gpu as usize == gpu)?;
+            let index = fleet.nodes()[n].index(gpu);
+            let wanted = nodes[n].gpus.iter().find(|w| w.gpu == index)?;
             wanted.mig.then(|| wanted.counts())
         })
     }
@@ -376,3 +377,8 @@ impl Configuration {
         names
     }
 }
+/// What a label of a file asks of the GPUs of a node.
+fn resolved(config: &Config, label: Option<&str>, node: &Node) -> Result<Resolved> {
+    config.resolve_node(label, &NodeGpu::of_fleet(node))
+}
+

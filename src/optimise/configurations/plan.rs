@@ -104,7 +104,7 @@ fn place(
             };
             let mut gpu = GpuPlan {
                 node: name.clone(),
-                gpu: index as u32,
+                gpu: node.index(index),
                 board: id.clone(),
                 mig: matches!(layout, Some(Some(_))),
                 stays_whole: false,

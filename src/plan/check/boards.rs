@@ -54,6 +54,17 @@ pub(super) fn violations(plan: &Plan, catalogue: &Catalogue) -> Vec<String> {
             break;
         }
     }
+    for gpu in &plan.left_out {
+        let at = format!("node '{}' GPU {}", printable(&gpu.node), gpu.gpu);
+        if !plan.gpus.iter().any(|other| other.node == gpu.node) {
+            problems.push(format!("{at}: is left out of a node that the plan does not have"));
+        } else if seen.insert((&gpu.node, gpu.gpu), ()).is_some() {
+            problems.push(format!("{at}: is left out, but is there already"));
+        }
+        if problems.len() > MOST_VIOLATIONS {
+            break;
+        }
+    }
     if plan.gpus.is_empty() {
         problems.push("the plan has no GPUs".to_string());
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{At, Check, Label, add, allows, has_media, note};
 use crate::fleet::{Fleet, Node};
 use crate::hardware::{Board, Profile, ProfileName};
-use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, Plan};
+use crate::plan::{Assignment, GpuPlan, Instance, InstanceProfile, LeftOutGpu, Plan};
 
 /// GPUs that are read at once.
 const PART: usize = 4096;
@@ -50,13 +50,13 @@ pub(super) struct Counted<'a> {
 }
 
 /// A GPU of the fleet: its node's name, its index there, its board.
-type OfFleet<'a> = (&'a str, usize, &'a Board);
+type OfFleet<'a> = (&'a str, u32, &'a Board);
 
 impl<'a> Check<'a> {
     /// Every GPU of the fleet is there once, and each layout is one that the board can hold.
     pub(super) fn gpus(&mut self, plan: &'a Plan, fleet: &'a Fleet) {
         let of_node = |node: &'a Node| {
-            let gpus = node.gpus.iter().enumerate();
+            let gpus = node.indices().zip(&node.gpus);
             gpus.map(move |(index, board)| (node.name.as_str(), index, &**board))
         };
         let expected: Vec<OfFleet<'a>> = fleet.nodes().iter().flat_map(of_node).collect();
@@ -81,6 +81,9 @@ impl<'a> Check<'a> {
         }
         if plan.gpus.len() > expected.len() {
             self.fail("the plan has GPUs that the fleet does not have".to_string());
+        }
+        if plan.left_out != LeftOutGpu::of_fleet(fleet) {
+            self.fail("the GPUs that the plan leaves out are not those of the fleet".to_string());
         }
         self.sums.fleet_mib = expected.iter().map(|(_, _, board)| board.memory.0).sum();
         self.sums.gpus = expected.len() as u64;
@@ -125,7 +128,7 @@ impl<'a> Counted<'a> {
     /// Reads one GPU of the plan, which must be this one of the fleet.
     fn read(&mut self, check: &Check<'a>, gpu: &'a GpuPlan, of_fleet: &OfFleet<'a>) {
         let (node, index, board) = *of_fleet;
-        if *gpu.node == *node && gpu.gpu as usize == index && *gpu.board == *board.id {
+        if *gpu.node == *node && gpu.gpu == index && *gpu.board == *board.id {
             self.gpu(check, gpu, board);
         } else {
             self.fail(format!(

@@ -89,17 +89,18 @@ fn perhaps_not_in_use(plan: &Plan, fleet: &Fleet, conditions: &Conditions) -> BT
     let boards = fleet.boards();
     let alike = conditions.policy.nodes_agree_on_mig();
     let present = conditions.present.as_deref().unwrap_or_default();
-    let is_as_before = |gpu: &GpuPlan| {
-        let held = present.get(gpu.gpu as usize).map_or(&[][..], |now| &now.instances);
+    let is_as_before = |at: usize, gpu: &GpuPlan| {
+        let held = present.get(at).map_or(&[][..], |now| &now.instances);
         let is_held = |i: &Instance| {
             let is = |h: &HeldInstance| matches!(&i.profile, InstanceProfile::Mig(name) if h.profile == *name);
             held.iter().any(|h| h.start == i.start && is(h))
         };
         gpu.instances.len() == held.len() && gpu.instances.iter().all(is_held)
     };
-    let serves_none = |gpu: &&GpuPlan| gpu.instances.iter().all(|i| i.assignment.is_none());
+    let serves_none = |gpu: &GpuPlan| gpu.instances.iter().all(|i| i.assignment.is_none());
     let mut found: BTreeMap<u64, u64> = BTreeMap::new();
-    for gpu in plan.gpus.iter().filter(serves_none).filter(|gpu| alike || is_as_before(gpu)) {
+    let gpus = plan.gpus.iter().enumerate().filter(|(_, gpu)| serves_none(gpu));
+    for (_, gpu) in gpus.filter(|(at, gpu)| alike || is_as_before(*at, gpu)) {
         let board = boards.iter().find(|b| *b.id == *gpu.board);
         for instance in &gpu.instances {
             if let (Some(board), InstanceProfile::Mig(name)) = (board, &instance.profile)

@@ -14,8 +14,7 @@ impl Check<'_> {
             }
             return;
         };
-        for (gpu, board) in plan.gpus.iter().zip(&node.gpus) {
-            let Some(now) = present.get(gpu.gpu as usize) else { continue };
+        for ((gpu, board), now) in plan.gpus.iter().zip(&node.gpus).zip(present) {
             let stays_whole = now.in_use_whole && !conditions.allow_disruption;
             if stays_whole && gpu.mig {
                 self.fail(format!("{}: MIG is turned on under what runs there", At(gpu)));

@@ -54,8 +54,8 @@ impl Check<'_> {
             // All GPUs of a node have its one profile, needed or not.
             return;
         }
-        for gpu in &plan.gpus {
-            let held = conditions.present.iter().find_map(|p| p.get(gpu.gpu as usize));
+        for (at, gpu) in plan.gpus.iter().enumerate() {
+            let held = conditions.present.iter().find_map(|present| present.get(at));
             let busy = |start: u32| {
                 held.is_some_and(|held| held.instances.iter().any(|h| h.start == start && h.busy))
             };
