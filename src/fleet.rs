@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hardware::{BoardRef, ProfileName};
+use crate::hardware::catalogue::names_instances;
+use crate::hardware::{BoardRef, Catalogue, ProfileName};
 use crate::kubernetes::{PRODUCT_LABEL, REPLICAS_LABEL};
+use crate::table::shorten;
 
 /// One server: its name and the board of each of its GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +128,25 @@ pub const LOCAL_NODE: &str = "local";
 
 /// The most GPUs that a fleet may have: far above any that exists, and a bound on memory use.
 pub const MAX_GPUS: u64 = 10_000_000;
+
+/// The board of which a flag or a file gives a number of GPUs.
+///
+/// # Errors
+/// No such board, or a name of instances, whose number would be taken for one of GPUs; in a sentence.
+fn counted_board<'c>(
+    name: &str,
+    catalogue: &'c Catalogue,
+) -> std::result::Result<&'c BoardRef, String> {
+    let board = catalogue.find(name, None).map_err(|e| e.to_string())?;
+    match names_instances(name) {
+        false => Ok(board),
+        true => Err(format!(
+            "'{}' is a label of MIG strategy single, which counts instances: write {} and the number of GPUs, or give the cluster's nodes with --nodes",
+            shorten(name),
+            board.id
+        )),
+    }
+}
 
 impl Fleet {
     /// A fleet of these nodes. Names must be distinct.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{Fleet, MAX_GPUS, Node};
+use super::{Fleet, MAX_GPUS, Node, counted_board};
 use crate::error::{Diagnostic, Result};
 use crate::hardware::{BoardRef, Catalogue};
 use crate::table::{Column, Table};
@@ -40,6 +40,12 @@ pub fn read(
         if node.is_none() {
             problems.push(row.problem(NODE, "is not a node name"));
         }
+        if node.is_some_and(|name| name.contains(['[', ']'])) {
+            problems.push(row.problem(
+                NODE,
+                "is a list of nodes; each needs a row of its own (`scontrol show hostnames` lists them)",
+            ));
+        }
         let board = match row.get(BOARD) {
             None => {
                 problems.push(row.problem(BOARD, "is empty"));
@@ -47,7 +53,7 @@ pub fn read(
             }
             Some(name) => match boards.get(name) {
                 Some(board) => Some(board.clone()),
-                None => match catalogue.find(name, None) {
+                None => match counted_board(name, catalogue) {
                     Ok(board) => {
                         Some(boards.entry(name.to_string()).or_insert(board.clone()).clone())
                     }
@@ -142,6 +148,14 @@ mod tests {
             text.contains("fleet.csv:6: column 'node': 'n3' has a30-24gb already on line 5"),
             "{text}"
         );
+        for (row, problem) in [
+            ("n1,NVIDIA-A100-SXM4-80GB-MIG-1g.10gb,28", "counts instances: write a100-sxm4-80gb"),
+            ("n1,NVIDIA-A100-SXM4-80GB-MIG-INVALID,8", "counts instances: write a100-sxm4-80gb"),
+            ("gpu[001-004],a100-80gb,4", "'gpu[001-004]' is a list of nodes"),
+        ] {
+            let error = fleet(&format!("node,board,gpus\n{row}\n")).unwrap_err().to_string();
+            assert!(error.starts_with("fleet.csv:2: column") && error.contains(problem), "{error}");
+        }
         assert!(fleet("node,board,gpus\n").unwrap_err().to_string().contains("no nodes"));
     }
 }

@@ -1,6 +1,6 @@
 //! A fleet from a flag: `4xa100-80gb,8xh100-80gb`, one anonymous node.
 
-use super::{Fleet, LOCAL_NODE, MAX_GPUS, Node};
+use super::{Fleet, LOCAL_NODE, MAX_GPUS, Node, counted_board};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::{BoardRef, Catalogue};
 
@@ -70,7 +70,7 @@ fn parse_part(part: &str, catalogue: &Catalogue) -> std::result::Result<(BoardRe
     if count == 0 {
         return Err(format!("'{part}' asks for zero GPUs"));
     }
-    let board = catalogue.find(name, None).map_err(|e| e.to_string())?;
+    let board = counted_board(name, catalogue)?;
     Ok((board.clone(), count))
 }
 
@@ -97,5 +97,9 @@ mod tests {
                 .unwrap_err();
         assert_eq!(error.problems.len(), 6, "{error}");
         assert!(error.to_string().contains("'t4' cannot do MIG"), "{error}");
+        for name in ["a100-80gb-mig-1g.10gb", "NVIDIA A100-SXM4-80GB MIG 1g.10gb"] {
+            let error = parse(&format!("28x{name}"), "--gpus", &catalogue).unwrap_err().to_string();
+            assert!(error.contains("counts instances: write a100-sxm4-80gb"), "{error}");
+        }
     }
 }

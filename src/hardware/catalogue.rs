@@ -435,15 +435,26 @@ fn is_model(wanted: &str, name: &str) -> bool {
     wanted == name || wanted.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
 }
 
+/// What feature discovery puts between a product and the profile of its instances, as normalised.
+const MIG_SUFFIX: &str = "-mig-";
+
+/// Whether a name is that of instances, as feature discovery labels nodes of MIG strategy `single`:
+/// `NVIDIA-A100-SXM4-80GB-MIG-1g.10gb`. [`Catalogue::find`] finds their board, but a number beside such
+/// a name is not one of GPUs.
+pub fn names_instances(name: &str) -> bool {
+    words(name).contains(MIG_SUFFIX)
+}
+
+/// Lower case, words joined by `-`.
+fn words(name: &str) -> String {
+    let joined = |c: char| if c.is_whitespace() || c == '_' { '-' } else { c };
+    name.trim().to_lowercase().chars().map(joined).collect()
+}
+
 /// Lower case, words joined by `-`, NVIDIA's name and feature discovery's MIG suffix taken off.
 fn normalise(name: &str) -> String {
-    let mut text: String = name
-        .trim()
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_whitespace() || c == '_' { '-' } else { c })
-        .collect();
-    if let Some(at) = text.find("-mig-") {
+    let mut text = words(name);
+    if let Some(at) = text.find(MIG_SUFFIX) {
         text.truncate(at);
     }
     let text = text.strip_suffix("-shared").unwrap_or(&text);
