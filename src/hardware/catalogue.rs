@@ -64,6 +64,9 @@ const COMMON: &[&str] = &["a100-sxm4-80gb", "a100-sxm4-40gb", "h100-sxm5-80gb", 
 
 const WITHOUT_MIG: &str = include_str!("../../data/boards-without-mig.json");
 
+/// The most memory of a GPU, some fifty times what any has: a bound on all sums.
+const MAX_BOARD_MIB: u64 = 1 << 24;
+
 /// Schema key of a board file.
 pub const BOARD_SCHEMA: &str = "migplan.board/v1";
 
@@ -222,6 +225,9 @@ impl Catalogue {
         } else {
             vec![value]
         };
+        if values.is_empty() {
+            return Err(Error::input(at("has no board".to_string())).hint(hint()));
+        }
         self.with_boards(file, values)
     }
 
@@ -265,7 +271,7 @@ impl Catalogue {
 
     /// Contradictions between boards: a name or a PCI id that does not say which is meant.
     fn cross_check(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.products_check();
         let mut names: BTreeMap<String, &str> = BTreeMap::new();
         for board in &self.boards {
             for name in std::iter::once(&board.id).chain(&board.aliases) {
@@ -281,6 +287,39 @@ impl Catalogue {
                 if let Some(other) = ids.insert(key, &board.id) {
                     problems.push(format!(
                         "PCI id {pci_id} is on {other} and {}, and both have {}",
+                        board.id, board.memory
+                    ));
+                }
+            }
+        }
+        problems
+    }
+
+    /// Products that another board goes by: it would always be found in place of this one. Several
+    /// boards may have one product name where their memory tells them apart.
+    fn products_check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let names: BTreeMap<String, &str> = self
+            .boards
+            .iter()
+            .flat_map(|b| std::iter::once(&b.id).chain(&b.aliases).map(move |n| (b, n)))
+            .map(|(board, name)| (normalise(name), board.id.as_str()))
+            .collect();
+        let mut products: BTreeMap<(String, u64), &str> = BTreeMap::new();
+        for board in &self.boards {
+            let mut own: Vec<&String> = board.products.iter().chain(&board.gfd_products).collect();
+            own.sort_by_key(|product| normalise(product));
+            own.dedup_by_key(|product| normalise(product));
+            for product in own {
+                let key = normalise(product);
+                if let Some(other) = names.get(&key).filter(|other| **other != board.id) {
+                    problems.push(format!(
+                        "the product '{product}' of {} is a name of {other}: leave it out, or give the board the id {other} to replace that one",
+                        board.id
+                    ));
+                } else if let Some(other) = products.insert((key, board.memory.0), &board.id) {
+                    problems.push(format!(
+                        "the product '{product}' is of {other} and {}, and both have {}",
                         board.id, board.memory
                     ));
                 }
@@ -490,6 +529,9 @@ fn board_problems(file: &BoardFile) -> Vec<String> {
     if file.profiles.is_empty() {
         problems.push("has no profiles".to_string());
     }
+    if !(1..=MAX_BOARD_MIB).contains(&file.memory_mib) {
+        problems.push(format!("memory_mib is {}, not 1 to {MAX_BOARD_MIB}", file.memory_mib));
+    }
     for pci_id in &file.pci_ids {
         let hex = pci_id.strip_prefix("0x").unwrap_or("");
         if hex.len() != 8 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -698,8 +740,40 @@ mod tests {
         let twice = format!("{{\"boards\": [{text}, {text}]}}");
         let error = catalogue.with_file("my.json", &twice).unwrap_err();
         assert_eq!(error.to_string(), "my.json: board 'a30-24gb' is there twice");
+        let error = catalogue.with_file("my.json", "{\"boards\": []}").unwrap_err();
+        assert_eq!(error.to_string(), "my.json: has no board");
+        let huge = text.replace("\"memory_mib\": 24576", "\"memory_mib\": 9223372036854775808");
+        let error = catalogue.with_file("my.json", &huge).unwrap_err().to_string();
+        assert!(error.contains("board 'a30-24gb': memory_mib is 9223372036854775808"), "{error}");
         let twin = text.replace("a30-24gb", "a30-other").replace("[\"a30\"]", "[]");
         assert!(catalogue.with_file("my.json", &twin).unwrap_err().to_string().contains("PCI id"));
+    }
+
+    #[test]
+    fn a_product_that_would_never_be_found_is_refused() {
+        let catalogue = Catalogue::built_in();
+        let mut own = catalogue.file("a100-sxm4-80gb").unwrap();
+        own["id"] = "my-a100".into();
+        for key in ["aliases", "products", "pci_ids", "gfd_products"] {
+            own[key] = serde_json::Value::Array(Vec::new());
+        }
+        let with = |products: &[&str], memory: Option<u64>| {
+            let mut own = own.clone();
+            own["gfd_products"] = products.iter().copied().collect();
+            if let Some(memory) = memory {
+                own["memory_mib"] = memory.into();
+            }
+            catalogue.with_boards("my.json", vec![own])
+        };
+        let error = with(&["NVIDIA-A100-SXM4-80GB"], None).unwrap_err().to_string();
+        assert!(error.contains("of my-a100 is a name of a100-sxm4-80gb: leave it out"), "{error}");
+        let gb200 = catalogue.by_id("gb200-186gb").unwrap().memory.0;
+        let error = with(&["NVIDIA-GB200"], Some(gb200)).unwrap_err().to_string();
+        assert!(error.contains("is of gb200-186gb and my-a100, and both have"), "{error}");
+        // What memory tells apart is fine, and so is a product of its own, also in both spellings.
+        let ok = with(&["NVIDIA-GB200"], Some(100_000)).unwrap();
+        assert_eq!(ok.find("NVIDIA GB200", Some(Mebibytes(99_000))).unwrap().id, "my-a100");
+        assert!(with(&["NVIDIA-X1000", "NVIDIA X1000"], None).is_ok());
     }
 
     #[test]

@@ -216,3 +216,16 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_board_of_ones_own_with_too_much_memory_is_no_bug() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let shown = migplan(&["catalogue", "a30", "--format", "json"]).stdout;
+    let mut board: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    board["memory_mib"] = (1_u64 << 63).into();
+    let file = written(&folder, "boards.json", &board.to_string());
+    let args = ["suggest", "-w", "-", "--gpus", "2xa30", "--catalogue", &file];
+    let run = migplan_with(&args, TEAMS);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains("boards.json: board 'a30-24gb': memory_mib is 92233720368"));
+}
