@@ -9,7 +9,7 @@ use std::mem;
 use rayon::prelude::*;
 
 use crate::error::{Diagnostic, Error, Result};
-use crate::text::plural;
+use crate::text::{not_plain, plural};
 
 /// The header must be within this many bytes of the start.
 const HEADER_BYTES: u64 = 64 * 1024;
@@ -462,8 +462,8 @@ fn take_separator(head: &mut [u8]) -> Option<u8> {
 /// # Errors
 /// There is none, or the file is not text in UTF-8.
 fn header(head: &[u8]) -> std::result::Result<(u64, &str), Diagnostic> {
-    if head.starts_with(&[0xFF, 0xFE]) || head.starts_with(&[0xFE, 0xFF]) {
-        return Err(Diagnostic::new("is UTF-16; save it as CSV in UTF-8").at_line(1));
+    if let Some(what) = not_plain(head) {
+        return Err(Diagnostic::new(what));
     }
     let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
     let Some((line, header)) = find_header(head) else {
@@ -758,6 +758,7 @@ mod tests {
         assert!(message(b"b\n1\n").contains("has no column 'a'"));
         assert!(message(b"a,a\n1,2\n").contains("duplicate column"));
         assert!(message(b"\xff\xfea\0,\0").contains("UTF-16"));
+        assert!(message(b"\x1f\x8b\x08\0").contains("is packed by gzip"));
         assert!(message(b"\x89PNG\0\0").contains("UTF-8"));
         assert!(message(b"abc\0def").contains("binary"));
     }

@@ -38,6 +38,21 @@ pub fn some(names: &[String]) -> String {
     first(names, 5)
 }
 
+/// What a file is that is no plain text in UTF-8, as its first bytes tell: a clause to follow the
+/// file's name, with what to do.
+pub fn not_plain(head: &[u8]) -> Option<&'static str> {
+    const MAGIC: [(&[u8], &str); 7] = [
+        (b"\xFF\xFE", "is UTF-16, as PowerShell's > writes it; save it in UTF-8"),
+        (b"\xFE\xFF", "is UTF-16; save it in UTF-8"),
+        (b"\x1F\x8B", "is packed by gzip; unpack it first (gunzip)"),
+        (b"\x28\xB5\x2F\xFD", "is packed by zstd; unpack it first (zstd -d)"),
+        (b"BZh", "is packed by bzip2; unpack it first (bunzip2)"),
+        (b"\xFD7zXZ", "is packed by xz; unpack it first (unxz)"),
+        (b"PK\x03\x04", "is a zip archive; unpack it first (unzip)"),
+    ];
+    MAGIC.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, what)| *what)
+}
+
 /// The first of many names, `most` at most, and how many more there are.
 pub fn first(names: &[String], most: usize) -> String {
     let shown: Vec<&str> = names.iter().take(most).map(String::as_str).collect();

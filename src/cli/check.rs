@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::ArgGroup;
+
 use super::files::{name_of, open, read_text};
 use super::inputs::{CatalogueArgs, FleetArgs};
 use super::output::{Console, Format, write_result};
@@ -21,6 +23,7 @@ const FITS: &str = "`migplan catalogue BOARD` shows what a board can hold; `migp
 
 /// Check that a mig-parted file is valid and that these GPUs can hold it, or say every reason why not
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("named_nodes").args(["fleet", "nodes"])))]
 #[command(after_help = include_str!("help/check.txt").trim_ascii_end())]
 #[command(after_long_help = include_str!("help/check-long.txt").trim_ascii_end())]
 pub struct Args {
@@ -31,7 +34,7 @@ pub struct Args {
     #[arg(short = 'c', long, value_name = "LABEL", conflicts_with = "assignments")]
     config: Option<String>,
     /// Which node takes which label (CSV: node,config); without it every node must hold every label
-    #[arg(long, value_name = "FILE", requires = "fleet")]
+    #[arg(long, value_name = "FILE", requires = "named_nodes")]
     assignments: Option<PathBuf>,
     /// Ask whether this node still is what the file says; exit 7 if it drifted
     #[arg(long, conflicts_with_all = ["gpus", "fleet", "ClusterArgs", "assignments"])]

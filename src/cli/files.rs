@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Diagnostic, Error, Result};
+use crate::text::not_plain;
 
 /// The name of a file for messages; `-` is stdin.
 pub fn name_of(file: &Path) -> String {
@@ -15,11 +16,33 @@ pub fn name_of(file: &Path) -> String {
 /// Whether an input was stdin already: the second one would find it empty.
 static STDIN_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Opens a file, or stdin for `-`.
+/// Opens a file of text, or stdin for `-`. A byte order mark, as Windows writes it, is left out.
 ///
 /// # Errors
-/// It is not there or may not be read (exit 3); stdin is another input already (exit 2).
+/// It is not there or may not be read, or it is packed or UTF-16 (exit 3); stdin is another input
+/// already (exit 2).
 pub fn open(file: &Path) -> Result<Box<dyn Read + Send>> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+    const LONGEST_MAGIC: u64 = 8;
+    let mut input = open_any(file)?;
+    let fail = |message: String| Error::input(Diagnostic::new(message).in_file(name_of(file)));
+    let mut head = Vec::new();
+    let read = input.by_ref().take(LONGEST_MAGIC).read_to_end(&mut head);
+    read.map_err(|e| fail(format!("cannot be read: {e}")))?;
+    if let Some(what) = not_plain(&head) {
+        return Err(fail(what.to_string()));
+    }
+    if head.starts_with(BYTE_ORDER_MARK) {
+        head.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(Box::new(io::Cursor::new(head).chain(input)))
+}
+
+/// Opens a file whatever is in it, or stdin for `-`.
+///
+/// # Errors
+/// As [`open`], but for what is in it.
+pub fn open_any(file: &Path) -> Result<Box<dyn Read + Send>> {
     if file == Path::new("-") {
         if STDIN_IS_TAKEN.swap(true, Ordering::Relaxed) {
             return Err(Error::usage("several inputs are standard input (-)")

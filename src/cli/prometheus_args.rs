@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{name_of, open, read_text};
+use super::files::{name_of, open_any, read_text};
 use super::output::{Console, bar};
 use super::values::whole;
 use crate::demand::gather::Seen;
@@ -171,7 +171,7 @@ impl PrometheusArgs {
         for file in &self.prometheus {
             let name = name_of(file);
             usage.begin(&name);
-            match open(file).and_then(|input| prometheus::read(input, &name, usage)) {
+            match open_any(file).and_then(|input| prometheus::read(input, &name, usage)) {
                 Ok(found) => warnings.extend(found),
                 Err(e) if e.code == ExitCode::Usage => return Err(e),
                 Err(e) => {

@@ -17,6 +17,7 @@ pub use labels::Labels;
 
 use crate::error::{Diagnostic, Error, Result};
 use crate::table::shorten;
+use crate::text::not_plain;
 
 /// Takes what a reader finds.
 pub trait Sink {
@@ -112,18 +113,10 @@ const HTML: &str = "is an HTML page, not Prometheus data";
 const EMPTY: &str = "is empty";
 
 fn recognise(head: &[u8]) -> Form {
-    const MAGIC: [(&[u8], &str); 6] = [
-        (b"\xFF\xFE", "is UTF-16; save it in UTF-8"),
-        (b"\xFE\xFF", "is UTF-16; save it in UTF-8"),
-        (b"\x28\xB5\x2F\xFD", "is packed by zstd; unpack it first (zstd -d)"),
-        (b"BZh", "is packed by bzip2; unpack it first (bunzip2)"),
-        (b"\xFD7zXZ", "is packed by xz; unpack it first (unxz)"),
-        (b"PK\x03\x04", "is a zip archive; unpack it first (unzip)"),
-    ];
     if head.starts_with(b"\x1F\x8B") {
         return Form::Gzip;
     }
-    if let Some((_, what)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+    if let Some(what) = not_plain(head) {
         return Form::Other(what);
     }
     let text = head.trim_ascii_start();

@@ -218,6 +218,71 @@ fn a_checkpoint_that_contradicts_itself_is_refused() {
 }
 
 #[test]
+fn any_input_may_have_a_byte_order_mark_and_what_is_no_text_is_named() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name).display().to_string();
+        std::fs::write(&file, bytes).unwrap();
+        file
+    };
+    let teams = write("teams.csv", TEAMS);
+    let nodes = r#"{"kind": "Node", "metadata": {"name": "n", "labels": {
+        "nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.count": "1"}}}"#;
+    let checkpoint = r#"{"Version": "v1", "MigState": {"Devices": [
+        {"UUID": "GPU-1", "MigMode": 0, "GpuInstances": null}]}}"#;
+    let run = |input: &str, bytes: &[u8]| {
+        let file = write("input", bytes);
+        match input {
+            "nodes" => migplan(&["suggest", "-w", &teams, "--nodes", &file]),
+            "fleet" => migplan(&["suggest", "-w", &teams, "--fleet", &file]),
+            "checkpoint" => {
+                let gpus = ["--gpus", "1xa100-80gb", "--current", &file];
+                migplan(&[&["suggest", "-w", &teams][..], &gpus].concat())
+            }
+            "stdin" => migplan_with(&["suggest", "-w", &teams, "--nodes", "-"], bytes),
+            _ => unreachable!(),
+        }
+    };
+    for (input, text) in [
+        ("nodes", nodes),
+        ("stdin", nodes),
+        ("fleet", "node,board,gpus\nn,a100-80gb,1\n"),
+        ("checkpoint", checkpoint),
+    ] {
+        let marked = run(input, &[b"\xEF\xBB\xBF", text.as_bytes()].concat());
+        assert_eq!(marked.code, 0, "{input}: {}", marked.stderr);
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (bytes, what) in [
+            ([b"\xFF\xFE", &wide[..]].concat(), "is UTF-16"),
+            (b"\x1F\x8B\x08\0\0\0\0\0\0\x03".to_vec(), "is packed by gzip; unpack it first"),
+        ] {
+            let refused = run(input, &bytes);
+            assert_eq!(refused.code, 3, "{input}: {}", refused.stderr);
+            assert!(refused.stderr.contains(what), "{input}: {}", refused.stderr);
+        }
+    }
+}
+
+#[test]
+fn assignments_are_of_the_nodes_that_a_file_names() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = "version: v1\nmig-configs:\n  a:\n  - devices: all\n    mig-enabled: false\n";
+    let config = written(&folder, "config.yaml", config);
+    let assigned = written(&folder, "assigned.csv", "node,config\nn,a\n");
+    let args = ["check", "-f", &config, "--assignments", &assigned];
+    let run = migplan(&args);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    assert!(run.stderr.contains("--fleet <FILE>|--nodes <FILE>"), "{}", run.stderr);
+    let fleet = written(&folder, "fleet.csv", "node,board,gpus\nn,a30,1\n");
+    assert_eq!(migplan(&[&args[..], &["--fleet", &fleet]].concat()).code, 0);
+    let nodes = r#"{"kind": "Node", "metadata": {"name": "n", "labels": {
+        "nvidia.com/gpu.product": "NVIDIA-A30", "nvidia.com/gpu.count": "1"}}}"#;
+    let nodes = written(&folder, "nodes.json", nodes);
+    let run = migplan(&[&args[..], &["--nodes", &nodes]].concat());
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+#[test]
 fn a_board_of_ones_own_with_too_much_memory_is_no_bug() {
     let folder = tempfile::TempDir::new().unwrap();
     let shown = migplan(&["catalogue", "a30", "--format", "json"]).stdout;
