@@ -4,6 +4,7 @@
 //! knows boards, but nothing of demand or plans.
 
 pub mod csv;
+pub mod kubernetes_node;
 pub mod nodes_json;
 pub mod observed;
 pub mod price;
@@ -14,9 +15,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::catalogue::names_instances;
-use crate::hardware::{BoardRef, Catalogue, ProfileName};
-use crate::kubernetes::{PRODUCT_LABEL, REPLICAS_LABEL};
+use crate::hardware::{BoardRef, Catalogue};
 use crate::table::shorten;
+
+pub use kubernetes_node::KubernetesNode;
 
 /// One server: its name and the board of each of its GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,47 +83,6 @@ pub struct Fleet {
 
 /// What a Kubernetes cluster says of its nodes, by name.
 pub type KubernetesNodes = BTreeMap<String, KubernetesNode>;
-
-/// What a Kubernetes cluster says of one of its nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KubernetesNode {
-    /// All of its labels.
-    pub labels: BTreeMap<String, String>,
-    /// The device plugin's MIG strategy (`none`, `single`, `mixed`).
-    pub strategy: Option<String>,
-    /// The config that MIG Manager is asked for (`nvidia.com/mig.config`).
-    pub mig_config: Option<String>,
-    /// How far MIG Manager is with it: `success`, `pending`, `failed`, `rebooting`.
-    pub mig_config_state: Option<String>,
-    /// The one profile of its GPUs, where strategy `single` advertises instances as GPUs.
-    pub single_profile: Option<ProfileName>,
-    /// Whether it takes no new pods.
-    pub cordoned: bool,
-    /// Whether it is ready.
-    pub ready: bool,
-    /// What it advertises now of `nvidia.com/…`.
-    pub allocatable: BTreeMap<String, u64>,
-}
-
-impl KubernetesNode {
-    /// Whether replicas are better placed on another node with such GPUs: pods do not start here, or
-    /// share the GPUs with others.
-    pub fn is_second_choice(&self) -> bool {
-        !self.ready || self.cordoned || self.shares_gpus()
-    }
-
-    /// Whether strategy `single` cannot advertise its GPUs, since they are not all alike: then its
-    /// labels tell neither their number nor what they hold.
-    pub fn is_invalid(&self) -> bool {
-        self.labels.get(PRODUCT_LABEL).is_some_and(|product| product.ends_with("-MIG-INVALID"))
-    }
-
-    /// Whether its GPUs are shared by time slicing.
-    pub fn shares_gpus(&self) -> bool {
-        let replicas = self.labels.get(REPLICAS_LABEL).and_then(|text| text.parse::<u64>().ok());
-        replicas.is_some_and(|n| n > 1)
-    }
-}
 
 /// The name of the one node that `--gpus` describes.
 pub const LOCAL_NODE: &str = "local";

@@ -42,9 +42,28 @@ pub const MIG_CONFIG_LABEL: &str = "nvidia.com/mig.config";
 /// `rebooting`.
 pub const MIG_CONFIG_STATE_LABEL: &str = "nvidia.com/mig.config.state";
 
-/// As how many GPUs the device plugin advertises each one where they are shared by time slicing (GPU
-/// feature discovery).
-pub const REPLICAS_LABEL: &str = "nvidia.com/gpu.replicas";
+/// The label with which GPU feature discovery says when it ran.
+pub const DISCOVERY_LABEL: &str = "nvidia.com/gfd.timestamp";
+
+/// The end of the resource of shared devices, where the device plugin has `renameByDefault`
+/// (NVIDIA/k8s-device-plugin, `api/config/v1/replicas.go`).
+pub const SHARED_SUFFIX: &str = ".shared";
+
+/// The labels of node feature discovery by which the GPU Operator knows nodes with GPUs: the vendor
+/// alone, or behind the class of 3D or of display controllers (NVIDIA/gpu-operator,
+/// `controllers/state_manager.go`).
+pub const PCI_LABELS: [&str; 3] = [
+    "feature.node.kubernetes.io/pci-10de.present",
+    "feature.node.kubernetes.io/pci-0302_10de.present",
+    "feature.node.kubernetes.io/pci-0300_10de.present",
+];
+
+/// Whether a resource is one of whole GPUs or instances, shared or not: other things of
+/// `nvidia.com/`, such as the network devices `nvidia.com/hostdev`, are not.
+pub fn is_gpu_resource(resource: &str) -> bool {
+    let resource = resource.strip_suffix(SHARED_SUFFIX).unwrap_or(resource);
+    resource == GPU_RESOURCE || resource.starts_with(MIG_RESOURCE_PREFIX)
+}
 
 /// The profile of a product label under MIG strategy `single`: `NVIDIA-A100-SXM4-80GB-MIG-1g.10gb`.
 pub fn single_profile(product: &str) -> Option<ProfileName> {
@@ -64,6 +83,16 @@ pub fn profile_of_label(label: &str) -> Option<ProfileName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_gpus_and_instances_are_gpu_resources() {
+        for resource in ["gpu", "gpu.shared", "mig-1g.10gb", "mig-1g.10gb.me.shared"] {
+            assert!(is_gpu_resource(&format!("nvidia.com/{resource}")), "{resource}");
+        }
+        for resource in ["hostdev", "rdma_shared_device_a", "gpumem", "gpucores"] {
+            assert!(!is_gpu_resource(&format!("nvidia.com/{resource}")), "{resource}");
+        }
+    }
 
     #[test]
     fn labels_spell_profiles_with_dots() {

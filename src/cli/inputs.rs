@@ -122,6 +122,10 @@ impl FleetArgs {
 #[command(next_help_heading = "GPUs")]
 pub struct ClusterArgs {
     /// Nodes of a Kubernetes cluster: `kubectl get nodes -o json` (- is stdin)
+    ///
+    /// The labels of GPU feature discovery say which GPUs a node has. Under MIG strategy single they
+    /// count instances: unless the label all-PROFILE says that each GPU is full, the fewest GPUs that
+    /// hold them are taken, with a warning.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["gpus", "fleet"])]
     pub nodes: Option<PathBuf>,
     /// Keep nodes of --nodes that are cordoned

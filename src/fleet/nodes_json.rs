@@ -4,20 +4,24 @@
 //! A cluster has nodes that a plan cannot use: cordoned, without labels, without MIG. They are
 //! skipped and named, since a plan that silently lacks half of the cluster misleads.
 
+mod count;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::kubernetes_node::Sharing;
 use super::{Fleet, KubernetesNode, KubernetesNodes, MAX_GPUS, Node};
 use crate::error::{Diagnostic, Error, Result};
 use crate::hardware::catalogue::BoardNotFound;
 use crate::hardware::{BoardRef, Catalogue, ProfileName};
 use crate::kubernetes::list::{self, Item};
 use crate::kubernetes::{
-    COUNT_LABEL, MEMORY_LABEL, MIG_CAPABLE_LABEL, MIG_CONFIG_LABEL, MIG_CONFIG_STATE_LABEL,
-    MIG_STRATEGY_LABEL, PRODUCT_LABEL, single_profile,
+    DISCOVERY_LABEL, GPU_RESOURCE, MEMORY_LABEL, MIG_CAPABLE_LABEL, MIG_CONFIG_LABEL,
+    MIG_CONFIG_STATE_LABEL, MIG_STRATEGY_LABEL, PCI_LABELS, PRODUCT_LABEL, is_gpu_resource,
+    single_profile,
 };
 use crate::text::plural;
 use crate::units::Mebibytes;
@@ -46,6 +50,7 @@ struct Spec {
 #[derive(Deserialize, Default)]
 struct Status {
     allocatable: Option<BTreeMap<String, Value>>,
+    capacity: Option<BTreeMap<String, Value>>,
     conditions: Option<Vec<Condition>>,
 }
 
@@ -229,30 +234,38 @@ pub fn observe(input: impl Read, file: &str) -> Result<KubernetesNodes> {
 /// Keeps of a node what others may ask for.
 fn node_of(item: NodeItem) -> KubernetesNode {
     let labels = item.metadata.labels.unwrap_or_default();
-    let allocatable = item
-        .status
-        .allocatable
-        .unwrap_or_default()
-        .iter()
-        .filter(|(resource, _)| resource.starts_with("nvidia.com/"))
-        .filter_map(|(resource, quantity)| Some((resource.clone(), list::count(quantity)?)))
-        .collect();
+    let allocatable = gpu_resources(item.status.allocatable);
+    // A list that somebody cut down may lack the capacity.
+    let mut capacity = allocatable.clone();
+    capacity.extend(gpu_resources(item.status.capacity));
     let ready = item
         .status
         .conditions
         .unwrap_or_default()
         .iter()
         .all(|c| c.r#type != "Ready" || c.status == "True");
+    // GPU feature discovery has no label for the strategy 'none' (its `internal/lm/mig-strategy.go`).
+    let none = || labels.contains_key(DISCOVERY_LABEL).then(|| "none".to_string());
     KubernetesNode {
-        strategy: labels.get(MIG_STRATEGY_LABEL).cloned(),
+        strategy: labels.get(MIG_STRATEGY_LABEL).cloned().or_else(none),
         mig_config: labels.get(MIG_CONFIG_LABEL).cloned(),
         mig_config_state: labels.get(MIG_CONFIG_STATE_LABEL).cloned(),
         single_profile: labels.get(PRODUCT_LABEL).and_then(|p| single_profile(p)),
         cordoned: item.spec.unschedulable == Some(true),
         ready,
         allocatable,
+        capacity,
         labels,
     }
+}
+
+/// What resources say of GPUs and instances.
+fn gpu_resources(resources: Option<BTreeMap<String, Value>>) -> BTreeMap<String, u64> {
+    let resources = resources.unwrap_or_default().into_iter();
+    resources
+        .filter(|(resource, _)| is_gpu_resource(resource))
+        .filter_map(|(resource, quantity)| Some((resource, list::count(&quantity)?)))
+        .collect()
 }
 
 /// What a plan may use of a node.
@@ -272,11 +285,10 @@ fn gpus(
     remark: &mut impl FnMut(String),
 ) -> Gpus {
     let label = |key: &str| node.labels.get(key).map(String::as_str);
-    let number = |key: &str| label(key).and_then(|v| v.parse::<u64>().ok());
     let Some(product) = label(PRODUCT_LABEL) else {
         let has_gpus = node.allocatable.values().any(|count| *count > 0)
             || label("nvidia.com/gpu.present") == Some("true")
-            || label("feature.node.kubernetes.io/pci-10de.present") == Some("true");
+            || PCI_LABELS.iter().any(|present| label(present) == Some("true"));
         if !has_gpus {
             return Gpus::None;
         }
@@ -289,8 +301,8 @@ fn gpus(
         remark("is cordoned and skipped (--include-cordoned keeps it)".to_string());
         return Gpus::Skipped;
     }
-    if product.ends_with("-MIG-INVALID") {
-        remark("has GPUs that MIG strategy 'single' cannot advertise, so their number is not known, and is skipped: set nvidia.com/mig.config to all-disabled first".to_string());
+    if node.is_invalid() {
+        remark("has GPUs that MIG strategy 'single' cannot advertise, so their number is not known, and is skipped: set the strategy to 'mixed', or nvidia.com/mig.config to all-disabled, first".to_string());
         return Gpus::Skipped;
     }
     let board = match board(node, product, catalogue) {
@@ -304,32 +316,44 @@ fn gpus(
         remark(format!("has {product}, but {MIG_CAPABLE_LABEL}=false, and is skipped"));
         return Gpus::Skipped;
     }
-    let count = match number(COUNT_LABEL) {
-        Some(0) => {
-            remark(format!("has {COUNT_LABEL}=0 and is skipped"));
-            return Gpus::Skipped;
+    match count::gpus(node, &board, product, remark) {
+        Ok(count) => {
+            state_remarks(node, remark);
+            Gpus::Some(board, count)
         }
-        Some(count) => count,
-        None => {
-            remark(format!("has no number in the label {COUNT_LABEL} and is skipped"));
-            return Gpus::Skipped;
+        Err(why) => {
+            remark(why);
+            Gpus::Skipped
         }
-    };
-    let Some(count) = gpu_count(node, &board, product, count, remark) else {
-        return Gpus::Skipped;
-    };
+    }
+}
+
+/// Tells of the state of a node that is planned for what looks wrong.
+fn state_remarks(node: &KubernetesNode, remark: &mut impl FnMut(String)) {
     if !node.ready {
         remark("is not ready, but planned for".to_string());
     }
     if let Some(state @ ("failed" | "pending" | "rebooting")) = node.mig_config_state.as_deref() {
         remark(format!("has {MIG_CONFIG_STATE_LABEL}={state}"));
     }
-    if node.shares_gpus() {
-        remark(
-            "shares its GPUs by time slicing: switch that off for instances of its own".to_string(),
-        );
+    for Sharing { resource, replicas, how } in node.sharing() {
+        let what = match (resource.as_str(), &node.single_profile) {
+            (GPU_RESOURCE, None) => "its GPUs".to_string(),
+            (GPU_RESOURCE, Some(profile)) => format!("each {profile} among {replicas} pods"),
+            _ => format!("each {resource} among {replicas} pods"),
+        };
+        remark(format!("shares {what} by {how}: switch that off for instances of its own"));
     }
-    Gpus::Some(board, count)
+    // With nothing allocatable the capacity is what there was before the device plugin stopped.
+    let stopped = node.allocatable.values().all(|count| *count == 0);
+    for (resource, capacity) in &node.capacity {
+        let healthy = node.allocatable.get(resource).copied().unwrap_or(0);
+        if healthy < *capacity && (healthy > 0 || stopped) {
+            remark(format!(
+                "has {capacity} {resource}, of which pods can get {healthy}: the others are not healthy, or the device plugin has stopped; they are planned for"
+            ));
+        }
+    }
 }
 
 /// The board of a node's GPUs as its labels tell; `None` where they do not.
@@ -390,34 +414,10 @@ fn with_profile(
     }
 }
 
-/// The GPUs of a node whose count label says `count`: under MIG strategy `single` it counts
-/// instances. `None` where the node is skipped.
-fn gpu_count(
-    node: &KubernetesNode,
-    board: &BoardRef,
-    product: &str,
-    count: u64,
-    remark: &mut impl FnMut(String),
-) -> Option<u64> {
-    let Some(name) = &node.single_profile else { return Some(count) };
-    let Some((_, profile)) = board.profile(name) else {
-        remark(format!("has {product}, a profile that {} lacks, and is skipped", board.id));
-        return None;
-    };
-    let per_gpu = u64::from(profile.max_instances);
-    let gpus = count.div_ceil(per_gpu);
-    if !count.is_multiple_of(per_gpu) {
-        remark(format!(
-            "shows {count} instances of {name}, {per_gpu} to a GPU: taken for {}",
-            plural(gpus, "GPU")
-        ));
-    }
-    Some(gpus)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::COUNT_LABEL;
 
     const MIXED: &str =
         include_str!("../../tests/data/kubernetes/gpu-operator_mig-mixed-node-labels.json");
@@ -468,19 +468,104 @@ mod tests {
 
     #[test]
     fn instances_are_counted_back_into_gpus() {
-        let single = |product, count| {
-            node("n", &[(PRODUCT_LABEL, product), (COUNT_LABEL, count), (MEMORY_LABEL, "9728")], "")
+        let single = |profile: &str, count, config| {
+            let product = format!("NVIDIA-A100-SXM4-80GB-MIG-{profile}");
+            let labels = [
+                (PRODUCT_LABEL, product.as_str()),
+                (COUNT_LABEL, count),
+                (MEMORY_LABEL, "9728"),
+                (MIG_CONFIG_LABEL, config),
+                (MIG_CONFIG_STATE_LABEL, "success"),
+            ];
+            let (fleet, warnings) = fleet(&[node("n", &labels, "")]).unwrap();
+            (fleet.gpu_count(), warnings.iter().map(ToString::to_string).collect::<String>())
         };
-        let (fleet_, warnings) =
-            fleet(&[single("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb", "56")]).unwrap();
-        assert_eq!((fleet_.gpu_count(), warnings.len()), (8, 0));
-        let (fleet_, warnings) =
-            fleet(&[single("NVIDIA-A100-SXM4-80GB-MIG-1g.10gb.me", "4")]).unwrap();
-        assert_eq!((fleet_.gpu_count(), warnings.len()), (4, 0));
-        let (fleet_, warnings) =
-            fleet(&[single("NVIDIA-A100-SXM4-80GB-MIG-2g.20gb", "7")]).unwrap();
-        assert_eq!(fleet_.gpu_count(), 3);
-        assert!(warnings[0].to_string().contains("7 instances of 2g.20gb"), "{warnings:?}");
+        // The preset fills each GPU, and a GPU has at least one instance.
+        assert_eq!(single("1g.10gb", "56", "all-1g.10gb"), (8, String::new()));
+        assert_eq!(single("1g.10gb.me", "4", "own"), (4, String::new()));
+        // A configuration of the site may fill them in part.
+        let (gpus, said) = single("3g.40gb", "8", "own");
+        assert_eq!(gpus, 4);
+        assert!(said.contains("shows 8 instances of 3g.40gb, up to 2 to a GPU"), "{said}");
+        assert!(said.contains("taken for 4 GPUs"), "{said}");
+        let (gpus, said) = single("2g.20gb", "7", "all-2g.20gb");
+        assert_eq!(gpus, 3);
+        assert!(said.contains("7 instances of 2g.20gb"), "{said}");
+    }
+
+    /// What the reader says of a node of A100-80GB that advertises this.
+    fn said_of(labels: &[(&str, &str)], capacity: &str, allocatable: &str) -> String {
+        let rest =
+            format!(r#", "status": {{"capacity": {capacity}, "allocatable": {allocatable}}}"#);
+        let nodes = [node("n", &[&[A100], labels].concat(), &rest)];
+        match fleet(&nodes) {
+            Ok((fleet, warnings)) => {
+                let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+                format!("{} GPUs; {}", fleet.gpu_count(), said.join("; "))
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn more_gpus_than_the_labels_count_are_seen() {
+        let of = |capacity: &str| said_of(&[(COUNT_LABEL, "4")], capacity, capacity);
+        assert_eq!(of(r#"{"nvidia.com/gpu": "4"}"#), "4 GPUs; ");
+        for (capacity, least) in [
+            (r#"{"nvidia.com/gpu": "8"}"#, "8 GPUs"),
+            (r#"{"nvidia.com/gpu": "4", "nvidia.com/mig-1g.10gb": "1"}"#, "5 GPUs"),
+            (r#"{"nvidia.com/mig-3g.40gb": "9"}"#, "5 GPUs"),
+            (r#"{"nvidia.com/mig-4g.40gb": "4", "nvidia.com/mig-1g.10gb": "14"}"#, "5 GPUs"),
+        ] {
+            let said = of(capacity);
+            assert!(said.contains("advertises what at least") && said.contains(least), "{said}");
+        }
+        let full = r#"{"nvidia.com/gpu": "2", "nvidia.com/mig-1g.10gb": "14"}"#;
+        assert_eq!(of(full), "4 GPUs; ");
+        // Shared GPUs are advertised several times; the kubelet keeps the capacity of what is gone.
+        let shared = [(COUNT_LABEL, "4"), ("nvidia.com/gpu.replicas", "4")];
+        let said = said_of(&shared, r#"{"nvidia.com/gpu": "16"}"#, r#"{"nvidia.com/gpu": "16"}"#);
+        assert!(said.starts_with("4 GPUs; ") && said.contains("by time slicing"), "{said}");
+        let gone = r#"{"nvidia.com/gpu": "4", "nvidia.com/mig-1g.10gb": "28"}"#;
+        let now = r#"{"nvidia.com/gpu": "0", "nvidia.com/mig-1g.10gb": "28"}"#;
+        assert_eq!(said_of(&[(COUNT_LABEL, "4")], gone, now), "4 GPUs; ");
+    }
+
+    #[test]
+    fn what_is_not_healthy_is_told() {
+        let of = |allocatable: &str| {
+            let allocatable = format!(r#"{{"nvidia.com/gpu": "{allocatable}"}}"#);
+            said_of(&[(COUNT_LABEL, "8")], r#"{"nvidia.com/gpu": "8"}"#, &allocatable)
+        };
+        assert_eq!(of("8"), "8 GPUs; ");
+        for healthy in ["7", "0"] {
+            let said = of(healthy);
+            let told = format!("has 8 nvidia.com/gpu, of which pods can get {healthy}");
+            assert!(said.starts_with("8 GPUs; ") && said.contains(&told), "{said}");
+        }
+    }
+
+    #[test]
+    fn sharing_is_told_as_what_it_is() {
+        let said = |labels: &[(&str, &str)]| {
+            said_of(&[&[(COUNT_LABEL, "4")], labels].concat(), "{}", "{}")
+        };
+        let mig = ("nvidia.com/mig-1g.10gb.replicas", "4");
+        assert!(said(&[mig]).contains("each nvidia.com/mig-1g.10gb among 4 pods by time slicing"));
+        let mps = [("nvidia.com/gpu.replicas", "4"), ("nvidia.com/gpu.sharing-strategy", "mps")];
+        assert!(said(&mps).contains("shares its GPUs by MPS"));
+        let none = [("nvidia.com/gpu.replicas", "1"), ("nvidia.com/hostdev.replicas", "4")];
+        assert_eq!(said(&none), "4 GPUs; ");
+    }
+
+    #[test]
+    fn the_strategy_none_has_no_label() {
+        let seen = |labels: &[(&str, &str)]| {
+            let seen = observe(list(&[node("n", labels, "")]).as_bytes(), "-").unwrap();
+            seen["n"].strategy.clone()
+        };
+        assert_eq!(seen(&[A100]), None);
+        assert_eq!(seen(&[A100, (DISCOVERY_LABEL, "1715703041")]).as_deref(), Some("none"));
     }
 
     #[test]
@@ -565,7 +650,8 @@ mod tests {
             node("cordoned-2", &[A100, four], r#", "spec": {"unschedulable": true}"#),
             node("bare", &[("nvidia.com/gpu.present", "true")], ""),
             node("capacity", &[], r#", "status": {"allocatable": {"nvidia.com/gpu": "8"}}"#),
-            node("cpu", &[], ""),
+            node("pci", &[("feature.node.kubernetes.io/pci-0302_10de.present", "true")], ""),
+            node("cpu", &[], r#", "status": {"allocatable": {"nvidia.com/hostdev": "8"}}"#),
             node("old", &[(PRODUCT_LABEL, "Tesla-T4"), four], ""),
             node("new", &[(PRODUCT_LABEL, "NVIDIA-X1000"), four], ""),
             node(
@@ -587,7 +673,7 @@ mod tests {
         for part in [
             "nodes cordoned-1, cordoned-2: each is cordoned and skipped",
             "node down is not ready",
-            "nodes bare, capacity: each has GPUs but no label",
+            "nodes bare, capacity, pci: each has GPUs but no label",
             "node old has Tesla-T4, which does not support MIG",
             "node new has NVIDIA-X1000, which is not known",
             "node invalid has GPUs that MIG strategy 'single' cannot advertise",
