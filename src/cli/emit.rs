@@ -10,7 +10,7 @@ use crate::emit::output::Emitted;
 use crate::emit::source::PlanSource;
 use crate::emit::{
     airflow, capacity, checkpoint, configmap, device_plugin, dra, gke, grafana, jupyterhub, kueue,
-    labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, systemd,
+    labels, mig_parted, nvidia_smi, pod, prometheus_rules, slurm, strategy, systemd,
 };
 use crate::error::{Error, Result};
 use crate::fleet::{KubernetesNodes, nodes_json};
@@ -149,7 +149,8 @@ struct LabelsArgs {
     /// How long one batch may take to drain, and to get its layouts, such as 90s or 1h30m
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, default_value = "20m")]
     timeout: Span,
-    /// The cluster's nodes now (kubectl get nodes -o json): those that are as planned are left alone
+    /// The cluster's nodes now (kubectl get nodes -o json): those with the plan's label, applied, are left
+    /// alone where they advertise its layouts
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
     /// The cluster's pods now (kubectl get pods -A -o json): idle nodes first, and not drained
@@ -451,7 +452,7 @@ impl LabelsArgs {
                     Some(file) => Some(read_pods(file, source.catalogue, &nodes, console)?),
                     None => None,
                 };
-                Some(labels::present(&nodes, pods.as_ref()))
+                Some(labels::present(nodes, pods.as_ref()))
             }
         };
         let options = labels::RolloutOptions {
@@ -470,13 +471,17 @@ impl CapacityArgs {
         let present = observe(self.nodes.as_ref())?;
         let view = source.view(self.strategy.strategy)?;
         let capacity = capacity::capacity(&view, present.as_ref());
+        let mut warnings = capacity::warnings(&capacity);
+        if let Some(nodes) = &present {
+            warnings.extend(strategy::warnings(view.strategy, &view.nodes, |name| nodes.get(name)));
+        }
         match self.format {
             Format::Text => Ok(Emitted {
                 text: text::capacity::text(&capacity, layout),
-                warnings: capacity::warnings(&capacity),
+                warnings,
                 ..Emitted::default()
             }),
-            Format::Json => capacity::json(&capacity),
+            Format::Json => Ok(Emitted { warnings, ..capacity::json(&capacity)? }),
         }
     }
 }

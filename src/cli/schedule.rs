@@ -11,6 +11,7 @@ use super::values::whole;
 use super::watch::Watch;
 use crate::emit::mig_parted;
 use crate::emit::output::Emitted;
+use crate::emit::strategy;
 use crate::emit::weekly::{self, Weekly, WeeklyChange};
 use crate::error::{Diagnostic, Error, Result};
 use crate::optimise::{Keeps, PlanOptions};
@@ -101,6 +102,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let found = schedule::schedule(&demand, &fleet, &watch.options(&options), &wanted)?;
     drop(watch);
     let plans: Vec<&Checked> = found.configurations.iter().map(|c| &c.plan.plan).collect();
+    console.warn(&strategy::warnings_for(options.policy.strategy, &plans, &fleet));
     let notes = |labels: &text::Labels| text::notes(&found, &demand, labels);
     let file = mig_parted::write_several(&plans, &catalogue, &args.name, notes)?;
     let changes: Vec<WeeklyChange> =

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::compare;
 use crate::demand::Demand;
 use crate::emit::mig_parted::{self, MigPartedFile};
+use crate::emit::strategy;
 use crate::error::{Error, ExitCode, Result};
 use crate::fleet::Fleet;
 use crate::hardware::Catalogue;
@@ -203,6 +204,7 @@ fn run_once(
     )?;
     let document = PlanDocument::new(plan, &args.name, options.recorded(), catalogue, demand);
     console.warn(&file.warnings);
+    console.warn(&strategy::warnings_for(options.policy.strategy, &[plan], fleet));
     files_beside(args, &file, &document)?;
     if let Some(report_file) = &args.report {
         let comparison = compare::compare_plan(plan.clone(), demand, fleet, options)?;

@@ -237,7 +237,10 @@ impl Gathering {
         let team = pod.metadata.namespace.clone().unwrap_or_else(|| "default".to_string());
         let owner = owner_of(&pod.metadata);
         let mut largest: Option<Ask> = None;
-        let mut counted = false;
+        // Whatever it asks for holds a device, also where it is no demand.
+        if let (Some(node), false) = (&pod.spec.node_name, asked.is_empty()) {
+            self.busy.entry(node.clone()).or_default().pods.push(label(pod));
+        }
         for (resource, count) in asked {
             let ask = match ask(&resource, count, single.as_ref(), catalogue) {
                 Ok(ask) => ask,
@@ -249,10 +252,6 @@ impl Gathering {
             let replicas = if matches!(ask, Ask::Gpus(_)) { 1 } else { count };
             if let Some(node) = &pod.spec.node_name {
                 let on_node = self.busy.entry(node.clone()).or_default();
-                if !counted {
-                    on_node.pods.push(label(pod));
-                    counted = true;
-                }
                 match &ask {
                     Ask::Gpus(n) => on_node.gpus += n,
                     Ask::Instance(p) => *on_node.instances.entry(p.clone()).or_default() += count,

@@ -57,7 +57,7 @@ pub struct Totals {
 }
 
 /// Works out the capacity. `present` is what the cluster says of its nodes now; without it all GPUs
-/// are taken to be whole.
+/// are taken to be whole, and none to be shared.
 pub fn capacity(
     view: &PlanView<'_>,
     present: Option<&BTreeMap<String, KubernetesNode>>,
@@ -67,15 +67,18 @@ pub fn capacity(
         .nodes
         .iter()
         .map(|node| {
-            let before = match present {
-                Some(nodes) => {
-                    nodes.get(&**node.name).map(|n| n.allocatable.clone()).unwrap_or_default()
-                }
-                None => Resources::from([(GPU_RESOURCE.to_string(), node.gpus.len() as u64)]),
+            let now = present.and_then(|nodes| nodes.get(&**node.name));
+            let before = match (present, now) {
+                (Some(_), now) => now.map(|n| n.allocatable.clone()).unwrap_or_default(),
+                (None, _) => Resources::from([(GPU_RESOURCE.to_string(), node.gpus.len() as u64)]),
             };
             let (after, refused) = match nodes::allocatable(view.strategy, node) {
                 Ok(resources) => (resources, None),
                 Err(reason) => (Resources::new(), Some(reason)),
+            };
+            let after: Resources = match now {
+                Some(now) => after.iter().map(|(r, count)| now.advertised(r, *count)).collect(),
+                None => after,
             };
             for (sum, part) in [(&mut totals.before, &before), (&mut totals.after, &after)] {
                 for (resource, count) in part {

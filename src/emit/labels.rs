@@ -2,21 +2,25 @@
 //! nodes at a time, the ones with the least disruption first.
 //!
 //! A node whose label and state are as planned is left alone, both when the script is written and
-//! when it runs. What a node advertises tells whether the layouts are the plan's: MIG Manager acts
-//! only when the label changes, so a label alone does not say what it stood for when it was applied.
+//! when it runs, unless it advertises something else: MIG Manager acts only when the label changes, so
+//! a label alone does not say what it stood for when it was applied.
+//!
+//! What a node advertises are totals. They deny the plan's layouts where they differ, but where they
+//! agree they prove them only if no other layouts, and no other order of the GPUs, add up to them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::nodes::{self, NodeGpus, Resources};
+use super::nodes::{self, NodeGpus};
 use super::output::Emitted;
 use super::plan_view::PlanView;
-use super::{mig_parted, shell, yaml};
+use super::{mig_parted, shell, strategy, yaml};
 use crate::demand::pods::Pods;
 use crate::demand::time::Span;
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::KubernetesNode;
-use crate::kubernetes::{GPU_RESOURCE, MIG_CONFIG_LABEL, MIG_RESOURCE_PREFIX, list, naming};
+use crate::kubernetes::{MIG_CONFIG_LABEL, list, naming};
+use crate::plan::{GpuPlan, InstanceProfile, Strategy};
 use crate::text::plural;
 
 /// How many nodes may be out of service at once.
@@ -53,35 +57,23 @@ impl std::str::FromStr for MaxUnavailable {
 /// What the cluster says of one of its nodes now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PresentNode {
-    /// The value of [`MIG_CONFIG_LABEL`], if there is one.
-    pub config: Option<String>,
-    /// Whether MIG Manager reports that configuration as applied.
-    pub applied: bool,
-    /// What the node advertises of GPUs and instances; empty where nothing is known.
-    pub advertised: Resources,
+    /// The node.
+    pub node: KubernetesNode,
     /// Pods that hold a GPU or instance, where pods are known.
     pub busy_pods: Option<u64>,
 }
 
 /// Joins what the cluster says of its nodes with the pods that hold GPUs there.
 pub fn present(
-    nodes: &BTreeMap<String, KubernetesNode>,
+    nodes: BTreeMap<String, KubernetesNode>,
     pods: Option<&Pods>,
 ) -> BTreeMap<String, PresentNode> {
-    let gpus =
-        |resource: &str| resource == GPU_RESOURCE || resource.starts_with(MIG_RESOURCE_PREFIX);
+    let busy = |name: &str, pods: &Pods| pods.busy.get(name).map_or(0, |b| b.pods.len() as u64);
     nodes
-        .iter()
+        .into_iter()
         .map(|(name, node)| {
-            let advertised = node.allocatable.iter().filter(|(r, n)| gpus(r) && **n > 0);
-            let busy = |pods: &Pods| pods.busy.get(name).map_or(0, |b| b.pods.len() as u64);
-            let present = PresentNode {
-                config: node.mig_config.clone(),
-                applied: node.mig_config_state.as_deref() == Some("success"),
-                advertised: advertised.map(|(r, n)| (r.clone(), *n)).collect(),
-                busy_pods: pods.map(busy),
-            };
-            (name.clone(), present)
+            let busy_pods = pods.map(|pods| busy(&name, pods));
+            (name, PresentNode { node, busy_pods })
         })
         .collect()
 }
@@ -173,7 +165,14 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
         )))
         .hint("give the --nodes file of the cluster that the plan was made for"));
     }
-    let warnings = nodes::unnamed(steps.iter().map(|s| s.node), "kubectl", "the script");
+    let mut warnings: Vec<Diagnostic> = options
+        .present
+        .iter()
+        .flat_map(|present| {
+            strategy::warnings(view.strategy, &view.nodes, |name| Some(&present.get(name)?.node))
+        })
+        .collect();
+    warnings.extend(nodes::unnamed(steps.iter().map(|s| s.node), "kubectl", "the script"));
     steps
         .sort_by_key(|s| (s.evicted.is_none(), s.evicted, s.how, s.destroyed, s.allocated, s.node));
     let at_once = match options.max_unavailable {
@@ -182,21 +181,16 @@ pub fn write(view: &PlanView<'_>, options: &RolloutOptions) -> Result<Emitted> {
     };
     let at_once = usize::try_from(at_once).unwrap_or(usize::MAX);
     let notes = notes(&steps, unchanged.len(), view.nodes.len(), options.present.is_some());
-    Ok(Emitted {
-        text: script(&steps, &unchanged, at_once, options),
-        notes,
-        warnings: warnings.into_iter().collect(),
-    })
+    Ok(Emitted { text: script(&steps, &unchanged, at_once, options), notes, warnings })
 }
 
-/// What a node needs; `None` where it is as planned.
+/// What a node needs; `None` where it has the plan's label, applied, and nothing contradicts it.
 fn step<'v>(
     view: &PlanView<'_>,
     node: &NodeGpus<'v>,
     config: &'v str,
     present: Option<&PresentNode>,
 ) -> Option<Step<'v>> {
-    let planned = nodes::allocatable(view.strategy, node).ok();
     let mut step = Step {
         node: node.name,
         config,
@@ -206,26 +200,54 @@ fn step<'v>(
         allocated: view.allocated(node),
     };
     let Some(present) = present else { return Some(step) };
-    let has_label = present.config.as_deref() == Some(config);
-    let known = planned.as_ref().filter(|_| !present.advertised.is_empty());
-    let has_layouts = known.map(|planned| *planned == present.advertised);
-    step.destroyed = known.map_or(0, |planned| {
-        let left = |(resource, now): (&String, &u64)| {
-            now.saturating_sub(planned.get(resource).copied().unwrap_or(0))
+    let now = &present.node;
+    let has_label = now.mig_config.as_deref() == Some(config);
+    let applied = now.mig_config_state.as_deref() == Some("success");
+    // Layouts are compared, whatever the strategy calls them.
+    let planned = nodes::allocatable(Strategy::Mixed, node).ok();
+    let adds_up = planned.as_ref().and_then(|planned| now.has_devices(planned));
+    if let (Some(planned), Some(_)) = (&planned, adds_up) {
+        let left = |resource: &String, has: u64| {
+            has.saturating_sub(planned.get(resource).copied().unwrap_or(0))
         };
-        present.advertised.iter().map(left).sum()
-    });
+        let devices = now.devices();
+        let advertised = devices.iter().filter(|(_, of)| of.advertised);
+        step.destroyed = advertised.map(|(resource, of)| left(resource, of.count)).sum();
+    }
     step.evicted = present.busy_pods;
-    match (has_label, present.applied, has_layouts) {
+    match (has_label, applied, adds_up) {
         (true, true, None | Some(true)) => return None,
         (true, true, Some(false)) => step.how = How::Reapply,
-        (false, applied, Some(true)) if applied || present.config.is_none() => {
+        (false, applied, Some(true))
+            if (applied || now.mig_config.is_none()) && follows_from_totals(view, node) =>
+        {
             (step.how, step.evicted) = (How::Rename, Some(0));
         }
         _ if present.busy_pods == Some(0) => step.how = How::Idle,
         _ => {}
     }
     Some(step)
+}
+
+/// Whether a node that has as many whole GPUs and instances of each profile as planned has the plan's
+/// layout on each GPU: with one GPU, with MIG off on all, or with one profile that fills all.
+fn follows_from_totals(view: &PlanView<'_>, node: &NodeGpus<'_>) -> bool {
+    // The profile that fills a GPU; none is MIG off.
+    let filled_by = |gpu: &GpuPlan| -> Option<Option<InstanceProfile>> {
+        let [first, ..] = &gpu.instances[..] else { return (!gpu.mig).then_some(None) };
+        let InstanceProfile::Mig(name) = &first.profile else { return Some(None) };
+        let (_, profile) = view.catalogue.by_id(&gpu.board)?.profile(name)?;
+        let alike = gpu.instances.iter().all(|instance| instance.profile == first.profile);
+        let most = gpu.instances.len() as u64 == u64::from(profile.max_instances);
+        (alike && most).then(|| Some(first.profile.clone()))
+    };
+    match &node.gpus[..] {
+        [] | [_] => true,
+        [first, others @ ..] => {
+            let first = filled_by(first);
+            first.is_some() && others.iter().all(|gpu| filled_by(gpu) == first)
+        }
+    }
 }
 
 /// How many nodes change, for the terminal.
@@ -236,19 +258,19 @@ fn notes(steps: &[Step<'_>], unchanged: usize, all: usize, asked: bool) -> Vec<S
         return notes;
     }
     notes.push(format!(
-        "{unchanged} of {} are as planned and left alone; {} to change",
+        "{unchanged} of {} left alone, with the plan's label applied already; {} to change",
         plural(all as u64, "node"),
         plural(steps.len() as u64, "node")
     ));
     if count(How::Rename) > 0 {
         notes.push(format!(
-            "{} advertise what the plan wants under another label: relabelled without draining",
+            "{} with the plan's layouts under another label: relabelled without draining",
             plural(count(How::Rename), "node")
         ));
     }
     if count(How::Reapply) > 0 {
         notes.push(format!(
-            "{} with the plan's label but other layouts: the ConfigMap's content is new, so MIG Manager is restarted there",
+            "{} with the plan's label, but not advertising its layouts: drained, and MIG Manager is restarted there to read the ConfigMap again",
             plural(count(How::Reapply), "node")
         ));
     }
@@ -277,13 +299,13 @@ fn script(
     if !unchanged.is_empty() {
         let _ = writeln!(
             text,
-            "# {} as planned already: {}",
+            "# {} with the plan's label applied already: {}",
             plural(unchanged.len() as u64, "node"),
             yaml::comment(&unchanged.join(" "))
         );
     }
     if steps.is_empty() {
-        text.push_str("\necho 'Every node is as planned already.'\n");
+        text.push_str("\necho 'Every node has its label of the plan already, applied.'\n");
         return text;
     }
     // kubectl knows no days, and takes a number without unit for seconds.
@@ -298,7 +320,10 @@ fn script(
         let evicted: Option<u64> = batch.iter().map(|s| s.evicted).sum();
         let state = match evicted {
             None => "pods that run there are evicted".to_string(),
-            Some(0) => "no pod holds a GPU there".to_string(),
+            Some(0) if batch.iter().all(|s| s.how == How::Idle) => {
+                "no pod holds a GPU there".to_string()
+            }
+            Some(0) => "no pod with a GPU is evicted".to_string(),
             Some(n) => format!("{} with GPUs evicted", plural(n, "pod")),
         };
         let _ = write!(text, "\n# Batch {} of {}: {state}\nbatch", i + 1, batches.len());

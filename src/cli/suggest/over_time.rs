@@ -4,7 +4,7 @@ use super::{Args, files_beside, run_once};
 use crate::cli::output::Console;
 use crate::cli::watch::Watch;
 use crate::compare;
-use crate::emit::mig_parted;
+use crate::emit::{mig_parted, strategy};
 use crate::error::{Error, ExitCode, Result};
 use crate::optimise::PlanOptions;
 use crate::plan::exceeded::exceeded_over_time;
@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args, options: PlanOptions, console: &Console) -> Resul
         PlanDocument::new(plan, &args.name, options.recorded(), &catalogue, demand.peak())
             .with_periods(periods);
     console.warn(&file.warnings);
+    console.warn(&strategy::warnings_for(options.policy.strategy, &[plan], &fleet));
     files_beside(args, &file, &document)?;
     args.format.print(
         args.output.as_deref(),

@@ -12,8 +12,8 @@ present() {
 #   drain    pods are evicted first
 #   idle     no pod holds a GPU there: cordoned, but not drained
 #   rename   the layouts are as planned and only the label is new: neither cordoned nor drained
-#   reapply  the label is as planned, the layouts are not: drained, and MIG Manager reads its
-#            configuration again
+#   reapply  the label is as planned, what the node advertises is not: drained, and MIG Manager
+#            reads its configuration again
 # A node whose label and state are as planned is left alone, except under reapply.
 batch() {
   local -a change=() cordon=() drain=() await=() uncordon=()

@@ -2,6 +2,7 @@
 //! Kubernetes objects, promtool, systemd, Slurm, bash with stand-ins for kubectl and nvidia-smi,
 //! Python. Readers that a machine lacks are skipped with a word.
 
+mod advertised;
 mod boards;
 mod dra;
 mod gke;

@@ -139,10 +139,14 @@ fn the_rollout_of_a_plan_over_its_own_nodes_is_empty() {
     let nodes = cluster.file("nodes.json", &as_planned(&example()).to_string());
     let (script, said) = emit_from(&example(), &["labels", "--nodes", nodes.to_str().unwrap()]);
     assert!(
-        said.contains("5 of 5 nodes are as planned and left alone; 0 nodes to change"),
+        said.contains(
+            "5 of 5 nodes left alone, with the plan's label applied already; 0 nodes to change"
+        ),
         "{said}"
     );
-    assert!(script.contains("# 5 nodes as planned already: gpu-1 gpu-2 gpu-3 gpu-4 gpu-5"));
+    assert!(script.contains(
+        "# 5 nodes with the plan's label applied already: gpu-1 gpu-2 gpu-3 gpu-4 gpu-5"
+    ));
     assert_eq!(cluster.run(&script), (true, vec![]));
     // Without the cluster's nodes the script itself finds that nothing is to be done.
     assert_eq!(cluster.run(&emit(&["labels"])), (true, vec![]));
@@ -174,10 +178,17 @@ fn only_what_changed_is_rolled_out() {
     nodes["items"][3]["status"]["allocatable"] = json!({"nvidia.com/mig-1g.10gb": "28"});
     assert_eq!(script(&nodes), [["gpu-4 migplan-1 reapply"]]);
 
-    // Only the label's number is new: nothing is drained for it.
+    // Only the label's number is new, and the totals leave no other layouts: all GPUs are whole.
     let mut nodes = own.clone();
-    nodes["items"][4]["metadata"]["labels"]["nvidia.com/mig.config"] = json!("migplan-7");
-    assert_eq!(script(&nodes), [["gpu-5 migplan-4 rename"]]);
+    nodes["items"][1]["metadata"]["labels"]["nvidia.com/mig.config"] = json!("migplan-7");
+    assert_eq!(script(&nodes), [["gpu-2 migplan-2 rename"]]);
+
+    // The totals are as planned, but of other layouts too: which ones the label stood for is not known.
+    for (node, step) in [(0, "gpu-1 migplan-1 drain"), (2, "gpu-3 migplan-3 drain")] {
+        let mut nodes = own.clone();
+        nodes["items"][node]["metadata"]["labels"]["nvidia.com/mig.config"] = json!("migplan-7");
+        assert_eq!(script(&nodes), [[step]]);
+    }
 
     // A node of which nothing but the label is known.
     let mut nodes = own.clone();
@@ -288,8 +299,8 @@ fn the_least_disruption_goes_first() {
     );
     // gpu-2 is as planned; gpu-4 and gpu-5 are idle, and gpu-5 loses fewer whole GPUs; gpu-3 has one
     // pod, gpu-1 two.
-    assert!(said.contains("1 of 5 nodes are as planned"), "{said}");
-    assert!(script.contains("# 1 node as planned already: gpu-2"), "{script}");
+    assert!(said.contains("1 of 5 nodes left alone"), "{said}");
+    assert!(script.contains("# 1 node with the plan's label applied already: gpu-2"), "{script}");
     assert_eq!(
         batches(&script),
         [
