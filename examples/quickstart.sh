@@ -1,11 +1,12 @@
 #!/bin/sh
 # Builds migplan and plans four A100-80GB for the teams of examples/teams.csv; the plan is written
-# to config.yaml, here or in the folder that OUT names. With MIGPLAN=/path/to/migplan nothing is
-# built and that binary is used.
+# to config.yaml in the folder that OUT names, else in the one that this is run from. With
+# MIGPLAN=/path/to/migplan nothing is built and that binary is used.
 set -eu
+config="$(cd "${OUT:-.}" && pwd)/config.yaml"
+case "${MIGPLAN:-}" in /*) ;; */*) MIGPLAN=$PWD/$MIGPLAN ;; esac
 cd "$(dirname "$0")/.."
 . examples/build-tools.sh
-config="${OUT:-.}/config.yaml"
 if [ -n "${MIGPLAN:-}" ]; then
     migplan=$MIGPLAN
 else

@@ -4,6 +4,7 @@
 # nothing is sent to a cluster. MIGPLAN names the binary.
 set -euo pipefail
 migplan=${MIGPLAN:-migplan}
+case $migplan in /*) ;; */*) migplan=$PWD/$migplan ;; esac
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -11,7 +12,7 @@ cd "$(dirname "$0")"
 printf 'node,board,gpus\ngpu-1,a100-80gb,4\n' >"$out/fleet.csv"
 
 echo "== What the presets of today would serve, and what the best layouts do"
-"$migplan" compare --workloads teams.csv --fleet "$out/fleet.csv" 2>/dev/null
+"$migplan" -q compare --workloads teams.csv --fleet "$out/fleet.csv"
 
 echo "== The plan, its file for mig-parted, and the plan as JSON for everything below"
 "$migplan" suggest --workloads teams.csv --fleet "$out/fleet.csv" --name layout-1 \

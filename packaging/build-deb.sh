@@ -17,7 +17,9 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 export SOURCE_DATE_EPOCH
 target=${CARGO_TARGET_DIR:-target}
 migplan=$(sh packaging/build-release.sh)
-sh packaging/files.sh "$migplan" "$target/package-files"
-sh packaging/third-party.sh "$target/package-files/THIRD-PARTY"
+# cargo-deb looks for them there whatever CARGO_TARGET_DIR says: of the paths in Cargo.toml it follows
+# that for target/release alone.
+sh packaging/files.sh "$migplan" target/package-files
+sh packaging/third-party.sh target/package-files/THIRD-PARTY
 cargo deb --no-build --quiet --output "$target/debian/" >&2
 ls "$PWD/$target"/debian/*.deb 2>/dev/null || ls "$target"/debian/*.deb

@@ -4,6 +4,7 @@
 # MIGPLAN names the binary.
 set -euo pipefail
 migplan=${MIGPLAN:-migplan}
+case $migplan in /*) ;; */*) migplan=$PWD/$migplan ;; esac
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)

@@ -18,15 +18,22 @@ use crate::text::plural;
 
 /// What GKE offers of a board. Partition sizes: `partition_gpu/partition_gpu.go` of
 /// GoogleCloudPlatform/container-engine-accelerators @09e2ab1, which GKE's nodes run. Machine types:
-/// Compute Engine's documentation of GPU machine types (A2, A3, A4, A4X, G4).
+/// Compute Engine's documentation of GPU machine types (A2, A3, A4, A4X, G4), which also says how their
+/// capacity is had (docs.cloud.google.com/compute/docs/gpus).
 struct Accelerator {
     board: &'static str,
     /// The type as `--accelerator` and the label `gke-accelerator` spell it.
     name: &'static str,
     /// Machine types by number of GPUs.
     machines: &'static [(usize, &'static str)],
+    /// Which of these numbers of GPUs are not to be had on demand, and how they are.
+    capacity: &'static [(usize, &'static str)],
     partitions: &'static [&'static str],
 }
+
+const SPOT_OR_FLEX: &str = "Spot or flex-start";
+const SPOT_FLEX_OR_RESERVED: &str = "Spot, flex-start or reserved";
+const RESERVED: &str = "reserved";
 
 const ACCELERATORS: [Accelerator; 7] = [
     Accelerator {
@@ -39,6 +46,7 @@ const ACCELERATORS: [Accelerator; 7] = [
             (8, "a2-highgpu-8g"),
             (16, "a2-megagpu-16g"),
         ],
+        capacity: &[],
         partitions: &["1g.5gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"],
     },
     Accelerator {
@@ -50,6 +58,7 @@ const ACCELERATORS: [Accelerator; 7] = [
             (4, "a2-ultragpu-4g"),
             (8, "a2-ultragpu-8g"),
         ],
+        capacity: &[],
         partitions: &["1g.10gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"],
     },
     Accelerator {
@@ -61,24 +70,28 @@ const ACCELERATORS: [Accelerator; 7] = [
             (4, "a3-highgpu-4g"),
             (8, "a3-highgpu-8g"),
         ],
+        capacity: &[(1, SPOT_OR_FLEX), (2, SPOT_OR_FLEX), (4, SPOT_OR_FLEX)],
         partitions: &["1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"],
     },
     Accelerator {
         board: "h200-sxm-141gb",
         name: "nvidia-h200-141gb",
         machines: &[(8, "a3-ultragpu-8g")],
+        capacity: &[(8, SPOT_FLEX_OR_RESERVED)],
         partitions: &["1g.18gb", "1g.35gb", "2g.35gb", "3g.71gb", "4g.71gb", "7g.141gb"],
     },
     Accelerator {
         board: "b200-180gb",
         name: "nvidia-b200",
         machines: &[(8, "a4-highgpu-8g")],
+        capacity: &[(8, SPOT_FLEX_OR_RESERVED)],
         partitions: &["1g.23gb", "1g.45gb", "2g.45gb", "3g.90gb", "4g.90gb", "7g.180gb"],
     },
     Accelerator {
         board: "gb200-186gb",
         name: "nvidia-gb200",
         machines: &[(4, "a4x-highgpu-4g")],
+        capacity: &[(4, RESERVED)],
         partitions: &["1g.23gb", "1g.47gb", "2g.47gb", "3g.93gb", "4g.93gb", "7g.186gb"],
     },
     Accelerator {
@@ -90,6 +103,7 @@ const ACCELERATORS: [Accelerator; 7] = [
             (4, "g4-standard-192"),
             (8, "g4-standard-384"),
         ],
+        capacity: &[],
         partitions: &["1g.24gb", "2g.48gb", "4g.96gb"],
     },
 ];
@@ -101,6 +115,8 @@ const LONGEST_NAME: usize = 40;
 struct Pool<'v> {
     accelerator: &'static Accelerator,
     machine: &'static str,
+    /// How its capacity is had, where that is not on demand.
+    capacity: Option<&'static str>,
     gpus: usize,
     partition: Option<String>,
     nodes: Vec<&'v str>,
@@ -145,7 +161,7 @@ pub fn write(view: &PlanView<'_>, name: &str) -> Result<Emitted> {
         ));
     }
     let pools: Vec<Pool<'_>> = pools.into_values().collect();
-    let notes = pools.iter().filter(|p| p.created > p.planned).map(|pool| {
+    let more = pools.iter().filter(|p| p.created > p.planned).map(|pool| {
         format!(
             "{}: GKE creates {} of {}, where the plan has {}",
             pool.machine,
@@ -154,7 +170,11 @@ pub fn write(view: &PlanView<'_>, name: &str) -> Result<Emitted> {
             pool.planned
         )
     });
-    Ok(Emitted { text: script(view, &pools, name), notes: notes.collect(), ..Emitted::default() })
+    let capacity = not_on_demand(&pools).into_iter().map(|(machine, how)| {
+        format!("{machine}: Google has these as {how} capacity only; the script asks for CAPACITY")
+    });
+    let notes = more.chain(capacity).collect();
+    Ok(Emitted { text: script(view, &pools, name), notes, ..Emitted::default() })
 }
 
 /// The pool that a node is of, or why GKE cannot make it.
@@ -187,6 +207,11 @@ fn pool<'v>(
     let mut pool = Pool {
         accelerator,
         machine,
+        capacity: accelerator
+            .capacity
+            .iter()
+            .find(|(count, _)| *count == gpus)
+            .map(|(_, how)| *how),
         gpus,
         partition: None,
         nodes: vec![node.name],
@@ -213,8 +238,19 @@ fn pool<'v>(
     Ok(Ok(pool))
 }
 
+/// The machine types that are not to be had on demand, with how they are.
+fn not_on_demand(pools: &[Pool<'_>]) -> BTreeMap<&'static str, &'static str> {
+    pools.iter().filter_map(|pool| Some((pool.machine, pool.capacity?))).collect()
+}
+
 fn script(view: &PlanView<'_>, pools: &[Pool<'_>], name: &str) -> String {
     let mut text = String::from(include_str!("snippets/gke.sh"));
+    for (machine, how) in not_on_demand(pools) {
+        let _ = writeln!(
+            text,
+            ": \"${{CAPACITY:?{machine} are {how} capacity only: set it to such flags}}\""
+        );
+    }
     for pool in pools {
         let partition = pool.partition.as_deref().unwrap_or("whole");
         let nodes: Vec<String> = pool.nodes.iter().map(|n| (*n).to_string()).collect();

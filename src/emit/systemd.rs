@@ -99,8 +99,9 @@ pub(super) const ORDER: &str = include_str!("snippets/order.service");
 /// What to know of boards whose mode changes only in a reset.
 const RESET: &str = "\
 # On these boards a change of MIG mode needs a GPU reset: add --reset where nothing else may hold
-# the GPUs at boot, and ProtectKernelTunables=no, so that nvidia-smi may write to /sys. The mode
-# survives reboots, so the first time is the only one.
+# the GPUs at boot, with --stop nvidia-persistenced where that service runs, since it holds them, and
+# ProtectKernelTunables=no, so that nvidia-smi may write to /sys. The mode survives reboots, so the
+# first time is the only one.
 ";
 
 /// The path of a program as the first word of a command line, in which systemd replaces no variables.

@@ -111,6 +111,45 @@ fn a_uniform_plan_becomes_node_pools() {
 }
 
 #[test]
+fn capacity_that_is_not_on_demand_is_asked_for() {
+    if !have(&["bash"], "bash") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = plan(
+        folder.path(),
+        &[
+            ("n1", A100, TEN, 7),
+            ("n22", "h100-sxm5-80gb", TEN, 7),
+            ("n333", "h100-sxm5-80gb", TEN, 7),
+        ],
+    );
+    let (script, said) = emit_from(&file, &["gke"]);
+    assert!(said.contains("a3-highgpu-1g: Google has these as Spot or flex-start"), "{said}");
+    let gcloud = folder.path().join("gcloud");
+    fs::write(&gcloud, "#!/bin/sh\necho \"$*\"\n").unwrap();
+    fs::set_permissions(&gcloud, fs::Permissions::from_mode(0o755)).unwrap();
+    let script_file = folder.path().join("pools.sh");
+    fs::write(&script_file, &script).unwrap();
+    let bash = |capacity: Option<&str>| {
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new("bash");
+        command.arg(&script_file).env("PATH", path).env("LOCATION", "europe-west4-a");
+        command.env("CLUSTER", "ml").env_remove("CAPACITY");
+        command.envs(capacity.map(|flags| ("CAPACITY", flags)));
+        command.output().unwrap()
+    };
+    let refused = bash(None);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "before the first pool");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Spot or flex-start"));
+    let said = String::from_utf8(bash(Some("--flex-start --enable-autoscaling")).stdout).unwrap();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    for line in said.lines() {
+        assert!(line.ends_with(" --flex-start --enable-autoscaling"), "{line}");
+    }
+}
+
+#[test]
 fn what_gke_cannot_make_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = plan(
