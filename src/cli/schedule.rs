@@ -12,6 +12,7 @@ use super::watch::Watch;
 use crate::emit::mig_parted;
 use crate::emit::output::Emitted;
 use crate::emit::strategy;
+use crate::emit::systemd;
 use crate::emit::weekly::{self, Weekly, WeeklyChange};
 use crate::error::{Diagnostic, Error, Result};
 use crate::optimise::{Keeps, PlanOptions};
@@ -81,12 +82,20 @@ pub struct Args {
     /// refuse it until --reset is added to them: only the site knows whether nothing else holds the GPU.
     #[arg(help_heading = "Output", long, value_name = "DIR")]
     systemd: Option<PathBuf>,
+    /// Where migplan is on the nodes, for --systemd [default: /usr/bin/migplan]
+    #[arg(help_heading = "Output", long, value_name = "PATH", requires = "systemd")]
+    #[arg(hide_short_help = true)]
+    binary: Option<String>,
+    /// Add all-disabled and the uniform all-PROFILE configurations to the file
+    #[arg(help_heading = "Output", long, hide_short_help = true)]
+    with_presets: bool,
 }
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let beside = [&args.cronjobs, &args.chart];
     check_outputs(args.output.as_deref(), &beside, args.inputs.files())?;
     mig_parted::check_name(&args.name)?;
+    weekly::check_binary(args.binary())?;
     args.options.refuse_teams("schedule")?;
     let options =
         PlanOptions { allow_disruption: args.allow_disruption, ..args.options.read(false)? };
@@ -104,7 +113,8 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let plans: Vec<&Checked> = found.configurations.iter().map(|c| &c.plan.plan).collect();
     console.warn(&strategy::warnings_for(options.policy.strategy, &plans, &fleet));
     let notes = |labels: &text::Labels| text::notes(&found, &demand, labels);
-    let file = mig_parted::write_several(&plans, &catalogue, &args.name, notes)?;
+    let file = mig_parted::write_several(&plans, &catalogue, &args.name, args.with_presets, notes)?;
+    console.warn(&file.warnings);
     let changes: Vec<WeeklyChange> =
         found.changes.iter().map(|c| WeeklyChange { hour: c.at.hour, to: c.at.to }).collect();
     let weekly = Weekly {
@@ -113,6 +123,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
         labels: &file.assignments,
         resets: &found.resets,
         name: &args.name,
+        binary: args.binary(),
     };
     write_engines(args, &weekly, console)?;
     if let Some(chart) = &args.chart {
@@ -134,6 +145,10 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
 }
 
 impl Args {
+    fn binary(&self) -> &str {
+        self.binary.as_deref().unwrap_or(systemd::INSTALLED)
+    }
+
     /// What a change leaves alone. The CronJobs label nodes, and then the MIG Manager changes them.
     fn keeps(&self, console: &Console) -> Keeps {
         let by_manager = self.cronjobs.is_some();

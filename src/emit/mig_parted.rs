@@ -124,10 +124,32 @@ impl<'n> Configs<'n> {
         }
     }
 
+    /// Refuses labels that presets of the file have.
+    fn refuse_presets(&self, presets: &Presets) -> Result<()> {
+        let mut labels = (0..self.distinct.len()).map(|config| self.label(config));
+        match labels.find(|label| presets.configs.contains_key(label)) {
+            None => Ok(()),
+            Some(taken) => {
+                let problem = format!("the configuration name '{taken}' belongs to a preset");
+                Err(Error::usage(problem)
+                    .hint("give the plan's configuration another name with --name"))
+            }
+        }
+    }
+
     fn label(&self, config: usize) -> String {
         match self.distinct.len() {
             1 => self.name.to_string(),
             _ => format!("{}-{}", self.name, config + 1),
+        }
+    }
+}
+
+impl Presets {
+    /// Writes each under its label.
+    fn write(&self, text: &mut String) {
+        for (label, entries) in &self.configs {
+            write_config(text, label, entries);
         }
     }
 }
@@ -155,18 +177,12 @@ pub(super) fn write_with(
     notes: &[String],
 ) -> Result<MigPartedFile> {
     let configs = Configs::new(nodes, catalogue, name)?;
-    let mut labels = (0..configs.distinct.len()).map(|config| configs.label(config));
-    if let Some(taken) = labels.find(|label| presets.configs.contains_key(label)) {
-        return Err(Error::usage(format!("the configuration name '{taken}' belongs to a preset"))
-            .hint("give the plan's configuration another name with --name"));
-    }
+    configs.refuse_presets(presets)?;
     let mut text = String::new();
     write_notes(&mut text, notes);
     text.push_str(HEAD);
     configs.write(&mut text);
-    for (label, entries) in &presets.configs {
-        write_config(&mut text, label, entries);
-    }
+    presets.write(&mut text);
     let warnings = presets.warning().into_iter().collect();
     Ok(MigPartedFile { text, assignments: assignments(nodes, &configs), warnings })
 }
@@ -178,11 +194,13 @@ pub struct SeveralFile {
     pub text: String,
     /// For each plan every node, ordered by name, with its label.
     pub assignments: Vec<Vec<(Arc<str>, String)>>,
+    /// Presets that it lacks.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Writes several plans for the same GPUs as one file: the first is labelled `name-a`, the next
 /// `name-b`, and so on; of one plan `name`. `notes` makes the comments at its head from the labels of
-/// the nodes in each plan.
+/// the nodes in each plan; `with_presets` is as in [`MigPartedOptions`].
 ///
 /// # Errors
 /// As [`write()`].
@@ -190,22 +208,29 @@ pub fn write_several(
     plans: &[&Checked],
     catalogue: &Catalogue,
     name: &str,
+    with_presets: bool,
     notes: impl FnOnce(&[Vec<(Arc<str>, String)>]) -> Vec<String>,
 ) -> Result<SeveralFile> {
     let mut of_all = String::new();
     let mut of_plans = Vec::with_capacity(plans.len());
+    let which = if with_presets { Which::Uniform } else { Which::None };
+    let first = plans.first().map(|plan| nodes(plan)).unwrap_or_default();
+    let presets = presets::of_nodes(&first, catalogue, which)?;
     for (plan, letter) in plans.iter().zip('a'..='z') {
         let name = if plans.len() == 1 { name.to_string() } else { format!("{name}-{letter}") };
         let nodes = nodes(plan);
         let configs = Configs::new(&nodes, catalogue, &name)?;
+        configs.refuse_presets(&presets)?;
         configs.write(&mut of_all);
         of_plans.push(assignments(&nodes, &configs));
     }
+    presets.write(&mut of_all);
     let mut text = String::new();
     write_notes(&mut text, &notes(&of_plans));
     text += HEAD;
     text += &of_all;
-    Ok(SeveralFile { text, assignments: of_plans })
+    let warnings = presets.warning().into_iter().collect();
+    Ok(SeveralFile { text, assignments: of_plans, warnings })
 }
 
 /// What stands before the configurations.

@@ -50,7 +50,7 @@ pub fn write(view: &PlanView<'_>, options: &SystemdOptions) -> Result<Emitted> {
         }
     };
     let (program, binary) = match options.with {
-        With::Migplan => ("migplan", "/usr/local/bin/migplan"),
+        With::Migplan => ("migplan", INSTALLED),
         With::MigParted => ("nvidia-mig-parted", "/usr/bin/nvidia-mig-parted"),
     };
     let binary = program_word(options.binary.as_deref().unwrap_or(binary))?;
@@ -103,6 +103,9 @@ const RESET: &str = "\
 # ProtectKernelTunables=no, so that nvidia-smi may write to /sys. The mode survives reboots, so the
 # first time is the only one.
 ";
+
+/// Where the Debian package and the image have the program.
+pub const INSTALLED: &str = "/usr/bin/migplan";
 
 /// The path of a program as the first word of a command line, in which systemd replaces no variables.
 fn program_word(path: &str) -> Result<String> {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::configmap::DEFAULT_NAMESPACE;
 use super::output::Emitted;
-use super::systemd::{CONFINEMENT, ORDER};
+use super::systemd::{CONFINEMENT, INSTALLED, ORDER};
 use super::{nodes, template, yaml};
 use crate::demand::hours::{DAYS, WEEK};
-use crate::error::{Diagnostic, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::kubernetes::{MIG_CONFIG_LABEL, naming};
 use crate::plan::mode_resets::{self, NodeResets};
 use crate::text::letter;
@@ -31,7 +31,7 @@ pub struct WeeklyChange {
 }
 
 /// What applies a configuration on a node.
-const APPLY: &str = "/usr/local/bin/migplan apply -f /etc/migplan/config.yaml";
+const APPLY: &str = "apply -f /etc/migplan/config.yaml";
 
 /// The changes of a week and the labels of the configurations.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Weekly<'w> {
     pub resets: &'w [NodeResets],
     /// What objects are called.
     pub name: &'w str,
+    /// Where migplan is on the nodes.
+    pub binary: &'w str,
 }
 
 /// A file with its name.
@@ -105,12 +107,13 @@ impl Weekly<'_> {
     /// for each.
     fn command(&self, labels: &[&str], flags: &str) -> String {
         let of = |configuration: usize| labels.get(configuration).copied().unwrap_or_default();
+        let binary = self.binary;
         let mut changes = self.changes.to_vec();
         changes.sort_by_key(|change| change.hour % WEEK);
         // Before the first change of a week the last one's configuration is still active.
         let label = of(changes.last().map_or(0, |change| change.to));
         if changes.is_empty() {
-            return format!("ExecStart={APPLY} -c {label} {flags}");
+            return format!("ExecStart={binary} {APPLY} -c {label} {flags}");
         }
         // `%u%H` is 100 on Monday from midnight on, 723 on Sunday from 23:00 on. systemd expands % and
         // $ itself unless they are doubled.
@@ -122,7 +125,7 @@ impl Weekly<'_> {
             let (day, hour) = (hour / 24 % 7 + 1, hour % 24);
             let _ = writeln!(text, "  [ $$now -lt {day}{hour:02} ] || label={}; \\", of(to));
         }
-        let _ = write!(text, "  exec {APPLY} -c $$label {flags}'");
+        let _ = write!(text, "  exec {binary} {APPLY} -c $$label {flags}'");
         text
     }
 
@@ -176,6 +179,7 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
         &[
             ("ACCOUNT", &account),
             ("EARLIER", &earlier),
+            ("NAME", &name),
             ("NAMESPACE", DEFAULT_NAMESPACE),
             ("NODES", &nodes.join(", ")),
             ("ZONE", &yaml::comment(weekly.timezone)),
@@ -216,6 +220,20 @@ pub fn cron_jobs(weekly: &Weekly<'_>) -> Result<Emitted> {
         );
     }
     Ok(Emitted { text, warnings: warnings.into_iter().collect(), ..Emitted::default() })
+}
+
+/// Checks that units can name this path of migplan, before any work is done for them.
+///
+/// # Errors
+/// A path that is not absolute, or that a shell or systemd would read as something else (exit 2).
+pub fn check_binary(path: &str) -> Result<()> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+@".contains(&b);
+    if path.starts_with('/') && path.bytes().all(is_plain) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("'{path}' is no path for --binary")).hint(format!(
+        "give the full path of migplan on the nodes, of letters, digits and '/._-+@', such as {INSTALLED}"
+    )))
 }
 
 /// Writes, for the nodes that have the same labels, a service that applies the configuration which is
@@ -270,8 +288,7 @@ fn reset_comment(resets: &[&NodeResets]) -> String {
 }
 
 /// How a unit gets to reset GPUs.
-pub const WITH_RESET: &str =
-    "add --reset to ExecStart, and ProtectKernelTunables=no, so that nvidia-smi may write to /sys";
+pub const WITH_RESET: &str = "add --reset to ExecStart, with --stop nvidia-persistenced where that service runs, and ProtectKernelTunables=no, so that nvidia-smi may write to /sys";
 
 /// A warning on units that refuse changes, since these reset GPUs.
 pub fn refused(weekly: &Weekly<'_>) -> Option<Diagnostic> {

@@ -557,6 +557,17 @@ fn cron_jobs_are_what_kubernetes_reads() {
     assert_eq!(times["0 19 * * 1-5"], "nvidia.com/mig.config=migplan-a", "{times:?}");
 }
 
+#[test]
+fn the_file_may_carry_the_presets_of_other_nodes() {
+    let ran = run(&["--with-presets"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for label in ["migplan-a", "migplan-b", "all-disabled", "all-1g.10gb"] {
+        assert!(ran.stdout.contains(&format!("  {label}:\n")), "{label} in {}", ran.stdout);
+    }
+    let ran = run(&["--with-presets", "--configs", "1", "--name", "all-disabled"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
 /// Writes the units of a schedule to `folder`; what it says, and the schedule as JSON.
 fn units(folder: &Path, more: &[&str]) -> (String, serde_json::Value) {
     let args = ["--systemd", folder.to_str().unwrap(), "--format", "json"];
@@ -587,7 +598,7 @@ fn systemd_takes_the_units() {
     let names = ["migplan-week.timer", "migplan-week.service", "migplan-week-boot.service"];
     for name in names {
         // The program is not installed here.
-        let text = read(name).replace("/usr/local/bin/migplan", "/bin/true");
+        let text = read(name).replace("/usr/bin/migplan", "/bin/true");
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     for name in names {
@@ -626,7 +637,7 @@ fn at_boot_and_at_changes_the_configuration_of_the_hour_is_applied() {
         let script = script(&std::fs::read_to_string(folder.path().join(name)).unwrap());
         assert!(script.contains("$(TZ=Europe/Berlin date +%u%H)"), "{script}");
         // All hours of a week in one shell, with a clock that stands still and nothing applied.
-        let script = script.replace("exec /usr/local/bin/migplan", "echo");
+        let script = script.replace("exec /usr/bin/migplan", "echo");
         let week = format!(
             "date() {{ echo $d$h; }}\nfor d in 1 2 3 4 5 6 7; do for h in $(seq -w 0 23); do\n{script}\ndone; done\n"
         );
@@ -654,9 +665,21 @@ fn units_of_an_earlier_schedule_are_named() {
     let (said, _) = units(folder.path(), &["--configs", "1"]);
     let left = "disable and remove migplan-week.service, migplan-week.timer";
     assert!(said.contains(left), "{said}");
+    // Where migplan is is the site's choice, in a path that no shell reads otherwise.
+    let elsewhere = tempfile::tempdir().unwrap();
+    units(elsewhere.path(), &["--binary", "/opt/mig/bin/migplan"]);
+    let at = elsewhere.path().join("migplan-week.service");
+    let service = std::fs::read_to_string(at).unwrap();
+    assert!(service.contains("  exec /opt/mig/bin/migplan apply -f "), "{service}");
+    let folder_of = elsewhere.path().to_str().unwrap();
+    for path in ["migplan", "/opt/$(date)/migplan", "/opt/a b/migplan"] {
+        let ran = run(&["--systemd", folder_of, "--binary", path]);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains("is no path for --binary"), "{}", ran.stderr);
+    }
     let boot = std::fs::read_to_string(folder.path().join("migplan-week-boot.service")).unwrap();
     let command =
-        "\nExecStart=/usr/local/bin/migplan apply -f /etc/migplan/config.yaml -c migplan --yes\n";
+        "\nExecStart=/usr/bin/migplan apply -f /etc/migplan/config.yaml -c migplan --yes\n";
     assert!(boot.contains(command), "{boot}");
 }
 

@@ -381,4 +381,3 @@ impl Configuration {
 fn resolved(config: &Config, label: Option<&str>, node: &Node) -> Result<Resolved> {
     config.resolve_node(label, &NodeGpu::of_fleet(node))
 }
-
