@@ -284,6 +284,9 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         .collect::<Result<Vec<_>>>()?;
     let plans: Vec<&Checked> = configurations.iter().map(|c| &c.plan.plan).collect();
     check::check(search, found, &rows, &plans)?;
+    let served = served_by_parts(&found.parts, search.demand.peak().workloads(), &rows);
+    // No other division serves more than all, whether or not it was looked at.
+    let proved = searched.proved || served.served == served.asked;
     let changes = found.division.changes();
     let pairs = changes.iter().map(|at| (&**plans[at.from], &**plans[at.to]));
     let resets = mode_resets::of_changes(pairs, &search.fleet.boards());
@@ -295,12 +298,12 @@ fn several(search: &Search<'_>, found: &Found, one: One, searched: Searched) -> 
         configurations,
         changes: changes.into_iter().map(|at| change(at, &gpus, search.schedule.keeps)).collect(),
         division: found.division.clone(),
-        served: served_by_parts(&found.parts, search.demand.peak().workloads(), &rows),
+        served,
         served_by_hour: hourly_of_parts(&found.parts, &rows),
         unserved: over_time::out_of_reach(search.demand, search.fleet),
         resets,
         one,
-        searched,
+        searched: Searched { proved, ..searched },
         proof: Proof { stages: stages.collect(), ..found.solution.proof.clone() },
     })
 }

@@ -407,8 +407,16 @@ fn a_third_configuration_serves_what_two_cannot() {
     assert!(claimed(&three) > claimed(&two));
     assert_eq!(three.served.served, three.served.asked);
     assert!(is_calm(&two) && is_calm(&three));
-    // Further configurations are added to the best pair, so nothing is proved of all triples.
-    assert!(two.searched.proved && !three.searched.proved);
+    // Nothing serves more than all.
+    assert!(two.searched.proved && three.searched.proved);
+    // Further configurations are added to the best pair, so else nothing is proved of all triples.
+    let mut rows = demand.peak().workloads().to_vec();
+    rows[0].count += 1;
+    let demand = demand_of(rows);
+    let wanted = ScheduleOptions { configurations: 3, ..options(10, Keeps::Instances) };
+    let lacking = schedule(&demand, &fleet, &plan, &wanted).unwrap();
+    assert!(lacking.served.served < lacking.served.asked && lacking.configurations.len() == 3);
+    assert!(!lacking.searched.proved);
 }
 
 #[test]
