@@ -5,6 +5,7 @@
 //! comes from `data/gpus/`, where it has its source and how sure it is. This module
 //! knows nothing of demand, fleets or plans, and never asks a driver.
 
+pub(crate) mod board_file;
 pub mod catalogue;
 pub mod compute;
 pub mod layout;
@@ -19,6 +20,7 @@ use crate::units::Mebibytes;
 
 /// The generation of a board, which decides how its MIG mode changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Architecture {
     /// A30, A100: a mode change is pending until the GPU is reset, and survives a reboot.
     Ampere,

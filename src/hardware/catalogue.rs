@@ -10,9 +10,8 @@ use std::sync::{Arc, LazyLock};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::{
-    Architecture, Board, BoardRef, MediaEngines, Profile, ProfileName, Provenance, layout,
-};
+use super::board_file::{BoardFile, ProfileFile};
+use super::{Board, BoardRef, MediaEngines, Profile, Provenance, layout};
 use crate::error::{Diagnostic, Error, Result};
 use crate::table::shorten;
 use crate::text::likeness;
@@ -75,75 +74,6 @@ fn hint() -> String {
     format!(
         "a board file looks like those that `migplan catalogue BOARD --format json` prints (schema {BOARD_SCHEMA})"
     )
-}
-
-/// A board file as it is written; [`Board`] is its checked form.
-#[derive(Deserialize)]
-struct BoardFile {
-    schema: String,
-    id: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-    #[serde(default)]
-    products: Vec<String>,
-    #[serde(default)]
-    gfd_products: Vec<String>,
-    architecture: Architecture,
-    #[serde(default)]
-    chip: String,
-    #[serde(default)]
-    pci_ids: Vec<String>,
-    memory_mib: u64,
-    memory_source: SourceFile,
-    compute_slices: u32,
-    memory_slices: u32,
-    mig_mode: ModeFile,
-    #[serde(default)]
-    min_driver: Option<String>,
-    #[serde(default)]
-    confidence: String,
-    #[serde(default)]
-    notes: Vec<String>,
-    profiles: Vec<ProfileFile>,
-    #[serde(default)]
-    sources: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct SourceFile {
-    source: String,
-    confidence: String,
-}
-
-#[derive(Deserialize)]
-struct ModeFile {
-    enable_needs_gpu_reset: bool,
-    mode_persists_across_reboot: bool,
-}
-
-#[derive(Deserialize)]
-struct ProfileFile {
-    name: ProfileName,
-    #[serde(default)]
-    profile_id: Option<u32>,
-    nvml_index: u32,
-    compute_slices: u32,
-    memory_slices: u32,
-    starts: Vec<u32>,
-    max_instances: u32,
-    memory_mib: u64,
-    #[serde(default)]
-    memory_mib_seen: Vec<u64>,
-    #[serde(default)]
-    sm_count: Option<u32>,
-    source: MemoryAndPlacement,
-    confidence: MemoryAndPlacement,
-}
-
-#[derive(Deserialize)]
-struct MemoryAndPlacement {
-    memory: String,
-    placement: String,
 }
 
 /// A `--catalogue` file: one board, or several under `boards`.

@@ -68,7 +68,12 @@ fn plans_are_as_their_schema_says() {
         &printed(&[&["size", "--workloads", teams][..], &boards, &prices].concat()),
         "migplan.size/v1",
     );
-    valid(&printed(&["catalogue", "--format", "json"]), "migplan.catalogue/v1");
+    let boards = printed(&["catalogue", "--format", "json"]);
+    valid(&boards, "migplan.catalogue/v1");
+    let boards: Value = serde_json::from_str(&boards).unwrap();
+    for board in boards["boards"].as_array().unwrap() {
+        validate(board, "migplan.board/v1");
+    }
     let plan = root("tests/golden/emit/plan.json");
     let capacity = ["emit", "capacity", "--format", "json", "--plan", plan.to_str().unwrap()];
     valid(&printed(&capacity), "migplan.capacity/v1");

@@ -15,6 +15,7 @@ pub struct CatalogueDocument {
     /// Always [`CATALOGUE_SCHEMA`].
     pub schema: &'static str,
     /// The boards, ordered by id.
+    #[cfg_attr(test, schemars(with = "Vec<crate::hardware::board_file::BoardFile>"))]
     pub boards: Vec<Value>,
 }
 

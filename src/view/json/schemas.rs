@@ -13,6 +13,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::{catalogue, check, comparison, demand, events, replay, runs, schedule, size, status};
 use crate::emit::capacity::{CAPACITY_SCHEMA, Capacity};
 use crate::hardware::ProfileName;
+use crate::hardware::board_file::BoardFile;
+use crate::hardware::catalogue::BOARD_SCHEMA;
 use crate::plan::{InstanceProfile, PLAN_SCHEMA, file::PlanDocument};
 
 impl JsonSchema for ProfileName {
@@ -42,9 +44,17 @@ impl JsonSchema for InstanceProfile {
     }
 }
 
-/// The schema of a document, whose key `schema` is `id`.
+/// The schema of a document that is written, whose key `schema` is `id`.
 fn schema_of<T: JsonSchema>(id: &str) -> (String, Schema) {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
+    schema_with::<T>(id, SchemaSettings::draft2020_12().for_serialize())
+}
+
+/// The schema of a document that users write too: what has a default may be left out.
+fn schema_of_input<T: JsonSchema>(id: &str) -> (String, Schema) {
+    schema_with::<T>(id, SchemaSettings::draft2020_12().for_deserialize())
+}
+
+fn schema_with<T: JsonSchema>(id: &str, settings: SchemaSettings) -> (String, Schema) {
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), id.into());
     if let Some(key) = schema.pointer_mut("/properties/schema") {
@@ -58,6 +68,7 @@ fn schemas() -> Vec<(String, Schema)> {
     vec![
         schema_of::<PlanDocument<'_>>(PLAN_SCHEMA),
         schema_of::<Capacity>(CAPACITY_SCHEMA),
+        schema_of_input::<BoardFile>(BOARD_SCHEMA),
         schema_of::<catalogue::CatalogueDocument>(catalogue::CATALOGUE_SCHEMA),
         schema_of::<check::CheckDocument>(check::CHECK_SCHEMA),
         schema_of::<check::LiveCheckDocument>(check::LIVE_CHECK_SCHEMA),
