@@ -66,6 +66,9 @@ fn no_output_overwrites_what_is_read() {
                     args.extend(["--prometheus-url", "http://127.0.0.1:9", "--username", "u"]);
                 }
                 "--pods" if command[0] == "emit" => args.extend(["--nodes", &other]),
+                "--nodes" if matches!(command[0], "demand" | "size") => {
+                    args.extend(["--pods", &other]);
+                }
                 _ => {}
             }
             args.extend([&*flag, &read, "-o", &read]);
