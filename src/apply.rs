@@ -17,7 +17,6 @@ pub mod folder;
 pub mod guard;
 pub mod history;
 mod holders;
-pub mod interrupt;
 pub mod journal;
 mod lock;
 #[cfg(feature = "nvml")]
@@ -36,11 +35,11 @@ mod tables;
 mod trail;
 pub mod way_back;
 
+pub use crate::interrupt::Interrupt;
 pub use driver::MigDriver;
 pub use execute::{Action, Patience, Step};
 pub use guard::{GpuChange, NodeChange};
 pub use history::History;
-pub use interrupt::Interrupt;
 pub use lock::{GPU_LOCKS_VARIABLE, gpu_locks};
 #[cfg(feature = "nvml")]
 pub use nvml::NvmlDriver;

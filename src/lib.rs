@@ -41,6 +41,7 @@
 //! | module | holds | must not know |
 //! |---|---|---|
 //! | [`error`] | diagnostics with file and line, hints, exit codes | anything else |
+//! | [`interrupt`] | signals that ask for an end | what is ended |
 //! | [`text`] | numbers and nouns as English writes them | what they count |
 //! | [`units`] | MiB, weights, headroom: exact integers | GPUs, files |
 //! | [`table`] | CSV as people make it | what a column means |
@@ -99,6 +100,7 @@ pub mod emit;
 pub mod error;
 pub mod fleet;
 pub mod hardware;
+pub mod interrupt;
 pub mod kubernetes;
 pub mod mig_parted;
 pub mod optimise;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::driver::{Answer, Code, DriverError, InstanceId, MigDriver, Span};
 use super::guard::{GpuChange, ModeChange};
-use super::interrupt::Interrupt;
 use super::{holders, observe, tables};
 use crate::fleet::observed::Process;
 use crate::hardware::compute;
 use crate::hardware::layout::Placement;
+use crate::interrupt::Interrupt;
 use crate::reconfigure::change::{Create, PresentCompute, PresentInstance, Refit};
 
 /// One change of the hardware, as journals, progress bars and machines see it.

@@ -3,7 +3,6 @@
 
 use super::execute::{Executor, Moment, Step};
 use super::guard::{self, NodeChange};
-use super::interrupt::Interrupt;
 use super::observe;
 use super::operator::{Event, Phase};
 use super::others;
@@ -12,6 +11,7 @@ use super::state::GpuState;
 use super::state_dir::StateDir;
 use super::trail::{Targets, Trail};
 use crate::fleet::observed::ObservedNode;
+use crate::interrupt::Interrupt;
 
 /// How often the way back is tried: what failed once may have been a moment's trouble. The last time,
 /// compute instances that stay are not trusted to leave room for others.
@@ -77,7 +77,7 @@ impl Session<'_> {
 
     /// Brings GPUs back to saved states: each as far as possible, whatever happens to the others.
     /// What is left in the end is the error; what somebody else has created since stays, and is told.
-    /// A signal does not stop it, a second one does. `at_risk`: GPUs that get back what they lack, and
+    /// A signal does not stop it. `at_risk`: GPUs that get back what they lack, and
     /// are left alone where they lack nothing.
     pub(super) fn restore(
         &mut self,

@@ -15,7 +15,6 @@ use super::driver::MigDriver;
 use super::execute::{Failed, Patience, Step};
 use super::guard::{self, Left, NodeChange, Wait, Why};
 use super::history::{History, Run};
-use super::interrupt::Interrupt;
 use super::journal::{End, Header, Purpose, state_of};
 use super::observe::{self, Observation};
 use super::operator::{Event, Operator, Proposal, Reached};
@@ -28,6 +27,7 @@ use super::way_back::{Target, find, foreign, states_to_go_back_to};
 use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
 use crate::hardware::Catalogue;
+use crate::interrupt::Interrupt;
 use crate::mig_parted::{Config, NodeGpu, Resolved};
 
 /// How to change a node.

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use signal_hook::consts::SIGINT;
 
 use super::output::{Console, bar};
+use crate::interrupt;
 use crate::optimise::{PlanOptions, Progress};
 use crate::view::text;
 
@@ -34,13 +34,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches from now on: the terminal is told how far the search is, and Ctrl-C ends it. A
-    /// second Ctrl-C ends the program.
+    /// Watches from now on: the terminal is told how far the search is, and Ctrl-C ends it.
     pub(super) fn new(console: &Console) -> Watch {
-        let stop = Arc::new(AtomicBool::new(false));
-        // In this order the second signal finds the flag that the first has set.
-        let caught = signal_hook::flag::register_conditional_shutdown(SIGINT, 130, stop.clone())
-            .and_then(|_| signal_hook::flag::register(SIGINT, stop.clone()));
+        let stop = interrupt::on_ctrl_c().ok();
         let bar = bar(0, "{spinner} {msg} ({elapsed})").with_message("searching");
         bar.set_draw_target(ProgressDrawTarget::hidden());
         let (done, finished) = mpsc::channel::<()>();
@@ -63,7 +59,6 @@ impl Watch {
                 bar.suspend(|| console.hint(&format!("{reached}; {HINT}")));
             })
         };
-        let stop = caught.is_ok().then_some(stop);
         Watch { bar, reached, stop, done: Some(done), shows: Some(shows) }
     }
 

@@ -11,6 +11,8 @@ use migplan::apply::{Event, Operator, Outcome, Proposal};
 use migplan::mig_parted::Config;
 use serde_json::Value;
 
+const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
 #[test]
@@ -253,7 +255,7 @@ fn a_replaced_gpu_does_not_block_the_rollback_of_the_others() {
 }
 
 #[test]
-fn a_signal_leads_back_and_a_second_one_leaves_at_once() {
+fn a_signal_leads_back_and_so_do_two_of_one_event() {
     for (nth, name) in
         (1..=CALLS).zip([(15, "SIGTERM"), (2, "SIGINT"), (1, "SIGHUP")].iter().cycle())
     {
@@ -276,14 +278,37 @@ fn a_signal_leads_back_and_a_second_one_leaves_at_once() {
 
         let rehearsal = Rehearsal::new(&first);
         rehearsal.config(BOTH);
-        let twice = [nth, nth + 1].map(|nth| signal("change", nth, number, false));
-        rehearsal.edit(|node| node.faults = twice.to_vec());
+        // Such as SIGHUP after SIGTERM, or both of them twice.
+        let other = [SIGTERM, SIGHUP, SIGINT][nth as usize % 3];
+        let more = [(nth, number), (nth + 1, other), (nth + 2, number), (nth + 3, other)];
+        rehearsal.edit(|node| {
+            node.faults = more.map(|(nth, number)| signal("change", nth, number, false)).to_vec();
+        });
         let ran = rehearsal.migplan(&["apply", "--yes"]);
-        assert_eq!(ran.code, 128 + number, "{nth}: {}", ran.stderr);
-        rehearsal.edit(|node| node.faults.clear());
-        let back = rehearsal.migplan(&["rollback", "--yes"]);
-        assert_eq!(back.code, 0, "{nth}: {}", back.stderr);
+        assert_eq!(ran.code, 8, "{nth}: {}", ran.stderr);
         assert_eq!(rehearsal.load().essence(), first.essence(), "{nth}");
+    }
+}
+
+/// And not a second signal of another kind, whenever it comes.
+#[test]
+fn only_a_second_ctrl_c_leaves_at_once_and_only_well_after_the_first() {
+    let first = Node::new("1xa100-80gb").unwrap();
+    for (second, code) in [("INT", 130), ("TERM", 8), ("HUP", 8)] {
+        let rehearsal = Rehearsal::new(&first);
+        rehearsal.config(&[("all", "{7g.80gb: 1}")]);
+        let signals = format!("kill -INT $PPID; sleep 1.5; kill -{second} $PPID; sleep 0.2");
+        let once = format!("[ -e seen ] || {{ touch seen; {signals}; }}");
+        around_a_reset(&rehearsal, &once, "");
+        let ran = rehearsal.migplan(&["apply", "--yes", "--reset"]);
+        assert_eq!(ran.code, code, "{second}: {}", ran.stderr);
+        if code != 8 {
+            // The tool goes on without us.
+            std::thread::sleep(Duration::from_secs(1));
+            let back = rehearsal.migplan(&["rollback", "--yes", "--reset"]);
+            assert_eq!(back.code, 0, "{second}: {}", back.stderr);
+        }
+        assert_eq!(rehearsal.load().essence(), first.essence(), "{second}");
     }
 }
 

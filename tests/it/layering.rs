@@ -12,6 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// From the bottom up: a module may import those before it and no other.
 const LAYERS: &[&str] = &[
     "error",
+    "interrupt",
     "text",
     "units",
     "table",

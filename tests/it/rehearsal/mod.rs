@@ -295,28 +295,36 @@ pub fn profiles(board: &Board, counts: &[u32]) -> String {
     format!("{{{}}}", parts.join(", "))
 }
 
-/// Writes an executable `nvidia-smi` that resets the GPUs of this rehearsal.
-pub fn nvidia_smi(rehearsal: &Rehearsal) -> PathBuf {
+/// Writes an executable shell script.
+pub fn script(rehearsal: &Rehearsal, name: &str, text: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
-    let script = rehearsal.path("nvidia-smi");
-    let test = std::env::current_exe().unwrap();
-    let text = format!(
-        "#!/bin/sh\nFAKE_SMI_NODE='{}' FAKE_SMI_ARGS=\"$*\" exec '{}' --exact apply_cli::pretended_nvidia_smi --ignored --nocapture\n",
-        rehearsal.path("fake-nvml.json").display(),
-        test.display()
-    );
-    std::fs::write(&script, text).unwrap();
+    let script = rehearsal.path(name);
+    std::fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     script
 }
 
+/// Writes an executable `nvidia-smi` that resets the GPUs of this rehearsal.
+pub fn nvidia_smi(rehearsal: &Rehearsal) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let text = format!(
+        "FAKE_SMI_NODE='{}' FAKE_SMI_ARGS=\"$*\" exec '{}' --exact apply_cli::pretended_nvidia_smi --ignored --nocapture",
+        rehearsal.path("fake-nvml.json").display(),
+        test.display()
+    );
+    script(rehearsal, "nvidia-smi", &text)
+}
+
+/// A `nvidia-smi` that runs `first`, then resets, and then runs `also`.
+pub fn around_a_reset(rehearsal: &Rehearsal, first: &str, also: &str) {
+    let real = nvidia_smi(rehearsal);
+    std::fs::rename(real, rehearsal.path("real-smi")).unwrap();
+    script(rehearsal, "nvidia-smi", &format!("{first}\n./real-smi \"$@\" || exit\n{also}"));
+}
+
 /// A `nvidia-smi` that resets, and then runs `also`.
 pub fn after_a_reset(rehearsal: &Rehearsal, also: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    let script = nvidia_smi(rehearsal);
-    std::fs::rename(&script, rehearsal.path("real-smi")).unwrap();
-    std::fs::write(&script, format!("#!/bin/sh\n./real-smi \"$@\" || exit\n{also}\n")).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    around_a_reset(rehearsal, "", also);
 }
 
 /// The body of a test named `pretended_nvidia_smi`, which that script runs.
@@ -365,16 +373,13 @@ pub fn json(text: &str) -> Value {
 
 /// A `systemctl` that logs what it is asked, and for which `units` run.
 pub fn systemctl(rehearsal: &Rehearsal, running: &[&str]) {
-    use std::os::unix::fs::PermissionsExt;
-    let script = rehearsal.path("systemctl");
     let cases: Vec<String> = running.iter().map(|u| format!("{u}) exit 0;;")).collect();
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" = show ] && exit 0\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'\n",
+        "[ \"$1\" = show ] && exit 0\n[ \"$1\" = is-active ] && {{ case \"$3\" in {} esac; exit 3; }}\necho \"$1 $3\" >> '{}'",
         cases.join(" "),
         rehearsal.path("units.log").display()
     );
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script(rehearsal, "systemctl", &text);
 }
 
 /// What `systemctl` was asked since the last look.
