@@ -30,6 +30,16 @@ pub enum Architecture {
     Blackwell,
 }
 
+impl Architecture {
+    /// That of a product, by its name alone; a new one where that says nothing.
+    pub fn of_product(name: &str) -> Architecture {
+        match ["A100", "A30", "A800"].iter().any(|ampere| name.contains(ampere)) {
+            true => Architecture::Ampere,
+            false => Architecture::Blackwell,
+        }
+    }
+}
+
 /// Where a number comes from and how sure it is, as the data file states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {

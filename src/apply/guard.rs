@@ -51,6 +51,13 @@ pub struct ModeChange {
     pub reset: bool,
 }
 
+impl ModeChange {
+    /// The mode to ask the driver for first.
+    pub(super) fn asked(self) -> bool {
+        if self.reset { self.on } else { self.pending }
+    }
+}
+
 /// What to do to a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeChange {
@@ -337,7 +344,12 @@ pub fn plan_restore(
                     .map(|r| r.instance),
             )
             .collect();
-        let mode = mode_change(&board, mode, state.mig, state.mig_pending);
+        // What is pending is a state of its own only where it waits for a reset.
+        let pending = if board.mode_change_needs_reset { state.mig_pending } else { state.mig };
+        let mode = match state.has_mode_of(gpu) {
+            true => None,
+            false => mode_change(&board, mode, state.mig, pending),
+        };
         let to = GpuState { gpu: gpu.index, ..state.clone() };
         result.add(gpu, GpuChange::new(board, mode, present, change, from, to), &busy, may_reset);
     }

@@ -1,9 +1,9 @@
 //! Who a session tells what happens, and asks before anything is changed. Knows nothing of how a
 //! node is changed, and of no terminal.
 
-use super::execute::Step;
 use super::guard::NodeChange;
 use super::journal::Purpose;
+use super::steps::Step;
 use crate::error::{Diagnostic, Result};
 use crate::fleet::observed::ObservedNode;
 

@@ -69,17 +69,19 @@ pub(super) fn lacking<'s>(
     node: &'s ObservedNode,
 ) -> impl Iterator<Item = &'s GpuState> {
     states.iter().filter(|state| match state.find(node) {
-        Presence::Here(gpu) => GpuState::of(gpu).is_none_or(|now| !has_all(&now, state)),
+        Presence::Here(gpu) => {
+            let has_all = GpuState::of(gpu).is_some_and(|now| has_all_instances(&now, state));
+            !state.has_mode_of(gpu) || !has_all
+        }
         Presence::Unreadable(_) | Presence::Gone => true,
     })
 }
 
-fn has_all(now: &GpuState, state: &GpuState) -> bool {
-    (now.mig, now.mig_pending) == (state.mig, state.mig_pending)
-        && state.instances.iter().all(|instance| {
-            let mut here = now.instances.iter().filter(|now| now.same_place(instance));
-            here.any(|now| now.has_compute_of(instance))
-        })
+fn has_all_instances(now: &GpuState, state: &GpuState) -> bool {
+    state.instances.iter().all(|instance| {
+        let mut here = now.instances.iter().filter(|now| now.same_place(instance));
+        here.any(|now| now.has_compute_of(instance))
+    })
 }
 
 /// States, and those of other GPUs.

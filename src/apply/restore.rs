@@ -1,7 +1,7 @@
 //! The two halves of a change that touch GPUs: making it, GPU by GPU, and going back, each GPU as
 //! far as it can whatever happens to the others, and without what somebody else has created.
 
-use super::execute::{Executor, Moment, Step};
+use super::execute::{Executor, Moment};
 use super::guard::{self, NodeChange};
 use super::observe;
 use super::operator::{Event, Phase};
@@ -9,6 +9,7 @@ use super::others;
 use super::session::{Failure, Leftover, Session};
 use super::state::GpuState;
 use super::state_dir::StateDir;
+use super::steps::Step;
 use super::trail::{Targets, Trail};
 use crate::fleet::observed::ObservedNode;
 use crate::interrupt::Interrupt;

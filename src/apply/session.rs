@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::driver::MigDriver;
-use super::execute::{Failed, Patience, Step};
+use super::execute::{Failed, Patience};
 use super::guard::{self, Left, NodeChange, Wait, Why};
 use super::history::{History, Run};
 use super::journal::{End, Header, Purpose, state_of};
@@ -22,6 +22,7 @@ use super::others::{self, Others};
 use super::services::Services;
 use super::state::GpuState;
 use super::state_dir::{Saves, StateDir};
+use super::steps::Step;
 use super::trail::Trail;
 use super::way_back::{Target, find, foreign, states_to_go_back_to};
 use crate::error::{Diagnostic, Error, ExitCode, Result};

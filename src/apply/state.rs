@@ -132,7 +132,18 @@ impl GpuState {
 
     /// Whether a GPU is in this state, whatever its index is now.
     pub fn is_state_of(&self, gpu: &ObservedGpu) -> bool {
-        GpuState::of(gpu).is_some_and(|state| self.same(&state))
+        GpuState::of(gpu).is_some_and(|now| {
+            self.has_mode_of(gpu) && self.same(&GpuState { mig_pending: self.mig_pending, ..now })
+        })
+    }
+
+    /// Whether a GPU has this mode. Where its mode needs no reset, one that is pending was only held
+    /// up by a client: it is not missed where it is gone. One that has come since counts everywhere.
+    pub(super) fn has_mode_of(&self, gpu: &ObservedGpu) -> bool {
+        gpu.mode.is_some_and(|now| {
+            let settled = now == MigMode::settled(now.current) && !gpu.mode_needs_reset();
+            now.current == self.mig && (now.pending == self.mig_pending || settled)
+        })
     }
 
     /// Whether both are the same state of one GPU, whatever its index, and whatever its profiles are

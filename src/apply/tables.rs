@@ -269,11 +269,7 @@ fn unknown_board(
     architecture: Option<Architecture>,
     profiles: &[Profile],
 ) -> Board {
-    let named_ampere = || ["A100", "A30", "A800"].iter().any(|name| product.contains(name));
-    let architecture = architecture.unwrap_or_else(|| match named_ampere() {
-        true => Architecture::Ampere,
-        false => Architecture::Blackwell,
-    });
+    let architecture = architecture.unwrap_or_else(|| Architecture::of_product(product));
     let ampere = architecture == Architecture::Ampere;
     let told = told_by_driver();
     let id = product.to_lowercase().replace(' ', "-");

@@ -1,10 +1,10 @@
 //! What a run found and has begun: by that, its way back tells its own instances from those that
 //! somebody else has created since, which stay. Pure: reads no GPU.
 
-use super::execute::{Action, Step};
 use super::guard::{self, NodeChange};
 use super::others::Others;
 use super::state::{GpuState, InstanceState};
+use super::steps::{Action, Step};
 use super::way_back::by_somebody_else;
 use crate::fleet::observed::{ObservedGpu, ObservedNode};
 

@@ -233,6 +233,15 @@ impl ObservedInstance {
 }
 
 impl ObservedGpu {
+    /// Whether a change of its MIG mode stays pending until it is reset.
+    pub fn mode_needs_reset(&self) -> bool {
+        let told = || self.architecture.unwrap_or_else(|| Architecture::of_product(&self.product));
+        match &self.board {
+            Some(board) => board.mode_change_needs_reset,
+            None => told() == Architecture::Ampere,
+        }
+    }
+
     /// Its instances, where they are known; an empty list where they are hidden.
     pub fn known_instances(&self) -> &[ObservedInstance] {
         match &self.instances {

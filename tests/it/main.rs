@@ -16,6 +16,7 @@ mod apply_ends;
 mod apply_gpus;
 mod apply_history;
 mod apply_meanwhile;
+mod apply_modes;
 mod apply_others;
 mod apply_power;
 mod apply_profiles;

@@ -122,6 +122,9 @@ pub struct ChangeJson {
     board: String,
     /// The new MIG mode, where it changes.
     mig: Option<bool>,
+    /// The mode that is pending afterwards, where only that changes: the present one where a pending
+    /// change is cancelled.
+    mig_pending: Option<bool>,
     reset: bool,
     /// Whether nothing on the GPU speaks against it; if something does, no GPU of the list is changed.
     permitted: bool,
@@ -257,6 +260,7 @@ fn change_json(change: &GpuChange) -> ChangeJson {
         gpu: change.gpu,
         board: board.id.clone(),
         mig: change.mode.filter(|_| change.switches_mode()).map(|m| m.on),
+        mig_pending: change.mode.filter(|_| !change.switches_mode()).map(|m| m.pending),
         reset: change.resets(),
         permitted: change.permitted(),
         in_use_by: change

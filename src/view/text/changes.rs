@@ -37,6 +37,10 @@ fn describe_gpu(node: &ObservedNode, gpu: &GpuChange, wait: Wait, lines: &mut Ve
             let reset = if mode.reset { " by a reset of the GPU" } else { "" };
             Some(format!("MIG {word}{reset}"))
         }
+        Some(mode) if mode.pending != mode.on => {
+            let word = if mode.pending { "on" } else { "off" };
+            Some(format!("MIG {word} is pending again, for the next reset of the GPU"))
+        }
         Some(_) => Some("a pending change of MIG mode is cancelled".to_string()),
         None => None,
     };
