@@ -25,6 +25,7 @@ pub mod observe;
 pub mod operator;
 mod others;
 mod program;
+mod resets;
 mod restore;
 pub mod services;
 pub mod session;

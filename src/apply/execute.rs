@@ -8,7 +8,7 @@ use super::driver::{Answer, Code, DriverError, InstanceId, MigDriver, Span};
 use super::guard::{GpuChange, ModeChange};
 use super::steps::{Action, Step};
 use super::{holders, observe, tables};
-use crate::fleet::observed::Process;
+use crate::fleet::observed::{MigMode, Process};
 use crate::hardware::compute;
 use crate::interrupt::Interrupt;
 use crate::reconfigure::change::{Create, PresentCompute, PresentInstance, Refit};
@@ -49,6 +49,29 @@ impl GpuChange {
     }
 }
 
+/// Which steps of a change are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of them.
+    Whole,
+    /// Those before the first reset of any GPU: what goes, and the request for the mode.
+    BeforeResets,
+    /// The reset.
+    Reset,
+}
+
+impl Part {
+    fn has(self, action: Action) -> bool {
+        match self {
+            Part::Whole => true,
+            Part::BeforeResets => {
+                matches!(action, Action::Destroy | Action::MigOn | Action::MigOff)
+            }
+            Part::Reset => action == Action::Reset,
+        }
+    }
+}
+
 /// When a step is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -62,9 +85,10 @@ pub(super) struct Executor<'a> {
     pub(super) patience: &'a Patience,
     /// Looked at before each call that changes something.
     pub(super) interrupt: &'a Interrupt,
-    /// Whether what is created must have the names that are planned: a file asks for names, a saved
-    /// state for what it was, however that is named now.
-    pub(super) by_name: bool,
+    /// Whether to look, before anything is created, if the driver has it under the planned names: one
+    /// that tells its profiles only once MIG is on may name them as the catalogue does not. A file asks
+    /// for names; a saved state for what it was, however that is named now.
+    pub(super) check_names: bool,
 }
 
 /// Why a call was not made, or failed.
@@ -86,18 +110,22 @@ impl From<DriverError> for Stopped {
 }
 
 impl Executor<'_> {
-    /// Makes all steps. `tell` hears of each before it is made, and may stop everything, and after.
+    /// Makes a part of the steps. `tell` hears of each before it is made, and may stop everything, and
+    /// after.
     pub(super) fn run(
         &mut self,
         change: &GpuChange,
+        part: Part,
         tell: &mut dyn FnMut(Moment, &Step) -> Result<(), String>,
     ) -> Result<(), Failed> {
         let mut destroy = change.change.destroy.iter();
         let mut refit = change.change.refit.iter();
         let mut create = change.change.create.iter();
-        // A driver that tells its profiles only once MIG is on may name them as the catalogue does not.
-        let mut renamed = self.by_name && change.switches_mode();
-        for (i, step) in change.steps().into_iter().enumerate() {
+        let of_part = change.steps().into_iter().filter(|step| part.has(step.action));
+        for (i, step) in of_part.enumerate() {
+            if step.action == Action::Reset && self.has_mode(change) {
+                continue;
+            }
             let failed = |forbidden: bool, (why, hint)| Failed {
                 step: Box::new(step.clone()),
                 why,
@@ -106,12 +134,12 @@ impl Executor<'_> {
             };
             tell(Moment::Before, &step).map_err(|why| failed(false, (why, None)))?;
             let ready = self.is_planned(change).and_then(|()| match i {
-                0 => self.ready_for_mode(change),
+                0 if part != Part::Reset => self.ready_for_mode(change),
                 _ => Ok(()),
             });
-            let ready = ready.and_then(|()| match (step.action, &mut renamed) {
-                (Action::Create, check @ true) => {
-                    *check = false;
+            let ready = ready.and_then(|()| match (step.action, self.check_names) {
+                (Action::Create, true) => {
+                    self.check_names = false;
                     self.names_hold(change)
                 }
                 _ => Ok(()),
@@ -161,6 +189,14 @@ impl Executor<'_> {
             return Ok(());
         }
         Err(Stopped::Other(change.moved(&now), None))
+    }
+
+    /// Whether the GPU has the mode that a change brings, so that it needs no reset: that of another
+    /// one may have taken it along.
+    fn has_mode(&mut self, change: &GpuChange) -> bool {
+        let is_planned = self.is_planned(change).is_ok();
+        let now = self.driver.mode(change.gpu).ok().flatten();
+        is_planned && change.mode.is_some_and(|mode| now == Some(MigMode::settled(mode.on)))
     }
 
     /// Whether a change of mode can work, as far as that shows: one that cannot must not cost an
@@ -355,10 +391,8 @@ impl Executor<'_> {
         }
         self.is_planned(change)?;
         let now = self.driver.mode(gpu)?;
+        // What shall be pending comes once no GPU is reset any more.
         if now.is_some_and(|m| m.current == mode.on) {
-            if mode.pending != mode.on {
-                self.driver.set_mode(gpu, mode.pending)?;
-            }
             return Ok(());
         }
         Err(Stopped::Other(

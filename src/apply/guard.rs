@@ -45,7 +45,8 @@ pub struct GpuChange {
 pub struct ModeChange {
     /// The mode to reach.
     pub on: bool,
-    /// The mode that shall be pending behind it; the same, except where an odd state is restored.
+    /// The mode that shall be pending behind it, once no GPU is reset any more; the same, except where
+    /// an odd state is restored.
     pub pending: bool,
     /// Whether the GPU must be reset for it.
     pub reset: bool,
@@ -485,7 +486,12 @@ impl GpuChange {
     }
 }
 
-fn mode_change(board: &Board, now: MigMode, on: bool, pending: bool) -> Option<ModeChange> {
+pub(super) fn mode_change(
+    board: &Board,
+    now: MigMode,
+    on: bool,
+    pending: bool,
+) -> Option<ModeChange> {
     if now.current == on && now.pending == pending {
         return None;
     }

@@ -155,6 +155,30 @@ pub(super) fn check_again(
     why
 }
 
+/// What is left to make of a change after resets, by a new reading of its GPU. One reading that shows
+/// something else is repeated, as in [`check_again`].
+///
+/// # Errors
+/// Why nothing can be made of it on the GPU as it is now; a sentence.
+pub(super) fn after_resets(
+    driver: &mut dyn MigDriver,
+    catalogue: &Catalogue,
+    change: &GpuChange,
+) -> std::result::Result<GpuChange, String> {
+    let mut why = String::new();
+    for _ in 0..2 {
+        why = match read_gpu(driver, catalogue, change.gpu, &mut Vec::new()) {
+            Err(e) => format!("GPU {} cannot be read: {e}", change.gpu),
+            Ok(now) => {
+                let left = change.after_resets(&now);
+                let Some(reason) = left.against(&now) else { return Ok(left) };
+                reason
+            }
+        };
+    }
+    Err(why)
+}
+
 fn refuse(problems: Vec<String>) -> Result<()> {
     if problems.is_empty() {
         return Ok(());

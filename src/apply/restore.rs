@@ -1,8 +1,9 @@
-//! The two halves of a change that touch GPUs: making it, GPU by GPU, and going back, each GPU as
-//! far as it can whatever happens to the others, and without what somebody else has created.
+//! The two halves of a change that touch GPUs: making it, and going back, each GPU as far as it can
+//! whatever happens to the others, and without what somebody else has created. GPU by GPU, but around
+//! resets: see [`super::resets`].
 
-use super::execute::{Executor, Moment};
-use super::guard::{self, NodeChange};
+use super::execute::{Executor, Moment, Part};
+use super::guard::{self, GpuChange, NodeChange};
 use super::observe;
 use super::operator::{Event, Phase};
 use super::others;
@@ -11,6 +12,7 @@ use super::state::GpuState;
 use super::state_dir::StateDir;
 use super::steps::Step;
 use super::trail::{Targets, Trail};
+use crate::error::Diagnostic;
 use crate::fleet::observed::ObservedNode;
 use crate::interrupt::Interrupt;
 
@@ -28,31 +30,65 @@ impl Session<'_> {
         interrupt: &Interrupt,
         trail: &mut Trail,
     ) -> Result<ObservedNode, Failure> {
-        for (i, gpu) in change.gpus.iter().enumerate() {
-            if i > 0 {
-                observe::check_again(self.driver, self.catalogue, gpu).map_err(Failure::from)?;
+        let mut journal = Journal { dir, id, interrupt, trail };
+        if change.gpus.iter().any(GpuChange::resets) {
+            for gpu in change.gpus.iter().filter(|gpu| gpu.is_before_resets()) {
+                if !journal.trail.begun.is_empty() {
+                    observe::check_again(self.driver, self.catalogue, gpu)?;
+                }
+                self.make_part(&mut journal, gpu, Part::BeforeResets, false)?;
             }
-            let operator = &mut self.operator;
-            let mut hook = |moment, step: &Step| match moment {
-                Moment::Before => {
-                    dir.doing(id, &step.to_string()).map_err(|e| format!("the journal: {e}"))?;
-                    trail.begun.push(step.clone());
-                    operator.event(&Event::Begin(step, Phase::Apply));
-                    Ok(())
+            for gpu in change.gpus.iter().filter(|gpu| gpu.resets()) {
+                self.make_part(&mut journal, gpu, Part::Reset, false)?;
+            }
+            for gpu in &change.gpus {
+                let left = observe::after_resets(self.driver, self.catalogue, gpu)?;
+                if left.change.stays() < gpu.change.stays() {
+                    let told = "what the reset of another GPU took along is created again";
+                    let told = format!("{told}: GPU {} shall be {}", gpu.gpu, gpu.to);
+                    self.tell(Event::Warning(&Diagnostic::new(told)));
                 }
-                Moment::After => {
-                    operator.event(&Event::Done(step, Phase::Apply));
-                    Ok(())
+                self.make_part(&mut journal, &left, Part::Whole, gpu.switches_mode())?;
+            }
+        } else {
+            for (i, gpu) in change.gpus.iter().enumerate() {
+                if i > 0 {
+                    observe::check_again(self.driver, self.catalogue, gpu)?;
                 }
-            };
-            let patience = &self.options.patience;
-            Executor { driver: &mut *self.driver, patience, interrupt, by_name: true }
-                .run(gpu, &mut hook)
-                .map_err(Failure::from)?;
+                self.make_part(&mut journal, gpu, Part::Whole, gpu.switches_mode())?;
+            }
         }
         let wanted = change.wanted();
         self.verify(|node| guard::differences(node, &wanted))
             .map_err(|wrong| Failure::from(wrong.join("; ")))
+    }
+
+    /// Makes a part of the change of one GPU; each step is written down before it is made.
+    fn make_part(
+        &mut self,
+        journal: &mut Journal<'_>,
+        gpu: &GpuChange,
+        part: Part,
+        check_names: bool,
+    ) -> Result<(), Failure> {
+        let Journal { dir, id, interrupt, trail } = journal;
+        let operator = &mut self.operator;
+        let mut hook = |moment, step: &Step| match moment {
+            Moment::Before => {
+                dir.doing(*id, &step.to_string()).map_err(|e| format!("the journal: {e}"))?;
+                trail.begun.push(step.clone());
+                operator.event(&Event::Begin(step, Phase::Apply));
+                Ok(())
+            }
+            Moment::After => {
+                operator.event(&Event::Done(step, Phase::Apply));
+                Ok(())
+            }
+        };
+        let patience = &self.options.patience;
+        Executor { driver: &mut *self.driver, patience, interrupt, check_names }
+            .run(gpu, part, &mut hook)
+            .map_err(Failure::from)
     }
 
     /// Reads the node back and compares: `differences` says what is wrong with it. One failed reading
@@ -87,53 +123,37 @@ impl Session<'_> {
         trail: &Trail,
         announce: &mut dyn FnMut(&Step),
     ) -> Result<Vec<String>, Leftover> {
-        let mut why = Leftover::default();
-        let (mut begun, mut forbidden) = (0, 0);
+        let mut back = Back { announce, left: Leftover::default(), begun: 0, forbidden: 0 };
         let mut found = None;
-        let uninterrupted = Interrupt::default();
         for attempt in 1..=ATTEMPTS {
-            why = Leftover::default();
+            back.left = Leftover::default();
             let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
             found.get_or_insert_with(|| states_of(&node));
-            let goal = others::joined(states, others::lacking(at_risk, &node));
-            let targets = trail.targets(&goal, &node);
+            let plan = |node: &ObservedNode, reset| {
+                let goal = others::joined(states, others::lacking(at_risk, node));
+                let targets = trail.targets(&goal, node);
+                let anew = attempt == ATTEMPTS;
+                (guard::plan_restore(node, &targets.states, reset, anew), targets)
+            };
+            let (mut change, targets) = plan(&node, self.options.reset);
             if guard::differences(&node, &targets.states).is_empty() {
                 if targets.in_the_way.is_empty() {
                     return Ok(targets.kept);
                 }
                 break;
             }
-            let anew = attempt == ATTEMPTS;
-            let plan = guard::plan_restore(&node, &targets.states, self.options.reset, anew);
-            why.left.extend(plan.against().iter().map(ToString::to_string));
-            for change in plan.gpus.iter().filter(|gpu| gpu.permitted()) {
-                if let Err(moved) = observe::check_again(self.driver, self.catalogue, change) {
-                    why.left.push(moved);
-                    continue;
-                }
-                let operator = &mut self.operator;
-                let mut hook = |moment, step: &Step| {
-                    operator.event(&match moment {
-                        Moment::Before => {
-                            begun += 1;
-                            announce(step);
-                            Event::Begin(step, Phase::Rollback)
-                        }
-                        Moment::After => Event::Done(step, Phase::Rollback),
-                    });
-                    Ok(())
-                };
-                let patience = &self.options.patience;
-                let (driver, interrupt) = (&mut *self.driver, &uninterrupted);
-                let mut executor = Executor { driver, patience, interrupt, by_name: false };
-                let done = executor.run(change, &mut hook);
-                if let Err(failed) = done {
-                    forbidden += usize::from(failed.forbidden);
-                    why.left.push(failed.to_string());
-                    why.hint = why.hint.take().or(failed.hint);
-                }
+            back.left.left.extend(change.against().iter().map(ToString::to_string));
+            if change.gpus.iter().any(|gpu| gpu.permitted() && gpu.resets()) {
+                self.go_back_by_resets(&change, &mut back);
+                let Ok((node, _)) = observe::read(self.driver, self.catalogue) else { continue };
+                // One that has not been reset now is the next attempt's.
+                (change, _) = plan(&node, false);
+            }
+            for gpu in change.gpus.iter().filter(|gpu| gpu.permitted()) {
+                self.go_back_by(gpu, Part::Whole, &mut back);
             }
         }
+        let Back { left: mut why, begun, forbidden, .. } = back;
         // What is told is what is there now, not what was there before the last attempt.
         let mut left = match observe::read(self.driver, self.catalogue) {
             Ok((node, _)) => {
@@ -152,6 +172,69 @@ impl Session<'_> {
         left.append(&mut why.left);
         Err(Leftover { left, ..why })
     }
+
+    /// What goes and the modes, and then the resets, each GPU as far as it can.
+    fn go_back_by_resets(&mut self, change: &NodeChange, back: &mut Back<'_>) {
+        let permitted = change.gpus.iter().filter(|gpu| gpu.permitted() && gpu.is_before_resets());
+        let mut ready: Vec<&GpuChange> = Vec::new();
+        for gpu in permitted {
+            if self.go_back_by(gpu, Part::BeforeResets, back) && gpu.resets() {
+                ready.push(gpu);
+            }
+        }
+        for gpu in ready {
+            self.go_back_by(gpu, Part::Reset, back);
+        }
+    }
+
+    /// Makes a part of the way back of one GPU; whether that went well.
+    fn go_back_by(&mut self, gpu: &GpuChange, part: Part, back: &mut Back<'_>) -> bool {
+        if part != Part::Reset
+            && let Err(moved) = observe::check_again(self.driver, self.catalogue, gpu)
+        {
+            back.left.left.push(moved);
+            return false;
+        }
+        let operator = &mut self.operator;
+        let mut hook = |moment, step: &Step| {
+            operator.event(&match moment {
+                Moment::Before => {
+                    back.begun += 1;
+                    (back.announce)(step);
+                    Event::Begin(step, Phase::Rollback)
+                }
+                Moment::After => Event::Done(step, Phase::Rollback),
+            });
+            Ok(())
+        };
+        let patience = &self.options.patience;
+        let (driver, interrupt) = (&mut *self.driver, &Interrupt::default());
+        let done =
+            Executor { driver, patience, interrupt, check_names: false }.run(gpu, part, &mut hook);
+        let Err(failed) = done else { return true };
+        back.forbidden += usize::from(failed.forbidden);
+        back.left.left.push(failed.to_string());
+        back.left.hint = back.left.hint.take().or(failed.hint);
+        false
+    }
+}
+
+/// Where a change that is made is written down, and what stops it.
+struct Journal<'a> {
+    dir: &'a mut StateDir,
+    id: u64,
+    interrupt: &'a Interrupt,
+    trail: &'a mut Trail,
+}
+
+/// How far the way back has come.
+struct Back<'a> {
+    announce: &'a mut dyn FnMut(&Step),
+    /// What the present attempt has left.
+    left: Leftover,
+    /// Steps of all attempts, and those that the driver did not permit.
+    begun: usize,
+    forbidden: usize,
 }
 
 /// What every GPU is in, where that can be read.

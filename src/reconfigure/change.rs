@@ -139,6 +139,11 @@ impl Change {
         self.refit.is_empty() && self.destroy.is_empty() && self.create.is_empty()
     }
 
+    /// Instances that stay.
+    pub fn stays(&self) -> usize {
+        self.keep.len() + self.refit.len()
+    }
+
     /// Instances that lose their contents: destroyed, or with a compute instance destroyed.
     pub fn destroyed(&self) -> usize {
         self.destroy.len() + self.refit.iter().filter(|r| !r.destroy.is_empty()).count()
