@@ -211,6 +211,8 @@ pub struct DriverProcess {
 pub trait MigDriver {
     /// The driver's version, where it tells.
     fn version(&mut self) -> Option<String>;
+    /// The functions that changes, and the way back from them, may need and this driver does not have.
+    fn lacks(&mut self) -> Vec<&'static str>;
     /// How many GPUs there are.
     ///
     /// # Errors

@@ -11,6 +11,8 @@
 //! any GPU needs.
 #![allow(unsafe_code)]
 
+mod needed;
+
 use std::ffi::{CStr, c_char, c_uint};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -410,6 +412,11 @@ impl MigDriver for NvmlDriver {
     fn version(&mut self) -> Option<String> {
         let f = symbol("", &self.lib().ok()?.nvmlSystemGetDriverVersion).ok()?;
         self.text("nvmlSystemGetDriverVersion", |to, length| unsafe { f(to, length) }).ok()
+    }
+
+    fn lacks(&mut self) -> Vec<&'static str> {
+        // Where NVML does not start, the first call says so.
+        self.lib().map(needed::missing).unwrap_or_default()
     }
 
     fn gpu_count(&mut self) -> Answer<u32> {

@@ -157,6 +157,7 @@ impl Session<'_> {
             planned.change.wait = Wait::Now;
         }
         self.tell(Event::Changes(&planned.node, &planned.change));
+        self.able_to_change()?;
         if self.options.dry_run {
             return self.dry_run(&planned);
         }
@@ -220,6 +221,7 @@ impl Session<'_> {
         if change.is_empty() {
             return self.nothing_to_change(&node, &change, &history, Some(run));
         }
+        self.able_to_change()?;
         self.permitted(&change)?;
         if self.options.dry_run {
             return complete(&change).map(|()| Outcome::Planned);
@@ -236,6 +238,24 @@ impl Session<'_> {
         let task = Task { purpose, source, node: &node, change: &change, undoes };
         self.carry_out(&task, &mut dir)?;
         Ok(Outcome::Changed(change))
+    }
+
+    /// Refuses where the driver lacks what a change, or the way back from it, may need.
+    fn able_to_change(&mut self) -> Result<()> {
+        let lacking = self.driver.lacks();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let driver = match self.driver.version() {
+            Some(version) => format!("driver {version}"),
+            None => "this driver".to_string(),
+        };
+        let why = format!(
+            "{driver} cannot be told to make this change: its library has no {}",
+            lacking.join(", no ")
+        );
+        Err(Error::new(ExitCode::NoDriver, why)
+            .hint("drivers of R470 and later have all that is needed; nothing was changed"))
     }
 
     /// What leads back to the state before a run. All of it is refused where a GPU is in use, or has

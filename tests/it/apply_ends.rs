@@ -320,3 +320,41 @@ fn a_unit_that_is_gone_is_told_once() {
     let ran = rehearsal.migplan(&["apply", "--yes"]);
     assert_eq!((ran.code, ran.stderr.contains("not started")), (0, false), "{}", ran.stderr);
 }
+
+/// A driver without a function that the change, or its way back, needs.
+#[test]
+fn a_driver_that_lacks_a_function_is_told_before_anything_is_touched() {
+    let first = two_gpus();
+    let rehearsal = Rehearsal::new(&first);
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+    let second = rehearsal.load().essence();
+    // The name is looked up in the library, so another one of its length hides it.
+    let library = rehearsal.path("libfake_nvml.so");
+    let name = b"nvmlDeviceCreateGpuInstanceWithPlacement\0";
+    let mut bytes = std::fs::read(&library).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - name.len())
+        .filter(|&at| bytes[at] == name[0] && bytes[at..].starts_with(name))
+        .collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|&at| bytes[at] = b'x');
+    std::fs::remove_file(&library).unwrap();
+    std::fs::write(&library, bytes).unwrap();
+    rehearsal.config(&[("all", "{1g.10gb: 7}")]);
+    for arguments in [
+        &["apply", "--yes"][..],
+        &["apply", "--dry-run"],
+        &["apply", "--yes", "--wait", "5m"],
+        &["rollback", "--yes"],
+        &["rollback", "--dry-run"],
+    ] {
+        let ran = rehearsal.migplan(arguments);
+        assert_eq!(ran.code, 6, "{arguments:?}: {}", ran.stderr);
+        let told = "its library has no nvmlDeviceCreateGpuInstanceWithPlacement";
+        assert!(ran.stderr.contains(told) && ran.stderr.contains("R470"), "{}", ran.stderr);
+    }
+    assert_eq!(rehearsal.load().essence(), second);
+    // Where there is nothing to do, nothing is needed.
+    rehearsal.config(BOTH);
+    assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
+}
