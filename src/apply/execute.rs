@@ -132,6 +132,13 @@ impl Executor<'_> {
                 hint,
                 forbidden,
             };
+            if let Some(new) = create.as_slice().first().filter(|_| step.action == Action::Create)
+                && self.is_there(change, new)
+            {
+                // Before the step is told of, since what is there is not ours.
+                let why = "somebody else has just created it there".to_string();
+                return Err(failed(false, (why, None)));
+            }
             tell(Moment::Before, &step).map_err(|why| failed(false, (why, None)))?;
             let ready = self.is_planned(change).and_then(|()| match i {
                 0 if part != Part::Reset => self.ready_for_mode(change),
@@ -277,23 +284,30 @@ impl Executor<'_> {
         self.create_computes(change, instance, profile, &stay, &refit.create)
     }
 
-    fn create(&mut self, change: &GpuChange, new: &Create) -> Result<(), Stopped> {
+    /// The id of the profile of a new instance, and its place.
+    fn place(&mut self, change: &GpuChange, new: &Create) -> Answer<(u32, Span)> {
         let profile = &change.board.profiles[new.placement.profile];
-        let profile_id = match profile.profile_id {
-            Some(id) => id,
-            // The id was not known, and the driver only tells it once MIG is on.
-            None => self
-                .driver
-                .profiles(change.gpu)?
-                .into_iter()
-                .find(|p| p.index == profile.nvml_index)
-                .map(|p| p.id)
-                .ok_or(DriverError {
-                    call: "nvmlDeviceGetGpuInstanceProfileInfo",
-                    code: Code::NOT_SUPPORTED,
-                })?,
-        };
         let span = Span { start: new.placement.start, size: profile.memory_slices };
+        if let Some(id) = profile.profile_id {
+            return Ok((id, span));
+        }
+        // The id was not known, and the driver only tells it once MIG is on.
+        let offered = self.driver.profiles(change.gpu)?;
+        let told = offered.into_iter().find(|p| p.index == profile.nvml_index);
+        let (call, code) = ("nvmlDeviceGetGpuInstanceProfileInfo", Code::NOT_SUPPORTED);
+        told.map(|told| (told.id, span)).ok_or(DriverError { call, code })
+    }
+
+    /// Whether an instance that is to be created is there already. After the call it could not be told
+    /// from our own: a call that fails may have taken effect.
+    fn is_there(&mut self, change: &GpuChange, new: &Create) -> bool {
+        let Ok((profile_id, span)) = self.place(change, new) else { return false };
+        let there = self.driver.instances(change.gpu, profile_id);
+        self.is_planned(change).is_ok() && there.is_ok_and(|all| all.iter().any(|i| i.span == span))
+    }
+
+    fn create(&mut self, change: &GpuChange, new: &Create) -> Result<(), Stopped> {
+        let (profile_id, span) = self.place(change, new)?;
         self.go_on()?;
         let id = self.driver.create_instance(change.gpu, profile_id, span)?;
         let instance = InstanceId { gpu: change.gpu, profile_id, id, start: span.start };

@@ -163,6 +163,29 @@ fn the_way_back_destroys_nothing_that_somebody_else_has_created() {
     assert_eq!(rehearsal.load().essence(), with_it.essence());
 }
 
+/// Also where it is just what the run was about to create.
+#[test]
+fn what_somebody_else_has_created_in_our_place_stays() {
+    let first = laid_out("1xh100-80gb", "h100-80gb", &[("3g.40gb", 4)]);
+    let rehearsal = Rehearsal::new(&first);
+    let change = rehearsal.apply(&yaml(&[("all", "{3g.40gb: 1, 1g.10gb: 2}")])).unwrap();
+    let start = change.gpus[0].change.create[1].placement.start;
+    rehearsal.save(&first);
+    rehearsal.forget_saved_state();
+    let when = (Action::Create, Phase::Apply);
+    let mut others = Creator { rehearsal: &rehearsal, when, start };
+    let mut saves = &*rehearsal.state_dir();
+    let error = rehearsal.session_of(&mut saves, &mut others, false, |session| {
+        session.apply(&config("{3g.40gb: 1, 1g.10gb: 2}"), None, "a")
+    });
+    let error = error.unwrap_err();
+    assert_eq!(error.code, ExitCode::RolledBack, "{error}");
+    assert!(error.to_string().contains("somebody else has just created it there"), "{error}");
+    let mut with_it = first.clone();
+    put(&mut with_it, 0, "1g.10gb", start);
+    assert_eq!(rehearsal.load().essence(), with_it.essence());
+}
+
 #[test]
 fn a_mode_does_not_go_back_under_what_somebody_else_has_created() {
     let first = Node::new("1xh100-80gb").unwrap();
