@@ -73,6 +73,7 @@ impl ChangeArgs {
             dry_run: self.dry_run,
             bar: ProgressBar::hidden(),
             reached: None,
+            lost: None,
         };
         let options = ApplyOptions {
             dry_run: self.dry_run,
@@ -112,6 +113,8 @@ struct Terminal {
     bar: ProgressBar,
     /// Which state the GPUs are in at the end, once a session has come so far.
     reached: Option<Reached>,
+    /// Why stdout does not have all that was to be told there.
+    lost: Option<Error>,
 }
 
 impl Operator for Terminal {
@@ -121,7 +124,7 @@ impl Operator for Terminal {
         }
         if self.json {
             if let Some(event) = events::event(event) {
-                emit(event);
+                self.emit(event);
             }
             return;
         }
@@ -135,8 +138,8 @@ impl Operator for Terminal {
             Event::Changes(node, change) => {
                 let text = changes::describe(node, change);
                 if self.dry_run {
-                    // A closed stdout is found by the next line of the caller.
-                    let _ = write_result(None, |out| out.write_all(text.as_bytes()));
+                    let written = write_result(None, |out| out.write_all(text.as_bytes()));
+                    self.lost = self.lost.take().or(written.err());
                 } else if !change.gpus.is_empty() {
                     self.console.say(text.trim_end());
                 }
@@ -189,24 +192,32 @@ impl Terminal {
         bar(steps, "{bar:30} {pos}/{len} {msg}")
     }
 
-    /// The last line, and the result for the exit code.
-    fn finish(&self, result: Result<Outcome>) -> Result<()> {
+    /// The last line, and the result for the exit code. What stdout could not take is an error only
+    /// where it was all that was wanted; after a change it says nothing of the GPUs.
+    fn finish(mut self, result: Result<Outcome>) -> Result<()> {
         self.bar.finish_and_clear();
         if self.json {
-            emit(events::result(&result, self.reached));
+            self.emit(events::result(&result, self.reached));
         } else if let Some(line) = result.as_ref().ok().and_then(changes::outcome) {
             self.console.say(&line);
         }
-        result.map(|_| ())
+        match (result, self.lost) {
+            (Ok(_), Some(lost)) if self.dry_run => Err(lost),
+            (result, lost) => {
+                lost.iter().for_each(|lost| self.console.warn(&lost.problems));
+                result.map(|_| ())
+            }
+        }
     }
-}
 
-fn emit(event: EventJson) {
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-    let line = EventLine { event, time: (time * 1000.0).round() / 1000.0 };
-    // A reader that went away must not stop a change half-way.
-    let _ = write_result(None, |out| {
-        serde_json::to_writer(&mut *out, &line)?;
-        out.write_all(b"\n")
-    });
+    /// Writes an event. A reader that went away must not stop a change half-way.
+    fn emit(&mut self, event: EventJson) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let line = EventLine { event, time: (time * 1000.0).round() / 1000.0 };
+        let written = write_result(None, |out| {
+            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(b"\n")
+        });
+        self.lost = self.lost.take().or(written.err());
+    }
 }

@@ -358,3 +358,23 @@ fn a_driver_that_lacks_a_function_is_told_before_anything_is_touched() {
     rehearsal.config(BOTH);
     assert_eq!(rehearsal.migplan(&["apply", "--yes"]).code, 0);
 }
+
+#[test]
+fn a_dry_run_that_nobody_can_read_is_no_success() {
+    let rehearsal = Rehearsal::new(&two_gpus());
+    rehearsal.config(BOTH);
+    let run = |arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = rehearsal.command().args(arguments).stdout(full).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in [&["apply", "--dry-run"][..], &["apply", "--dry-run", "--json"]] {
+        let (code, stderr) = run(arguments);
+        assert_eq!(code, Some(3), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("error: cannot write to stdout"), "{stderr}");
+    }
+    // After a change it says nothing of the GPUs.
+    let (code, stderr) = run(&["apply", "--yes", "--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("warning: cannot write to stdout"), "{stderr}");
+}
