@@ -378,3 +378,21 @@ fn a_dry_run_that_nobody_can_read_is_no_success() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("warning: cannot write to stdout"), "{stderr}");
 }
+
+#[test]
+fn a_run_that_cannot_be_read_is_seen_by_monitoring() {
+    let (rehearsal, _) = killed(HALF_WAY);
+    let file = rehearsal.state_dir().join("run-000001.jsonl");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let metrics = || rehearsal.migplan(&["status", "--format", "prometheus"]).stdout;
+    let status = || json(&rehearsal.migplan(&["status", "--format", "json"]).stdout);
+    assert!(metrics().contains("\nmigplan_unreadable_runs 0\n"), "{}", metrics());
+    assert_eq!(status()["unreadable_runs"], serde_json::json!([]));
+    for damaged in [&whole[..whole.len() / 3], &whole.replace("journal/v2", "journal/v9")] {
+        std::fs::write(&file, damaged).unwrap();
+        assert!(metrics().contains("\nmigplan_unreadable_runs 1\n"), "{}", metrics());
+        let runs = status()["unreadable_runs"].clone();
+        assert_eq!((&runs[0]["run"], &runs[1]), (&1.into(), &().into()));
+        assert!(runs[0]["why"].as_str().unwrap().contains("run-000001.jsonl"), "{runs}");
+    }
+}

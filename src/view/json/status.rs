@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::apply::history::History;
+use crate::apply::history::{Damaged, History};
 use crate::apply::journal::Purpose;
 use crate::fleet::observed::{
     Instances, ObservedGpu, ObservedInstance, ObservedNode, Process, UnreadableGpu,
@@ -25,6 +25,8 @@ pub struct StatusJson {
     /// Runs that were interrupted or could not be undone; `null` where this user may not read the
     /// saved states, and while another migplan is at work.
     interrupted: Option<Vec<InterruptedJson>>,
+    /// Saved runs whose file cannot be read, so that any of them may be interrupted; `null` as above.
+    unreadable_runs: Option<Vec<UnreadableRunJson>>,
     /// Whether another migplan is changing this node right now; `null` where this user may not read
     /// the saved states.
     in_progress: Option<bool>,
@@ -50,6 +52,13 @@ struct InterruptedJson {
     half_way: Vec<u32>,
     /// Systemd units that it stopped and that have not been started since.
     units: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct UnreadableRunJson {
+    run: u64,
+    why: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -142,14 +151,17 @@ impl StatusJson {
             uuid: gpu.uuid.clone(),
             why: gpu.why.clone(),
         };
+        let at_rest = saved.filter(|(_, at_work)| !at_work).map(|(history, _)| history);
+        let unreadable_run =
+            |run: &Damaged| UnreadableRunJson { run: run.id, why: run.problem.to_string() };
         StatusJson {
             schema: STATUS_SCHEMA,
             driver: node.driver.clone(),
             gpus: node.gpus.iter().map(gpu_json).collect(),
             unreadable: node.unreadable.iter().map(unreadable).collect(),
-            interrupted: saved
-                .filter(|(_, at_work)| !at_work)
-                .map(|(history, _)| interrupted(history, node)),
+            interrupted: at_rest.map(|history| interrupted(history, node)),
+            unreadable_runs: at_rest
+                .map(|history| history.damaged.iter().map(unreadable_run).collect()),
             in_progress: saved.map(|(_, at_work)| *at_work),
         }
     }

@@ -46,6 +46,7 @@ pub fn metrics(node: &ObservedNode, saved: Option<&History>) -> String {
     let runs = saved.iter().flat_map(|history| history.runs.iter());
     let unfinished = runs.filter(|run| run.is_unfinished(node)).count() as u64;
     let interrupted = saved.map(|_| (String::new(), unfinished)).into_iter();
+    let damaged = saved.map(|history| (String::new(), history.damaged.len() as u64)).into_iter();
     let units = saved.map(|history| (String::new(), history.units().len() as u64)).into_iter();
     let mut text = String::new();
     for (name, help, samples) in [
@@ -53,6 +54,11 @@ pub fn metrics(node: &ObservedNode, saved: Option<&History>) -> String {
             "migplan_interrupted_runs",
             "Runs that left a GPU half-way, or only some of their GPUs changed.",
             interrupted.collect(),
+        ),
+        (
+            "migplan_unreadable_runs",
+            "Saved runs whose file cannot be read: any of them may be interrupted.",
+            damaged.collect(),
         ),
         (
             "migplan_units_not_started",
