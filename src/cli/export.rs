@@ -2,7 +2,7 @@
 
 use super::inputs::{CatalogueArgs, NvmlArgs};
 use super::output::{Console, write_result};
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Diagnostic, Error, ExitCode, Result};
 use crate::mig_parted::{checkpoint, export};
 
 /// Show this node's present MIG state as a mig-parted file
@@ -31,6 +31,9 @@ enum Format {
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let node = args.nvml.observe(&args.catalogue.read()?, console)?;
+    let pending: Vec<Diagnostic> =
+        export::pending(&node).into_iter().map(Diagnostic::new).collect();
+    console.warn(&pending);
     let refused = |message| {
         let hint = match node.unreadable.is_empty() {
             true => "run it as root",

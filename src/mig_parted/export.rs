@@ -14,8 +14,21 @@ struct Entry {
     devices: BTreeMap<String, u32>,
 }
 
+/// GPUs whose MIG mode will be another one, of which what is exported says nothing; each a sentence.
+pub fn pending(node: &ObservedNode) -> Vec<String> {
+    let word = |on| if on { "on" } else { "off" };
+    let of_gpu = |gpu: &ObservedGpu| {
+        let mode = gpu.mode.filter(|mode| mode.current != mode.pending)?;
+        let (now, then, index) = (word(mode.current), word(mode.pending), gpu.index);
+        Some(format!(
+            "GPU {index}: MIG {then} is pending; what is exported is MIG {now}, as it is now"
+        ))
+    };
+    node.gpus.iter().filter_map(of_gpu).collect()
+}
+
 /// The YAML of a node under one label. Instances without compute instances, which mig-parted does
-/// not see, and GPUs that cannot be read are named in comments.
+/// not see, modes that are pending, and GPUs that cannot be read are named in comments.
 ///
 /// # Errors
 /// A GPU that hides its instances; with the reason.
@@ -24,6 +37,9 @@ pub fn yaml(node: &ObservedNode, label: &str) -> Result<String, String> {
     let mut notes = String::new();
     for gpu in &node.unreadable {
         let _ = writeln!(notes, "# {gpu}; there is no entry for it");
+    }
+    for told in pending(node) {
+        let _ = writeln!(notes, "# {told}");
     }
     for gpu in &node.gpus {
         let entry = entry(gpu, &mut notes)?;

@@ -99,6 +99,26 @@ fn a_rollback_that_makes_a_mode_pending_again_says_so() {
     assert_eq!(rehearsal.load().essence(), first.essence());
 }
 
+#[test]
+fn what_is_exported_is_the_present_mode_and_a_pending_one_is_named() {
+    for form in ["yaml", "checkpoint"] {
+        let rehearsal = Rehearsal::new(&pending(false));
+        let ran = rehearsal.migplan(&["export", "-o", form]);
+        let told = "GPU 0: MIG off is pending; what is exported is MIG on, as it is now";
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("warning: {told}")), "{}", ran.stderr);
+        assert_eq!(
+            ran.stdout.starts_with(&format!("# {told}\n")),
+            form == "yaml",
+            "{}",
+            ran.stdout
+        );
+        rehearsal.save(&settled(&pending(false)));
+        let ran = rehearsal.migplan(&["export", "-o", form]);
+        assert!(!ran.stdout.contains("pending") && ran.stderr.is_empty(), "{}", ran.stdout);
+    }
+}
+
 /// A node, the entries of a file, and the node in the end.
 type Case = (Node, Vec<(&'static str, &'static str)>, Node);
 
