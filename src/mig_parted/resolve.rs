@@ -193,8 +193,13 @@ impl Config {
     pub fn resolve_node(&self, label: Option<&str>, gpus: &[NodeGpu]) -> Result<Resolved> {
         let label = self.select(label)?;
         let entries: &[Entry] = self.labels.get(label).map_or(&[], Vec::as_slice);
-        let mut resolver =
-            Resolver { gpus, chosen: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
+        let mut resolver = Resolver {
+            gpus,
+            chosen: BTreeMap::new(),
+            beside: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
         let mut idle_filters: Vec<&Entry> = Vec::new();
         for entry in entries {
             if !resolver.entry(entry) {
@@ -202,6 +207,7 @@ impl Config {
             }
         }
         resolver.judge_idle_filters(&idle_filters);
+        resolver.judge_indices_beside_filters();
         let mut wanted: Vec<WantedGpu> = Vec::new();
         let mut unknown: Vec<WantedUnknown> = Vec::new();
         // GPUs of one entry and board get the same answer, so it is worked out once.
@@ -286,6 +292,8 @@ struct Resolver<'a> {
     gpus: &'a [NodeGpu],
     /// The entry for each GPU.
     chosen: BTreeMap<u32, &'a Entry>,
+    /// Indices of entries whose filter names other GPUs of the node.
+    beside: Vec<(&'a Entry, u32)>,
     problems: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -336,14 +344,10 @@ impl<'a> Resolver<'a> {
                         continue;
                     };
                     if !matches(gpu) {
-                        // With a filter that matches elsewhere, the pair is a mistake; the filter
-                        // alone is judged later.
+                        // Judged later, as is a filter that matches nowhere.
                         if self.gpus.iter().any(matches) {
                             found = true;
-                            self.problem(
-                                entry.devices_line,
-                                format!("devices: GPU {index} ({}) is not one that the device-filter names", gpu.product),
-                            );
+                            self.beside.push((entry, index));
                         }
                         continue;
                     }
@@ -414,6 +418,24 @@ impl<'a> Resolver<'a> {
                 self.problem(
                     entry.filter_line,
                     format!("device-filter: no GPU of this node has {}", entry.filter_text()),
+                );
+            }
+        }
+    }
+
+    /// An index and a filter must both name a GPU. One list of indices beside each of several filters
+    /// is fine, where each entry is for some of them and each of them has its entry. Anything else is
+    /// a mistake, which mig-parted would report as success.
+    fn judge_indices_beside_filters(&mut self) {
+        for (entry, index) in std::mem::take(&mut self.beside) {
+            let is_for_some = self.chosen.values().any(|other| std::ptr::eq(*other, entry));
+            if !is_for_some || !self.chosen.contains_key(&index) {
+                let product = self.gpus.get(index as usize).map_or("", |gpu| gpu.product.as_str());
+                self.problem(
+                    entry.devices_line,
+                    format!(
+                        "devices: GPU {index} ({product}) is not one that the device-filter names"
+                    ),
                 );
             }
         }

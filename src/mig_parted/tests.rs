@@ -231,6 +231,26 @@ fn labels_for_many_boards_work_where_they_name_this_one() {
 }
 
 #[test]
+fn several_filters_may_stand_beside_one_list_of_indices() {
+    let entry = |filter: &str, devices: &str| {
+        format!("  - {{device-filter: \"{filter}\", devices: {devices}, mig-enabled: false}}\n")
+    };
+    let (a100, h100) = ("0x20B210DE", "0x233010DE");
+    let ids = &["a100-80gb", "h100-80gb"][..];
+    let both = file(&(entry(a100, "[0, 1]") + &entry(h100, "[0, 1]")));
+    let resolved = resolve(&both, ids).unwrap();
+    assert_eq!(resolved.gpus.iter().map(|gpu| gpu.line).collect::<Vec<_>>(), [4, 5]);
+    // An index that no entry is for, and an entry that is for none, are mistakes.
+    let alone = file(&entry(a100, "[0, 1]"));
+    let none = file(&(entry(a100, "[0]") + &entry(h100, "[1]") + &entry(a100, "[1]")));
+    for (text, line) in [(alone, 4), (none, 6)] {
+        let error = resolve(&text, ids).unwrap_err().to_string();
+        let told = format!("config.yaml:{line}: devices: GPU 1 (");
+        assert!(error.contains(&told) && error.contains("is not one that"), "{error}");
+    }
+}
+
+#[test]
 fn a_gpu_without_entry_stays_and_is_named() {
     let text = file("  - {devices: [1], mig-enabled: true, mig-devices: {}}\n");
     let resolved = resolve(&text, &["h100-80gb", "h100-80gb", "h100-80gb"]).unwrap();
