@@ -200,7 +200,9 @@ impl Reader {
                 }
                 None => "has no node with GPUs that a plan could use".to_string(),
             };
-            hint = hint.or(Some("GPU feature discovery must run on the GPU nodes: `kubectl get nodes -L nvidia.com/gpu.product,nvidia.com/gpu.count` shows its labels"));
+            // A remark on a node says by itself what is wrong with it.
+            let discovery = self.remarks.is_empty().then_some("GPU feature discovery must run on the GPU nodes: `kubectl get nodes -L nvidia.com/gpu.product,nvidia.com/gpu.count` shows its labels");
+            hint = hint.or(discovery);
             self.problems.push(Diagnostic::new(problem));
             self.problems.append(&mut warnings);
         }
@@ -706,6 +708,9 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().contains("no node with GPUs"), "{error}");
         assert!(error.to_string().contains("Tesla-T4"), "{error}");
+        assert_eq!(error.hint, None, "what is wrong with the node is said");
+        let error = fleet(&[node("cpu", &[], "")]).unwrap_err();
+        assert!(error.hint.unwrap().contains("GPU feature discovery must run"));
         let twice = node("n", &[A100, (COUNT_LABEL, "1")], "");
         let error = fleet(&[twice.clone(), twice]).unwrap_err();
         assert!(error.to_string().contains("duplicate node"), "{error}");
