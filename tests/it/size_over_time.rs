@@ -158,10 +158,9 @@ fn a_time_limit_leaves_a_number_that_is_not_called_proved() {
     if ran.code != 5 {
         assert_eq!(ran.code, 0, "{}", ran.stderr);
         let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        // A plan that the time cuts short may serve the lower priority with fewer than its best plan.
         let found = &json["boards"][0];
-        let count = found["gpus"].as_u64().unwrap();
-        assert!(count >= 41, "{count}");
-        assert!(found["proved"] == false || count == 41, "{found}");
+        assert!(found["proved"] == false || found["gpus"] == 41, "{found}");
     }
 }
 
