@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::files::{name_of, read_text};
 use super::inputs::FleetArgs;
 use super::output::Console;
-use crate::error::Result;
-use crate::fleet::Fleet;
+use crate::error::{Diagnostic, Result};
+use crate::fleet::observed::kinds;
+use crate::fleet::{Fleet, Node};
 use crate::hardware::Catalogue;
 use crate::mig_parted::checkpoint::Checkpoint;
 use crate::reconfigure::change::PresentGpu;
@@ -21,7 +22,7 @@ pub(super) struct CurrentArgs {
     ///
     /// What is busy stays: an instance where it is, and a GPU that is in use with MIG off as a whole,
     /// for replicas that take whole GPUs (`stays_whole` in the plan JSON). Beside --gpus, NVML says which
-    /// GPU is where; a checkpoint's GPUs are taken in the order of --gpus.
+    /// GPU is where; a checkpoint does not, so of several boards its GPUs are taken in the order of ids.
     #[arg(long, value_name = "nvml|FILE", num_args = 0..=1, default_missing_value = "nvml")]
     current: Option<PathBuf>,
     /// Let --current move instances that are busy, and turn MIG on for GPUs that are in use
@@ -64,10 +65,23 @@ impl CurrentArgs {
         }
         let name = name_of(current);
         let checkpoint = Checkpoint::parse(&read_text(current)?, &name)?;
-        let node = flags.in_order(named, catalogue, &name, console)?;
-        let present = checkpoint.present_on(&node, &name)?;
-        Ok((fleet.with_node(node), Some(present)))
+        console.warn(&assumed_order(named, &name).into_iter().collect::<Vec<_>>());
+        let present = checkpoint.present_on(named, &name)?;
+        Ok((fleet, Some(present)))
     }
+}
+
+/// The order in which a checkpoint's GPUs are taken, where they are of several boards: it has UUIDs
+/// only, and the fleet numbers GPUs board by board, which the machine may not.
+fn assumed_order(node: &Node, file: &str) -> Option<Diagnostic> {
+    let runs: Vec<String> = node.gpus.chunk_by(|a, b| a.id == b.id).map(kinds).collect();
+    (runs.len() > 1).then(|| {
+        Diagnostic::new(format!(
+            "does not say of which board each GPU is: its GPUs are taken for {}; where `nvidia-smi -L` shows another order, plan on the node, with --current alone",
+            runs.join(", then ")
+        ))
+        .in_file(file)
+    })
 }
 
 /// Whether this is no file, but the driver.

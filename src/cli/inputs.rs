@@ -13,7 +13,7 @@ use crate::demand::sizing::Quantile;
 use crate::demand::{self, Demand};
 use crate::error::{Diagnostic, Error, Result};
 use crate::fleet::observed::ObservedNode;
-use crate::fleet::{self, Fleet, KubernetesNodes, Node};
+use crate::fleet::{self, Fleet, KubernetesNodes};
 use crate::hardware::Catalogue;
 use crate::units::Headroom;
 
@@ -253,38 +253,6 @@ impl FleetArgs {
         let has_file = self.fleet.is_some() || self.cluster.nodes.is_some();
         let text = std::env::var(GPUS_VARIABLE).ok().filter(|_| !has_file)?;
         (!text.trim().is_empty()).then_some((text, GPUS_VARIABLE))
-    }
-
-    /// The one node that these flags name, with its GPUs in the order of those of a checkpoint `file`.
-    /// Of several boards only the order of `--gpus` can say that.
-    ///
-    /// # Errors
-    /// A file names several boards (exit 2), as it says nothing of their order.
-    pub(super) fn in_order(
-        &self,
-        node: &Node,
-        catalogue: &Catalogue,
-        file: &str,
-        console: &Console,
-    ) -> Result<Node> {
-        let alike = node.gpus.iter().all(|board| board.id == node.gpus[0].id);
-        if let (Some((text, source)), false) = (self.described(), alike) {
-            let gpus = fleet::spec::parse_in_order(&text, source, catalogue)?;
-            let runs = gpus.chunk_by(|a, b| a.id == b.id).map(fleet::observed::kinds);
-            let order = runs.collect::<Vec<_>>().join(", then ");
-            let message = format!("its GPUs are taken in the order of {source}: {order}");
-            console.warn(&[Diagnostic::new(message).in_file(file)]);
-            return Ok(Node::new(node.name.clone(), gpus));
-        }
-        if !alike && (self.fleet.is_some() || self.cluster.nodes.is_some()) {
-            let problem = format!(
-                "--current {file} needs the order of the node's GPUs, which a file with the fleet does not say where it has several boards"
-            );
-            return Err(Error::usage(problem).hint(
-                "name the GPUs in the order of `nvidia-smi -L`: --gpus 2xh100-80gb,2xa100-80gb",
-            ));
-        }
-        Ok(node.clone())
     }
 }
 

@@ -11,16 +11,6 @@ use crate::hardware::{BoardRef, Catalogue};
 /// All problems of the text at once (exit 3): no count, zero GPUs, an unknown board, a board
 /// without MIG. `source` names the flag or variable that the text came from.
 pub fn parse(text: &str, source: &str, catalogue: &Catalogue) -> Result<Fleet> {
-    let mut gpus = parse_in_order(text, source, catalogue)?;
-    gpus.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Fleet::new(vec![Node::new(LOCAL_NODE, gpus)]))
-}
-
-/// As [`parse`]: the GPUs in the order of the text, where that is known to be the order on the node.
-///
-/// # Errors
-/// As [`parse`].
-pub fn parse_in_order(text: &str, source: &str, catalogue: &Catalogue) -> Result<Vec<BoardRef>> {
     let mut problems = Vec::new();
     let mut gpus: Vec<(BoardRef, u64)> = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -43,7 +33,9 @@ pub fn parse_in_order(text: &str, source: &str, catalogue: &Catalogue) -> Result
             .hint("write counts and boards like 4xa100-80gb,8xh100-80gb; `migplan catalogue` lists the boards"));
     }
     let of_part = |(board, count)| std::iter::repeat_n(board, usize::try_from(count).unwrap_or(0));
-    Ok(gpus.into_iter().flat_map(of_part).collect())
+    let mut gpus: Vec<BoardRef> = gpus.into_iter().flat_map(of_part).collect();
+    gpus.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Fleet::new(vec![Node::new(LOCAL_NODE, gpus)]))
 }
 
 /// Reads one `4xa100-80gb`; a board alone is one GPU.
