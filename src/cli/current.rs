@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{name_of, read_text};
-use super::inputs::FleetArgs;
+use super::inputs::NvmlArgs;
 use super::output::Console;
 use crate::error::{Diagnostic, Result};
 use crate::fleet::observed::kinds;
@@ -49,7 +49,7 @@ impl CurrentArgs {
     /// not fit the GPUs (exit 3); instances that this user may not see (exit 6).
     pub(super) fn read(
         &self,
-        flags: &FleetArgs,
+        nvml: &NvmlArgs,
         fleet: Fleet,
         catalogue: &Catalogue,
         console: &Console,
@@ -57,7 +57,7 @@ impl CurrentArgs {
         let Some(current) = &self.current else { return Ok((fleet, None)) };
         let named = present::one_node(&fleet)?;
         if is_nvml(current) {
-            let seen = flags.nvml.observe(catalogue, console);
+            let seen = nvml.observe(catalogue, console);
             let seen =
                 seen.map_err(|e| e.or_without_driver("give a checkpoint: --current FILE"))?;
             let (node, present) = present::of_observed(&seen, named)?;

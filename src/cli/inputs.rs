@@ -220,8 +220,8 @@ impl FleetArgs {
     /// Bad text or file (exit 3); no fleet named and no driver to ask (exit 6); a GPU here that
     /// cannot do MIG (exit 3).
     pub fn read(&self, catalogue: &Catalogue, console: &Console) -> Result<Fleet> {
-        if let Some((text, source)) = self.described() {
-            return fleet::spec::parse(&text, source, catalogue);
+        if let Some(text) = &self.gpus {
+            return fleet::spec::parse(text, "--gpus", catalogue);
         }
         if let Some(file) = &self.fleet {
             let (fleet, warnings) = fleet::csv::read(open(file)?, &name_of(file), catalogue)?;
@@ -230,6 +230,11 @@ impl FleetArgs {
         }
         if let Some(fleet) = self.cluster.read(catalogue, console)? {
             return Ok(fleet);
+        }
+        if let Ok(text) = std::env::var(GPUS_VARIABLE)
+            && !text.trim().is_empty()
+        {
+            return fleet::spec::parse(&text, GPUS_VARIABLE, catalogue);
         }
         let elsewhere = "plan for GPUs elsewhere with --gpus 4xa100-80gb";
         let node = self.nvml.observe(catalogue, console);
@@ -243,16 +248,6 @@ impl FleetArgs {
         });
         console.warn(&without.collect::<Vec<_>>());
         Ok(fleet)
-    }
-
-    /// The text of `--gpus`, or else of `MIGPLAN_GPUS` where no file has the fleet; with its source.
-    fn described(&self) -> Option<(String, &'static str)> {
-        if let Some(text) = &self.gpus {
-            return Some((text.clone(), "--gpus"));
-        }
-        let has_file = self.fleet.is_some() || self.cluster.nodes.is_some();
-        let text = std::env::var(GPUS_VARIABLE).ok().filter(|_| !has_file)?;
-        (!text.trim().is_empty()).then_some((text, GPUS_VARIABLE))
     }
 }
 

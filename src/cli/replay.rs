@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<()> {
     let options = args.options.read(false)?;
     let inputs = &args.inputs;
     let (catalogue, demand, fleet) = inputs.read_over_time(&args.hours, console)?;
-    let (fleet, present) = args.current.read(&inputs.fleet, fleet, &catalogue, console)?;
+    let (fleet, present) = args.current.read(&inputs.fleet.nvml, fleet, &catalogue, console)?;
     let mut configurations = Vec::new();
     let taken = if args.hold_out.is_some() { &[PLAN_ROW, PEAK_ROW][..] } else { &[] };
     for (file, label) in args.plan.iter().zip(labels(&args.plan, taken)) {

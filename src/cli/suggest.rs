@@ -153,7 +153,8 @@ impl Args {
         catalogue: &Catalogue,
         console: &Console,
     ) -> Result<(Fleet, PlanOptions)> {
-        let (fleet, present) = self.current.read(&self.inputs.fleet, fleet, catalogue, console)?;
+        let (fleet, present) =
+            self.current.read(&self.inputs.fleet.nvml, fleet, catalogue, console)?;
         let allow_disruption = self.current.allow_disruption;
         if let (Some(present), false, [node]) = (&present, allow_disruption, fleet.nodes()) {
             console.warn(present::kept_whole(node, present).as_slice());

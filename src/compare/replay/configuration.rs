@@ -377,6 +377,7 @@ impl Configuration {
         names
     }
 }
+
 /// What a label of a file asks of the GPUs of a node.
 fn resolved(config: &Config, label: Option<&str>, node: &Node) -> Result<Resolved> {
     config.resolve_node(label, &NodeGpu::of_fleet(node))
