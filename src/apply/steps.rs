@@ -8,6 +8,7 @@ use crate::reconfigure::change::Refit;
 
 /// One change of the hardware, as journals, progress bars and machines see it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Step {
     /// The GPU's index.
     pub gpu: u32,

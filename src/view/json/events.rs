@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::apply::{Action, Event, GpuChange, Outcome, Phase, Reached, Step};
+use crate::apply::{Event, GpuChange, Outcome, Phase, Reached, Step};
 use crate::error::{Error, ExitCode};
 
 /// Schema key of the events.
@@ -60,14 +60,14 @@ pub enum EventJson {
     /// A step begins.
     Begin {
         /// The step.
-        step: StepJson,
+        step: Step,
         /// Which way it leads.
         phase: Phase,
     },
     /// A step is done.
     Done {
         /// The step.
-        step: StepJson,
+        step: Step,
         /// Which way it leads.
         phase: Phase,
     },
@@ -90,28 +90,6 @@ pub enum EventJson {
         /// What to do about it.
         hint: Option<String>,
     },
-}
-
-/// One step.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StepJson {
-    /// The GPU's index.
-    pub gpu: u32,
-    /// What is done.
-    pub action: Action,
-    /// The profile, where the step is about an instance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-    /// Its first memory slice.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<u32>,
-    /// Compute slices of the compute instances that go; none where one takes all of the instance.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub compute_destroyed: Vec<u32>,
-    /// The same of those that come.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub compute_created: Vec<u32>,
 }
 
 /// The change of one GPU.
@@ -173,8 +151,8 @@ pub fn event(event: &Event<'_>) -> Option<EventJson> {
         }
         Event::Stop(unit) => EventJson::Stop { unit: unit.to_string() },
         Event::Start(unit) => EventJson::Start { unit: unit.to_string() },
-        Event::Begin(step, phase) => EventJson::Begin { step: step_json(step), phase },
-        Event::Done(step, phase) => EventJson::Done { step: step_json(step), phase },
+        Event::Begin(step, phase) => EventJson::Begin { step: step.clone(), phase },
+        Event::Done(step, phase) => EventJson::Done { step: step.clone(), phase },
         Event::Failed(why) => EventJson::Failed { why: why.to_string() },
         Event::Ended(_) => return None,
     })
@@ -208,17 +186,6 @@ pub fn result(result: &Result<Outcome, Error>, gpus: Option<Reached>) -> EventJs
             errors: e.problems.iter().map(ToString::to_string).collect(),
             hint: e.hint.clone(),
         },
-    }
-}
-
-fn step_json(step: &Step) -> StepJson {
-    StepJson {
-        gpu: step.gpu,
-        action: step.action,
-        profile: step.profile.clone(),
-        start: step.start,
-        compute_destroyed: step.compute_destroyed.clone(),
-        compute_created: step.compute_created.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -49,6 +49,21 @@ const TEN: Option<Profile> = Some(("1g.10gb", 1, 1, 9_728));
 const FORTY: Option<Profile> = Some(("3g.40gb", 4, 4, 40_192));
 const A100: &str = "a100-sxm4-80gb";
 
+/// Runs a script with a stand-in for gcloud, which prints how it is called; `set` are variables beside
+/// the cluster's place.
+fn bash(folder: &Path, script: &str, set: &[(&str, &str)]) -> Output {
+    let gcloud = folder.join("gcloud");
+    fs::write(&gcloud, "#!/bin/sh\necho \"$*\"\n").unwrap();
+    fs::set_permissions(&gcloud, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = folder.join("pools.sh");
+    fs::write(&file, script).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    command.arg(&file).env("PATH", path).env("LOCATION", "europe-west4-a");
+    command.env_remove("CLUSTER").env_remove("CAPACITY").envs(set.iter().copied());
+    command.output().unwrap()
+}
+
 #[test]
 fn a_uniform_plan_becomes_node_pools() {
     if !have(&["bash"], "bash") {
@@ -68,21 +83,8 @@ fn a_uniform_plan_becomes_node_pools() {
     );
     let (script, said) = emit_from(&file, &["gke"]);
     assert!(said.contains("GKE creates 28 of 1g.10gb, where the plan has 26"), "{said}");
-    let gcloud = folder.path().join("gcloud");
-    fs::write(&gcloud, "#!/bin/sh\necho \"$*\"\n").unwrap();
-    fs::set_permissions(&gcloud, fs::Permissions::from_mode(0o755)).unwrap();
-    let script_file = folder.path().join("pools.sh");
-    fs::write(&script_file, &script).unwrap();
-    let bash = |cluster: Option<&str>| {
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("bash");
-        command.arg(&script_file).env("PATH", path).env("LOCATION", "europe-west4-a");
-        command.env_remove("CLUSTER");
-        command.envs(cluster.map(|c| ("CLUSTER", c)));
-        command.output().unwrap()
-    };
-    assert!(!bash(None).status.success(), "no cluster is named");
-    let output = bash(Some("ml"));
+    assert!(!bash(folder.path(), &script, &[]).status.success(), "no cluster is named");
+    let output = bash(folder.path(), &script, &[("CLUSTER", "ml")]);
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
     let pools: Vec<&str> = said.lines().collect();
@@ -126,23 +128,13 @@ fn capacity_that_is_not_on_demand_is_asked_for() {
     );
     let (script, said) = emit_from(&file, &["gke"]);
     assert!(said.contains("a3-highgpu-1g: Google has these as Spot or flex-start"), "{said}");
-    let gcloud = folder.path().join("gcloud");
-    fs::write(&gcloud, "#!/bin/sh\necho \"$*\"\n").unwrap();
-    fs::set_permissions(&gcloud, fs::Permissions::from_mode(0o755)).unwrap();
-    let script_file = folder.path().join("pools.sh");
-    fs::write(&script_file, &script).unwrap();
-    let bash = |capacity: Option<&str>| {
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("bash");
-        command.arg(&script_file).env("PATH", path).env("LOCATION", "europe-west4-a");
-        command.env("CLUSTER", "ml").env_remove("CAPACITY");
-        command.envs(capacity.map(|flags| ("CAPACITY", flags)));
-        command.output().unwrap()
-    };
-    let refused = bash(None);
+    let cluster = ("CLUSTER", "ml");
+    let refused = bash(folder.path(), &script, &[cluster]);
     assert!(!refused.status.success() && refused.stdout.is_empty(), "before the first pool");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("Spot or flex-start"));
-    let said = String::from_utf8(bash(Some("--flex-start --enable-autoscaling")).stdout).unwrap();
+    let capacity = ("CAPACITY", "--flex-start --enable-autoscaling");
+    let output = bash(folder.path(), &script, &[cluster, capacity]);
+    let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said.lines().count(), 2, "{said}");
     for line in said.lines() {
         assert!(line.ends_with(" --flex-start --enable-autoscaling"), "{line}");
